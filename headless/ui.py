@@ -1,0 +1,132 @@
+"""The slice of ComfyUI's `comfy_api.latest.ui` that the pack uses: what a node shows besides what it returns."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+from .. import host
+from .api import ComfyNode
+from .files import numbered
+from .sockets import FolderType
+
+
+class SavedResult(dict):
+    """One saved file, as the interface names it."""
+
+    def __init__(self, filename: str, subfolder: str, type: FolderType):
+        super().__init__(filename=filename, subfolder=subfolder, type=FolderType(type).value)
+
+
+class SavedImages:
+    """Pictures that were saved."""
+
+    def __init__(self, results: list[SavedResult], is_animated: bool = False):
+        self.results, self.is_animated = results, is_animated
+
+    def as_dict(self) -> dict:
+        return {"images": self.results} | ({"animated": (True,)} if self.is_animated else {})
+
+
+class ImageSaveHelper:
+    """Saves IMAGE batches as numbered PNG files."""
+
+    @staticmethod
+    def save_images(
+        images: Tensor,
+        filename_prefix: str,
+        folder_type: FolderType,
+        cls: type[ComfyNode] | None,
+        compress_level: int = 4,
+    ) -> list[SavedResult]:
+        """Save a batch [B,H,W,C] in 0..1, with the workflow of `cls.hidden` inside, and return one entry per file."""
+        hidden = cls.hidden if cls is not None else None
+        texts = png_texts(hidden.prompt, hidden.extra_pnginfo) if hidden is not None else {}
+        return save_pictures(images, filename_prefix, FolderType(folder_type), texts, compress_level)
+
+    @staticmethod
+    def get_save_images_ui(
+        images: Tensor, filename_prefix: str, cls: type[ComfyNode] | None, compress_level: int = 4
+    ) -> SavedImages:
+        """Save a batch to the output folder and return it ready for `NodeOutput(ui=...)`."""
+        return SavedImages(ImageSaveHelper.save_images(images, filename_prefix, FolderType.output, cls, compress_level))
+
+
+class PreviewImage:
+    """Pictures [B,H,W,3] in 0..1 shown on the node."""
+
+    def __init__(self, image: Tensor, animated: bool = False, cls: type[ComfyNode] | None = None, **unused: Any):
+        prefix = "ComfyUI_temp_" + "".join(random.SystemRandom().choices(string.ascii_lowercase, k=5))
+        self.values = ImageSaveHelper.save_images(image, prefix, FolderType.temp, cls, compress_level=1)
+        self.animated = animated
+
+    def as_dict(self) -> dict:
+        return {"images": self.values, "animated": (self.animated,)}
+
+
+class PreviewMask(PreviewImage):
+    """Masks [B,H,W] or [H,W] in 0..1 shown on the node."""
+
+    def __init__(self, mask: Tensor, animated: bool = False, cls: type[ComfyNode] | None = None, **unused: Any):
+        grey = mask.reshape(-1, mask.shape[-2], mask.shape[-1], 1)
+        super().__init__(grey.expand(-1, -1, -1, 3), animated, cls)
+
+
+class PreviewText:
+    """A text shown on the node."""
+
+    def __init__(self, value: str, **unused: Any):
+        self.value = value
+
+    def as_dict(self) -> dict:
+        return {"text": (self.value,)}
+
+
+def png_texts(prompt: Any, extra_pnginfo: dict | None) -> dict[str, str]:
+    """Return the text chunks that ComfyUI writes into a PNG: the prompt and, under its own name, the workflow."""
+    texts = {} if not prompt else {"prompt": json.dumps(prompt)}
+    return texts | {name: json.dumps(value) for name, value in (extra_pnginfo or {}).items()}
+
+
+def save_pictures(
+    images: Tensor, prefix: str, folder_type: FolderType, texts: dict[str, str], compress_level: int
+) -> list[SavedResult]:
+    """Save a batch [B,H,W,C] in 0..1 as numbered PNG files; a file appears whole or not at all."""
+    side = host.current()
+    root = {
+        FolderType.output: side.output_directory,
+        FolderType.temp: side.temp_directory,
+        FolderType.input: side.input_directory,
+    }[folder_type]()
+    place = numbered(prefix, root, images[0].shape[1], images[0].shape[0])
+    info = PngImagePlugin.PngInfo()
+    for name, text in texts.items() if side.settings.metadata else ():
+        info.add_text(name, text)
+    results = []
+    for index, image in enumerate(images):
+        filename = place.filename.replace("%batch_num%", str(index))
+        file = f"{filename}_{place.counter + index:05}_.png"
+        _save_whole(picture_of(image), place.folder / file, info, compress_level)
+        results.append(SavedResult(file, place.subfolder, folder_type))
+    return results
+
+
+def picture_of(image: Tensor) -> Image.Image:
+    """Turn one picture [H,W,C] in 0..1 into 8 bits by ComfyUI's rule: times 255, cut, not rounded."""
+    return Image.fromarray(np.clip(255.0 * image.cpu().numpy(), 0, 255).astype(np.uint8))
+
+
+def _save_whole(picture: Image.Image, path: Path, info: PngImagePlugin.PngInfo, compress_level: int) -> None:
+    part = path.with_suffix(".part")
+    try:
+        picture.save(part, format="PNG", pnginfo=info, compress_level=compress_level)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
