@@ -1,0 +1,20 @@
+"""Floor 1: the hot tensor operations. Each has a plain reference beside its fast path; select.py chooses."""
+
+from .bias_act import ACTIVATIONS, bias_act
+from .blend import blend_features
+from .modulated_conv import demodulation, modulated_conv2d
+from .select import chosen_path, use_kernels
+from .upfirdn2d import setup_filter, upfirdn2d, upsample2d
+
+__all__ = [
+    "ACTIVATIONS",
+    "bias_act",
+    "blend_features",
+    "chosen_path",
+    "demodulation",
+    "modulated_conv2d",
+    "setup_filter",
+    "upfirdn2d",
+    "upsample2d",
+    "use_kernels",
+]

@@ -1,0 +1,53 @@
+"""StyleGAN2's layer: convolution with weights scaled per sample, demodulated, then noise, bias and activation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..bias_act import ACTIVATIONS
+from ..select import choose
+from .fast import modulated_conv2d_fast
+from .naive import modulated_conv2d_naive
+
+__all__ = ["demodulation", "modulated_conv2d", "modulated_conv2d_fast", "modulated_conv2d_naive"]
+
+
+def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
+    """[O, I, kh, kw], [B, I] -> [B, O]: 1 / |weight scaled by style|, so that outputs keep unit variance."""
+    energy = weight.square().sum(dim=(2, 3))  # [O, I]
+    return torch.rsqrt(styles.square() @ energy.t() + 1e-8)
+
+
+def modulated_conv2d(
+    x: Tensor,  # [B, I, H, W]
+    weight: Tensor,  # [O, I, k, k] with k odd
+    styles: Tensor,  # [B, I]
+    *,
+    up: int = 1,  # 1 or 2
+    fir: Tensor | None = None,  # [kh, kw] low-pass of the upsampling, needed when up = 2
+    demodulate: bool = True,
+    noise: Tensor | None = None,  # broadcastable to [B, 1, up H, up W], already scaled
+    bias: Tensor | None = None,  # [O]
+    activation: str = "linear",
+    gain: float = 1.0,  # after the activation
+    clamp: float | None = None,  # after the gain
+) -> Tensor:
+    """clamp(gain * activation(conv(x; weight * style, demodulated) + noise + bias)) -> [B, O, up H, up W].
+
+    Analyzing and Improving the Image Quality of StyleGAN (1912.04958), equations 1 to 3. The convolution is a
+    correlation with "same" size; with up = 2 it is the transposed one, followed by the low-pass filter.
+    """
+    batch, channels = x.shape[:2]
+    if weight.ndim != 4 or weight.shape[1] != channels or weight.shape[2] != weight.shape[3] or not weight.shape[2] % 2:
+        raise ValueError(f"Weights of shape {tuple(weight.shape)} do not fit an input of shape {tuple(x.shape)}.")
+    if styles.shape != (batch, channels):
+        raise ValueError(f"Styles of shape {tuple(styles.shape)} given; expected ({batch}, {channels}).")
+    if up not in (1, 2):
+        raise ValueError(f"modulated_conv2d can keep the size or double it; got up {up}.")
+    if up == 2 and fir is None:
+        raise ValueError("modulated_conv2d needs a filter when it upsamples.")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation '{activation}'; expected one of {', '.join(ACTIVATIONS)}.")
+    run = choose(modulated_conv2d_naive, modulated_conv2d_fast, x)
+    return run(x, weight, styles, up, fir, demodulate, noise, bias, activation, gain, clamp)

@@ -1,0 +1,51 @@
+"""The one place that decides which implementation of an operation runs.
+
+Every operation of this floor has a ``reference`` (plain torch, the arithmetic of the paper as written) and may have
+faster paths. Today there is one, ``fast``: plain torch too, arranged for frozen weights shared by the whole batch, and
+good on the CPU and on CUDA alike. A GPU kernel becomes a further name in ``_PATHS`` and a further line in ``choose``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+_PATHS = ("auto", "reference", "fast")
+_ENVIRONMENT = "SEMANTIC_EDIT_KERNELS"
+_override: list[str] = []
+
+
+def chosen_path() -> str:
+    """The path asked for: the innermost :func:`use_kernels`, else the environment variable, else ``auto``."""
+    if _override:
+        return _override[-1]
+    path = os.environ.get(_ENVIRONMENT, "auto")
+    if path not in _PATHS:
+        raise ValueError(f"{_ENVIRONMENT} is '{path}'; expected one of {', '.join(_PATHS)}.")
+    return path
+
+
+@contextmanager
+def use_kernels(path: str) -> Iterator[None]:
+    """Run the enclosed code on one path: for tests, benchmarks and for hunting a numerical difference."""
+    if path not in _PATHS:
+        raise ValueError(f"Unknown kernel path '{path}'; expected one of {', '.join(_PATHS)}.")
+    _override.append(path)
+    try:
+        yield
+    finally:
+        _override.pop()
+
+
+def choose(reference: Callable, fast: Callable, x: Tensor) -> Callable:
+    """Pick the implementation for an input ``x``.
+
+    float64 is what the tests compare with, so it keeps the reference unless a path is named explicitly.
+    """
+    path = chosen_path()
+    if path == "reference" or (path == "auto" and x.dtype.itemsize == 8):
+        return reference
+    return fast

@@ -1,0 +1,19 @@
+"""Floor 2: networks, and reading and writing their files without executing anything."""
+
+from .checkpoint import read_metadata, read_safetensors, write_safetensors
+from .errors import CheckpointError, InputError
+from .generator import GanGenerator, load_generator, save_generator
+from .stylegan2 import StyleGAN2, StyleGAN2Config
+
+__all__ = [
+    "CheckpointError",
+    "GanGenerator",
+    "InputError",
+    "StyleGAN2",
+    "StyleGAN2Config",
+    "load_generator",
+    "read_metadata",
+    "read_safetensors",
+    "save_generator",
+    "write_safetensors",
+]

@@ -1,0 +1,116 @@
+"""Reading and writing the pack's safetensors files.
+
+A file of ours carries its meaning in the safetensors header: ``format`` is always ``semantic_edit``, ``kind`` says what
+the tensors are (generator, latents, direction, ...), ``config`` and ``provenance`` are JSON, ``family`` names the
+generator family the tensors belong to (empty when unknown). Nothing here can execute code: safetensors holds raw
+tensors and strings only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .errors import CheckpointError
+
+FORMAT = "semantic_edit"
+_PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz"}
+
+
+def read_metadata(path: str | Path, kind: str | None = None) -> dict[str, str]:
+    """The header of a safetensors file without its tensors; see :func:`read_safetensors` for the errors."""
+    path = _existing(path)
+    return _read(path, kind, with_tensors=False)[1]
+
+
+def read_safetensors(path: str | Path, kind: str | None = None) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read all tensors (on the CPU) and the header strings of ``path``.
+
+    kind: when given, the header must name exactly this kind.
+    Raises CheckpointError when the file is missing, is a folder, a pickle, truncated, no safetensors, or another kind.
+    """
+    path = _existing(path)
+    return _read(path, kind, with_tensors=True)
+
+
+def write_safetensors(
+    path: str | Path,
+    tensors: Mapping[str, torch.Tensor],
+    kind: str,
+    config: Mapping[str, object] | None = None,
+    provenance: Mapping[str, object] | None = None,
+    family: str | None = None,
+) -> Path:
+    """Write ``tensors`` with their header atomically: the file appears whole under its name, or not at all."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"Cannot write {path.name}: the name must end in .safetensors.")
+    metadata = {
+        "format": FORMAT,
+        "kind": kind,
+        "config": json.dumps(dict(config or {}), sort_keys=True),
+        "provenance": json.dumps(dict(provenance or {}), sort_keys=True),
+        "family": family or "",
+    }
+    # Clones drop shared storage and views, which safetensors refuses; contiguous() drops odd strides.
+    plain = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
+    os.close(handle)
+    try:
+        save_file(plain, temporary, metadata)
+        os.chmod(temporary, 0o644)  # mkstemp is private to the user; a saved model should be as readable as its folder
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def parse_json(metadata: Mapping[str, str], key: str, path: str | Path) -> dict:
+    """The JSON object stored under ``key`` of a header, {} when absent; CheckpointError when it is no object."""
+    text = metadata.get(key) or "{}"
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{Path(path).name}: its header field '{key}' is damaged (expected a JSON object).")
+    return value
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path.name} is a folder; expected a .safetensors file.")
+    if not path.is_file():
+        raise CheckpointError(f"{path.name} does not exist; expected a .safetensors file.")
+    if path.suffix.lower() in _PICKLE_SUFFIXES:
+        raise CheckpointError(
+            f"{path.name} is a {path.suffix} file, which can run code when it is opened. Convert it once with "
+            f"`semantic-edit convert {path.name} {path.stem}.safetensors` and load the result."
+        )
+    return path
+
+
+def _read(path: Path, kind: str | None, with_tensors: bool) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path.name} cannot be read as safetensors: it is damaged, cut short, or another kind of file ({error})."
+        ) from None
+    if kind is not None and (metadata.get("format") != FORMAT or metadata.get("kind") != kind):
+        found = metadata.get("kind") if metadata.get("format") == FORMAT else None
+        what = f"it holds '{found}'" if found else "its header does not say that it comes from Semantic Edit"
+        raise CheckpointError(f"{path.name} is not a '{kind}' file: {what}. Choose another file, or convert it first.")
+    return tensors, metadata

@@ -1,0 +1,237 @@
+"""What travels through GAN_GENERATOR: a frozen network with the facts that editing needs about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .checkpoint import parse_json, read_safetensors, write_safetensors
+from .errors import CheckpointError, InputError
+from .stylegan2 import StyleGAN2, SynthesisResult
+from .stylegan2_config import StyleGAN2Config, config_from_header
+
+_STATISTICS_SAMPLES = 8192
+# Pixels of one synthesis pass: a 1024 px picture at a time on the CPU keeps a batch of 8 below 4 GB.
+_PIXELS_PER_CHUNK = {"cpu": 2 * 1024 * 1024, "cuda": 8 * 1024 * 1024}
+
+
+@dataclass(frozen=True, eq=False)
+class GanGenerator:
+    """A frozen generator.
+
+    ``family`` names the W space: codes, directions and edits of one family combine freely. ``adaptation`` is what a
+    photo-specific generator changed on top of the network (None here); it inherits the family.
+    """
+
+    network: StyleGAN2
+    family: str
+    name: str = "generator"
+    adaptation: object | None = None
+    _statistics: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def resolution(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return self.network.config.resolution
+
+    @property
+    def num_layers(self) -> int:
+        """L, the rows of W+."""
+        return self.network.config.num_layers
+
+    @property
+    def w_dim(self) -> int:
+        """D, the width of a row."""
+        return self.network.config.w_dim
+
+    @property
+    def z_dim(self) -> int:
+        """The width of z."""
+        return self.network.config.z_dim
+
+    @property
+    def label_dim(self) -> int:
+        """The width of the labels, 0 for generators without."""
+        return self.network.config.c_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.mapping.w_avg.device
+
+    @property
+    def w_mean(self) -> Tensor:
+        """[D], the mean of W: the tracked average of the checkpoint, else that of fixed samples."""
+        tracked = self.network.mapping.w_avg
+        if bool(tracked.abs().max() > 0):
+            return tracked
+        return self._sampled_statistics()[0]
+
+    @property
+    def w_covariance(self) -> Tensor:
+        """[D, D], the covariance of W over fixed samples."""
+        return self._sampled_statistics()[1]
+
+    def map(
+        self,
+        z: Tensor,  # [B, Z]
+        labels: Tensor | None = None,  # [B, C] for generators with labels
+        truncation: float = 1.0,  # 1 keeps w, 0 gives the mean face
+        truncation_layers: int | None = None,  # pull only the first rows toward the mean
+    ) -> Tensor:
+        """z -> w broadcast to all rows, [B, L, D], pulled toward the mean of W by ``truncation``."""
+        w = self.network.mapping(z.to(self.device), None if labels is None else labels.to(self.device))
+        ws = w[:, None].repeat(1, self.num_layers, 1)
+        if truncation != 1.0:
+            rows = self.num_layers if truncation_layers is None else truncation_layers
+            mean = self.w_mean.to(ws)
+            ws = torch.cat([mean + truncation * (ws[:, :rows] - mean), ws[:, rows:]], dim=1)
+        return ws
+
+    def synthesize(
+        self,
+        w: Tensor,  # [B, L, D]
+        noise: str | int = "constant",  # "constant", "none", or an int seed
+        stop_resolution: int | None = None,
+        chunk: int | None = None,  # pictures per pass; None chooses by memory
+    ) -> Tensor:
+        """[B, L, D] -> pictures [B, 3, H, W], about -1..1."""
+        w = w.to(self.device)
+        if w.ndim != 3 or w.shape[0] == 0:
+            raise InputError(f"The latent has shape {tuple(w.shape)}; expected [B, {self.num_layers}, {self.w_dim}].")
+        chunk = chunk or self._pictures_per_chunk(stop_resolution)
+        images = [
+            self.network.synthesis(part, noise, stop_resolution, first_index=k * chunk).image
+            for k, part in enumerate(w.split(chunk))
+        ]
+        return images[0] if len(images) == 1 else torch.cat(images)
+
+    def features(self, w: Tensor, layers: Collection[int], noise: str | int = "constant") -> dict[int, Tensor]:
+        """The features of some layers, layer -> [B, C, h, w]; the synthesis ends with the last one asked for."""
+        if not layers:
+            raise InputError("Ask for the features of at least one layer.")
+        run: SynthesisResult = self.network.synthesis(
+            w.to(self.device), noise, want_features=layers, stop_layer=max(layers)
+        )
+        return run.features
+
+    def to(self, device: torch.device | str) -> GanGenerator:
+        """The same generator on another device (the network moves; the value is new)."""
+        self.network.to(device)
+        return replace(self, _statistics={name: t.to(device) for name, t in self._statistics.items()})
+
+    def check_latent(self, codes: Tensor, family: str, what: str = "The latent") -> None:
+        """InputError unless codes [B, L, D] of ``family`` belong to this generator ('' is checked by shape alone)."""
+        expected = (self.num_layers, self.w_dim)
+        if codes.ndim != 3 or tuple(codes.shape[1:]) != expected:
+            raise InputError(
+                f"{what} has shape {tuple(codes.shape)}; the generator '{self.name}' expects [B, {expected[0]}, "
+                f"{expected[1]}]. It was made with another generator: use that one, or make it again with this one."
+            )
+        if family and family != self.family:
+            raise InputError(
+                f"{what} belongs to the generator family '{family}', but '{self.name}' is of the family "
+                f"'{self.family}'. Codes and directions only work within one family."
+            )
+
+    def _pictures_per_chunk(self, stop_resolution: int | None) -> int:
+        height, width = self.resolution
+        if stop_resolution is not None:
+            height, width = stop_resolution, width * stop_resolution // height
+        budget = _PIXELS_PER_CHUNK.get(self.device.type, _PIXELS_PER_CHUNK["cpu"])
+        return max(1, budget // (height * width))
+
+    def _sampled_statistics(self) -> tuple[Tensor, Tensor]:
+        if "w_covariance" not in self._statistics:
+            rng = torch.Generator().manual_seed(0)
+            z = torch.randn(_STATISTICS_SAMPLES, self.z_dim, generator=rng)
+            labels = None
+            if self.label_dim:
+                classes = torch.randint(self.label_dim, (_STATISTICS_SAMPLES,), generator=rng)
+                labels = torch.nn.functional.one_hot(classes, self.label_dim).float().to(self.device)
+            with torch.inference_mode(False), torch.no_grad():
+                w = self.network.mapping(z.to(self.device), labels)
+                self._statistics["w_mean"] = w.mean(dim=0)
+                self._statistics["w_covariance"] = torch.cov(w.t())
+        return self._statistics["w_mean"], self._statistics["w_covariance"]
+
+
+def family_fingerprint(network: StyleGAN2) -> str:
+    """A short name of the W space: equal for equal mapping networks, whatever the file they came from.
+
+    Half-precision files are rounded before hashing, so that a checkpoint and its half-precision copy agree.
+    """
+    digest = hashlib.sha256(_w_space(network.config))
+    for name, tensor in sorted(network.mapping.state_dict().items()):
+        if name != "w_avg":
+            digest.update(name.encode() + tensor.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
+    height, width = network.config.resolution
+    return f"stylegan2-{height}x{width}-{digest.hexdigest()[:10]}"
+
+
+def _w_space(config: StyleGAN2Config) -> bytes:
+    return repr((config.z_dim, config.c_dim, config.w_dim, config.num_layers, config.lr_multiplier)).encode()
+
+
+def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanGenerator:
+    """Read a generator from a .safetensors file made by ``semantic-edit convert`` or :func:`save_generator`.
+
+    Returns it frozen, in float32, on ``device``. Raises CheckpointError with one sentence for anything else.
+    """
+    path = Path(path)
+    tensors, metadata = read_safetensors(path, kind="generator")
+    parse_json(metadata, "config", path)
+    config = config_from_header(metadata["config"])
+    _check_size(config, tensors, path)
+    # Outside inference mode: weights made inside could never take part in an optimisation.
+    with torch.inference_mode(False), torch.no_grad():
+        with torch.device("meta"):
+            network = StyleGAN2(config)  # no memory is spent on weights that the file replaces
+        _check_shapes(network, tensors, path)
+        plain = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
+        network.load_state_dict(plain, strict=True, assign=True)
+        network = network.requires_grad_(False).eval().to(device)
+    family = metadata.get("family") or family_fingerprint(network)
+    return GanGenerator(network, family, name=path.stem)
+
+
+def save_generator(
+    path: str | Path,
+    network: StyleGAN2,
+    provenance: dict[str, object] | None = None,
+    half: bool = False,  # store float16: half the size, about three decimal digits
+    family: str | None = None,
+) -> Path:
+    """Write ``network`` so that :func:`load_generator` reads it back."""
+    state = network.state_dict()
+    if half:
+        state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
+    family = family or family_fingerprint(network)
+    return write_safetensors(path, state, "generator", network.config.to_json(), provenance, family)
+
+
+def _check_size(config: StyleGAN2Config, tensors: dict[str, Tensor], path: Path) -> None:
+    # A header that promises more than the file holds would cost memory before the shapes are compared.
+    if len(tensors) > 100 * len(config.channels) + 4 * config.mapping_layers + 16:
+        raise CheckpointError(f"{path.name}: it holds {len(tensors)} tensors, far more than its config describes.")
+
+
+def _check_shapes(network: StyleGAN2, tensors: dict[str, Tensor], path: Path) -> None:
+    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    missing = sorted(set(expected) - set(tensors))
+    extra = sorted(set(tensors) - set(expected))
+    if missing or extra:
+        what = f"lacks {', '.join(missing[:3])}" if missing else f"has unknown tensors {', '.join(extra[:3])}"
+        raise CheckpointError(f"{path.name} {what}; it does not match the generator that its header describes.")
+    for name, shape in expected.items():
+        if tuple(tensors[name].shape) != shape:
+            raise CheckpointError(
+                f"{path.name}: {name} has shape {tuple(tensors[name].shape)}, its header describes {shape}."
+            )
+        if not tensors[name].is_floating_point():
+            raise CheckpointError(f"{path.name}: {name} holds {tensors[name].dtype}, expected floating point.")

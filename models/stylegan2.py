@@ -1,0 +1,240 @@
+"""StyleGAN2 (1912.04958) as NVlabs publish it, opened up for editing.
+
+Beside the finished picture it gives features of any layer, stops early at a resolution, starts again from the features
+of a layer, and lets a hook change features on their way. State-dict names are NVlabs' own (stylegan2-ada-pytorch and
+config-f of stylegan3), so that converted checkpoints load as they are.
+
+Layers count from 0 (the first convolution on the constant) to L - 2; row l of W+ feeds layer l, and the ToRGB of a
+block reads the row after its last convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..kernels import upsample2d
+from .errors import InputError
+from .stylegan2_config import StyleGAN2Config
+from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer
+
+__all__ = ["LayerState", "StyleGAN2", "StyleGAN2Config", "SynthesisResult"]
+
+NOISE_MODES = ("constant", "none", "random")
+Hook = Callable[[int, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerState:
+    """Where a synthesis can start again: ``features`` [B, C, h, w] after ``layer``, ``image`` before its ToRGB."""
+
+    layer: int
+    features: Tensor
+    image: Tensor | None  # None before the first ToRGB
+
+
+@dataclass(frozen=True, eq=False)
+class SynthesisResult:
+    """``image`` [B, 3, H, W] about -1..1 (None when the run stopped at a layer), and the layers that were asked for."""
+
+    image: Tensor | None
+    features: dict[int, Tensor] = field(default_factory=dict)  # layer -> [B, C, h, w]
+    state: LayerState | None = None  # of ``stop_layer``
+
+
+def normalize_second_moment(x: Tensor) -> Tensor:
+    """[B, N] -> [B, N] with a mean square of 1 in each row."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+class MappingNetwork(nn.Module):
+    """z [B, Z] and labels [B, C] -> w [B, D]."""
+
+    def __init__(self, config: StyleGAN2Config, rng: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        embed = (config.embed_features or config.w_dim) if config.c_dim else 0
+        hidden = config.mapping_features or config.w_dim
+        widths = [config.z_dim + embed] + [hidden] * (config.mapping_layers - 1) + [config.w_dim]
+        if config.c_dim:
+            self.embed = FullyConnectedLayer(config.c_dim, embed, rng)
+        self.depth = config.mapping_layers
+        for k in range(self.depth):
+            layer = FullyConnectedLayer(widths[k], widths[k + 1], rng, config.activation, config.lr_multiplier)
+            setattr(self, f"fc{k}", layer)
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        config = self.config
+        if z.ndim != 2 or z.shape[1] != config.z_dim:
+            raise InputError(f"z has shape {tuple(z.shape)}; this generator expects [B, {config.z_dim}].")
+        x = normalize_second_moment(z) if config.normalize_z else z
+        if config.c_dim:
+            if labels is None or labels.shape != (z.shape[0], config.c_dim):
+                got = "none" if labels is None else str(tuple(labels.shape))
+                raise InputError(f"This generator needs labels of shape [{z.shape[0]}, {config.c_dim}]; got {got}.")
+            x = torch.cat([x, normalize_second_moment(self.embed(labels.to(x.dtype)))], dim=1)
+        for k in range(self.depth):
+            x = getattr(self, f"fc{k}")(x)
+        return x
+
+
+class SynthesisNetwork(nn.Module):
+    """Rows of W+ [B, L, D] -> picture [B, 3, H, W]."""
+
+    def __init__(self, config: StyleGAN2Config, rng: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.block_names: list[str] = []
+        self.layers: list[tuple[int, str]] = []  # layer index -> (block index, conv name)
+        for k, channels in enumerate(config.channels):
+            size = (config.const_size[0] * 2**k, config.const_size[1] * 2**k)
+            block = SynthesisBlock(
+                in_channels=config.channels[k - 1] if k else 0,
+                out_channels=channels,
+                w_dim=config.w_dim,
+                size=size,
+                img_channels=config.img_channels,
+                is_last=k == len(config.channels) - 1,
+                architecture=config.architecture,
+                rng=rng,
+                resample_filter=config.resample_filter,
+                conv_clamp=config.conv_clamp,
+                activation=config.activation,
+                use_noise=config.use_noise,
+            )
+            name = f"b{4 * 2**k}"  # NVlabs' names for a 4 x 4 constant; other constants keep the numbering
+            self.block_names.append(name)
+            setattr(self, name, block)
+            self.layers += [(k, conv) for conv in (("conv0", "conv1") if k else ("conv1",))]
+
+    def layer_size(self, layer: int) -> tuple[int, int, int]:
+        """(channels, height, width) of a layer's features."""
+        block, _ = self.layers[self._checked_layer(layer)]
+        return (self.config.channels[block], *self._block(block).size)
+
+    def forward(
+        self,
+        ws: Tensor,  # [B, L, D]
+        noise: str | int = "constant",  # "constant", "none", "random" (training), or a seed
+        stop_resolution: int | None = None,  # height at which to stop ("skip" architecture)
+        want_features: Collection[int] = (),  # layers whose features to return
+        stop_layer: int | None = None,  # stop after this layer and return its state instead of a picture
+        resume: LayerState | None = None,  # start after this layer
+        hook: Hook | None = None,  # called with (layer, features), returns the features to go on with
+        dtype: torch.dtype | None = None,  # of the convolutions; the picture is summed in float32
+        first_index: int = 0,  # position of ws[0] in a larger batch, for seeded noise
+    ) -> SynthesisResult:
+        self._check(ws, noise, want_features, stop_layer)
+        last_block = self._last_block(stop_resolution)
+        dtype = dtype or ws.dtype
+        batch = ws.shape[0]
+        sources = _NoiseSource(noise, batch, first_index, ws.device)
+        features: dict[int, Tensor] = {}
+        if resume is None:
+            start, image = -1, None
+            const = self._block(0).const
+            x = const.to(dtype)[None].expand(batch, -1, -1, -1).contiguous(memory_format=_memory_format(const))
+        else:
+            start, x, image = resume.layer, resume.features.to(dtype), resume.image
+        for layer in range(max(start, 0), len(self.layers)):
+            index, name = self.layers[layer]
+            if index > last_block:
+                break
+            block = self._block(index)
+            if name == "conv0" and layer > start:
+                residual = block.skip(x) if block.residual else None
+            if layer > start:
+                conv: SynthesisLayer = getattr(block, name)
+                gain = math.sqrt(0.5) if block.residual and name == "conv1" else 1.0
+                x = conv(x, ws[:, layer], sources.draw(layer, conv), gain)
+                if block.residual and name == "conv1":
+                    x = x + residual
+                if hook is not None:
+                    x = hook(layer, x)
+                if layer in want_features:
+                    features[layer] = x
+            if layer == stop_layer:
+                return SynthesisResult(None, features, LayerState(layer, x, image))
+            if name == "conv1":
+                image = self._add_rgb(block, x, ws[:, layer + 1], image)
+        return SynthesisResult(image, features)
+
+    def _add_rgb(self, block: SynthesisBlock, x: Tensor, w: Tensor, image: Tensor | None) -> Tensor | None:
+        if image is not None:
+            image = upsample2d(image, block.resample_filter)
+        if not block.has_rgb:
+            return image
+        rgb = block.torgb(x, w)
+        rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
+        return rgb if image is None else image + rgb
+
+    def _block(self, index: int) -> SynthesisBlock:
+        return getattr(self, self.block_names[index])
+
+    def _last_block(self, stop_resolution: int | None) -> int:
+        if stop_resolution is None:
+            return len(self.block_names) - 1
+        heights = [self._block(k).size[0] for k in range(len(self.block_names))]
+        if self.config.architecture != "skip":
+            raise InputError("Only the 'skip' architecture has a picture at every resolution; this one must run whole.")
+        if stop_resolution not in heights:
+            raise InputError(f"This generator has pictures of heights {heights}; cannot stop at {stop_resolution}.")
+        return heights.index(stop_resolution)
+
+    def _checked_layer(self, layer: int) -> int:
+        if not 0 <= layer < len(self.layers):
+            raise InputError(f"Layer {layer} does not exist; this generator has layers 0 to {len(self.layers) - 1}.")
+        return layer
+
+    def _check(self, ws: Tensor, noise: str | int, want: Collection[int], stop_layer: int | None) -> None:
+        expected = (self.config.num_layers, self.config.w_dim)
+        if ws.ndim != 3 or tuple(ws.shape[1:]) != expected:
+            raise InputError(f"The latent has shape {tuple(ws.shape)}; this generator expects [B, {expected[0]}, "
+                             f"{expected[1]}] (batch, rows of W+, width).")
+        if isinstance(noise, str) and noise not in NOISE_MODES:
+            raise InputError(f"Unknown noise '{noise}'; expected 'constant', 'none' or a seed.")
+        for layer in (*want, *([] if stop_layer is None else [stop_layer])):
+            self._checked_layer(layer)
+
+
+class StyleGAN2(nn.Module):
+    """``mapping`` (z -> w) and ``synthesis`` (rows of W+ -> picture); randomly initialised from ``generator``."""
+
+    def __init__(self, config: StyleGAN2Config, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        rng = generator if generator is not None else torch.Generator().manual_seed(0)
+        self.config = config
+        self.mapping = MappingNetwork(config, rng)
+        self.synthesis = SynthesisNetwork(config, rng)
+
+
+class _NoiseSource:
+    """Unit-variance noise per layer. A seed gives picture i the same noise in any batch and from any starting layer."""
+
+    def __init__(self, mode: str | int, batch: int, first_index: int, device: torch.device) -> None:
+        self.mode, self.batch, self.first_index, self.device = mode, batch, first_index, device
+
+    def draw(self, layer: int, conv: SynthesisLayer) -> Tensor | None:
+        if not conv.use_noise or self.mode == "none":
+            return None
+        if self.mode == "constant":
+            return conv.noise_const[None, None]
+        if self.mode == "random":
+            return torch.randn(self.batch, 1, *conv.size, device=self.device)
+        drawn = [self._seeded(layer, picture, conv.size) for picture in range(self.batch)]
+        return torch.stack(drawn).to(self.device)
+
+    def _seeded(self, layer: int, picture: int, size: tuple[int, int]) -> Tensor:
+        # Large odd factors keep (seed, picture, layer) apart: seed 0 picture 1 is not seed 1 picture 0.
+        mixed = int(self.mode) * 0x9E3779B97F4A7C15 + (self.first_index + picture) * 0xC2B2AE3D27D4EB4F + layer
+        return torch.randn(1, *size, generator=torch.Generator().manual_seed(mixed % 2**63))
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    # Channels last measures best on the CPU (depthwise and transposed convolutions) and on CUDA in half precision.
+    return torch.channels_last if x.device.type == "cpu" else torch.contiguous_format

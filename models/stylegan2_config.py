@@ -1,0 +1,156 @@
+"""What a StyleGAN2 is made of, as far as its tensors' shapes cannot tell."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from torch import Tensor
+
+from .errors import CheckpointError
+
+_ARCHITECTURES = ("skip", "orig", "resnet")
+
+
+@dataclass(frozen=True)
+class StyleGAN2Config:
+    """The network's dimensions. Block k has size ``const_size`` times 2**k and ``channels[k]`` feature channels."""
+
+    z_dim: int  # input noise
+    w_dim: int  # D, the width of one row of W+
+    channels: tuple[int, ...]  # feature channels of each block, from the constant upward
+    c_dim: int = 0  # label width, 0 = no labels
+    img_channels: int = 3
+    const_size: tuple[int, int] = (4, 4)  # height, width of the learned constant
+    mapping_layers: int = 8
+    mapping_features: int = 0  # hidden width of the mapping, 0 = w_dim
+    embed_features: int = 0  # width of the embedded label, 0 = w_dim
+    lr_multiplier: float = 0.01  # of the mapping: part of its arithmetic, not only of its training
+    normalize_z: bool = True
+    architecture: str = "skip"
+    resample_filter: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
+    conv_clamp: float | None = None
+    activation: str = "lrelu"
+    use_noise: bool = True
+
+    def __post_init__(self) -> None:
+        if self.architecture not in _ARCHITECTURES:
+            raise CheckpointError(f"Unknown architecture '{self.architecture}'; expected {', '.join(_ARCHITECTURES)}.")
+        if min(self.z_dim, self.w_dim, self.img_channels, self.mapping_layers, *self.const_size) < 1:
+            raise CheckpointError("A generator's widths, layers and constant must be at least 1.")
+        if not 1 <= len(self.channels) <= 12 or min(self.channels) < 1:
+            raise CheckpointError(f"A generator has 1 to 12 blocks of at least one channel; got {self.channels}.")
+        widths = (self.z_dim, self.w_dim, self.c_dim, self.img_channels, *self.channels, *self.const_size)
+        if max(widths) > 65536 or self.mapping_layers > 64:
+            raise CheckpointError("A generator of these dimensions is beyond anything published; the file is damaged.")
+
+    @property
+    def resolution(self) -> tuple[int, int]:
+        """Height and width of the finished picture."""
+        factor = 2 ** (len(self.channels) - 1)
+        return self.const_size[0] * factor, self.const_size[1] * factor
+
+    @property
+    def num_layers(self) -> int:
+        """L: rows of W+, one for each convolution and one for the last ToRGB."""
+        return 2 * len(self.channels)
+
+    def to_json(self) -> dict:
+        """A JSON-ready dict; :meth:`from_json` reverses it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> StyleGAN2Config:
+        """Checks names and types; CheckpointError names the field that is wrong."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise CheckpointError(f"The generator's config has unknown fields: {', '.join(unknown)}.")
+        clean: dict[str, object] = {}
+        for name, value in values.items():
+            try:
+                clean[name] = _convert(name, value)
+            except (TypeError, ValueError, OverflowError):
+                raise CheckpointError(f"The generator's config field '{name}' has no valid value: {value!r}.") from None
+        missing = {"z_dim", "w_dim", "channels"} - set(clean)
+        if missing:
+            raise CheckpointError(f"The generator's config lacks: {', '.join(sorted(missing))}.")
+        return cls(**clean)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor], **known: object) -> StyleGAN2Config:
+        """Read every dimension from the shapes of an NVlabs-named state dict; ``known`` gives what shapes cannot tell."""
+        try:
+            return cls(**{**_from_shapes(state), **known})  # type: ignore[arg-type]
+        except (KeyError, IndexError, ValueError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"The tensors do not form a StyleGAN2 generator: {error} is missing.") from None
+
+
+def _convert(name: str, value: object) -> object:
+    if name in ("channels", "const_size"):
+        if isinstance(value, str):
+            raise TypeError(name)
+        return tuple(int(v) for v in value)  # type: ignore[union-attr]
+    if name == "resample_filter":
+        return tuple(float(v) for v in value)  # type: ignore[union-attr]
+    if name in ("normalize_z", "use_noise"):
+        if not isinstance(value, bool):
+            raise TypeError(name)
+        return value
+    if name in ("architecture", "activation"):
+        if not isinstance(value, str):
+            raise TypeError(name)
+        return value
+    if name == "lr_multiplier":
+        return float(value)  # type: ignore[arg-type]
+    if name == "conv_clamp":
+        return None if value is None else float(value)  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(name)
+    return value
+
+
+def _from_shapes(state: Mapping[str, Tensor]) -> dict[str, object]:
+    blocks = sorted({int(m[1]) for name in state if (m := re.match(r"synthesis\.b(\d+)\.", name))})
+    if not blocks or blocks != [blocks[0] * 2**k for k in range(len(blocks))]:
+        raise CheckpointError(f"The tensors do not form a StyleGAN2 generator: its blocks are {blocks}.")
+    const = state[f"synthesis.b{blocks[0]}.const"]
+    channels = [int(state[f"synthesis.b{b}.conv1.weight"].shape[0]) for b in blocks]
+    layers = len([name for name in state if re.fullmatch(r"mapping\.fc\d+\.weight", name)])
+    w_dim = int(state["synthesis.b%d.conv1.affine.weight" % blocks[0]].shape[1])
+    embed = state.get("mapping.embed.weight")
+    first, last = state["mapping.fc0.weight"], state[f"mapping.fc{layers - 1}.weight"]
+    embed_width = 0 if embed is None else int(embed.shape[0])
+    if any(name.endswith(".skip.weight") for name in state):
+        architecture = "resnet"
+    else:
+        all_rgb = all(f"synthesis.b{b}.torgb.weight" in state for b in blocks)
+        architecture = "skip" if all_rgb else "orig"
+    return {
+        "z_dim": int(first.shape[1]) - embed_width,
+        "c_dim": 0 if embed is None else int(embed.shape[1]),
+        "w_dim": w_dim,
+        "channels": tuple(channels),
+        "img_channels": int(state[f"synthesis.b{blocks[-1]}.torgb.weight"].shape[0]),
+        "const_size": (int(const.shape[-2]), int(const.shape[-1])),
+        "mapping_layers": layers,
+        "mapping_features": int(last.shape[1]) if layers > 1 else 0,
+        "embed_features": embed_width,
+        "architecture": architecture,
+        "use_noise": f"synthesis.b{blocks[0]}.conv1.noise_const" in state,
+    }
+
+
+def config_from_header(text: str) -> StyleGAN2Config:
+    """The config stored in a file's header."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError:
+        values = None
+    if not isinstance(values, dict):
+        raise CheckpointError("The generator file's header has no readable 'config'.")
+    return StyleGAN2Config.from_json(values)
