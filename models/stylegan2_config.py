@@ -81,7 +81,7 @@ class StyleGAN2Config:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor], **known: object) -> StyleGAN2Config:
-        """Read every dimension from the shapes of an NVlabs-named state dict; ``known`` gives what shapes cannot tell."""
+        """Read the dimensions from the shapes of an NVlabs-named state dict; ``known`` gives the rest."""
         try:
             return cls(**{**_from_shapes(state), **known})  # type: ignore[arg-type]
         except (KeyError, IndexError, ValueError) as error:
@@ -121,7 +121,7 @@ def _from_shapes(state: Mapping[str, Tensor]) -> dict[str, object]:
     const = state[f"synthesis.b{blocks[0]}.const"]
     channels = [int(state[f"synthesis.b{b}.conv1.weight"].shape[0]) for b in blocks]
     layers = len([name for name in state if re.fullmatch(r"mapping\.fc\d+\.weight", name)])
-    w_dim = int(state["synthesis.b%d.conv1.affine.weight" % blocks[0]].shape[1])
+    w_dim = int(state[f"synthesis.b{blocks[0]}.conv1.affine.weight"].shape[1])
     embed = state.get("mapping.embed.weight")
     first, last = state["mapping.fc0.weight"], state[f"mapping.fc{layers - 1}.weight"]
     embed_width = 0 if embed is None else int(embed.shape[0])
