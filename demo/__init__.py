@@ -1,0 +1,5 @@
+"""The demo world: portraits whose truth is known, and what was trained on them."""
+
+from .portraits import Portraits, factors_from_z, render, sample_factors
+
+__all__ = ["Portraits", "factors_from_z", "render", "sample_factors"]

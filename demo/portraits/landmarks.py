@@ -1,0 +1,49 @@
+"""Where the parts of a face are, in pixels: for drag handles, alignment and tests."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .eyes import brow_centre, eye_centre
+from .face import nose_tip
+from .mouth import mouth_shape
+from .scene import Scene
+
+LANDMARK_NAMES: tuple[str, ...] = (
+    "eye_left",
+    "eye_right",
+    "brow_left",
+    "brow_right",
+    "nose",
+    "mouth_left",
+    "mouth_right",
+    "mouth_upper",
+    "mouth_lower",
+    "chin",
+    "hair_end_left",
+    "hair_end_right",
+)
+
+
+def landmarks(scene: Scene) -> Tensor:
+    """Positions ``[B, N, 2]`` as (x, y) in pixels, pixel centres at .5, in the order of ``LANDMARK_NAMES``.
+
+    "left" is the picture's left. ``hair_end`` is where the outer edge of the hair ends; it leaves the picture when
+    the hair is long.
+    """
+    points = [eye_centre(scene, -1.0)[:2], eye_centre(scene, 1.0)[:2]]
+    points += [brow_centre(scene, -1.0), brow_centre(scene, 1.0), nose_tip(scene)]
+    mouth, opened = mouth_shape(scene), scene["mouth_open"]
+    one, zero = mouth.x.new_ones(()), mouth.x.new_zeros(())
+    points += [(mouth.x - mouth.half_width, mouth.line(one)), (mouth.x + mouth.half_width, mouth.line(one))]
+    points += [(mouth.x, mouth.line(zero) - 0.010 * opened), (mouth.x, mouth.line(zero) + 0.110 * opened)]
+    points += [(0.055 * scene.sin, torch.full_like(mouth.x, scene.head_h))]
+    half = scene.head_w * 1.15 + 0.02 + 0.05 * scene["hair_len"]
+    bottom = (-0.05 + 0.75 * scene["hair_len"]).clamp(min=0.10)
+    points += [(-0.05 * scene.sin - half, bottom), (-0.05 * scene.sin + half, bottom)]
+    positions = torch.stack(
+        [torch.cat([(x + scene.centre_x).reshape(-1, 1), (y + scene.centre_y).reshape(-1, 1)], 1) for x, y in points], 1
+    )
+    centre = torch.tensor((scene.width / 2, scene.height / 2)).to(positions)
+    return positions / scene.pixel + centre

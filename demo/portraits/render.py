@@ -1,0 +1,87 @@
+"""Factors to pictures: the painter's order of a portrait, back to front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .accessories import paint_glasses, paint_hat
+from .backdrop import paint_background, paint_neck, paint_shirt
+from .eyes import paint_brows, paint_eyes
+from .face import paint_blush, paint_ears, paint_nose, paint_skin
+from .factors import as_factors
+from .hair import paint_curtains, paint_fringe, paint_hair_back
+from .landmarks import LANDMARK_NAMES, landmarks
+from .mouth import paint_mouth
+from .scene import PART_NAMES, Scene
+
+_PAINTERS = (
+    paint_background,
+    paint_hair_back,
+    paint_shirt,
+    paint_neck,
+    paint_ears,
+    paint_skin,
+    paint_blush,
+    paint_nose,
+    paint_mouth,
+    paint_eyes,
+    paint_brows,
+    paint_fringe,
+    paint_curtains,
+    paint_glasses,
+    paint_hat,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Portraits:
+    """Rendered portraits and their truth."""
+
+    images: Tensor  # [B, 3, H, W] in -1..1
+    factors: Tensor  # [B, K]
+    parts: Tensor | None  # [B, P, H, W] soft masks which sum to one, where asked for
+    landmarks: Tensor  # [B, N, 2] as (x, y) in pixels
+    part_names: tuple[str, ...] = PART_NAMES
+    landmark_names: tuple[str, ...] = LANDMARK_NAMES
+
+
+@torch.no_grad()
+def render(
+    factors: Tensor | Mapping[str, Tensor | Sequence[float] | float],
+    size: int | tuple[int, int] = 128,
+    parts: bool = False,
+    chunk: int = 32,
+) -> Portraits:
+    """Paint portraits.
+
+    Arguments:
+        factors: ``[B, K]`` (see ``factors.NAMES``), or a mapping of factor names to ``[B]`` values or one number;
+            what is left out takes its default.
+        size: pixels of a square picture, or (height, width); the shorter side shows the whole head.
+        parts: also return soft part masks.
+        chunk: portraits painted at once; bounds the memory.
+    Raises:
+        ValueError: for unknown factors, wrong shapes, or a size below 8.
+    """
+    factors = as_factors(factors)
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 8:
+        raise ValueError(f"size: expected at least 8 pixels, got {height} x {width}")
+    pieces = [_render(piece, height, width, parts) for piece in factors.split(max(1, chunk))]
+    return Portraits(
+        images=torch.cat([piece[0] for piece in pieces]),
+        factors=factors,
+        parts=torch.cat([piece[1] for piece in pieces]) if parts else None,
+        landmarks=torch.cat([piece[2] for piece in pieces]),
+    )
+
+
+def _render(factors: Tensor, height: int, width: int, parts: bool) -> tuple[Tensor, Tensor | None, Tensor]:
+    scene = Scene(factors, height, width, keep_layers=parts)
+    for paint in _PAINTERS:
+        paint(scene)
+    return scene.image * 2 - 1, scene.parts() if parts else None, landmarks(scene)
