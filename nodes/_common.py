@@ -1,0 +1,132 @@
+"""What the nodes share: their sockets, pictures in and out, choosing files, checks and progress."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .. import host
+from ..editing.types import GanLatent
+from ..host import io
+from ..models.errors import InputError
+
+log = logging.getLogger(__name__)
+
+GanGeneratorType = io.Custom("GAN_GENERATOR")
+GanLatentType = io.Custom("GAN_LATENT")
+EditDirectionType = io.Custom("EDIT_DIRECTION")
+EditStrengthType = io.Custom("EDIT_STRENGTH")
+TextEditType = io.Custom("TEXT_EDIT")
+PartLabelsType = io.Custom("PART_LABELS")
+ConceptUnitsType = io.Custom("CONCEPT_UNITS")
+TextImageScorerType = io.Custom("TEXT_IMAGE_SCORER")
+
+MAX_SEED = 0xFFFFFFFFFFFFFFFF  # ComfyUI's own seeds
+_NOTHING = "nothing here yet"
+
+
+def CATEGORY(stage: str) -> str:  # noqa: N802  (reads as the constant it is in every schema)
+    """Return the menu path of a stage: generator, photos, example, batch, text, paint, imagic or demo."""
+    return f"Semantic Edit/{stage}"
+
+
+def to_image_batch(pictures: Tensor) -> Tensor:
+    """Turn pictures [B,3,H,W] about -1..1 into an IMAGE [B,H,W,3], float32 0..1, where the host wants its results."""
+    images = pictures.to(host.current().result_device(), torch.float32).movedim(1, -1)
+    return images.add(1).mul(0.5).clamp(0, 1).contiguous()
+
+
+def from_image_batch(images: Tensor, device: torch.device | str | None = None) -> Tensor:
+    """Turn an IMAGE [B,H,W,3 or 4] in 0..1 into pictures [B,3,H,W] float32 in -1..1; an alpha channel is dropped.
+
+    Raises:
+        InputError: another shape, or an empty batch.
+    """
+    if images.ndim != 4 or images.shape[-1] not in (3, 4) or 0 in images.shape:
+        raise InputError(f"The pictures have shape {list(images.shape)}; expected an IMAGE [B, H, W, 3].")
+    colours = images[..., :3].to(device or host.current().device(), torch.float32)
+    return colours.movedim(-1, 1).mul(2).sub(1).contiguous()
+
+
+def check_latent(generator, latent: GanLatent, what: str = "The latent") -> None:
+    """Refuse codes of another shape or family than the generator's; codes without a family pass with a warning.
+
+    Raises:
+        InputError: the sentence names both.
+    """
+    generator.check_latent(latent.codes, latent.family, what)
+    if not latent.family:
+        log.warning("%s names no generator family; its shape fits '%s' and it is used as it is.", what, generator.name)
+
+
+def place(generator) -> None:
+    """Bring a generator's weights to the working device; call it before each use."""
+    host.current().place(generator.network)
+
+
+def progress_for(total: int, label: str = "") -> host.Progress:
+    """Return a reporter ``(step, total=..., preview=None)`` of the host, with `total` filled in."""
+    report = host.current().progress(total, label)
+
+    @functools.wraps(report)
+    def reporter(step: int, total: int = total, preview: Tensor | None = None) -> None:
+        report(step, total, preview)
+
+    return reporter
+
+
+def seed_input(id: str = "seed", tooltip: str = "", randomize: bool = False) -> io.Int.Input:
+    """Return a seed widget.
+
+    Args:
+        randomize: offer ComfyUI's "control after generate" beside it: for nodes that sample. Nodes that train keep one
+            seed, or every queue would train again.
+    """
+    control = True if randomize else None
+    return io.Int.Input(id, default=0, min=0, max=MAX_SEED, control_after_generate=control, tooltip=tooltip)
+
+
+def file_input(kind: str, id: str, tooltip: str) -> io.Combo.Input:
+    """Return a list of the files of a kind; while there are none, its one entry says where they belong."""
+    return io.Combo.Input(id, options=host.current().list_models(kind) or [no_file(kind)], tooltip=tooltip)
+
+
+def no_file(kind: str) -> str:
+    """Return the list entry that stands for an empty folder."""
+    return f"({_NOTHING}: add files to models/semantic_edit/{kind})"
+
+
+def chosen_file(kind: str, name: str) -> Path:
+    """Return the file that was chosen from `file_input`.
+
+    Raises:
+        InputError: the entry of an empty list, or a name that is not in the list.
+    """
+    if name.startswith(f"({_NOTHING}"):
+        folder = host.current().model_folders(kind)[0]
+        raise InputError(
+            f"There are no {kind.replace('_', ' ')} yet. Put {host.MODEL_SUFFIX} files into {folder}, then refresh and "
+            "choose one. Files in other formats are made usable by the command `semantic-edit convert`."
+        )
+    return host.current().model_path(kind, name)
+
+
+def file_state(path: Path) -> str:
+    """Return a value that changes when the file is replaced, "" while it is not there: for `fingerprint_inputs`."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return f"{path} {state.st_mtime_ns} {state.st_size}"
+
+
+def chosen_file_state(kind: str, name: str) -> str:
+    """Return `file_state` of a file chosen from `file_input`, "" when it is not to be found."""
+    try:
+        return file_state(chosen_file(kind, name))
+    except InputError:
+        return ""
