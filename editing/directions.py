@@ -1,0 +1,142 @@
+"""Edit One for All (2401.10219), step 1: turn one example's edit into a direction that works for every picture.
+
+The released code optimises a fresh d* so that G(w + a d*) looks like G(w + a d), where d is the example's own edit,
+with a term that ties the projection on d* to its length. Three forms are published; they differ in their start, in
+the pictures they look at, in the range of a, and in the rows. Our arithmetic differs from the released code only where
+the result is the same: nothing flows into the generator's weights or through the target picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..models.errors import InputError
+from ..models.generator import GanGenerator
+from ..models.inference import training_mode
+from .record import edited_rows, row_mask, single_code, with_example
+from .types import EditDirection
+
+Progress = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The settings of one published form."""
+
+    start_at_edit: bool  # begin with d (else with 0)
+    steps: int
+    batch: int  # pictures per step
+    sampled: bool  # look at sampled pictures (else at the example alone)
+    signed: bool  # a in -1..1 (else 0..1)
+
+
+VARIANTS = {
+    "single": Variant(start_at_edit=False, steps=1000, batch=1, sampled=False, signed=False),
+    "batch": Variant(start_at_edit=True, steps=60, batch=16, sampled=True, signed=True),
+    "text": Variant(start_at_edit=False, steps=150, batch=8, sampled=True, signed=False),
+}
+LEARNING_RATE = 1e-3
+REGULARISATION = 0.02
+TRUNCATION = 0.7
+
+
+def optimize_direction(
+    generator: GanGenerator,
+    w_start: Tensor,  # [L, D]: the example before
+    w_edited: Tensor,  # [L, D]: the example after
+    variant: str = "batch",
+    layers: Sequence[int] | None = None,  # rows that take part; None: those that the edit changed
+    steps: int | None = None,  # None: the published number
+    batch: int | None = None,
+    learning_rate: float = LEARNING_RATE,
+    regularisation: float = REGULARISATION,
+    stop_resolution: int | None = None,  # compare pictures of this height instead of finished ones
+    landing: str = "example",  # what a strength of 1 means: the "example"'s state, or the "direction"'s length
+    seed: int = 0,
+    progress: Progress | None = None,
+    name: str = "edit",
+) -> EditDirection:
+    """d* of the example's edit as an :class:`EditDirection`, its own normal, on the generator's device.
+
+    landing "direction" is the published closed form: the target is start + |d*|^2. The optimisation shortens d*, so
+    the batch stops short of the example; "example" aims at the edited example's own projection instead.
+
+    Raises InputError for codes that do not fit, equal codes, and unknown variants.
+    """
+    if variant not in VARIANTS:
+        raise InputError(f"Unknown variant '{variant}'; expected one of {', '.join(VARIANTS)}.")
+    if landing not in ("example", "direction"):
+        raise InputError(f"Unknown landing '{landing}'; expected 'example' or 'direction'.")
+    form = VARIANTS[variant]
+    start, edited = single_code(generator, w_start, "The start"), single_code(generator, w_edited, "The edited code")
+    rows = edited_rows(edited - start, layers)
+    rng = torch.Generator().manual_seed(seed)
+    with training_mode():
+        inside = row_mask(rows, start)
+        edit = (edited - start) * inside
+        pool = _pictures(generator, form, start, batch or form.batch, rng)
+        found = edit.clone() if form.start_at_edit else torch.zeros_like(edit)
+        found.requires_grad_(True)
+        optimizer = torch.optim.AdamW([found], lr=learning_rate)
+        total = steps or form.steps
+        for step in range(total):
+            alpha, alpha_regular = (_alphas(pool.shape[0], form.signed, rng, pool) for _ in range(2))
+            with torch.no_grad():
+                wanted = _picture(generator, pool + alpha * edit, stop_resolution)
+            moved = pool + alpha * (found * inside)
+            seen = _picture(generator, moved, stop_resolution)
+            loss = (seen - wanted).square().mean()
+            loss = loss + regularisation * _regulariser(form, start, moved, found * inside, alpha_regular)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            if progress is not None:
+                progress(step + 1, total, (seen[0].detach() + 1) / 2 if step % 10 == 0 else None)
+        result = (found.detach() * inside).clone()
+        if float(result.norm()) < 1e-8:
+            raise InputError("The optimisation ended with a direction of length 0: give it more steps.")
+        edit_direction = with_example(
+            result, result, rows, start, edited, f"Edit One for All, {variant}", generator.family, name
+        )
+    if landing == "direction":
+        return edit_direction.with_target(edit_direction.start + float(result.square().sum()))
+    return edit_direction
+
+
+def _pictures(
+    generator: GanGenerator, form: Variant, start: Tensor, batch: int, rng: torch.Generator
+) -> Tensor:
+    """The codes whose pictures are compared, fixed for the whole optimisation: [batch, L, D]."""
+    if not form.sampled:
+        return start[None]
+    z = torch.randn(batch, generator.z_dim, generator=rng)
+    labels = None
+    if generator.label_dim:
+        classes = torch.randint(generator.label_dim, (batch,), generator=rng)
+        labels = torch.nn.functional.one_hot(classes, generator.label_dim).float()
+    with torch.no_grad():
+        return generator.map(z, labels, truncation=TRUNCATION)
+
+
+def _alphas(count: int, signed: bool, rng: torch.Generator, like: Tensor) -> Tensor:
+    uniform = torch.rand(count, 1, 1, generator=rng)
+    return (uniform * 2 - 1 if signed else uniform).to(like)
+
+
+def _picture(generator: GanGenerator, w: Tensor, stop_resolution: int | None) -> Tensor:
+    return generator.network.synthesis(w, "constant", stop_resolution).image
+
+
+def _regulariser(form: Variant, start: Tensor, moved: Tensor, found: Tensor, alpha: Tensor) -> Tensor:
+    """|sg[projection on d*] - what the slider says it should be|, as released."""
+    length = found.square().sum()
+    if not form.sampled:
+        scale = alpha.flatten()[0]
+        projection = ((start + scale * found) * found).sum().detach()
+        return (projection - (scale - 1) * length).abs()
+    projection = (moved * found).sum(dim=(1, 2)).detach()
+    return (projection - alpha.flatten().square() * length).abs().mean()

@@ -1,0 +1,100 @@
+"""Edit directions as files: what was found once is used on every later batch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .checkpoint import parse_json, read_safetensors, write_safetensors
+from .errors import CheckpointError
+
+KIND = "direction"
+
+
+def write_direction(
+    path: str | Path,
+    direction: Tensor,  # [L, D], or [1, D] for all rows alike
+    normal: Tensor | None = None,
+    layers: tuple[int, ...] | None = None,
+    start: float | None = None,
+    target: float | None = None,
+    method: str = "",
+    family: str = "",
+    name: str = "",
+    provenance: dict[str, object] | None = None,
+) -> Path:
+    """Write one direction; None for what is not known."""
+    tensors = {"direction": direction.float()}
+    if normal is not None:
+        tensors["normal"] = normal.float()
+    config = {"layers": None if layers is None else list(layers), "start": start, "target": target}
+    config.update(method=method, name=name)
+    return write_safetensors(path, tensors, KIND, config, provenance, family)
+
+
+def read_direction(path: str | Path) -> dict[str, object]:
+    """The fields of :func:`write_direction`, checked: direction, normal, layers, start, target, method, family, name.
+
+    direction and normal are [L, D] or [1, D]. Raises CheckpointError naming the field that is wrong.
+    """
+    path = Path(path)
+    tensors, metadata = read_safetensors(path, kind=KIND)
+    config = parse_json(metadata, "config", path)
+    direction = _rows(path, tensors, "direction")
+    normal = _rows(path, tensors, "normal") if "normal" in tensors else None
+    if normal is not None and normal.shape != direction.shape:
+        raise CheckpointError(
+            f"{path.name}: its normal has shape {tuple(normal.shape)}, its direction {tuple(direction.shape)}."
+        )
+    return {
+        "direction": direction,
+        "normal": normal,
+        "layers": _layers(path, config.get("layers"), direction.shape[0]),
+        "start": _number(path, config, "start"),
+        "target": _number(path, config, "target"),
+        "method": _text(path, config, "method"),
+        "name": _text(path, config, "name") or path.stem,
+        "family": metadata.get("family", ""),
+    }
+
+
+def _rows(path: Path, tensors: dict[str, Tensor], name: str) -> Tensor:
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise CheckpointError(f"{path.name} holds no tensor '{name}'; it is not a direction file.")
+    if not tensor.is_floating_point() or tensor.ndim not in (1, 2) or tensor.numel() == 0:
+        raise CheckpointError(
+            f"{path.name}: '{name}' has shape {tuple(tensor.shape)} and type {tensor.dtype}; expected numbers [L, D]."
+        )
+    tensor = tensor.float().reshape(-1, tensor.shape[-1])
+    if not bool(torch.isfinite(tensor).all()):
+        raise CheckpointError(f"{path.name}: '{name}' holds values that are not finite (NaN or infinity).")
+    return tensor
+
+
+def _layers(path: Path, value: object, rows: int) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    good = isinstance(value, list) and value and all(isinstance(k, int) and not isinstance(k, bool) for k in value)
+    if not good or min(value) < 0 or (rows > 1 and max(value) >= rows):
+        raise CheckpointError(f"{path.name}: its list of edited rows is damaged.")
+    return tuple(sorted(set(value)))
+
+
+def _number(path: Path, config: dict, name: str) -> float | None:
+    value = config.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise CheckpointError(f"{path.name}: its field '{name}' should be a number.")
+    return float(value)
+
+
+def _text(path: Path, config: dict, name: str) -> str:
+    value = config.get(name) or ""
+    if not isinstance(value, str):
+        raise CheckpointError(f"{path.name}: its field '{name}' should be text.")
+    return value

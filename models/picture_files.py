@@ -1,0 +1,108 @@
+"""Pictures from a folder as one batch: any size, any mode, and a bad file never stops the rest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from .errors import InputError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+FITS = ("crop", "pad", "stretch")
+
+
+@dataclass(frozen=True, eq=False)
+class PictureBatch:
+    """images [B, H, W, 3] in 0..1; masks [B, H, W], 1 where a picture is transparent; names; what was left out."""
+
+    images: Tensor
+    masks: Tensor
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]  # one sentence per file that could not be read
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The picture files of a folder (not of its subfolders), in natural order: 2.png before 10.png."""
+    found = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    return sorted((file for file in found if file.is_file()), key=_natural)
+
+
+def read_pictures(
+    files: list[Path],
+    size: tuple[int, int] | None,  # height, width of the batch; None: those of the first readable picture
+    fit: str = "crop",  # "crop" fills and cuts, "pad" shows all with a border, "stretch" ignores the aspect
+    background: tuple[int, int, int] = (255, 255, 255),  # behind transparent pixels and in the border
+) -> PictureBatch:
+    """Read and fit all files. Files that are no pictures, or damaged, are listed in ``skipped``.
+
+    Raises InputError when there is no file, when none can be read, or when ``fit`` is unknown.
+    """
+    if fit not in FITS:
+        raise InputError(f"Unknown fit '{fit}'; expected one of {', '.join(FITS)}.")
+    images, masks, names, skipped = [], [], [], []
+    for file in files:
+        try:
+            picture = _open(file)
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            skipped.append(f"{file.name}: {_reason(error)}")
+            continue
+        size = size or (picture.height, picture.width)
+        fitted = fit_picture(picture, size, fit)
+        colours, alpha = _flatten(fitted, background)
+        images.append(colours)
+        masks.append(1 - alpha)
+        names.append(file.name)
+    if not images:
+        detail = f" ({'; '.join(skipped[:3])})" if skipped else ""
+        raise InputError(
+            f"No picture could be read{detail}. Put PNG, JPEG or WebP files into the folder, or choose another folder."
+        )
+    return PictureBatch(torch.stack(images), torch.stack(masks), tuple(names), tuple(skipped))
+
+
+def fit_picture(picture: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
+    """Bring a picture to (height, width). RGBA in, RGBA out; the border of "pad" is transparent."""
+    height, width = size
+    if (picture.width, picture.height) == (width, height):
+        return picture
+    if fit == "stretch":
+        return picture.resize((width, height), Image.Resampling.LANCZOS)
+    if fit == "crop":
+        return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    return ImageOps.pad(picture, (width, height), Image.Resampling.LANCZOS, color=(0, 0, 0, 0))
+
+
+def _open(file: Path) -> Image.Image:
+    with Image.open(file) as opened:
+        opened.load()
+        picture = ImageOps.exif_transpose(opened)  # phones store the turn beside the pixels
+    if picture.mode in ("I", "I;16", "F"):
+        raise ValueError(f"its mode {picture.mode} has no fixed brightness")
+    return picture.convert("RGBA")
+
+
+def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    pixels = torch.from_numpy(np.array(picture, dtype=np.float32) / 255.0)
+    colours, alpha = pixels[..., :3], pixels[..., 3:]
+    behind = torch.tensor(background, dtype=torch.float32) / 255.0
+    return colours * alpha + behind * (1 - alpha), alpha[..., 0]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture"
+    if isinstance(error, Image.DecompressionBombError):
+        return "too large to open safely"
+    text = str(error).strip() or type(error).__name__
+    return f"damaged or unsupported ({text})" if len(text) < 90 else "damaged or unsupported"
+
+
+def _natural(file: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", file.name.lower())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
