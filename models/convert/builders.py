@@ -1,0 +1,305 @@
+"""The plain data with which each request of a pickle is answered.
+
+Three groups: numbers (torch tensors, numpy arrays), containers (dictionaries, sets, sizes), and module objects, of
+which only the name and the saved state are kept. Everything else is refused by name. Nothing in this file looks
+anything up in `sys.modules`, calls anything the file names, or sets an attribute the file names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError
+from .stored import (
+    Bytes,
+    ElementType,
+    Name,
+    Opaque,
+    Storage,
+    StoredArray,
+    StoredTensor,
+    check_shape,
+    is_whole,
+)
+from .whitelist import (
+    CALLABLE,
+    DICTIONARIES,
+    NUMPY_TYPES,
+    OPAQUE_STANDARD,
+    PERSISTENCE,
+    STORAGES,
+    TORCH_TYPES,
+    VALUES,
+    admitted,
+)
+
+if TYPE_CHECKING:
+    from .unpickler import Unpickler
+
+
+MAX_KEPT_ARGUMENTS = 64
+
+
+def call(machine: Unpickler, function: Any, arguments: Any) -> Any:
+    """Answers "call this with these arguments". Refuses every name that is not in CALLS."""
+    if not isinstance(arguments, tuple):
+        raise CheckpointError("damaged: the arguments of a call are no tuple")
+    if isinstance(function, Opaque) and function.name.startswith("refused "):
+        return function
+    if not isinstance(function, Name):
+        raise CheckpointError(f"refused, because it calls a {type(function).__name__}")
+    full = str(function)
+    if full in DICTIONARIES:
+        return _dictionary(machine, arguments)
+    builder = CALLS.get(full)
+    if builder is None:
+        if full in OPAQUE_STANDARD:
+            return Opaque(full, arguments[:MAX_KEPT_ARGUMENTS])
+        return machine.refuse(full)
+    try:
+        return builder(machine, *arguments)
+    except TypeError:
+        raise CheckpointError(f"damaged: {full} was given arguments it does not take") from None
+
+
+def instantiate(machine: Unpickler, name: Any, arguments: Any) -> Any:
+    """Answers "make an empty object of this class": a dict, or an opaque object."""
+    if not isinstance(arguments, tuple):
+        raise CheckpointError("damaged: the arguments of a new object are no tuple")
+    if not isinstance(name, Name):
+        raise CheckpointError(f"refused, because it makes an object of a {type(name).__name__}")
+    full = str(name)
+    if full in DICTIONARIES:
+        return {}
+    if full in CALLABLE or full in VALUES or not admitted(name):
+        return machine.refuse(full)
+    return Opaque(full, arguments[:MAX_KEPT_ARGUMENTS])
+
+
+def build_state(machine: Unpickler, target: Any, state: Any) -> None:
+    """Answers "give this object its saved state"."""
+    if isinstance(target, Opaque):
+        if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict):
+            state = state[0]  # (attributes, slots); no class here has slots
+        target.state = state
+    elif isinstance(target, StoredArray):
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise CheckpointError("damaged: the state of an array")
+        machine.spend(len(state[4]) if isinstance(state[4], str) else 0)
+        target.fill(*state[1:])
+    elif isinstance(target, ElementType):
+        _set_order(target, state)
+    elif not isinstance(target, dict):  # attributes of a dict (torch puts version notes there) are dropped
+        raise CheckpointError(f"refused, because it sets attributes of a {type(target).__name__}")
+
+
+# Containers.
+
+
+def _dictionary(machine: Unpickler, arguments: tuple) -> dict:
+    """dict(), OrderedDict(), OrderedDict([[k, v], ...]) and defaultdict(factory)."""
+    pairs = arguments[-1] if arguments and isinstance(arguments[-1], list | tuple | dict) else ()
+    machine.spend(len(pairs))
+    flat: list[Any] = []
+    for pair in pairs.items() if isinstance(pairs, dict) else pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise CheckpointError("damaged: a dictionary made of something that is not pairs")
+        flat.extend(pair)
+    result: dict = {}
+    machine.set_items(result, flat)
+    return result
+
+
+def _members(machine: Unpickler, values: Any = ()) -> set:
+    if not isinstance(values, list | tuple | set | frozenset):
+        raise CheckpointError("damaged: a set made of something that is no list")
+    machine.spend(len(values))
+    return {machine.key(value) for value in values}
+
+
+def _sequence(machine: Unpickler, values: Any = ()) -> tuple:
+    return check_shape(values, "a tensor")
+
+
+def _encode(machine: Unpickler, text: Any, encoding: Any = "latin1") -> bytes:
+    """How protocol 2 writes a byte string."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
+        raise CheckpointError("damaged: a byte string that is not written as text")
+    machine.spend(len(text))
+    return text.encode(encoding)
+
+
+def _byte_string(machine: Unpickler, *arguments: Any) -> Bytes:
+    if not arguments:
+        return b""
+    if isinstance(arguments[0], bytes | bytearray | memoryview):
+        return arguments[0]
+    return _encode(machine, *arguments)
+
+
+def _real_and_imaginary(machine: Unpickler, *arguments: Any) -> Opaque:
+    return Opaque("complex number", arguments)
+
+
+def _slice(machine: Unpickler, *arguments: Any) -> Opaque:
+    return Opaque("slice", arguments)
+
+
+def _device(machine: Unpickler, *arguments: Any) -> Opaque:
+    return Opaque("torch.device", arguments)
+
+
+def _old_backend(machine: Unpickler) -> Opaque:
+    """What modules saved by torch before 1.3 carry along."""
+    return Opaque("torch backend")
+
+
+# numpy.
+
+
+def _array(machine: Unpickler, kind: Any, shape: Any, code: Any) -> StoredArray:
+    """numpy's `_reconstruct`: an empty array that BUILD fills."""
+    return StoredArray()
+
+
+def _array_from_buffer(machine: Unpickler, data: Any, element: Any, shape: Any, order: Any = "C") -> StoredArray:
+    """numpy's `_frombuffer`, the way of protocol 5."""
+    machine.spend(len(data) if isinstance(data, str) else 0)
+    return StoredArray().fill(shape, element, order == "F", data)
+
+
+def _scalar(machine: Unpickler, element: Any, data: Any = b"") -> StoredArray:
+    machine.spend(len(data) if isinstance(data, str) else 0)
+    return StoredArray().fill((), element, False, data)
+
+
+def _element_type(machine: Unpickler, code: Any, align: Any = False, copy: Any = True) -> ElementType:
+    """numpy's dtype("f4", False, True)."""
+    order, short = ("<", code) if not isinstance(code, str) or code[:1] not in "<>|=" else (code[0], code[1:])
+    if not isinstance(short, str) or short not in NUMPY_TYPES:
+        raise CheckpointError(f"an array of the number type {str(code)[:20]!r}, which is not plain numbers")
+    return ElementType(NUMPY_TYPES[short], ">" if order == ">" else "<")
+
+
+def _set_order(target: ElementType, state: Any) -> None:
+    """A dtype's state is (version, byte order, subtype, names, fields, ...); records and subarrays are refused."""
+    if not isinstance(state, tuple) or not 2 <= len(state) <= 9 or any(part is not None for part in state[2:5]):
+        raise CheckpointError("an array of records, which is not plain numbers")
+    if state[1] not in ("<", ">", "|", "="):
+        raise CheckpointError("damaged: the byte order of an array")
+    target.order = ">" if state[1] == ">" else "<"
+
+
+# torch.
+
+
+def _tensor(
+    machine: Unpickler, storage: Any, offset: Any, shape: Any, stride: Any, element: str | None = None
+) -> StoredTensor:
+    if isinstance(storage, StoredTensor):
+        raise CheckpointError("damaged: a tensor made of a tensor")
+    if not isinstance(storage, Storage):
+        raise CheckpointError(f"damaged: a tensor made of a {type(storage).__name__}")
+    return StoredTensor(storage, offset, shape, stride, element or storage.element)
+
+
+def _tensor_v2(machine: Unpickler, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> StoredTensor:
+    """(storage, offset, shape, stride, requires_grad, hooks[, metadata]); hooks are dropped."""
+    return _tensor(machine, storage, offset, shape, stride)
+
+
+def _tensor_v3(
+    machine: Unpickler, storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, kind: Any, *rest: Any
+) -> StoredTensor:
+    """As v2, over an untyped storage, with the number type given."""
+    if not isinstance(kind, Name) or str(kind) not in TORCH_TYPES:
+        raise CheckpointError(f"a tensor of the number type {str(kind)[:40]}, which is not read here")
+    return _tensor(machine, storage, offset, shape, stride, TORCH_TYPES[str(kind)])
+
+
+def _parameter(machine: Unpickler, data: Any, *rest: Any) -> StoredTensor:
+    if not isinstance(data, StoredTensor):
+        raise CheckpointError(f"damaged: a parameter made of a {type(data).__name__}")
+    return data
+
+
+def _tensor_with_attributes(machine: Unpickler, function: Any, kind: Any, arguments: Any, state: Any) -> Any:
+    """A tensor that carried Python attributes; they are dropped."""
+    if not isinstance(function, Name) or str(function) not in TENSOR_BUILDERS:
+        return machine.refuse(f"torch._tensor._rebuild_from_type_v2 of {str(function)[:80]}")
+    return call(machine, function, arguments)
+
+
+def _nested(machine: Unpickler, data: Any) -> Any:
+    """torch's `_load_from_bytes`: a whole torch file inside a byte string, which is how plain pickles keep tensors."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise CheckpointError("damaged: a nested torch file that is no byte string")
+    return machine.load_nested(data)
+
+
+def _typed_storage(machine: Unpickler, *arguments: Any) -> Any:
+    """TypedStorage objects are only ever saved through their bytes."""
+    return machine.refuse("torch.storage.TypedStorage")
+
+
+# Modules.
+
+
+def _persistent(machine: Unpickler, meta: Any) -> Opaque:
+    """NVlabs' persistence hook, which would run the source code in `meta`; here its name and state are kept."""
+    if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
+        raise CheckpointError("damaged: a persistent object without a class name")
+    return Opaque(f"persistent {meta['class_name'][:80]}", (), meta.get("state"))
+
+
+def _old_object(machine: Unpickler, name: Any, base: Any = None, state: Any = None) -> Any:
+    """copyreg's `_reconstructor`, the way of protocols 0 and 1."""
+    return instantiate(machine, name, ())
+
+
+TENSOR_BUILDERS: dict[str, Callable[..., Any]] = {
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor_v2,
+    "torch._utils._rebuild_tensor_v3": _tensor_v3,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+}
+
+CALLS: dict[str, Callable[..., Any]] = TENSOR_BUILDERS | {
+    "torch._tensor._rebuild_from_type_v2": _tensor_with_attributes,
+    "torch.storage._load_from_bytes": _nested,
+    "torch.storage.TypedStorage": _typed_storage,
+    "torch.Size": _sequence,
+    "torch.device": _device,
+    "torch.nn.backends.thnn._get_thnn_function_backend": _old_backend,
+    "numpy.dtype": _element_type,
+    "_codecs.encode": _encode,
+    "builtins.set": _members,
+    "builtins.frozenset": _members,
+    "builtins.bytes": _byte_string,
+    "builtins.bytearray": _byte_string,
+    "builtins.complex": _real_and_imaginary,
+    "builtins.slice": _slice,
+    "copyreg._reconstructor": _old_object,
+    PERSISTENCE: _persistent,
+    "numpy.core.multiarray._reconstruct": _array,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _array_from_buffer,
+}
+
+
+def storage_of(persistent_id: Any, fetch: Callable[[str], Bytes], swap: bool) -> Storage:
+    """torch's persistent id ("storage", class, key, device, numel, ...) as a Storage whose bytes `fetch(key)` brings.
+
+    The device ("cuda:0") is ignored: numbers are numbers. Raises CheckpointError for anything else.
+    """
+    if not isinstance(persistent_id, tuple) or len(persistent_id) < 5 or persistent_id[0] != "storage":
+        raise CheckpointError(f"refused, because of an unknown persistent id {str(persistent_id)[:60]}")
+    kind, key, _device, numel = persistent_id[1:5]
+    element = STORAGES.get(str(kind)) if isinstance(kind, Name) else None
+    if element is None:
+        raise CheckpointError(f"a tensor of the storage type {str(kind)[:60]}, which is not read here")
+    if not isinstance(key, str) or not is_whole(numel) or not 0 <= numel < 1 << 40:
+        raise CheckpointError("damaged: the key or the size of a storage")
+    return Storage(element, numel, lambda: fetch(key), swap)

@@ -1,0 +1,218 @@
+"""What each instruction of the pickle language does to the machine in `unpickler.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError
+
+if TYPE_CHECKING:
+    from .unpickler import Unpickler
+
+MARK = object()
+STOP = 0x2E
+MAX_INTEGER_BYTES = 64
+MAX_PROTOCOL = 5
+
+
+def _protocol(m: Unpickler) -> None:
+    version = m.take(1)[0]
+    if version > MAX_PROTOCOL:
+        raise CheckpointError(f"is no pickle: protocol {version} does not exist")
+
+
+# Numbers and text.
+
+
+def _integer(m: Unpickler) -> None:
+    text = m.line()
+    m.push(text == "01" if text in ("00", "01") else _parsed(text))
+
+
+def _long_line(m: Unpickler) -> None:
+    m.push(_parsed(m.line().removesuffix("L")))
+
+
+def _parsed(text: str) -> int:
+    if len(text) > 2 * MAX_INTEGER_BYTES:
+        raise CheckpointError("refused, because of an integer of absurd length")
+    return int(text)
+
+
+def _long(m: Unpickler, count: int) -> None:
+    if count > MAX_INTEGER_BYTES:
+        raise CheckpointError("refused, because of an integer of absurd length")
+    m.push(int.from_bytes(m.take(count), "little", signed=True))
+
+
+def _quoted(m: Unpickler) -> None:
+    text = m.line()
+    if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0] or "\\" in text:
+        raise CheckpointError("damaged: a text constant of the oldest protocol that is not plain")
+    m.push(text[1:-1])
+
+
+def _text(m: Unpickler, count: int) -> None:
+    m.push(str(m.take(count), "utf-8", "surrogatepass"))
+
+
+def _old_text(m: Unpickler, count: int) -> None:
+    m.push(str(m.take(count), "latin-1"))  # Python 2 kept text and bytes alike in these
+
+
+# Containers.
+
+
+def _tuple(m: Unpickler, count: int) -> None:
+    m.push(tuple([m.pop() for _ in range(count)][::-1]))
+
+
+def _frozen_set(m: Unpickler) -> None:
+    m.push(frozenset(m.key(value) for value in m.pop_mark()))
+
+
+def _dictionary(m: Unpickler) -> None:
+    target: dict = {}
+    m.set_items(target, m.pop_mark())
+    m.push(target)
+
+
+def _set_item(m: Unpickler) -> None:
+    value, key = m.pop(), m.pop()
+    m.set_items(m.stack[-1], [key, value])
+
+
+def _append(m: Unpickler) -> None:
+    value = m.pop()
+    m.extend(m.stack[-1], [value])
+
+
+def _appends(m: Unpickler) -> None:
+    values = m.pop_mark()
+    m.extend(m.stack[-1], values)
+
+
+def _set_items(m: Unpickler) -> None:
+    values = m.pop_mark()
+    m.set_items(m.stack[-1], values)
+
+
+def _add_members(m: Unpickler) -> None:
+    values = m.pop_mark()
+    m.add_members(m.stack[-1], values)
+
+
+# The memo: values that are used more than once.
+
+
+def _memo_index(m: Unpickler) -> int:
+    text = m.line()
+    if not text.isdecimal() or len(text) > 12:
+        raise CheckpointError("damaged: a memo index that is no number")
+    return int(text)
+
+
+def _get(m: Unpickler, index: int) -> None:
+    if index not in m.memo:
+        raise CheckpointError(f"damaged: it reads memo {index} before writing it")
+    m.push(m.memo[index])
+
+
+def _put(m: Unpickler, index: int) -> None:
+    if not m.stack or m.stack[-1] is MARK:
+        raise CheckpointError("damaged: it memorises a value that is not there")
+    m.memo[index] = m.stack[-1]
+
+
+# Names.
+
+
+def _global(m: Unpickler) -> None:
+    module = m.line()
+    m.mention(module, m.line())
+
+
+def _stack_global(m: Unpickler) -> None:
+    attribute, module = m.pop(), m.pop()
+    m.mention(module, attribute)
+
+
+def _old_instance(m: Unpickler) -> None:
+    m.refuse(f"{m.line()[:200]}.{m.line()[:200]}")
+    m.decline("the instruction INST")
+
+
+def _declined(what: str) -> Callable[[Unpickler], None]:
+    return lambda m: m.decline(what)
+
+
+INSTRUCTIONS: dict[int, Callable[[Unpickler], Any]] = {
+    0x80: _protocol,  # PROTO
+    0x95: lambda m: m.take(8),  # FRAME, a hint for buffered reading
+    0x28: lambda m: m.push(MARK),  # MARK
+    0x30: lambda m: m.stack.pop(),  # POP
+    0x31: lambda m: m.pop_mark(),  # POP_MARK
+    0x32: lambda m: m.push(m.stack[-1]),  # DUP
+    0x4E: lambda m: m.push(None),  # NONE
+    0x88: lambda m: m.push(True),  # NEWTRUE
+    0x89: lambda m: m.push(False),  # NEWFALSE
+    0x46: lambda m: m.push(float(m.line())),  # FLOAT
+    0x47: lambda m: m.push(m.unpack(">d")),  # BINFLOAT
+    0x49: _integer,  # INT
+    0x4C: _long_line,  # LONG
+    0x4A: lambda m: m.push(m.unpack("<i")),  # BININT
+    0x4B: lambda m: m.push(m.unpack("B")),  # BININT1
+    0x4D: lambda m: m.push(m.unpack("<H")),  # BININT2
+    0x8A: lambda m: _long(m, m.unpack("B")),  # LONG1
+    0x8B: lambda m: _long(m, m.unpack("<i")),  # LONG4
+    0x53: _quoted,  # STRING
+    0x54: lambda m: _old_text(m, m.unpack("<i")),  # BINSTRING
+    0x55: lambda m: _old_text(m, m.unpack("B")),  # SHORT_BINSTRING
+    0x56: lambda m: m.push(m.line()),  # UNICODE
+    0x58: lambda m: _text(m, m.unpack("<I")),  # BINUNICODE
+    0x8C: lambda m: _text(m, m.unpack("B")),  # SHORT_BINUNICODE
+    0x8D: lambda m: _text(m, m.unpack("<Q")),  # BINUNICODE8
+    0x42: lambda m: m.push(m.blob(m.unpack("<I"))),  # BINBYTES
+    0x43: lambda m: m.push(m.blob(m.unpack("B"))),  # SHORT_BINBYTES
+    0x8E: lambda m: m.push(m.blob(m.unpack("<Q"))),  # BINBYTES8
+    0x96: lambda m: m.push(m.blob(m.unpack("<Q"))),  # BYTEARRAY8
+    0x5D: lambda m: m.push([]),  # EMPTY_LIST
+    0x61: _append,  # APPEND
+    0x65: _appends,  # APPENDS
+    0x6C: lambda m: m.push(m.pop_mark()),  # LIST
+    0x29: lambda m: m.push(()),  # EMPTY_TUPLE
+    0x74: lambda m: m.push(tuple(m.pop_mark())),  # TUPLE
+    0x85: lambda m: _tuple(m, 1),  # TUPLE1
+    0x86: lambda m: _tuple(m, 2),  # TUPLE2
+    0x87: lambda m: _tuple(m, 3),  # TUPLE3
+    0x7D: lambda m: m.push({}),  # EMPTY_DICT
+    0x64: _dictionary,  # DICT
+    0x73: _set_item,  # SETITEM
+    0x75: _set_items,  # SETITEMS
+    0x8F: lambda m: m.push(set()),  # EMPTY_SET
+    0x90: _add_members,  # ADDITEMS
+    0x91: _frozen_set,  # FROZENSET
+    0x67: lambda m: _get(m, _memo_index(m)),  # GET
+    0x68: lambda m: _get(m, m.unpack("B")),  # BINGET
+    0x6A: lambda m: _get(m, m.unpack("<I")),  # LONG_BINGET
+    0x70: lambda m: _put(m, _memo_index(m)),  # PUT
+    0x71: lambda m: _put(m, m.unpack("B")),  # BINPUT
+    0x72: lambda m: _put(m, m.unpack("<I")),  # LONG_BINPUT
+    0x94: lambda m: _put(m, len(m.memo)),  # MEMOIZE
+    0x63: _global,  # GLOBAL
+    0x93: _stack_global,  # STACK_GLOBAL
+    0x52: lambda m: m.reduce(),  # REDUCE
+    0x81: lambda m: m.new_object(),  # NEWOBJ
+    0x62: lambda m: m.build(),  # BUILD
+    0x51: lambda m: m.resolve(),  # BINPERSID
+    0x50: _declined("a persistent id given as text (PERSID)"),
+    0x69: _old_instance,  # INST
+    0x6F: _declined("the instruction OBJ"),
+    0x92: _declined("the instruction NEWOBJ_EX"),
+    0x82: _declined("the extension registry (EXT1)"),
+    0x83: _declined("the extension registry (EXT2)"),
+    0x84: _declined("the extension registry (EXT4)"),
+    0x97: _declined("buffers outside the pickle (NEXT_BUFFER)"),
+    0x98: _declined("buffers outside the pickle (READONLY_BUFFER)"),
+}
