@@ -56,6 +56,7 @@ def with_example(
         method=method,
         family=family,
         name=name,
+        example=torch.stack([start, edited]),
     )
 
 

@@ -24,19 +24,22 @@ def write_direction(
     method: str = "",
     family: str = "",
     name: str = "",
+    example: Tensor | None = None,  # [2, L, D]: the example's codes before and after
     provenance: dict[str, object] | None = None,
 ) -> Path:
     """Write one direction; None for what is not known."""
     tensors = {"direction": direction.float()}
     if normal is not None:
         tensors["normal"] = normal.float()
+    if example is not None:
+        tensors["example"] = example.float()
     config = {"layers": None if layers is None else list(layers), "start": start, "target": target}
     config.update(method=method, name=name)
     return write_safetensors(path, tensors, KIND, config, provenance, family)
 
 
 def read_direction(path: str | Path) -> dict[str, object]:
-    """The fields of :func:`write_direction`, checked: direction, normal, layers, start, target, method, family, name.
+    """The fields of :func:`write_direction`, checked; what the file does not know is None or ''.
 
     direction and normal are [L, D] or [1, D]. Raises CheckpointError naming the field that is wrong.
     """
@@ -49,6 +52,9 @@ def read_direction(path: str | Path) -> dict[str, object]:
         raise CheckpointError(
             f"{path.name}: its normal has shape {tuple(normal.shape)}, its direction {tuple(direction.shape)}."
         )
+    example = tensors.get("example")
+    if example is not None and (example.ndim != 3 or tuple(example.shape) != (2, *direction.shape)):
+        raise CheckpointError(f"{path.name}: its example codes have shape {tuple(example.shape)}; expected [2, L, D].")
     return {
         "direction": direction,
         "normal": normal,
@@ -58,6 +64,7 @@ def read_direction(path: str | Path) -> dict[str, object]:
         "method": _text(path, config, "method"),
         "name": _text(path, config, "name") or path.stem,
         "family": metadata.get("family", ""),
+        "example": example if example is None else example.float(),
     }
 
 

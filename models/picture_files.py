@@ -82,8 +82,11 @@ def _open(file: Path) -> Image.Image:
     with Image.open(file) as opened:
         opened.load()
         picture = ImageOps.exif_transpose(opened)  # phones store the turn beside the pixels
-    if picture.mode in ("I", "I;16", "F"):
-        raise ValueError(f"its mode {picture.mode} has no fixed brightness")
+    if picture.mode == "F":
+        raise ValueError("floating-point grey has no fixed brightness")
+    if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        sixteen = np.array(picture, dtype=np.float64) / 257.0
+        picture = Image.fromarray(sixteen.clip(0, 255).round().astype(np.uint8), "L")
     return picture.convert("RGBA")
 
 

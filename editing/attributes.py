@@ -1,0 +1,80 @@
+"""Changing one example by a known direction: the simplest way to make the edit that the batch will follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..models.errors import InputError
+from ..models.generator import GanGenerator
+from .strength import apply_edit
+from .types import EditDirection
+
+
+def fit_to_generator(
+    generator: GanGenerator,
+    direction: Tensor,  # [L, D], or [1, D] for the same step in every row
+    normal: Tensor | None = None,
+    layers: Sequence[int] | None = None,  # None: all rows
+    start: float | None = None,
+    target: float | None = None,
+    method: str = "",
+    family: str = "",
+    name: str = "direction",
+    example: Tensor | None = None,
+) -> EditDirection:
+    """The fields of a direction file as a direction of this generator.
+
+    Raises InputError when the width or the number of rows is another generator's, or the family is.
+    """
+    normal = direction if normal is None else normal
+    rows, width = generator.num_layers, generator.w_dim
+    if direction.shape[1] != width or direction.shape[0] not in (1, rows):
+        raise InputError(
+            f"The direction '{name}' has shape {tuple(direction.shape)}; the generator '{generator.name}' expects "
+            f"[{rows}, {width}] or [1, {width}]. It belongs to another generator."
+        )
+    if family and family != generator.family:
+        raise InputError(
+            f"The direction '{name}' belongs to the generator family '{family}', but '{generator.name}' is of the "
+            f"family '{generator.family}'. Codes and directions only work within one family."
+        )
+    layers = tuple(range(rows)) if layers is None else tuple(layers)
+    if max(layers) >= rows:
+        raise InputError(f"The direction '{name}' acts on row {max(layers)}; this generator has rows 0 to {rows - 1}.")
+    inside = torch.zeros(rows, 1)
+    inside[list(layers)] = 1
+    return EditDirection(
+        direction=(direction.expand(rows, width) * inside).to(generator.device),
+        normal=(normal.expand(rows, width) * inside).to(generator.device),
+        layers=layers,
+        start=start,
+        target=target,
+        method=method,
+        family=generator.family,
+        name=name,
+        example=example if example is None or example.shape[1] == rows else None,
+    )
+
+
+def slide_attribute(
+    w: Tensor,  # [1, L, D]
+    direction: EditDirection,
+    amount: float,  # lengths of the direction; negative for the opposite
+    rows: Sequence[int] | None = None,  # None: the direction's own rows
+) -> Tensor:
+    """The example moved along ``direction``, [1, L, D]. Raises InputError for an amount of 0, which is no edit."""
+    if amount == 0:
+        raise InputError("An amount of 0 leaves the example as it is; move the slider to make an edit.")
+    if rows is not None:
+        left_out = set(direction.layers) - set(rows)
+        kept = direction.direction.clone()
+        kept[list(left_out)] = 0
+        if not bool(kept.any()):
+            raise InputError(f"The direction '{direction.name}' acts on rows {list(direction.layers)} only.")
+        moved = w + amount * kept.to(w)
+    else:
+        moved = apply_edit(w, direction, torch.tensor([float(amount)]))
+    return moved

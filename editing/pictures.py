@@ -1,0 +1,31 @@
+"""Pictures on their way into a generator."""
+
+from __future__ import annotations
+
+import logging
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.errors import InputError
+from ..models.generator import GanGenerator
+
+log = logging.getLogger(__name__)
+
+
+def fit_to_resolution(generator: GanGenerator, pictures: Tensor) -> Tensor:
+    """[B, 3, h, w] -> the generator's size. Only the scale may differ: another shape would distort what is shown.
+
+    Raises InputError for pictures of another aspect ratio.
+    """
+    height, width = generator.resolution
+    given = tuple(pictures.shape[2:])
+    if given == (height, width):
+        return pictures
+    if given[0] * width != given[1] * height:
+        raise InputError(
+            f"The pictures are {given[1]} x {given[0]}; '{generator.name}' draws {width} x {height}. Crop or pad them "
+            "to that shape first (Load Image Folder does it when the generator is connected)."
+        )
+    log.info("Pictures of %s x %s are resized to the generator's %s x %s.", given[1], given[0], width, height)
+    return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True, align_corners=False)

@@ -1,0 +1,36 @@
+"""Apply Edit: move every code by its own strength."""
+
+from __future__ import annotations
+
+from ..editing.strength import apply_edit
+from ..editing.types import EditDirection, EditStrength, GanLatent
+from ..host import io
+from ._common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType
+from ._families import check_families
+
+
+class ApplyEdit(io.ComfyNode):
+    """Adds alpha times the direction on the edited rows; Generate Images draws the result."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditApplyEdit",
+            display_name="Apply Edit",
+            category=CATEGORY("batch"),
+            description="Moves every picture's code along the direction by its own strength.",
+            inputs=[
+                GanLatentType.Input("latents", tooltip="The batch to edit."),
+                EditDirectionType.Input("direction", tooltip="The edit."),
+                EditStrengthType.Input("strength", tooltip="How far each picture moves, from Compute Strength."),
+            ],
+            outputs=[GanLatentType.Output("latents", tooltip="The edited codes, with the names of the originals.")],
+        )
+
+    @classmethod
+    def execute(cls, latents: GanLatent, direction: EditDirection, strength: EditStrength) -> io.NodeOutput:
+        check_families(direction.family, latents.family, f"The direction '{direction.name}'", "The latents")
+        check_families(direction.family, strength.family, f"The direction '{direction.name}'", "The strength")
+        return io.NodeOutput(
+            GanLatent(apply_edit(latents.codes, direction, strength.alpha), latents.names, latents.family)
+        )

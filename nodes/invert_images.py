@@ -1,0 +1,133 @@
+"""Invert Images: the codes with which the generator draws the given pictures."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ..editing.inversion import SPACES, invert
+from ..editing.pictures import fit_to_resolution
+from ..editing.types import GanLatent
+from ..host import io
+from ._common import (
+    CATEGORY,
+    GanGeneratorType,
+    GanLatentType,
+    check_latent,
+    from_image_batch,
+    place,
+    progress_for,
+    to_image_batch,
+)
+from ._names import picture_names
+
+
+class InvertImages(io.ComfyNode):
+    """Optimises all pictures of a batch at once, from an encoder's codes when they are connected."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditInvertImages",
+            display_name="Invert Images",
+            category=CATEGORY("photos"),
+            description="Finds latent codes whose pictures equal yours, so that they can be edited. All at once.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
+                io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),
+                io.Combo.Input(
+                    "space",
+                    options=list(SPACES),
+                    tooltip="w+: a code per layer, closest to the picture. w: one code for all layers, edits best.",
+                ),
+                io.Int.Input("steps", default=150, min=0, max=10_000, tooltip="Optimisation steps. 0 keeps the start."),
+                io.Float.Input(
+                    "learning_rate",
+                    default=0.05,
+                    min=0.0001,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Largest step, in standard deviations of W.",
+                ),
+                io.Float.Input(
+                    "pull",
+                    default=0.02,
+                    min=0.0,
+                    max=10.0,
+                    step=0.001,
+                    tooltip="Keeps codes where the generator is at home. More edits better, less fits closer.",
+                ),
+                io.Float.Input(
+                    "perceptual",
+                    default=0.3,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Weight of structure and edges beside the plain difference of pixels.",
+                ),
+                GanLatentType.Input(
+                    "start", optional=True, tooltip="Codes to start from, one per picture: Encode Images makes them."
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="1 where the picture counts; elsewhere it may differ."),
+                io.String.Input(
+                    "names",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Names of the pictures, one a line, as Load Image Folder gives them.",
+                ),
+            ],
+            outputs=[
+                GanLatentType.Output("latents", tooltip="A code [L, D] for each picture."),
+                io.Image.Output("images", tooltip="The pictures as the generator draws them from these codes."),
+                io.Float.Output("psnr", is_output_list=True, tooltip="Likeness per picture in dB; above 30 is close."),
+                io.String.Output("report", tooltip="Likeness and distance from the mean of W, one picture a line."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator,
+        images: torch.Tensor,
+        space: str,
+        steps: int,
+        learning_rate: float,
+        pull: float,
+        perceptual: float,
+        start: GanLatent | None = None,
+        mask: torch.Tensor | None = None,
+        names: str | None = None,
+    ) -> io.NodeOutput:
+        pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
+        if start is not None:
+            check_latent(generator, start, "The start of the inversion")
+        labels = picture_names(names, len(pictures)) if names or start is None else start.names
+        place(generator)
+        result = invert(
+            generator,
+            pictures,
+            start=None if start is None else start.codes,
+            space=space,
+            steps=steps,
+            learning_rate=learning_rate,
+            pull=pull,
+            perceptual=perceptual,
+            mask=None if mask is None else _mask_for(mask, pictures),
+            progress=progress_for(max(steps, 1), "inverting"),
+        )
+        lines = [
+            f"{label}: {psnr:.1f} dB, {away:.2f} standard deviations from the mean of W"
+            for label, psnr, away in zip(labels, result.psnr.tolist(), result.distance.tolist(), strict=True)
+        ]
+        report = "\n".join([f"mean {float(result.psnr.mean()):.1f} dB over {len(labels)} pictures", *lines])
+        latent = GanLatent(result.codes, labels, generator.family)
+        return io.NodeOutput(latent, to_image_batch(result.images), result.psnr.tolist(), report)
+
+
+def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """A MASK [B, h, w] or [h, w] as [B or 1, 1, H, W]."""
+    mask = mask[None] if mask.ndim == 2 else mask
+    mask = mask[:, None].to(pictures)
+    if mask.shape[2:] != pictures.shape[2:]:
+        mask = F.interpolate(mask, pictures.shape[2:], mode="area")
+    return mask
