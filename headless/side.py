@@ -37,6 +37,7 @@ class HeadlessHost(host.Host):
     """Answers from `HeadlessSettings`; `interrupt` stops the running node at its next step, from any thread."""
 
     io, ui = api, ui
+    stopped = StoppedError  # what `check_interrupt` raises
 
     def __init__(self, settings: HeadlessSettings) -> None:
         self.settings = settings

@@ -1,0 +1,26 @@
+"""The nodes that workflows may use here: the pack's, and the core nodes that shared files need."""
+
+from __future__ import annotations
+
+from . import core_files, core_images, core_values
+from .api import ComfyNode
+
+CORE = (core_files, core_images, core_values)
+
+
+def installed_nodes() -> dict[str, type[ComfyNode]]:
+    """Return every node class offered without ComfyUI, by class type."""
+    from .. import nodes as pack  # not before the host is chosen: the nodes take their interface from it
+
+    found = {}
+    for module in CORE:
+        for node in vars(module).values():
+            if isinstance(node, type) and issubclass(node, ComfyNode) and node.__module__ == module.__name__:
+                found[node.GET_SCHEMA().node_id] = node
+    found.update((node.GET_SCHEMA().node_id, node) for node in pack.node_classes())
+    return found
+
+
+def describe(nodes: dict[str, type[ComfyNode]]) -> dict[str, dict]:
+    """Return the description of every node as /object_info gives it, by class type."""
+    return {class_type: node.GET_NODE_INFO_V1() for class_type, node in nodes.items()}

@@ -1,0 +1,151 @@
+"""The command ``semantic-edit``: run workflows with or without ComfyUI, convert and inspect checkpoints, the demo."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..models.errors import InputError
+from .errors import WorkflowError
+
+USAGE_ERROR, STOPPED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 when something was wrong, 130 when stopped."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    try:
+        options.command(options)
+    except InputError as error:
+        return _fail(error, options)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        return STOPPED
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # a mistake of ours, but a traceback helps only those who ask for it
+        return _fail(error, options)
+    return 0
+
+
+def _fail(error: Exception, options: argparse.Namespace) -> int:
+    if options.verbose:
+        logging.getLogger(__name__).exception("The cause:")
+    if isinstance(error, InputError):
+        message = "\n".join(getattr(error, "problems", None) or [str(error)])
+    else:
+        message = f"{type(error).__name__}: {' '.join(str(error).split())} (--verbose shows where)"
+    sys.stderr.write(message.rstrip() + "\n")
+    return USAGE_ERROR
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from .workflow import read_document
+
+    document = read_document(options.workflow)
+    if options.server:
+        from .server import run_on_server
+
+        for path in run_on_server(options.server, document, options.set, options.input, options.output, _say):
+            _say(str(path))
+        return
+    from .assign import assign
+    from .catalog import describe
+    from .runner import Runner
+    from .side import HeadlessSettings, use_headless
+
+    if options.input is not None and not options.input.is_dir():
+        raise WorkflowError(f"The input folder {options.input} does not exist.")
+    settings = HeadlessSettings(output=options.output, models=options.models, device=options.device)
+    settings.input = options.input or settings.input
+    side = use_headless(settings)
+    runner = Runner(side)
+    prompt = runner.prepare(document)
+    assign(prompt, options.set, describe(runner.nodes))
+    result = runner.run(prompt)
+    for node_id, shown in result.ui.items():
+        for image in shown.get("images", ()):
+            root = {"output": side.output_directory(), "temp": side.temp_directory()}.get(image["type"])
+            if root is not None:
+                _say(str(root / image["subfolder"] / image["filename"]))
+        for text in shown.get("text", ()):
+            _say(f"{prompt.title(node_id)}: {text}")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from ..models.convert import convert_file
+
+    convert_file(options.source, options.destination, _say)
+
+
+def _info(options: argparse.Namespace) -> None:
+    from ..models.describe import describe_file
+
+    _say(describe_file(options.file))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from .demo import main as demo
+
+    demo(options)
+
+
+def _nodes(options: argparse.Namespace) -> None:
+    from .catalog import CORE, installed_nodes
+    from .side import use_headless
+
+    use_headless()
+    core = {module.__name__ for module in CORE}
+    found = [(node.GET_SCHEMA(), node) for node in installed_nodes().values()]
+    for schema, node in sorted(found, key=lambda pair: (pair[1].__module__ in core, pair[0].category, pair[0].node_id)):
+        text = schema.description or (node.__doc__ or "").strip()
+        _say(f"{schema.node_id:34} {schema.category:24} {text.splitlines()[0] if text else ''}".rstrip())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="semantic-edit", description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--verbose", action="store_true", help="say more, and show where an error came from")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", parents=[common], help="run a workflow file")
+    run.set_defaults(command=_run)
+    run.add_argument("workflow", type=Path, help="a .json saved by ComfyUI, or a picture with its workflow inside")
+    about_set = "change a value of the workflow; NODE is an id, a title or a type"
+    run.add_argument("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", help=about_set)
+    run.add_argument("--input", type=Path, help="folder of the pictures that the workflow loads (default: input)")
+    run.add_argument("--output", type=Path, default=Path("output"), help="folder for the results (default: output)")
+    run.add_argument("--models", type=Path, default=Path("models"), help="ComfyUI's models folder (default: models)")
+    run.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    run.add_argument("--server", metavar="URL", help="run it on this ComfyUI instead, such as http://127.0.0.1:8188")
+
+    convert = commands.add_parser("convert", parents=[common], help="turn a .pkl, .pt, .pth or .npy into safetensors")
+    convert.set_defaults(command=_convert)
+    convert.add_argument("source", type=Path)
+    convert.add_argument("destination", type=Path, help="the .safetensors to write")
+
+    info = commands.add_parser("info", parents=[common], help="say what a .safetensors file holds")
+    info.set_defaults(command=_info)
+    info.add_argument("file", type=Path)
+
+    demo = commands.add_parser("demo", parents=[common], help="edit a batch of portraits from the embedded demo")
+    demo.set_defaults(command=_demo)
+    demo.add_argument("--output", type=Path, default=Path("output"), help="folder for the results (default: output)")
+    demo.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+
+    nodes = commands.add_parser("nodes", parents=[common], help="list the nodes that workflows may use here")
+    nodes.set_defaults(command=_nodes)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

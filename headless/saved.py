@@ -1,0 +1,144 @@
+"""A UI-format workflow as the file has it: nodes, links, and the subgraphs unfolded once per instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .errors import WorkflowError
+
+MOST_NODES = 20_000  # subgraphs within subgraphs can grow a small file without bound
+
+
+class Link(NamedTuple):
+    """One wire: output `origin_slot` of node `origin` to input `target_slot` of node `target`."""
+
+    origin: str
+    origin_slot: int
+    target: str
+    target_slot: int
+
+
+class Socket(NamedTuple):
+    """One input of a saved node."""
+
+    name: str
+    type: str
+    link: str | None
+    widget: bool
+
+
+@dataclass
+class SavedNode:
+    """A node as the file has it."""
+
+    id: str
+    type: str
+    title: str | None
+    mode: int
+    inputs: list[Socket]
+    outputs: list[str]
+    values: Any
+    proxies: list
+
+
+@dataclass
+class Graph:
+    """The nodes of the workflow, or of one subgraph instance within it."""
+
+    nodes: dict[str, SavedNode]
+    links: dict[str, Link]
+    path: str = ""
+    parent: Graph | None = None
+    instance: SavedNode | None = None
+    definition: dict = field(default_factory=dict)
+    inner: dict[str, Graph] = field(default_factory=dict)
+    overrides: dict[tuple[str, str], Any] = field(default_factory=dict)  # (node id, input) -> value set on the instance
+
+    def full_id(self, node: SavedNode) -> str:
+        """Return the node's id with those of the subgraph instances around it, as "7:12:3"."""
+        return f"{self.path}{node.id}"
+
+
+def read_graph(document: dict) -> Graph:
+    """Read the nodes and links of a workflow, with one `Graph` more for each subgraph instance in it.
+
+    Raises:
+        WorkflowError: damaged, or a subgraph that contains itself.
+    """
+    definitions = {}
+    for definition in (document.get("definitions") or {}).get("subgraphs") or []:
+        definitions[definition["id"]] = definition
+    return _expand(_graph(document), definitions, (), [0])
+
+
+def _expand(graph: Graph, definitions: dict, within: tuple, count: list[int]) -> Graph:
+    count[0] += len(graph.nodes)
+    if count[0] > MOST_NODES:
+        raise WorkflowError(f"The workflow has more than {MOST_NODES} nodes once its subgraphs are unfolded.")
+    for node in graph.nodes.values():
+        definition = definitions.get(node.type)
+        if definition is None:
+            continue
+        if node.type in within:
+            raise WorkflowError(f"The subgraph {definition.get('name')!r} contains itself.")
+        inner = _graph(definition)
+        inner.path, inner.parent = f"{graph.path}{node.id}:", graph
+        inner.instance, inner.definition = node, definition
+        if isinstance(node.values, list) and len(node.values) == len(node.proxies):
+            pairs = zip(node.proxies, node.values, strict=True)
+            inner.overrides = {(str(proxy[0]), proxy[1]): value for proxy, value in pairs if value is not None}
+        graph.inner[node.id] = _expand(inner, definitions, (*within, node.type), count)
+    return graph
+
+
+def _graph(document: dict) -> Graph:
+    nodes = {}
+    for saved in _list(document, "nodes"):
+        if not isinstance(saved, dict) or "id" not in saved or not isinstance(saved.get("type"), str):
+            raise WorkflowError("The workflow file is damaged: one of its nodes has no id or no type.")
+        node = _node(saved)
+        nodes[node.id] = node
+    links = {}
+    for link in _list(document, "links"):
+        if isinstance(link, dict):
+            link = [link.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot")]
+        if not isinstance(link, list) or len(link) < 5 or not all(_is_slot(link[i]) for i in (2, 4)):
+            raise WorkflowError(f"The workflow file is damaged: {str(link)[:80]} is not a link.")
+        links[str(link[0])] = Link(str(link[1]), int(link[2]), str(link[3]), int(link[4]))
+    return Graph(nodes, links)
+
+
+def _is_slot(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _list(document: dict, name: str) -> list:
+    value = document.get(name) or []
+    if not isinstance(value, list):
+        raise WorkflowError(f"The workflow file is damaged: its {name} are not a list.")
+    return value
+
+
+def _node(saved: dict) -> SavedNode:
+    sockets = []
+    for socket in _list(saved, "inputs"):
+        link = socket.get("link")
+        name, kind = str(socket.get("name")), socket.get("type")
+        sockets.append(Socket(name, _type(kind), None if link is None else str(link), bool(socket.get("widget"))))
+    properties = saved.get("properties")
+    proxies = properties.get("proxyWidgets") if isinstance(properties, dict) else None
+    return SavedNode(
+        id=str(saved["id"]),
+        type=saved["type"],
+        title=saved["title"] if isinstance(saved.get("title"), str) else None,
+        mode=saved.get("mode") or 0,
+        inputs=sockets,
+        outputs=[_type(socket.get("type")) for socket in _list(saved, "outputs")],
+        values=saved.get("widgets_values"),
+        proxies=[proxy for proxy in proxies or [] if isinstance(proxy, list) and len(proxy) >= 2],
+    )
+
+
+def _type(kind: Any) -> str:
+    return "COMBO" if isinstance(kind, list) else str(kind) if kind not in (None, 0, -1) else "*"

@@ -1,0 +1,224 @@
+"""Running a workflow on a ComfyUI server, over HTTP, from the command line.
+
+The only network use in the project, and only towards the address that was typed. No node imports this.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..models.errors import InputError
+from .assign import assign
+from .errors import WorkflowError
+from .validate import check_wires
+from .widgets import UPLOADS, input_specs
+from .workflow import Prompt, to_prompt
+
+POLL_SECONDS = 0.5
+TIMEOUT_SECONDS = 60  # of one request, not of the work
+
+
+class ServerError(InputError):
+    """The server cannot be reached, or refuses."""
+
+
+def run_on_server(
+    url: str, document: dict, assignments: list[str], inputs: Path | None, output: Path, say: Callable[[str], None]
+) -> list[Path]:
+    """Queue a workflow, wait for it, and fetch what it made.
+
+    Args:
+        url: the server's address.
+        document: the workflow, of either format.
+        assignments: as for `assign`.
+        inputs: folder whose pictures are uploaded when the workflow names them; None: the server has them already.
+        output: folder that the results are written to.
+        say: called with what nodes show as text.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ServerError: no answer, an answer that makes no sense, or work that failed there.
+        WorkflowError: a workflow that the server refuses, with its reasons.
+    """
+    server = Server(url)
+    info = server.get("/object_info")
+    prompt = to_prompt(document, info)
+    assign(prompt, assignments, info)
+    check_wires(prompt, list(prompt.nodes))
+    if inputs is not None:
+        server.upload(prompt, info, inputs)
+    prompt_id = server.queue(prompt)
+    try:
+        history = server.wait(prompt_id)
+    except KeyboardInterrupt:
+        server.cancel(prompt_id)
+        raise
+    _check(history, prompt)
+    return list(server.fetch(history, prompt, output, say))
+
+
+class Server:
+    """The few requests that a run needs."""
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ServerError(f"--server {url}: expected an address such as http://127.0.0.1:8188.")
+        self.url = url.rstrip("/")
+
+    def get(self, path: str, **query: str) -> Any:
+        """Return the JSON that a GET answers."""
+        return self._json(self._send(self._request(path, **query)), path)
+
+    def post(self, path: str, body: dict) -> Any:
+        """Return the JSON that a POST of JSON answers."""
+        request = self._request(path)
+        request.add_header("Content-Type", "application/json")
+        return self._json(self._send(request, json.dumps(body).encode()), path)
+
+    def upload(self, prompt: Prompt, info: dict[str, dict], folder: Path) -> None:
+        """Send the pictures that the prompt loads and `folder` has, and point the prompt at the copies."""
+        for node in prompt.nodes.values():
+            for name, _, _, options in input_specs(info.get(node["class_type"], {})):
+                value = node["inputs"].get(name)
+                if any(options.get(upload) for upload in UPLOADS) and isinstance(value, str):
+                    path = folder / PurePosixPath(value)
+                    if folder.resolve() in path.resolve().parents and path.is_file():
+                        node["inputs"][name] = self._upload(path)
+
+    def queue(self, prompt: Prompt) -> str:
+        """Put a prompt into the queue and return its id."""
+        extra = {"extra_pnginfo": {"workflow": prompt.workflow}} if prompt.workflow is not None else {}
+        body = {"prompt": prompt.nodes, "client_id": uuid.uuid4().hex, "extra_data": extra}
+        try:
+            answer = self.post("/prompt", body)
+        except _RefusedError as refused:
+            raise WorkflowError(*_reasons(refused.body, prompt)) from None
+        if answer.get("node_errors"):  # it would run the rest of the workflow without these
+            self.cancel(answer["prompt_id"])
+            raise WorkflowError(*_reasons(json.dumps(answer).encode(), prompt))
+        return answer["prompt_id"]
+
+    def wait(self, prompt_id: str) -> dict:
+        """Return the history of a prompt once it is done."""
+        while True:
+            history = self.get(f"/history/{prompt_id}").get(prompt_id)
+            if history is not None:
+                return history
+            queue = self.get("/queue")
+            waiting = [item[1] for name in ("queue_running", "queue_pending") for item in queue.get(name, ())]
+            if prompt_id not in waiting and prompt_id not in self.get(f"/history/{prompt_id}"):
+                raise ServerError(f"{self.url} dropped the work: it is neither queued nor done.")
+            time.sleep(POLL_SECONDS)
+
+    def cancel(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue, or stop it if it is the one that runs."""
+        running = [item[1] for item in self.get("/queue").get("queue_running", ())]
+        path = "/interrupt" if prompt_id in running else "/queue"
+        body = {"prompt_id": prompt_id} if prompt_id in running else {"delete": [prompt_id]}
+        self._send(self._request(path), json.dumps(body).encode())
+
+    def fetch(self, history: dict, prompt: Prompt, output: Path, say: Callable[[str], None]) -> Iterator[Path]:
+        """Write every file that the work made below `output`, and say every text it showed."""
+        for node_id, shown in history.get("outputs", {}).items():
+            for image in shown.get("images", ()):
+                yield self._download(image, output)
+            for text in shown.get("text", ()):
+                say(f"{prompt.title(node_id) if node_id in prompt.nodes else node_id}: {text}")
+
+    def _download(self, image: dict, output: Path) -> Path:
+        folder = output / "previews" if image.get("type") == "temp" else output
+        path = (folder / str(image.get("subfolder", "")) / str(image["filename"])).resolve()
+        if folder.resolve() not in path.parents:
+            raise ServerError(f"{self.url} names a file outside the output folder: {image['filename']!r}.")
+        content = self._send(self._request("/view", **{name: str(value) for name, value in image.items()}))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+    def _upload(self, path: Path) -> str:
+        boundary = uuid.uuid4().hex
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        name = path.name.replace('"', "_")
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="subfolder"\r\n\r\nsemantic_edit\r\n'
+            f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'
+            f"Content-Type: {kind}\r\n\r\n"
+        )
+        request = self._request("/upload/image")
+        request.add_header("Content-Type", f"multipart/form-data; boundary={boundary}")
+        body = head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+        stored = self._json(self._send(request, body), "/upload/image")
+        return f"{stored['subfolder']}/{stored['name']}" if stored.get("subfolder") else stored["name"]
+
+    def _request(self, path: str, **query: str) -> urllib.request.Request:
+        tail = "?" + urllib.parse.urlencode(query) if query else ""
+        return urllib.request.Request(f"{self.url}{path}{tail}")
+
+    def _send(self, request: urllib.request.Request, body: bytes | None = None) -> bytes:
+        try:
+            with urllib.request.urlopen(request, body, timeout=TIMEOUT_SECONDS) as answer:
+                return answer.read()
+        except urllib.error.HTTPError as error:
+            raise _RefusedError(f"{self.url} answered {error.code} to {request.selector}.", error.read()) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise ServerError(f"No ComfyUI answers at {self.url} ({reason}): start it, or check the address.") from None
+
+    def _json(self, content: bytes, path: str) -> Any:
+        try:
+            return json.loads(content)
+        except ValueError:
+            raise ServerError(f"{self.url} is not a ComfyUI server: {path} does not answer JSON.") from None
+
+
+class _RefusedError(ServerError):
+    """An HTTP error, with the answer's body."""
+
+    def __init__(self, message: str, body: bytes) -> None:
+        super().__init__(message)
+        self.body = body
+
+
+def _reasons(body: bytes, prompt: Prompt) -> list[str]:
+    try:
+        answer = json.loads(body)
+        found = []
+        for node_id, node in answer.get("node_errors", {}).items():
+            title = prompt.title(node_id) if node_id in prompt.nodes else f"#{node_id}"
+            found += [f"{title}: {error['message']} ({error['details']})." for error in node["errors"]]
+        error = answer.get("error") or {}
+        details = f" ({error['details']})" if error.get("details") else ""
+        return found or [f"{error['message']}{details}."]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ["The server refuses the workflow and does not say why."]
+
+
+def _check(history: dict, prompt: Prompt) -> None:
+    status = history.get("status") or {}
+    if status.get("status_str") != "error":
+        return
+    for name, message in status.get("messages", ()):
+        if name == "execution_error":
+            node_id = str(message.get("node_id"))
+            title = prompt.title(node_id) if node_id in prompt.nodes else message.get("node_type")
+            raise ServerError(f"{title}: {' '.join(str(message.get('exception_message')).split())}")
+        if name == "execution_interrupted":
+            raise ServerError("The work was stopped on the server.")
+    raise ServerError("The work failed on the server; its log says why.")

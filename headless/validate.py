@@ -1,0 +1,218 @@
+"""Everything that can be known to be wrong with a prompt before any node runs, each as a sentence."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from typing import Any, NamedTuple
+
+from .errors import WorkflowError
+from .widgets import choices, has_widget, input_specs
+from .workflow import Prompt
+
+CONVERT = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+log = logging.getLogger(__name__)
+
+
+def is_wire(value: Any) -> bool:
+    """Whether an input's value stands for another node's output."""
+    return isinstance(value, list)
+
+
+class Plan(NamedTuple):
+    """What a prompt asks for."""
+
+    outputs: list[str]  # output nodes, in the prompt's order
+    order: list[str]  # every node they need and themselves, sources first
+
+
+def check(prompt: Prompt, nodes: dict[str, type], info: dict[str, dict]) -> Plan:
+    """Check a prompt and bring its constants to their inputs' types, in place.
+
+    Args:
+        prompt: the workflow.
+        nodes: node classes by class type.
+        info: their descriptions by class type.
+
+    Raises:
+        WorkflowError: with one sentence for each mistake found in the nodes that would run.
+    """
+    unknown = [
+        f"{prompt.title(node_id)} is of the type {node['class_type']!r}, which is not installed here."
+        for node_id, node in prompt.nodes.items()
+        if node["class_type"] not in nodes
+    ]
+    if unknown:
+        raise WorkflowError(*unknown)
+    outputs = [node_id for node_id, node in prompt.nodes.items() if info[node["class_type"]]["output_node"]]
+    if not outputs:
+        raise WorkflowError("The workflow has no output: add a node that saves or previews, such as Save Image.")
+    order = check_wires(prompt, outputs)
+    problems = [problem for node_id in order for problem in _Checks(prompt, node_id, nodes, info).problems()]
+    if problems:
+        raise WorkflowError(*problems)
+    return Plan(outputs, order)
+
+
+def check_wires(prompt: Prompt, outputs: list[str]) -> list[str]:
+    """Return the nodes that the outputs need, sources first; refuses wires into nothing and circles."""
+    order: list[str] = []
+    done: set[str] = set()
+    active: set[str] = set()
+    for output in outputs:
+        stack = [(output, False)]
+        while stack:
+            node_id, left = stack.pop()
+            if left:
+                active.discard(node_id)
+                done.add(node_id)
+                order.append(node_id)
+                continue
+            if node_id in done:
+                continue
+            active.add(node_id)
+            stack.append((node_id, True))
+            for name, value in reversed(prompt.nodes[node_id]["inputs"].items()):
+                if not is_wire(value):
+                    continue
+                source = _source(prompt, node_id, name, value)
+                if source in active:
+                    raise WorkflowError(
+                        f"The wires go round in a circle: {prompt.title(source)} needs the result of "
+                        f"{prompt.title(node_id)}, which needs its own."
+                    )
+                if source not in done:
+                    stack.append((source, False))
+    return order
+
+
+def _source(prompt: Prompt, node_id: str, name: str, value: list) -> str:
+    well_formed = len(value) == 2 and isinstance(value[0], str | int) and isinstance(value[1], int)
+    if not well_formed or isinstance(value[1], bool):
+        raise WorkflowError(
+            f"{prompt.title(node_id)}: the input {name!r} is {str(value)[:60]}, not a wire ([node id, output])."
+        )
+    source = str(value[0])
+    if source not in prompt.nodes:
+        raise WorkflowError(f"{prompt.title(node_id)}: the wire at {name!r} starts at #{source}, which is missing.")
+    value[0] = source
+    return source
+
+
+class _Checks:
+    """The checks of one node."""
+
+    def __init__(self, prompt: Prompt, node_id: str, nodes: dict[str, type], info: dict[str, dict]) -> None:
+        self.prompt, self.info = prompt, info
+        self.node = prompt.nodes[node_id]
+        self.node_class = nodes[self.node["class_type"]]
+        self.title = prompt.title(node_id)
+        self.specs = {name: spec for name, *spec in input_specs(info[self.node["class_type"]])}
+        # A node that checks an input itself takes over its range and its list, as in ComfyUI.
+        self.own, self.all_own = _own_checks(self.node_class)
+
+    def problems(self) -> list[str]:
+        """Return one sentence for each mistake."""
+        inputs = self.node["inputs"]
+        found = [
+            f"{self.title}: the required input {name!r} is not connected and has no value."
+            for name, (group, _, _) in self.specs.items()
+            if group == "required" and name not in inputs
+        ]
+        for name, value in list(inputs.items()):
+            if name not in self.specs:
+                if is_wire(value):
+                    found.append(f"{self.title}: it has no input {name!r}; it takes {', '.join(self.specs) or 'none'}.")
+                else:
+                    log.warning("%s: the value of %r is ignored, there is no such input.", self.title, name)
+                    del inputs[name]
+                continue
+            problem = self._wire(name, value) if is_wire(value) else self._constant(name, value)
+            if problem:
+                found.append(f"{self.title}: {problem}")
+        return found or self._by_node()
+
+    def _wire(self, name: str, value: list) -> str | None:
+        source = self.prompt.nodes[value[0]]
+        offered = self.info[source["class_type"]]["output"]
+        if not 0 <= value[1] < len(offered):
+            return (
+                f"the wire at {name!r} starts at output {value[1]} (counted from 0) of "
+                f"{self.prompt.title(value[0])}, which has {len(offered)}."
+            )
+        _, wanted, _ = self.specs[name]
+        if not connectable(offered[value[1]], wanted):
+            return (
+                f"the input {name!r} takes {_type_name(wanted)}, but is wired to {_type_name(offered[value[1]])} "
+                f"of {self.prompt.title(value[0])}."
+            )
+        return None
+
+    def _constant(self, name: str, value: Any) -> str | None:
+        _, kind, options = self.specs[name]
+        if isinstance(value, dict) and set(value) == {"__value__"}:
+            value = value["__value__"]
+        if not has_widget(kind, {**options, "forceInput": None}) and "," not in str(kind) and kind != "*":
+            return f"the input {name!r} needs a wire of the type {_type_name(kind)}, not the value {str(value)[:60]!r}."
+        convert = CONVERT.get(options.get("widgetType") or kind) if isinstance(kind, str) else None
+        if convert is not None:
+            try:
+                value = convert(value)
+            except (TypeError, ValueError, OverflowError):
+                return f"the input {name!r} takes {_type_name(kind)}, not {str(value)[:60]!r}."
+        self.node["inputs"][name] = value
+        if name in self.own or self.all_own:
+            return None
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"the input {name!r} takes a finite number, not {value}."
+        return _outside(name, value, kind, options)
+
+    def _by_node(self) -> list[str]:
+        if not self.own and not self.all_own:
+            return []
+        constants = {name: None if is_wire(value) else value for name, value in self.node["inputs"].items()}
+        asked = {name: value for name, value in constants.items() if self.all_own or name in self.own}
+        if "input_types" in self.own:
+            wires = {name: value for name, value in self.node["inputs"].items() if is_wire(value)}
+            asked["input_types"] = {
+                name: self.info[self.prompt.nodes[source]["class_type"]]["output"][slot]
+                for name, (source, slot) in wires.items()
+            }
+        answer = self.node_class.validate_inputs(**asked)
+        return [] if answer is True else [f"{self.title}: {answer or 'the inputs are refused'}"]
+
+
+def _own_checks(node_class: type) -> tuple[set[str], bool]:
+    if not node_class.overrides("validate_inputs"):
+        return set(), False
+    arguments = inspect.getfullargspec(node_class.validate_inputs)
+    return set(arguments.args[1:] + arguments.kwonlyargs), arguments.varkw is not None
+
+
+def _outside(name: str, value: Any, kind: Any, options: dict) -> str | None:
+    low, high = options.get("min"), options.get("max")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and low is not None and value < low:
+        return f"the input {name!r} is {value}, but must be at least {low}."
+    if number and high is not None and value > high:
+        return f"the input {name!r} is {value}, but must be at most {high}."
+    listed = choices(kind, options)
+    if listed is not None and value not in listed:
+        there = ", ".join(repr(choice) for choice in listed[:12]) + (", ..." if len(listed) > 12 else "")
+        there = there or "there are none yet"
+        return f"the input {name!r} is {str(value)[:60]!r}, which is not among the choices: {there}."
+    return None
+
+
+def connectable(offered: Any, wanted: Any) -> bool:
+    """Whether a wire from an output of one type fits an input of another; a type may name several, with commas."""
+    if offered == "*" or wanted == "*" or offered == wanted:
+        return True
+    if isinstance(offered, list) or isinstance(wanted, list):  # a list of choices fits the very same list only
+        return False
+    return bool({part.strip() for part in offered.split(",")} & {part.strip() for part in wanted.split(",")})
+
+
+def _type_name(kind: Any) -> str:
+    return "COMBO" if isinstance(kind, list) else str(kind)

@@ -1,0 +1,116 @@
+"""Reading workflow files: what people share (UI format), what the server takes (API format), pictures with either.
+
+Both end as one prompt: ``{node id: {"class_type": ..., "inputs": {name: value or [node id, output index]}}}``.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from .errors import WorkflowError
+from .graph import flatten
+
+PICTURES = (".png", ".webp", ".jpg", ".jpeg")
+
+
+@dataclass
+class Prompt:
+    """A workflow ready to run."""
+
+    nodes: dict[str, dict]  # node id -> class_type, inputs, _meta
+    workflow: dict | None = None  # the UI-format document, which travels on into saved pictures
+
+    def title(self, node_id: str) -> str:
+        """Return how to speak of a node: its title and id."""
+        node = self.nodes[node_id]
+        return f"{node.get('_meta', {}).get('title') or node['class_type']} (#{node_id})"
+
+
+def read_document(path: Path | str) -> dict:
+    """Read a workflow document from a .json file or from a picture saved with its workflow inside.
+
+    Raises:
+        WorkflowError: no such file, not JSON, or no workflow in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WorkflowError(f"There is no workflow file {path}: give the path of a .json saved by ComfyUI.")
+    try:
+        text = _text_of_picture(path) if path.suffix.lower() in PICTURES else path.read_text(encoding="utf-8-sig")
+        document = json.loads(text)
+    except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WorkflowError(f"{path.name} is not a workflow: it cannot be read as JSON ({reason}).") from None
+    if not isinstance(document, dict):
+        raise WorkflowError(f"{path.name} is not a workflow: expected an object with nodes, found {_kind(document)}.")
+    return document
+
+
+def to_prompt(document: dict, info: dict[str, dict]) -> Prompt:
+    """Turn a document of either format into a prompt.
+
+    Args:
+        document: as `read_document` returns it; it is not changed.
+        info: the description of every node known, by class type, as /object_info gives it.
+
+    Raises:
+        WorkflowError: the document does not hold together, or uses a node that `info` does not describe.
+    """
+    if "nodes" in document:
+        try:
+            return Prompt(flatten(document, info), document)
+        except _BROKEN as error:
+            raise WorkflowError(f"The workflow file is damaged: {type(error).__name__}: {error}.") from None
+    if isinstance(document.get("prompt"), dict):  # the body of a POST to /prompt
+        document = document["prompt"]
+    return Prompt(_checked(document))
+
+
+# What reading a document with values of unexpected kinds can end in; every expected mistake has its own sentence.
+_BROKEN = (AttributeError, IndexError, KeyError, TypeError, OverflowError, RecursionError)
+
+
+def _checked(document: dict) -> dict[str, dict]:
+    if not document:
+        raise WorkflowError("The workflow is empty: it has no nodes.")
+    nodes = {}
+    for node_id, node in document.items():
+        if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
+            raise WorkflowError(
+                f"The workflow is in neither of ComfyUI's formats: there is no 'nodes' list, and the entry {node_id!r} "
+                "has no 'class_type'. Save it again with Workflow > Save or Export (API)."
+            )
+        inputs = node.get("inputs", {})
+        if not isinstance(inputs, dict):
+            raise WorkflowError(f"Node #{node_id}: its inputs are {_kind(inputs)}, expected names with values.")
+        meta = node.get("_meta")
+        nodes[str(node_id)] = {
+            "class_type": node["class_type"],
+            "inputs": {str(name): value for name, value in inputs.items()},
+            "_meta": meta if isinstance(meta, dict) else {},
+        }
+    return nodes
+
+
+def _text_of_picture(path: Path) -> str:
+    try:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")
+            texts = dict(getattr(picture, "text", None) or picture.info)
+    except UnidentifiedImageError:
+        raise ValueError("not a picture that can be opened") from None
+    for name in ("workflow", "prompt"):
+        if isinstance(texts.get(name), str):
+            return texts[name]
+    raise ValueError("the picture carries no workflow")
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", dict: "names"}
+    return names.get(type(value), "nothing")
