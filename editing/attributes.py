@@ -19,7 +19,7 @@ def fit_to_generator(
     normal: Tensor | None = None,
     layers: Sequence[int] | None = None,  # None: all rows
     start: float | None = None,
-    target: float | None = None,
+    offset: float | None = None,
     method: str = "",
     family: str = "",
     name: str = "direction",
@@ -51,7 +51,7 @@ def fit_to_generator(
         normal=(normal.expand(rows, width) * inside).to(generator.device),
         layers=layers,
         start=start,
-        target=target,
+        offset=offset,
         method=method,
         family=generator.family,
         name=name,

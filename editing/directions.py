@@ -103,7 +103,7 @@ def optimize_direction(
             result, result, rows, start, edited, f"Edit One for All, {variant}", generator.family, name
         )
     if landing == "direction":
-        return edit_direction.with_target(edit_direction.start + float(result.square().sum()))
+        return edit_direction.with_offset(edit_direction.start + float(result.square().sum()))
     return edit_direction
 
 

@@ -52,7 +52,7 @@ def with_example(
         normal=normal,
         layers=rows,
         start=float((normal * start).sum()),
-        target=float((normal * edited).sum()),
+        offset=float((normal * edited).sum()),
         method=method,
         family=family,
         name=name,

@@ -81,7 +81,7 @@ def target_value(direction: EditDirection, strength: float = 1.0) -> float:
             f"The direction '{direction.name}' comes without an example, so it has no target state. Give a target "
             "value or a reference picture, or use a constant strength."
         )
-    return direction.start + strength * (direction.target - direction.start)
+    return direction.start + strength * (direction.offset - direction.start)
 
 
 def attribute_values(direction: EditDirection, w: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -67,14 +67,15 @@ class EditDirection:
     has; moving by alpha * d changes it by alpha * (v . d).
 
     Args:
-        direction: d [L, D], what is added to a code; rows outside `layers` are ignored.
+        direction: d [L, D], what is added to a code; rows outside `layers` do not count.
         normal: v [L, D], the attribute's normal; equal to d in the paper's form (2401.10219).
         layers: the edited rows of W+, ascending; left out: all.
+        start: v . w of the example before its edit; None without an example.
         offset: v . w of the edited example, the hyperplane that every picture should land on; None without an example.
         method: how it was made, for people and files.
         family: the generator family it belongs to, "" when unknown.
         name: what it does, for people and files.
-        start: v . w of the example before its edit; None without an example.
+        example: [2, L, D], the example's code before and after its edit, where it is known.
 
     Raises:
         InputError: shapes differ, a row does not exist, or nothing of d or v is left on the edited rows.
@@ -83,11 +84,13 @@ class EditDirection:
     direction: Tensor
     normal: Tensor
     layers: Sequence[int] = ()
+    start: float | None = None
     offset: float | None = None
     method: str = ""
     family: str = ""
     name: str = "edit"
-    start: float | None = None
+    example: Tensor | None = None
+    example: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_tensor("An edit direction", self.direction, "[L, D] (rows of W+, width)", 2)
@@ -105,6 +108,17 @@ class EditDirection:
                     f"The edit's {what} is zero on its rows {_short(rows)}: the example and its edit are equal there. "
                     "Make a visible change, or choose other rows."
                 )
+        if self.example is not None and self.example.shape != (2, *self.direction.shape):
+            raise InputError(f"The example's codes must have shape [2, L, D]; got {list(self.example.shape)}.")
+
+    @property
+    def has_example(self) -> bool:
+        """Whether the example's state before and after its edit is known."""
+        return self.start is not None and self.offset is not None
+
+    def with_offset(self, offset: float) -> EditDirection:
+        """The same direction with another hyperplane to land on."""
+        return replace(self, offset=offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +129,7 @@ class EditStrength:
         alpha: [B] floating point, in lengths of the direction.
         clamped: [B] bool, which pictures would have needed more than was allowed; left out: none.
         method: how it was computed, for people and files.
+        family: the generator family of the direction, "" when unknown.
 
     Raises:
         InputError: another shape, or no finite number.
@@ -123,6 +138,8 @@ class EditStrength:
     alpha: Tensor
     clamped: Tensor | None = None
     method: str = "given"
+    family: str = ""
+    family: str = ""
 
     def __post_init__(self) -> None:
         _check_tensor("The edit strengths", self.alpha, "[B] (one number per picture)", 1)

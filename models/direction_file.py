@@ -20,7 +20,7 @@ def write_direction(
     normal: Tensor | None = None,
     layers: tuple[int, ...] | None = None,
     start: float | None = None,
-    target: float | None = None,
+    offset: float | None = None,  # v . w of the edited example
     method: str = "",
     family: str = "",
     name: str = "",
@@ -33,7 +33,7 @@ def write_direction(
         tensors["normal"] = normal.float()
     if example is not None:
         tensors["example"] = example.float()
-    config = {"layers": None if layers is None else list(layers), "start": start, "target": target}
+    config = {"layers": None if layers is None else list(layers), "start": start, "offset": offset}
     config.update(method=method, name=name)
     return write_safetensors(path, tensors, KIND, config, provenance, family)
 
@@ -60,7 +60,7 @@ def read_direction(path: str | Path) -> dict[str, object]:
         "normal": normal,
         "layers": _layers(path, config.get("layers"), direction.shape[0]),
         "start": _number(path, config, "start"),
-        "target": _number(path, config, "target"),
+        "offset": _number(path, config, "offset"),
         "method": _text(path, config, "method"),
         "name": _text(path, config, "name") or path.stem,
         "family": metadata.get("family", ""),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ..editing.strength import apply_edit
-from ..editing.types import EditDirection, EditStrength, GanLatent
+from ..editing.types import EditDirection, EditStrength, GanLatent, check_family
 from ..host import io
 from ._common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType
-from ._families import check_families
 
 
 class ApplyEdit(io.ComfyNode):
@@ -24,13 +23,13 @@ class ApplyEdit(io.ComfyNode):
                 EditDirectionType.Input("direction", tooltip="The edit."),
                 EditStrengthType.Input("strength", tooltip="How far each picture moves, from Compute Strength."),
             ],
-            outputs=[GanLatentType.Output("latents", tooltip="The edited codes, with the names of the originals.")],
+            outputs=[GanLatentType.Output("edited", tooltip="The edited codes, with the names of the originals.")],
         )
 
     @classmethod
     def execute(cls, latents: GanLatent, direction: EditDirection, strength: EditStrength) -> io.NodeOutput:
-        check_families(direction.family, latents.family, f"The direction '{direction.name}'", "The latents")
-        check_families(direction.family, strength.family, f"The direction '{direction.name}'", "The strength")
+        check_family(direction.family, latents.family, f"The direction '{direction.name}'", "the latents")
+        check_family(direction.family, strength.family, f"The direction '{direction.name}'", "the strength")
         return io.NodeOutput(
             GanLatent(apply_edit(latents.codes, direction, strength.alpha), latents.names, latents.family)
         )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ..editing.strength import attribute_values, constant_strength, plan_strength
-from ..editing.types import EditDirection, EditStrength, GanLatent
+from ..editing.types import EditDirection, EditStrength, GanLatent, check_family
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType
-from ._families import check_families
 
 _MODES = ("same state", "constant")
 
@@ -69,7 +68,7 @@ class ComputeStrength(io.ComfyNode):
         limit: float,
         reference: GanLatent | None = None,
     ) -> io.NodeOutput:
-        check_families(direction.family, latents.family, f"The direction '{direction.name}'", "The latents")
+        check_family(direction.family, latents.family, f"The direction '{direction.name}'", "the latents")
         if mode not in _MODES:
             raise InputError(f"Unknown mode '{mode}'; expected one of {', '.join(_MODES)}.")
         if mode == "constant":
@@ -83,7 +82,7 @@ class ComputeStrength(io.ComfyNode):
 
 
 def _reference_value(direction: EditDirection, reference: GanLatent) -> float:
-    check_families(direction.family, reference.family, f"The direction '{direction.name}'", "The reference")
+    check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
     if len(reference) != 1:
         raise InputError(f"The reference holds {len(reference)} codes; pick one with Select Latents.")
     return float(attribute_values(direction, reference.codes)[0])

@@ -10,11 +10,10 @@ from .. import host
 from ..editing.consistency import Consistency, measure_consistency
 from ..editing.figures import before_after_plot
 from ..editing.strength import attribute_values
-from ..editing.types import EditDirection, GanLatent
+from ..editing.types import EditDirection, GanLatent, check_family
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, EditDirectionType, GanLatentType
-from ._families import check_families
 
 
 class ConsistencyReport(io.ComfyNode):
@@ -65,8 +64,8 @@ class ConsistencyReport(io.ComfyNode):
         measured_before: str | None = None,
         measured_after: str | None = None,
     ) -> io.NodeOutput:
-        for latent, what in ((before, "The codes before"), (after, "The codes after")):
-            check_families(direction.family, latent.family, f"The direction '{direction.name}'", what)
+        for latent, what in ((before, "the codes before"), (after, "the codes after")):
+            check_family(direction.family, latent.family, f"The direction '{direction.name}'", what)
         attribute = attribute.strip()
         if attribute:
             first = _measured(measured_before, attribute, "measured_before", len(before))
@@ -74,7 +73,7 @@ class ConsistencyReport(io.ComfyNode):
             target, axis = None, f"measured {attribute}"
         else:
             first, last = attribute_values(direction, before.codes), attribute_values(direction, after.codes)
-            target, axis = direction.target, "projection on the edit"
+            target, axis = direction.offset, "projection on the edit"
         result = measure_consistency(first, last, target)
         plot = before_after_plot(first.tolist(), last.tolist(), target, f"{direction.name}: {_headline(result)}", axis)
         return io.NodeOutput(plot[None].to(host.current().result_device()), _report(direction, result, axis))

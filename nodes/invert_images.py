@@ -78,7 +78,7 @@ class InvertImages(io.ComfyNode):
             ],
             outputs=[
                 GanLatentType.Output("latents", tooltip="A code [L, D] for each picture."),
-                io.Image.Output("images", tooltip="The pictures as the generator draws them from these codes."),
+                io.Image.Output("redrawn", tooltip="The pictures as the generator draws them from these codes."),
                 io.Float.Output("psnr", is_output_list=True, tooltip="Likeness per picture in dB; above 30 is close."),
                 io.String.Output("report", tooltip="Likeness and distance from the mean of W, one picture a line."),
             ],

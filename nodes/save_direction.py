@@ -36,7 +36,7 @@ class SaveDirection(io.ComfyNode):
             direction.normal,
             direction.layers,
             direction.start,
-            direction.target,
+            direction.offset,
             direction.method,
             direction.family,
             direction.name,
