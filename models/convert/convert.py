@@ -1,0 +1,141 @@
+"""`semantic-edit convert`: a file of another project in, one of ours out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..direction_file import write_direction
+from ..errors import CheckpointError
+from ..generator import family_fingerprint, save_generator
+from .assemble import FoundGenerator, build_generator
+from .containers import Opened, open_file
+from .directions import FoundDirections, choose, find_directions
+from .nvlabs import find_nvlabs
+from .rosinality import find_rosinality
+from .stored import Opaque
+from .tensorflow import find_tensorflow
+
+Say = Callable[[str], None]
+
+
+def convert_file(
+    source: str | Path,
+    destination: str | Path,
+    say: Say,
+    overwrite: bool = False,
+    component: int | None = None,
+) -> Path:
+    """Reads a checkpoint or a direction and writes it as the pack's safetensors. Nothing in the file is executed.
+
+    Args:
+        source: NVlabs .pkl, legacy TensorFlow .pkl, rosinality .pt, a whole-module .pt, a direction (.pt, .npy, .npz).
+            What it is shows in its bytes, not in its name.
+        destination: a name that ends in .safetensors.
+        say: called with sentences for the user.
+        overwrite: replace an existing destination.
+        component: which one, of a file with several directions.
+
+    Returns the destination. It appears whole or, on any error, not at all.
+
+    Raises CheckpointError: a sentence that names the file and says what is wrong, or what was refused.
+    """
+    source, destination = Path(source), Path(destination)
+    _check_paths(source, destination, overwrite)
+    try:
+        opened = open_file(source)
+        found = find(opened)
+        if isinstance(found, FoundGenerator):
+            return _write_generator(source, destination, found, say)
+        return _write_direction(source, destination, found, say, component)
+    except CheckpointError as problem:
+        raise CheckpointError(f"{source.name} {_sentence(str(problem))}. Nothing was written.") from None
+    except OSError as problem:
+        raise CheckpointError(f"{destination.name} could not be written: {problem.strerror or problem}.") from None
+
+
+def _sentence(problem: str) -> str:
+    """Readers say "is empty", "holds ..." or name a part ("synthesis.b4.const: ..."); the file's name goes in front."""
+    problem = problem.rstrip(".")
+    if problem.startswith("refused"):
+        return f"was {problem}"
+    if problem.startswith(("truncated", "damaged")):
+        return f"is {problem}"
+    return (
+        problem if re.match(r"(is|has|holds|lacks|was|uses|cannot)\b", problem) else f"cannot be converted: {problem}"
+    )
+
+
+def _check_paths(source: Path, destination: Path, overwrite: bool) -> None:
+    if source.is_dir():
+        raise CheckpointError(f"{source.name} is a folder; expected a checkpoint or a direction file.")
+    if not source.is_file():
+        raise CheckpointError(f"{source.name} does not exist; expected a checkpoint or a direction file.")
+    if destination.suffix != ".safetensors":
+        raise CheckpointError(f"{destination.name} should end in .safetensors, the only format that is written.")
+    if destination.is_dir():
+        raise CheckpointError(f"{destination.name} is a folder; name a file in it.")
+    if destination.exists() and destination.samefile(source):
+        raise CheckpointError(f"{source.name} cannot be converted onto itself; choose another destination.")
+    if destination.exists() and not overwrite:
+        raise CheckpointError(f"{destination.name} exists already; choose another name or add --overwrite.")
+    if not destination.parent.is_dir():
+        raise CheckpointError(f"The folder of {destination.name} does not exist: {destination.parent}.")
+
+
+def find(opened: Opened) -> FoundGenerator | FoundDirections:
+    """What a file's content is. CheckpointError when it is neither a generator nor a direction."""
+    content = opened.content
+    if opened.kind not in ("npy", "npz"):
+        generator = find_tensorflow(content) or find_nvlabs(content) or find_rosinality(content)
+        if generator is not None:
+            return generator
+    directions = find_directions(content)
+    if directions is not None:
+        return directions
+    raise CheckpointError(
+        f"holds {_summary(content)}, which is neither a StyleGAN2 generator (NVlabs, TensorFlow or rosinality layout) "
+        "nor a direction"
+    )
+
+
+def _summary(content: Any) -> str:
+    if isinstance(content, dict):
+        names = ", ".join(str(key)[:40] for key in list(content)[:5])
+        return f"a dictionary of {len(content)} entries ({names})" if content else "an empty dictionary"
+    return f"a {content.name[:80]}" if isinstance(content, Opaque) else f"a {type(content).__name__}"
+
+
+def _write_generator(source: Path, destination: Path, found: FoundGenerator, say: Say) -> Path:
+    network = build_generator(found)
+    config = network.config
+    family = family_fingerprint(network)
+    provenance = {"source": source.name, "layout": found.layout, "notes": found.notes}
+    save_generator(destination, network, provenance, family=family)
+    height, width = config.resolution
+    labels = f", {config.c_dim} labels" if config.c_dim else ""
+    say(
+        f"{source.name} ({found.layout}): StyleGAN2 {height}x{width}, {config.num_layers} rows of W+ of width "
+        f"{config.w_dim}, {config.architecture}{labels}, family {family}."
+    )
+    for note in found.notes:
+        say(f"Note: {note}.")
+    say(f"Wrote {destination.name}. Nothing in the source was executed.")
+    return destination
+
+
+def _write_direction(source: Path, destination: Path, found: FoundDirections, say: Say, component: int | None) -> Path:
+    direction, index = choose(found, component)
+    several = len(found.directions) > 1
+    name = f"{source.stem} {index}" if several else source.stem
+    provenance = {"source": source.name, "layout": found.layout, "shape": found.source_shape, "component": index}
+    write_direction(destination, direction, method="imported", name=name, provenance=provenance)
+    rows, width = direction.shape
+    say(f"{source.name}: a direction of width {width} for {'all rows' if rows == 1 else f'{rows} rows'} of W+.")
+    if several:
+        say(f"It holds {len(found.directions)}; number {index} was taken. Choose another with --component.")
+    say("It names no generator family; when it is loaded, its shape is checked and a warning given.")
+    say(f"Wrote {destination.name}. Nothing in the source was executed.")
+    return destination

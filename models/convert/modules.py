@@ -1,0 +1,60 @@
+"""Saved torch modules as what they are without their code: a tree of attributes, parameters and buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import CheckpointError
+from .stored import Opaque, StoredArray, StoredTensor
+
+MAX_TENSORS = 20_000
+MAX_DEPTH = 32
+
+Stored = StoredTensor | StoredArray
+
+
+def is_module(value: Any) -> bool:
+    """Whether an opaque object has the attributes of a torch module."""
+    return isinstance(value, Opaque) and isinstance(value.get("_modules"), dict)
+
+
+def child(module: Opaque, path: str) -> Opaque | None:
+    """The submodule at a dotted path, None where there is none."""
+    current: Any = module
+    for name in path.split("."):
+        current = current.get("_modules", {}).get(name) if is_module(current) else None
+    return current if is_module(current) else None
+
+
+def state_dict(module: Opaque) -> dict[str, Stored]:
+    """Name -> tensor, as the module's own state_dict() would give. CheckpointError for endless or absurd trees."""
+    found: dict[str, Stored] = {}
+    waiting: list[tuple[str, Opaque, int]] = [("", module, 0)]
+    visited = 0
+    while waiting:
+        prefix, current, depth = waiting.pop()
+        visited += 1
+        if visited > MAX_TENSORS or depth > MAX_DEPTH:
+            raise CheckpointError("has more or deeper nested modules than any generator")
+        for group in ("_parameters", "_buffers"):
+            for name, value in _named(current, group):
+                if isinstance(value, StoredTensor | StoredArray):
+                    found[prefix + name] = value
+        for name, value in _named(current, "_modules"):
+            if is_module(value):
+                waiting.append((f"{prefix}{name}.", value, depth + 1))
+    return found
+
+
+def _named(module: Opaque, group: str) -> list[tuple[str, Any]]:
+    values = module.get(group)
+    return [(k, v) for k, v in values.items() if isinstance(k, str)] if isinstance(values, dict) else []
+
+
+def tensors_of(value: Any) -> dict[str, Stored]:
+    """Name -> tensor of a saved module or of a saved state dict; {} for anything else."""
+    if is_module(value):
+        return state_dict(value)
+    if isinstance(value, dict):
+        return {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, StoredTensor | StoredArray)}
+    return {}

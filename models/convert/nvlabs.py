@@ -1,0 +1,93 @@
+"""Generators of NVlabs' stylegan2-ada-pytorch and of the stylegan3 repository's StyleGAN2 (config-f).
+
+Both pickle {"G", "D", "G_ema", ...} with modules rebuilt by a persistence hook. Their tensors have the same names; the
+one nests the constructor's arguments, the other does not. Neither matters here, since each saved layer also carries the
+attributes it computes with, and these are what is read. Plain state dicts under the same names are read as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import CheckpointError
+from .assemble import FoundGenerator, all_numbers, filter_taps
+from .modules import Stored, child, is_module, state_dict, tensors_of
+from .stored import Opaque, plain_number
+
+_PLACES = ("G_ema", "g_ema", "state_dict", "G", "generator")  # of state dicts
+_PREFIXES = ("", "module.", "G_ema.", "g_ema.", "G.", "generator.", "decoder.")
+_SPECIAL = ("synthesis.input.transform", "synthesis.input.freqs")
+
+
+def find_nvlabs(content: Any) -> FoundGenerator | None:
+    """The moving-average generator of a training snapshot, or a generator saved alone; None when there is none."""
+    for key in ("G_ema", "G"):
+        module = content.get(key) if isinstance(content, dict) else None
+        if is_module(module) and _is_generator(module):
+            found = read_module(module)
+            if key == "G":
+                found.notes.append(
+                    "there is no moving average (G_ema) in the file; the generator being trained was taken"
+                )
+            return found
+    if is_module(content) and _is_generator(content):
+        return read_module(content)
+    places = [content[key] for key in _PLACES if key in content] if isinstance(content, dict) else []
+    for value in [*places, content]:
+        stored = tensors_of(value)
+        for prefix in _PREFIXES:
+            if f"{prefix}mapping.fc0.weight" in stored and any(n.startswith(f"{prefix}synthesis.b") for n in stored):
+                plain = {n[len(prefix) :]: v for n, v in stored.items() if n.startswith(prefix)}
+                return read_state_dict({n: v for n, v in plain.items() if n.startswith(("mapping.", "synthesis."))})
+    return None
+
+
+def _is_generator(module: Opaque) -> bool:
+    return child(module, "mapping") is not None and child(module, "synthesis") is not None
+
+
+def read_module(module: Opaque) -> FoundGenerator:
+    """A saved generator module, with what its layers' attributes say."""
+    stored = state_dict(module)
+    if any(name.startswith(_SPECIAL) for name in stored):
+        raise CheckpointError("is a StyleGAN3 generator (alias-free, config-t or -r); StyleGAN2 generators are read")
+    found = read_state_dict(stored)
+    found.layout = "NVlabs pickle"
+    found.notes = []
+    first, last = child(module, "mapping.fc0"), _last_layer(module)
+    if first is None or last is None:
+        raise CheckpointError("is not a StyleGAN2 generator as published: it has no mapping layers or no blocks")
+    found.known["lr_multiplier"] = _required(first, "bias_gain")
+    clamp = last.get("conv_clamp")
+    found.known["conv_clamp"] = None if clamp is None else _required(last, "conv_clamp")
+    activations = {first.get("activation", "lrelu"), last.get("activation", "lrelu")}
+    if len(activations) > 1:
+        raise CheckpointError(f"uses different activations in mapping and synthesis ({activations}), which is not read")
+    found.known["activation"] = activations.pop()
+    return found
+
+
+def read_state_dict(stored: dict[str, Stored]) -> FoundGenerator:
+    """A state dict under NVlabs' names. What only the training arguments know is assumed, and said."""
+    tensors = all_numbers(stored)
+    kernel = next((t for n, t in tensors.items() if n.endswith(".resample_filter")), None)
+    taps = filter_taps(kernel)
+    return FoundGenerator(
+        "NVlabs state dict",
+        tensors,
+        {"resample_filter": taps, "lr_multiplier": 0.01, "conv_clamp": None},
+        ["a bare state dict does not say its mapping's learning rate multiplier; 0.01 was assumed, and no clamp"],
+    )
+
+
+def _last_layer(module: Opaque) -> Opaque | None:
+    synthesis = child(module, "synthesis")
+    names = [n for n in (synthesis.get("_modules") if synthesis else {}) if isinstance(n, str) and n[1:].isdigit()]
+    return child(module, f"synthesis.{max(names, key=lambda n: int(n[1:]))}.conv1") if names else None
+
+
+def _required(layer: Opaque, attribute: str) -> float:
+    value = plain_number(layer.get(attribute))
+    if value is None or isinstance(value, bool):
+        raise CheckpointError(f"damaged: a layer does not say its {attribute}")
+    return float(value)

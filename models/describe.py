@@ -1,0 +1,59 @@
+"""`semantic-edit info`: what a .safetensors file holds, in a few lines."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from torch import Tensor
+
+from .checkpoint import FORMAT, parse_json, read_safetensors
+
+MAX_SHOWN = 12
+MAX_VALUE = 200
+
+
+def describe_file(path: str | Path) -> str:
+    """Kind, size, config, family, provenance and shapes of a safetensors file, as text of several lines.
+
+    Raises CheckpointError with one sentence for anything that is no readable safetensors file.
+    """
+    path = Path(path)
+    tensors, metadata = read_safetensors(path)
+    lines = [f"{path.name}: {_kind(metadata)}, {path.stat().st_size / 1e6:.1f} MB"]
+    if metadata.get("format") == FORMAT:
+        lines.append(f"family: {metadata.get('family') or 'unknown (checked by shape when used)'}")
+        for title in ("config", "provenance"):
+            values = parse_json(metadata, title, path)
+            lines += [f"{title}:"] * bool(values) + [f"  {name}: {_short(value)}" for name, value in values.items()]
+    lines.append(f"tensors: {len(tensors)}, {sum(t.numel() for t in tensors.values()):,} numbers")
+    lines += [f"  {line}" for line in _shapes(tensors)]
+    return "\n".join(lines)
+
+
+def _kind(metadata: dict[str, str]) -> str:
+    if metadata.get("format") == FORMAT:
+        return metadata.get("kind") or "a Semantic Edit file that does not say its kind"
+    return "a safetensors file that does not come from Semantic Edit"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]} ..."
+
+
+def _shapes(tensors: dict[str, Tensor]) -> list[str]:
+    """Small files tensor by tensor, large ones by the part of the network."""
+    if len(tensors) <= MAX_SHOWN:
+        return [f"{name} {list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in sorted(tensors.items())]
+    groups: dict[str, list[Tensor]] = {}
+    for name, tensor in tensors.items():
+        groups.setdefault(".".join(name.split(".")[:2]) if name.count(".") > 1 else name.split(".")[0], []).append(
+            tensor
+        )
+    shown = [
+        f"{group}: {len(members)} tensors, {sum(math.prod(t.shape) for t in members):,} numbers"
+        for group, members in list(groups.items())[:MAX_SHOWN]
+    ]
+    return shown + [f"... and {len(groups) - MAX_SHOWN} more parts"] * (len(groups) > MAX_SHOWN)
