@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models.errors import InputError
-from .rows import parse_layers
+from .rows import parse_rows
 from .types import GanLatent, check_family, check_rows
 
 __all__ = ["BLEND_MODES", "blend", "lerp", "select", "slerp", "truncate"]
@@ -44,7 +44,7 @@ def blend(
         a, b: equally many codes, or one code on either side, which then meets every code of the other.
         amount: beyond 0..1 continues past `a` or `b`.
         mode: "linear", or "spherical": along the arc between the two, each row for itself, with the length in between.
-        layers: rows that take part: row numbers, or text for `parse_layers` ("coarse", "0-5").
+        layers: rows that take part: row numbers, or text for `parse_rows` ("coarse", "0-5").
         center: [D], the point that arcs go round, such as the mean of W; None: zero. A line needs none.
 
     Raises:
@@ -61,7 +61,7 @@ def blend(
     if len(a) != len(b) and 1 not in (len(a), len(b)):
         raise InputError(f"Latent a has {len(a)} codes and b {len(b)}: give equally many, or a single one on one side.")
     if isinstance(layers, str):
-        rows = list(parse_layers(layers, a.num_layers))
+        rows = list(parse_rows(layers, a.num_layers, "layers"))
     else:
         rows = list(check_rows(layers, a.num_layers, "A latent"))
     count = max(len(a), len(b))

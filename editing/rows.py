@@ -23,7 +23,7 @@ def layer_groups(num_layers: int) -> dict[str, range]:
     return {"coarse": range(coarse), "middle": range(coarse, middle), "fine": range(middle, num_layers)}
 
 
-def parse_layers(text: str, num_layers: int, what: str = "rows") -> tuple[int, ...]:
+def parse_rows(text: str, num_layers: int, what: str = "rows") -> tuple[int, ...]:
     """Read which rows take part: "all", group names, numbers and ranges, with commas between ("coarse, 8-9").
 
     Args:

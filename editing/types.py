@@ -90,7 +90,6 @@ class EditDirection:
     family: str = ""
     name: str = "edit"
     example: Tensor | None = None
-    example: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_tensor("An edit direction", self.direction, "[L, D] (rows of W+, width)", 2)

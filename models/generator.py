@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -99,16 +99,18 @@ class GanGenerator:
         noise: str | int = "constant",  # "constant", "none", or an int seed
         stop_resolution: int | None = None,
         chunk: int | None = None,  # pictures per pass; None chooses by memory
+        progress: Callable[..., None] | None = None,  # (pictures done, total, preview [3, H, W] in 0..1); may raise
     ) -> Tensor:
         """[B, L, D] -> pictures [B, 3, H, W], about -1..1."""
         w = w.to(self.device)
         if w.ndim != 3 or w.shape[0] == 0:
             raise InputError(f"The latent has shape {tuple(w.shape)}; expected [B, {self.num_layers}, {self.w_dim}].")
         chunk = chunk or self._pictures_per_chunk(stop_resolution)
-        images = [
-            self.network.synthesis(part, noise, stop_resolution, first_index=k * chunk).image
-            for k, part in enumerate(w.split(chunk))
-        ]
+        images: list[Tensor] = []
+        for k, part in enumerate(w.split(chunk)):
+            images.append(self.network.synthesis(part, noise, stop_resolution, first_index=k * chunk).image)
+            if progress is not None:
+                progress(min((k + 1) * chunk, len(w)), len(w), images[-1][-1] * 0.5 + 0.5)
         return images[0] if len(images) == 1 else torch.cat(images)
 
     def features(self, w: Tensor, layers: Collection[int], noise: str | int = "constant") -> dict[int, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -35,7 +36,8 @@ def CATEGORY(stage: str) -> str:  # noqa: N802  (reads as the constant it is in 
 
 
 def to_image_batch(pictures: Tensor) -> Tensor:
-    """Turn pictures [B,3,H,W] about -1..1 into an IMAGE [B,H,W,3], float32 0..1, where the host wants its results."""
+    """Turn pictures [B,3 or 1,H,W] about -1..1 into an IMAGE [B,H,W,3], float32 0..1, on the host's result device."""
+    pictures = pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures
     images = pictures.to(host.current().result_device(), torch.float32).movedim(1, -1)
     return images.add(1).mul(0.5).clamp(0, 1).contiguous()
 
@@ -61,6 +63,16 @@ def check_latent(generator, latent: GanLatent, what: str = "The latent") -> None
     generator.check_latent(latent.codes, latent.family, what)
     if not latent.family:
         log.warning("%s names no generator family; its shape fits '%s' and it is used as it is.", what, generator.name)
+
+
+def check_choice(what: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a value that is not in a fixed list; older ComfyUI servers do not check that themselves.
+
+    Raises:
+        InputError: the sentence lists the choices.
+    """
+    if value not in choices:
+        raise InputError(f"{what} is {value!r}; expected one of {', '.join(choices)}.")
 
 
 def place(generator) -> None:

@@ -1,0 +1,169 @@
+"""Latents as files: safetensors, or inside the PNG of the picture they make.
+
+A picture carries its own code in a compressed text chunk (PNG specification, zTXt) that holds the same safetensors
+bytes as a file would, in base64. The chunk is put into a finished PNG without touching its pixels or its other texts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from .checkpoint import FORMAT, parse_json, read_safetensors, write_safetensors
+from .errors import CheckpointError
+from .inference import building
+
+__all__ = ["StoredLatent", "embed_latent", "extract_latent", "read_latent", "write_latent"]
+
+KIND = "latents"
+KEYWORD = b"semantic_edit_latent"
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MOST_BYTES = 64 * 2**20  # of one code in a picture; the largest published W+ takes 0.04 MiB
+_DAMAGE = (zlib.error, binascii.Error, struct.error, SafetensorError, ValueError, KeyError, TypeError, RecursionError)
+
+
+class StoredLatent(NamedTuple):
+    """What a file says: codes [B, L, D] float32 on the CPU, B names, and the family ("" when it names none)."""
+
+    codes: Tensor
+    names: tuple[str, ...]
+    family: str
+
+
+def write_latent(path: str | Path, codes: Tensor, names: Sequence[str], family: str) -> Path:
+    """Write codes [B, L, D] as safetensors; the file appears whole or not at all."""
+    return write_safetensors(path, {"codes": codes.float()}, KIND, {"names": list(names)}, family=family)
+
+
+def read_latent(path: str | Path) -> StoredLatent:
+    """Read a file of :func:`write_latent`.
+
+    Raises:
+        CheckpointError: missing, damaged, of another kind, or without codes [B, L, D].
+    """
+    with building():
+        tensors, metadata = read_safetensors(path, kind=KIND)
+        return _stored(tensors, metadata, Path(path))
+
+
+def embed_latent(path: str | Path, code: Tensor, name: str, family: str) -> None:
+    """Put one code [L, D] into an existing PNG, replacing an earlier one; pixels and other texts stay as they are.
+
+    Raises:
+        CheckpointError: the file is no PNG.
+    """
+    path = Path(path)
+    metadata = {"format": FORMAT, "kind": KIND, "config": json.dumps({"names": [name]}), "family": family}
+    content = save({"codes": code.detach().cpu().float()[None].contiguous().clone()}, metadata)
+    chunk = KEYWORD + b"\0\0" + zlib.compress(base64.b64encode(content), 9)
+    parts = [_SIGNATURE]
+    for kind, body in _chunks(path.read_bytes(), path):
+        if kind == b"IDAT" and chunk:  # readers that stop at the pixels, as Pillow does, still see it
+            parts.append(_chunk(b"zTXt", chunk))
+            chunk = b""
+        if not _is_ours(kind, body):
+            parts.append(_chunk(kind, body))
+    _replace(path, b"".join(parts))
+
+
+def extract_latent(path: str | Path) -> StoredLatent:
+    """Read the code that a PNG carries, as a batch of one.
+
+    Raises:
+        CheckpointError: no PNG, a damaged one, or one that carries no code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path.name} does not exist; expected a PNG that carries its code.")
+    texts = [body for kind, body in _chunks(path.read_bytes(), path) if _is_ours(kind, body)]
+    if not texts:
+        raise CheckpointError(
+            f"{path.name} carries no code. Only PNG files saved by Save Latents do, and only while no other program "
+            "has saved them again: take the original file, or use Invert Images to find a code for any picture."
+        )
+    try:
+        with building():
+            content = base64.b64decode(_inflate(texts[0][len(KEYWORD) + 2 :]), validate=True)
+            tensors = load(content)
+        length = struct.unpack("<Q", content[:8])[0]
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    except _DAMAGE as error:
+        raise CheckpointError(f"{path.name}: its code is damaged ({error}). Take the original file.") from None
+    if metadata.get("format") != FORMAT or metadata.get("kind") != KIND:
+        raise CheckpointError(f"{path.name}: what it carries is not a code of this pack. Take the original file.")
+    return _stored(tensors, metadata, path)
+
+
+def _stored(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> StoredLatent:
+    codes = tensors.get("codes")
+    if codes is None or codes.ndim != 3 or 0 in codes.shape or not codes.is_floating_point():
+        what = "none" if codes is None else f"{codes.dtype} of shape {list(codes.shape)}"
+        raise CheckpointError(f"{path.name}: expected the tensor 'codes' [B, L, D] in floating point; got {what}.")
+    codes = codes.to(torch.float32)
+    if not bool(torch.isfinite(codes).all()):
+        raise CheckpointError(f"{path.name}: its codes contain numbers that are not finite; the file is damaged.")
+    names = parse_json(metadata, "config", path).get("names")
+    if not isinstance(names, list) or len(names) != len(codes):
+        names = [f"{path.stem} #{k + 1}" for k in range(len(codes))]
+    return StoredLatent(codes, tuple(str(name) for name in names), str(metadata.get("family", "")))
+
+
+def _chunks(content: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
+    if not content.startswith(_SIGNATURE):
+        raise CheckpointError(f"{path.name} is no PNG; only PNG files can carry a code.")
+    at = len(_SIGNATURE)
+    while at < len(content):
+        if at + 12 > len(content):
+            raise CheckpointError(f"{path.name} is a PNG that was cut short.")
+        length = int.from_bytes(content[at : at + 4], "big")
+        kind, body = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+        crc = content[at + 8 + length : at + 12 + length]
+        if len(crc) != 4 or int.from_bytes(crc, "big") != zlib.crc32(kind + body):
+            raise CheckpointError(f"{path.name} is a damaged PNG: its checksums do not fit, or it was cut short.")
+        yield kind, body
+        if kind == b"IEND":
+            return
+        at += 12 + length
+    raise CheckpointError(f"{path.name} is a PNG that was cut short.")
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+
+def _is_ours(kind: bytes, body: bytes) -> bool:
+    return kind == b"zTXt" and body.startswith(KEYWORD + b"\0\0")
+
+
+def _inflate(packed: bytes) -> bytes:
+    # A few bytes can unpack to gigabytes: stop at what a code can need.
+    unpacker = zlib.decompressobj()
+    content = unpacker.decompress(packed, _MOST_BYTES)
+    if not unpacker.eof:
+        raise ValueError("it does not end where it should")
+    return content
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
