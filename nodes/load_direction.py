@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..editing.attributes import fit_to_generator
-from ..editing.rows import parse_layers
+from ..editing.rows import parse_rows
 from ..host import io
 from ..models.direction_file import read_direction
 from ._common import CATEGORY, EditDirectionType, GanGeneratorType, chosen_file, chosen_file_state, file_input
@@ -43,7 +43,7 @@ class LoadDirection(io.ComfyNode):
     def execute(cls, generator, direction: str, rows: str) -> io.NodeOutput:
         fields = read_direction(chosen_file("directions", direction))
         if rows.strip().lower() not in ("", "as saved"):
-            fields["layers"] = parse_layers(rows, generator.num_layers)
+            fields["layers"] = parse_rows(rows, generator.num_layers)
         if not fields["family"]:
             log.warning("%s names no generator family; its shape fits and it is used as it is.", direction)
         return io.NodeOutput(fit_to_generator(generator, **fields))

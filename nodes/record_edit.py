@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..editing.record import record_edit
-from ..editing.rows import parse_layers
+from ..editing.rows import parse_rows
 from ..editing.types import GanLatent
 from ..host import io
 from ..models.errors import InputError
@@ -41,5 +41,5 @@ class RecordEdit(io.ComfyNode):
             if len(latent) != 1:
                 raise InputError(f"{what} holds {len(latent)} codes; pick the example with Select Latents first.")
         wanted = rows.strip().lower()
-        layers = None if wanted in ("", "as edited") else parse_layers(rows, generator.num_layers)
+        layers = None if wanted in ("", "as edited") else parse_rows(rows, generator.num_layers)
         return io.NodeOutput(record_edit(generator, start.codes, edited.codes, layers, name.strip() or "edit"))

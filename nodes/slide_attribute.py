@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..editing.attributes import slide_attribute
-from ..editing.rows import parse_layers
+from ..editing.rows import parse_rows
 from ..editing.types import EditDirection, GanLatent
 from ..host import io
 from ..models.errors import InputError
@@ -55,7 +55,7 @@ class SlideAttribute(io.ComfyNode):
         check_latent(generator, latents)
         if index >= len(latents):
             raise InputError(f"Picture {index} does not exist; the batch has pictures 0 to {len(latents) - 1}.")
-        chosen = None if rows.strip().lower() == "all" else parse_layers(rows, generator.num_layers)
+        chosen = None if rows.strip().lower() == "all" else parse_rows(rows, generator.num_layers)
         start = latents.codes[index : index + 1]
         edited = slide_attribute(start, direction, amount, chosen)
         place(generator)
