@@ -8,17 +8,18 @@ from .api import ComfyNode
 CORE = (core_files, core_images, core_values)
 
 
+def core_nodes() -> dict[str, type[ComfyNode]]:
+    """Return ComfyUI's own nodes as far as they are offered without it, by class type."""
+    classes = (node for module in CORE for node in vars(module).values() if isinstance(node, type))
+    found = (node for node in classes if issubclass(node, ComfyNode) and node is not ComfyNode)
+    return {node.GET_SCHEMA().node_id: node for node in found}
+
+
 def installed_nodes() -> dict[str, type[ComfyNode]]:
     """Return every node class offered without ComfyUI, by class type."""
     from .. import nodes as pack  # not before the host is chosen: the nodes take their interface from it
 
-    found = {}
-    for module in CORE:
-        for node in vars(module).values():
-            if isinstance(node, type) and issubclass(node, ComfyNode) and node.__module__ == module.__name__:
-                found[node.GET_SCHEMA().node_id] = node
-    found.update((node.GET_SCHEMA().node_id, node) for node in pack.node_classes())
-    return found
+    return core_nodes() | {node.GET_SCHEMA().node_id: node for node in pack.node_classes()}
 
 
 def describe(nodes: dict[str, type[ComfyNode]]) -> dict[str, dict]:

@@ -100,13 +100,13 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _nodes(options: argparse.Namespace) -> None:
-    from .catalog import CORE, installed_nodes
+    from .catalog import core_nodes, installed_nodes
     from .side import use_headless
 
     use_headless()
-    core = {module.__name__ for module in CORE}
+    core = set(core_nodes())
     found = [(node.GET_SCHEMA(), node) for node in installed_nodes().values()]
-    for schema, node in sorted(found, key=lambda pair: (pair[1].__module__ in core, pair[0].category, pair[0].node_id)):
+    for schema, node in sorted(found, key=lambda pair: (pair[0].node_id in core, pair[0].category, pair[0].node_id)):
         text = schema.description or (node.__doc__ or "").strip()
         _say(f"{schema.node_id:34} {schema.category:24} {text.splitlines()[0] if text else ''}".rstrip())
 

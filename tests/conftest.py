@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
+from pathlib import Path
+
 import pytest
 from semantic_edit.headless import HeadlessSettings, use_headless
+from semantic_edit.headless.terminal import Bar
 
 use_headless()
 
@@ -14,5 +19,70 @@ def headless_host(tmp_path):
     for name in ("input", "output", "models"):
         (tmp_path / name).mkdir()
     settings = HeadlessSettings(tmp_path / "input", tmp_path / "output", tmp_path / "models", device="cpu")
+    settings.bar = Bar(io.StringIO())
     yield use_headless(settings)
     use_headless()
+
+
+@pytest.fixture(scope="session")
+def toys():
+    """The module tests/toy_nodes.py: small nodes, and `Sheet`, a builder of workflow files."""
+    spec = importlib.util.spec_from_file_location("toy_nodes", Path(__file__).parent / "toy_nodes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def runner(headless_host, toys):
+    """A `Runner` that knows the toy nodes and the core nodes, but not the pack's."""
+    from semantic_edit.headless.catalog import core_nodes
+    from semantic_edit.headless.runner import Runner
+
+    return Runner(headless_host, {**core_nodes(), **toys.TOYS})
+
+
+@pytest.fixture(scope="session")
+def tiny_network():
+    """A random StyleGAN2 of 32 px, 8 rows of W+ and width 16, in which nothing that training would set is zero."""
+    import torch
+    from semantic_edit.models import StyleGAN2, StyleGAN2Config
+
+    rng = torch.Generator().manual_seed(7)
+    config = StyleGAN2Config(z_dim=16, w_dim=16, channels=(16, 16, 12, 8), mapping_layers=2, lr_multiplier=1.0)
+    network = StyleGAN2(config, generator=rng)
+    with torch.no_grad():
+        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+            if name.endswith((".bias", ".noise_strength", ".w_avg")) and "affine" not in name:
+                tensor.add_(torch.randn(tensor.shape, generator=rng) * 0.2)
+    return network.requires_grad_(False).eval()
+
+
+@pytest.fixture
+def tiny_generator(tiny_network):
+    """`tiny_network` as GAN_GENERATOR carries it."""
+    from semantic_edit.models.generator import GanGenerator, family_fingerprint
+
+    return GanGenerator(tiny_network, family_fingerprint(tiny_network), "tiny")
+
+
+@pytest.fixture
+def run_node(headless_host):
+    """Run a node of the pack as ComfyUI does: run_node(id without prefix, **inputs) -> (values, what it shows)."""
+    import torch
+    from semantic_edit.headless.execution import execute
+    from semantic_edit.nodes import node_classes
+
+    nodes = {node.GET_SCHEMA().node_id: node for node in node_classes()}
+
+    def run(node_id, hidden=None, **inputs):
+        node = nodes[f"SemanticEdit{node_id}"]
+        schema = node.GET_SCHEMA()
+        defaults = {socket.id: socket.default for socket in schema.inputs or [] if hasattr(socket, "default")}
+        given = {name: value for name, value in {**defaults, **inputs}.items() if name in inputs or value is not None}
+        with torch.inference_mode():
+            values, shown = execute(node, schema, {name: [value] for name, value in given.items()}, hidden or {})
+        single = [each if output.is_output_list else each[0] for each, output in zip(values, schema.outputs or [])]
+        return single, shown
+
+    return run
