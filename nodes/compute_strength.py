@@ -52,7 +52,7 @@ class ComputeStrength(io.ComfyNode):
                 ),
             ],
             outputs=[
-                EditStrengthType.Output("strength", tooltip="The strength of each picture, for Apply Edit."),
+                EditStrengthType.Output("strengths", tooltip="The strength of each picture, for Apply Edit."),
                 io.Float.Output("alphas", is_output_list=True, tooltip="The same as a list of numbers."),
                 io.String.Output("report", tooltip="Strength per picture, and who was held back by the limit."),
             ],
