@@ -136,9 +136,9 @@ def file_state(path: Path) -> str:
     return f"{path} {state.st_mtime_ns} {state.st_size}"
 
 
-def chosen_file_state(kind: str, name: str) -> str:
-    """Return `file_state` of a file chosen from `file_input`, "" when it is not to be found."""
+def chosen_file_state(kind: str, name: str | None) -> str:
+    """Return `file_state` of a file chosen from `file_input`, "" when it is not to be found or comes by wire (None)."""
     try:
-        return file_state(chosen_file(kind, name))
+        return file_state(chosen_file(kind, name)) if name else ""
     except InputError:
         return ""

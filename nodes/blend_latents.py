@@ -51,7 +51,7 @@ class BlendLatents(io.ComfyNode):
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("blended", "latent", "The mixed codes."),
+                common.GanLatentType.Output("blended", "latents", "The mixed codes."),
             ],
         )
 

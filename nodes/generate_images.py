@@ -20,7 +20,7 @@ class GenerateImages(io.ComfyNode):
             description="Turns codes into pictures with the generator they belong to.",
             inputs=[
                 common.GanGeneratorType.Input("generator", tooltip="The generator that the codes were made with."),
-                common.GanLatentType.Input("latent", tooltip="The codes, one per picture."),
+                common.GanLatentType.Input("latents", tooltip="The codes, one per picture."),
                 io.Combo.Input(
                     "noise",
                     options=list(NOISES),
@@ -36,10 +36,10 @@ class GenerateImages(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, generator, latent, noise: str, noise_seed: int) -> io.NodeOutput:
+    def execute(cls, generator, latents, noise: str, noise_seed: int) -> io.NodeOutput:
         common.check_choice("noise", noise, NOISES)
-        common.check_latent(generator, latent)
+        common.check_latent(generator, latents)
         common.place(generator)
-        report = common.progress_for(len(latent), "generating")
+        report = common.progress_for(len(latents), "generating")
         mode = noise_seed if noise == "seeded" else noise
-        return io.NodeOutput(common.to_image_batch(generator.synthesize(latent.codes, mode, progress=report)))
+        return io.NodeOutput(common.to_image_batch(generator.synthesize(latents.codes, mode, progress=report)))

@@ -47,7 +47,7 @@ class SampleLatents(io.ComfyNode):
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("latent", "latent", "The codes, one per picture."),
+                common.GanLatentType.Output("latents", "latents", "The codes, one per picture."),
             ],
         )
 

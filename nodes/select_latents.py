@@ -19,7 +19,7 @@ class SelectLatents(io.ComfyNode):
             category=common.CATEGORY("generator"),
             description="Takes some codes out of a batch, in any order; a code may be taken more than once.",
             inputs=[
-                common.GanLatentType.Input("latent", tooltip="The codes to choose from."),
+                common.GanLatentType.Input("latents", tooltip="The codes to choose from."),
                 io.String.Input(
                     "indices",
                     default="0",
@@ -28,10 +28,10 @@ class SelectLatents(io.ComfyNode):
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("selected", "latent", "The chosen codes, in the order you typed."),
+                common.GanLatentType.Output("selected", "latents", "The chosen codes, in the order you typed."),
             ],
         )
 
     @classmethod
-    def execute(cls, latent, indices: str) -> io.NodeOutput:
-        return io.NodeOutput(select(latent, parse_indices(indices, len(latent))))
+    def execute(cls, latents, indices: str) -> io.NodeOutput:
+        return io.NodeOutput(select(latents, parse_indices(indices, len(latents))))
