@@ -16,7 +16,7 @@ from .catalog import describe, installed_nodes
 from .execution import Blocked, execute
 from .side import HeadlessHost
 from .signature import Signatures
-from .validate import Plan, check, is_wire
+from .validate import Plan, check, is_wire, unwrapped
 from .widgets import input_specs
 from .workflow import Prompt, to_prompt
 
@@ -89,7 +89,8 @@ class Runner:
                     run.finish(output)
             finally:
                 self.side.settings.bar.clear()
-        self.kept = {run.signatures[node_id]: kept for node_id, kept in run.kept.items()}
+        current = {run.signatures[node_id] for node_id in plan.order}
+        self.kept = {signature: kept for signature, kept in self.kept.items() if signature in current}
         values = {node_id: kept.values for node_id, kept in run.kept.items()}
         return Result(run.ran, values, {node_id: kept.ui for node_id, kept in run.kept.items() if kept.ui})
 
@@ -157,7 +158,7 @@ class _Run:
         values = {}
         for name, value in self.prompt.nodes[node_id]["inputs"].items():
             if not is_wire(value):
-                values[name] = [value]
+                values[name] = [unwrapped(value)]
             elif name in waived:
                 values[name] = [None]
             else:

@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from .api import Hidden
-from .validate import is_wire
+from .validate import is_wire, unwrapped
 from .workflow import Prompt
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Signatures:
     def _fingerprint(self, node_class: type, node: dict) -> Any:
         if not node_class.overrides("fingerprint_inputs"):
             return None
-        inputs = {name: None if is_wire(value) else value for name, value in node["inputs"].items()}
+        inputs = {name: None if is_wire(value) else unwrapped(value) for name, value in node["inputs"].items()}
         arguments = inspect.signature(node_class.fingerprint_inputs).parameters
         if not any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):
             inputs = {name: value for name, value in inputs.items() if name in arguments}

@@ -20,6 +20,11 @@ def is_wire(value: Any) -> bool:
     return isinstance(value, list)
 
 
+def unwrapped(value: Any) -> Any:
+    """Return a constant's value: a list travels as {"__value__": list}, since a bare one would be a wire."""
+    return value["__value__"] if isinstance(value, dict) and set(value) == {"__value__"} else value
+
+
 class Plan(NamedTuple):
     """What a prompt asks for."""
 
@@ -151,8 +156,7 @@ class _Checks:
 
     def _constant(self, name: str, value: Any) -> str | None:
         _, kind, options = self.specs[name]
-        if isinstance(value, dict) and set(value) == {"__value__"}:
-            value = value["__value__"]
+        value = unwrapped(value)
         if not has_widget(kind, {**options, "forceInput": None}) and "," not in str(kind) and kind != "*":
             return f"the input {name!r} needs a wire of the type {_type_name(kind)}, not the value {str(value)[:60]!r}."
         convert = CONVERT.get(options.get("widgetType") or kind) if isinstance(kind, str) else None
@@ -161,7 +165,7 @@ class _Checks:
                 value = convert(value)
             except (TypeError, ValueError, OverflowError):
                 return f"the input {name!r} takes {_type_name(kind)}, not {str(value)[:60]!r}."
-        self.node["inputs"][name] = value
+        self.node["inputs"][name] = {"__value__": value} if isinstance(value, list) else value
         if name in self.own or self.all_own:
             return None
         if isinstance(value, float) and not math.isfinite(value):
@@ -171,7 +175,7 @@ class _Checks:
     def _by_node(self) -> list[str]:
         if not self.own and not self.all_own:
             return []
-        constants = {name: None if is_wire(value) else value for name, value in self.node["inputs"].items()}
+        constants = {name: None if is_wire(value) else unwrapped(value) for name, value in self.node["inputs"].items()}
         asked = {name: value for name, value in constants.items() if self.all_own or name in self.own}
         if "input_types" in self.own:
             wires = {name: value for name, value in self.node["inputs"].items() if is_wire(value)}

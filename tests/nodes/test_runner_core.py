@@ -1,0 +1,146 @@
+"""ComfyUI's own nodes as the headless side offers them: files, pictures, masks, values."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from semantic_edit.headless.errors import WorkflowError
+from semantic_edit.headless.runner import NodeFailure
+from semantic_edit.headless.workflow import Prompt
+
+
+def run(runner, kind, inputs, output="PreviewAny", slot=0, workflow=None):
+    """Run one node and hand its output to an output node; returns the value."""
+    socket = {"PreviewAny": "source", "SaveImage": "images"}[output]
+    nodes = {
+        "1": {"class_type": kind, "inputs": inputs, "_meta": {}},
+        "2": {"class_type": output, "inputs": {socket: ["1", slot]}, "_meta": {}},
+    }
+    if output == "SaveImage":
+        nodes["2"]["inputs"]["filename_prefix"] = "sub/pic"
+    return runner.run(Prompt(nodes, workflow))
+
+
+@pytest.fixture
+def photo(headless_host):
+    """A picture with transparency: red 200, alpha rising to the right."""
+    pixels = np.zeros((4, 6, 4), np.uint8)
+    pixels[..., 0] = 200
+    pixels[..., 3] = np.arange(6) * 51
+    Image.fromarray(pixels).save(headless_host.input_directory() / "photo.png")
+    return torch.from_numpy(pixels)
+
+
+def test_a_picture_loads_with_its_transparency_as_mask(runner, photo):
+    image, mask = run(runner, "LoadImage", {"image": "photo.png"}).values["1"]
+    assert image[0].dtype == torch.float32 and torch.equal(image[0], photo[None, ..., :3].float() / 255)
+    assert torch.equal(mask[0], 1 - photo[None, ..., 3].float() / 255)
+
+
+def test_a_picture_without_transparency_gives_an_empty_mask(runner, headless_host):
+    Image.new("RGB", (5, 3), (0, 255, 0)).save(headless_host.input_directory() / "plain.jpg")
+    image, mask = run(runner, "LoadImage", {"image": "plain.jpg"}).values["1"]
+    assert image[0].shape == (1, 3, 5, 3)
+    assert torch.equal(mask[0], torch.zeros(1, 64, 64))
+
+
+def test_rotation_and_frames_of_a_picture_are_followed(runner, headless_host):
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(headless_host.input_directory() / "moving.png", save_all=True, append_images=frames[1:])
+    assert run(runner, "LoadImage", {"image": "moving.png"}).values["1"][0][0].shape == (3, 4, 6, 3)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held upright
+    frames[0].save(headless_host.input_directory() / "turned.jpg", exif=turned)
+    assert run(runner, "LoadImage", {"image": "turned.jpg"}).values["1"][0][0].shape == (1, 6, 4, 3)
+
+
+@pytest.mark.parametrize(("channel", "expected"), [("red", 200 / 255), ("green", 0.0)])
+def test_a_channel_loads_as_mask(runner, photo, channel, expected):
+    mask = run(runner, "LoadImageMask", {"image": "photo.png", "channel": channel}).values["1"][0][0]
+    assert mask.shape == (1, 4, 6) and torch.allclose(mask, torch.tensor(expected))
+    alpha = run(runner, "LoadImageMask", {"image": "photo.png", "channel": "alpha"}).values["1"][0][0]
+    assert torch.equal(alpha, 1 - photo[None, ..., 3].float() / 255)
+
+
+def test_a_changed_picture_runs_again(runner, photo, headless_host):
+    graph = {"image": "photo.png"}
+    assert run(runner, "LoadImage", graph).ran == ["1", "2"]
+    assert run(runner, "LoadImage", graph).ran == []
+    Image.new("RGB", (2, 2)).save(headless_host.input_directory() / "photo.png")
+    assert run(runner, "LoadImage", graph).ran == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["gone.png", "../secret.png", "/etc/passwd", "", "a\0b.png", "photo.png [output]"])
+def test_only_pictures_below_the_folder_load(runner, photo, headless_host, name):
+    Image.new("RGB", (2, 2)).save(headless_host.input_directory().parent / "secret.png")
+    with pytest.raises(WorkflowError, match=r"no picture|not in the folder"):
+        run(runner, "LoadImage", {"image": name})
+
+
+def test_a_file_that_is_no_picture_is_a_sentence(runner, headless_host):
+    (headless_host.input_directory() / "text.png").write_text("hello")
+    with pytest.raises(NodeFailure, match="'text.png' is not a picture that can be opened"):
+        run(runner, "LoadImage", {"image": "text.png"})
+
+
+def test_a_saved_picture_loads_again_with_its_workflow_inside(runner, headless_host):
+    workflow = {"nodes": [], "note": "ünïcode"}
+    result = run(runner, "ToyNoise", {"seed": 5, "size": 8}, "SaveImage", workflow=workflow)
+    assert result.ui["2"]["images"] == [{"filename": "pic_00001_.png", "subfolder": "sub", "type": "output"}]
+    file = headless_host.output_directory() / "sub" / "pic_00001_.png"
+    with Image.open(file) as saved:
+        expected = (result.values["1"][0][0][0].numpy() * 255).astype(np.uint8)  # cut, not rounded
+        assert np.array_equal(np.array(saved), expected)
+        assert json.loads(saved.text["workflow"]) == workflow
+        assert json.loads(saved.text["prompt"])["1"]["inputs"] == {"seed": 5, "size": 8}
+    again = run(runner, "LoadImage", {"image": "sub/pic_00001_.png [output]"}).values["1"][0][0]
+    assert torch.equal(again[0], torch.from_numpy(expected) / 255)
+    assert [path.name for path in file.parent.iterdir()] == ["pic_00001_.png"]  # no half-written file
+
+
+def test_numbers_go_on_where_files_end(runner, headless_host):
+    folder = headless_host.output_directory() / "sub"
+    folder.mkdir()
+    (folder / "pic_00041_.png").touch()
+    (folder / "picture_00099_.png").touch()
+    result = run(runner, "ToyNoise", {"seed": 6, "size": 8}, "SaveImage")
+    assert result.ui["2"]["images"][0]["filename"] == "pic_00042_.png"
+
+
+def test_a_prefix_may_not_leave_the_folder(runner):
+    nodes = {
+        "1": {"class_type": "ToyNoise", "inputs": {"seed": 6, "size": 8}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "../../out"}},
+    }
+    with pytest.raises(NodeFailure, match="leads out of the output folder"):
+        runner.run(Prompt(nodes))
+
+
+def test_primitives_give_their_value(runner):
+    values = {"Int": 2**40, "Float": 0.5, "Boolean": True, "String": "a", "StringMultiline": "a\nb"}
+    for name, value in values.items():
+        assert run(runner, f"Primitive{name}", {"value": value}).values["1"] == [[value]]
+
+
+def test_masks_and_pictures_turn_into_each_other(runner):
+    mask = run(runner, "SolidMask", {"value": 0.25, "width": 5, "height": 3}).values["1"][0][0]
+    assert mask.shape == (1, 3, 5) and mask.unique().tolist() == [0.25]
+    image = run(runner, "EmptyImage", {"width": 5, "height": 3, "batch_size": 2, "color": 0xFF0080})
+    assert image.values["1"][0][0][1, 2, 4].tolist() == pytest.approx([1, 0, 128 / 255])
+
+
+@pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"])
+def test_pictures_resize_by_every_method(runner, photo, method):
+    nodes = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "photo.png"}},
+        "2": {
+            "class_type": "ImageScale",
+            "inputs": {"image": ["1", 0], "upscale_method": method, "width": 12, "height": 0, "crop": "disabled"},
+        },
+        "3": {"class_type": "PreviewImage", "inputs": {"images": ["2", 0]}},
+    }
+    scaled = runner.run(Prompt(nodes)).values["2"][0][0]
+    assert scaled.shape == (1, 8, 12, 3)
+    assert torch.allclose(scaled[..., 0], torch.tensor(200 / 255), atol=1e-6)
