@@ -138,7 +138,6 @@ class EditStrength:
     clamped: Tensor | None = None
     method: str = "given"
     family: str = ""
-    family: str = ""
 
     def __post_init__(self) -> None:
         _check_tensor("The edit strengths", self.alpha, "[B] (one number per picture)", 1)

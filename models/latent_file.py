@@ -68,7 +68,7 @@ def embed_latent(path: str | Path, code: Tensor, name: str, family: str) -> None
     path = Path(path)
     metadata = {"format": FORMAT, "kind": KIND, "config": json.dumps({"names": [name]}), "family": family}
     content = save({"codes": code.detach().cpu().float()[None].contiguous().clone()}, metadata)
-    chunk = KEYWORD + b"\0\0" + zlib.compress(base64.b64encode(content), 9)
+    chunk = KEYWORD + b"\0\0" + zlib.compress(base64.b64encode(_in_order(content)), 9)
     parts = [_SIGNATURE]
     for kind, body in _chunks(path.read_bytes(), path):
         if kind == b"IDAT" and chunk:  # readers that stop at the pixels, as Pillow does, still see it
@@ -146,6 +146,14 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 def _is_ours(kind: bytes, body: bytes) -> bool:
     return kind == b"zTXt" and body.startswith(KEYWORD + b"\0\0")
+
+
+def _in_order(content: bytes) -> bytes:
+    # safetensors writes its header in another order each time; a picture should come out the same every time.
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + content[end:]
 
 
 def _inflate(packed: bytes) -> bytes:

@@ -82,7 +82,7 @@ def run_node(headless_host):
         given = {name: value for name, value in {**defaults, **inputs}.items() if name in inputs or value is not None}
         with torch.inference_mode():
             values, shown = execute(node, schema, {name: [value] for name, value in given.items()}, hidden or {})
-        single = [each if output.is_output_list else each[0] for each, output in zip(values, schema.outputs or [])]
-        return single, shown
+        outputs = zip(values, schema.outputs or [], strict=True)
+        return [each if output.is_output_list else each[0] for each, output in outputs], shown
 
     return run
