@@ -12,6 +12,15 @@ from ..kernels import ACTIVATIONS, bias_act, modulated_conv2d, setup_filter, upf
 _SQRT_HALF = math.sqrt(0.5)
 
 
+def drawn(rng: torch.Generator, *size: int, scale: float = 1.0) -> Tensor:
+    """Normal numbers from ``rng`` times ``scale``; unset where a network is only sketched before its weights arrive.
+
+    Arithmetic on the meta device would import torch's Python decompositions and sympy, which takes seconds.
+    """
+    sketch = torch.get_default_device().type == "meta"
+    return torch.empty(size) if sketch else torch.randn(size, generator=rng) * scale
+
+
 class FullyConnectedLayer(nn.Module):
     """x W^T + b with the weights' gain applied at run time; [B, in] -> [B, out]."""
 
@@ -26,7 +35,7 @@ class FullyConnectedLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = activation
-        self.weight = nn.Parameter(torch.randn(out_features, in_features, generator=rng) / lr_multiplier)
+        self.weight = nn.Parameter(drawn(rng, out_features, in_features, scale=1.0 / lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_features,), bias_init))
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
@@ -59,10 +68,10 @@ class SynthesisLayer(nn.Module):
         self.up, self.activation, self.conv_clamp, self.size = up, activation, conv_clamp, size
         self.register_buffer("resample_filter", setup_filter(resample_filter))
         self.affine = FullyConnectedLayer(w_dim, in_channels, rng, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3, generator=rng))
+        self.weight = nn.Parameter(drawn(rng, out_channels, in_channels, 3, 3))
         self.use_noise = use_noise
         if use_noise:
-            self.register_buffer("noise_const", torch.randn(size, generator=rng))
+            self.register_buffer("noise_const", drawn(rng, *size))
             self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
@@ -93,7 +102,7 @@ class ToRGBLayer(nn.Module):
         super().__init__()
         self.conv_clamp = conv_clamp
         self.affine = FullyConnectedLayer(w_dim, in_channels, rng, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1, generator=rng))
+        self.weight = nn.Parameter(drawn(rng, out_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1.0 / math.sqrt(in_channels)
 
@@ -110,7 +119,7 @@ class ResidualSkip(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("resample_filter", setup_filter(resample_filter))
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1, generator=rng))
+        self.weight = nn.Parameter(drawn(rng, out_channels, in_channels, 1, 1))
         self.weight_gain = 1.0 / math.sqrt(in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,7 +154,7 @@ class SynthesisBlock(nn.Module):
         self.register_buffer("resample_filter", setup_filter(resample_filter))
         shared = dict(activation=activation, resample_filter=resample_filter, conv_clamp=conv_clamp)
         if in_channels == 0:
-            self.const = nn.Parameter(torch.randn(out_channels, *size, generator=rng))
+            self.const = nn.Parameter(drawn(rng, out_channels, *size))
         else:
             self.conv0 = SynthesisLayer(
                 in_channels, out_channels, w_dim, size, rng, up=2, use_noise=use_noise, **shared

@@ -19,7 +19,8 @@ def setup_filter(taps: Sequence[float] | Tensor, normalize: bool = True) -> Tens
 
     normalize: scale the taps to sum 1 (unit gain at frequency 0).
     """
-    fir = torch.as_tensor(taps, dtype=torch.float32)
+    # Never on the meta device, where networks are sketched before loading: arithmetic there imports sympy for seconds.
+    fir = torch.as_tensor(taps, dtype=torch.float32, device=taps.device if isinstance(taps, Tensor) else "cpu")
     if fir.ndim not in (1, 2) or fir.numel() == 0:
         raise ValueError(f"A filter needs 1 or 2 dimensions and at least one tap; got shape {tuple(fir.shape)}.")
     if fir.ndim == 1 and fir.numel() < 8:
