@@ -49,9 +49,8 @@ def _shapes(tensors: dict[str, Tensor]) -> list[str]:
         return [f"{name} {list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in sorted(tensors.items())]
     groups: dict[str, list[Tensor]] = {}
     for name, tensor in tensors.items():
-        groups.setdefault(".".join(name.split(".")[:2]) if name.count(".") > 1 else name.split(".")[0], []).append(
-            tensor
-        )
+        part = ".".join(name.split(".")[:2]) if name.count(".") > 1 else name.split(".")[0]
+        groups.setdefault(part, []).append(tensor)
     shown = [
         f"{group}: {len(members)} tensors, {sum(math.prod(t.shape) for t in members):,} numbers"
         for group, members in list(groups.items())[:MAX_SHOWN]

@@ -63,9 +63,8 @@ def _sentence(problem: str) -> str:
         return f"was {problem}"
     if problem.startswith(("truncated", "damaged")):
         return f"is {problem}"
-    return (
-        problem if re.match(r"(is|has|holds|lacks|was|uses|cannot)\b", problem) else f"cannot be converted: {problem}"
-    )
+    verb = re.match(r"(is|has|holds|lacks|was|uses|cannot)\b", problem)
+    return problem if verb else f"cannot be converted: {problem}"
 
 
 def _check_paths(source: Path, destination: Path, overwrite: bool) -> None:

@@ -1,7 +1,7 @@
 """Edit directions of other projects: InterFaceGAN boundaries, e4e and PTI edits, GANSpace and SeFa components.
 
-What is read: one vector [D], [1, D], rows of W+ [L, D], [1, L, D], and lists of components [K, 1, D], or a file that names
-one of these among other things.
+What is read: one vector [D], [1, D], rows of W+ [L, D], [1, L, D], and lists of components [K, 1, D], or a file that
+names one of these among other things.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .assemble import numbers
 from .stored import StoredArray, StoredTensor
 
 MIN_WIDTH = 8  # narrower vectors are labels or statistics, not directions of a W space
-# Where projects keep their components: GANSpace (lat_comp), e4e's copy of it (comp), rosinality's SeFa (eigvec, columns).
+# Where projects keep components: GANSpace (lat_comp), e4e's copy of it (comp), rosinality's SeFa (eigvec, columns).
 _COMPONENTS = ("lat_comp", "comp", "eigvec")
 _NAMES = ("direction", "boundary", "delta", "latent_direction", "edit_direction", "w")
 

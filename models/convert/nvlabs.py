@@ -26,9 +26,7 @@ def find_nvlabs(content: Any) -> FoundGenerator | None:
         if is_module(module) and _is_generator(module):
             found = read_module(module)
             if key == "G":
-                found.notes.append(
-                    "there is no moving average (G_ema) in the file; the generator being trained was taken"
-                )
+                found.notes.append("the file has no moving average (G_ema); the generator in training was taken")
             return found
     if is_module(content) and _is_generator(content):
         return read_module(content)

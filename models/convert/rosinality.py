@@ -30,7 +30,7 @@ def find_rosinality(content: Any) -> FoundGenerator | None:
             continue
         found = read_rosinality(stored)
         if key == "g":
-            found.notes.append("there is no moving average (g_ema) in the file; the generator being trained was taken")
+            found.notes.append("the file has no moving average (g_ema); the generator in training was taken")
         _add_mean(found, content)
         found.known["lr_multiplier"] = _multiplier(value)
         return found
