@@ -131,6 +131,13 @@ def normalised(factors: Tensor) -> Tensor:
     return 2 * (factors[:, : len(_LIVE)] - low) / (high - low) - 1
 
 
+def visible(factors: Tensor) -> Tensor:
+    """``[B, 15]``, 1 where a live factor shows in the picture and 0 where nothing could read it (a missing hat's hue)."""
+    shown = torch.ones_like(factors[:, : len(_LIVE)])
+    shown[:, INDEX["hat_hue"]] = (factors[:, INDEX["hat"]] > 0.5).to(shown)
+    return shown
+
+
 def denormalised(values: Tensor) -> dict[str, Tensor]:
     """The inverse of ``normalised``: ``[B, 15]`` in -1..1 to a mapping of live names to ``[B]`` in their own ranges."""
     return {

@@ -1,0 +1,43 @@
+"""Retrain a demo checkpoint: ``python -m semantic_edit.demo.train JOB --out DIR [--smoke] [--resume]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+import torch
+
+from .common import Job
+
+# job: (module, function, seed). Modules are imported when chosen, so that a job needs only its own pieces.
+JOBS = {
+    "regressor": ("readers", "train_regressor", 5),
+    "oracle": ("readers", "train_oracle", 71),
+    "generator": ("generator", "train_generator", 1),
+    "encoder": ("encoder", "train_encoder", 13),
+    "identity": ("identity", "train_identity", 29),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and run one job."""
+    parser = argparse.ArgumentParser(prog="python -m semantic_edit.demo.train", description=__doc__)
+    parser.add_argument("job", choices=sorted(JOBS))
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and sample sheets")
+    parser.add_argument("--seed", type=int, help="default: the seed of the shipped checkpoint")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--smoke", action="store_true", help="a few steps only")
+    parser.add_argument("--resume", action="store_true", help="go on from what OUT holds (generator)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    module, function, seed = JOBS[options.job]
+    job = Job(options.job, options.out, seed if options.seed is None else options.seed, options.smoke, options.resume)
+    try:
+        getattr(importlib.import_module(f".{module}", __package__), function)(job)
+    finally:
+        job.close()
+
+
+if __name__ == "__main__":
+    main()

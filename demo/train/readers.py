@@ -1,0 +1,101 @@
+"""The feature regressor (a perceptual loss) and the oracle (a grader), trained apart: seeds, networks, disturbances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..portraits.factors import FACTORS, LIVE_NAMES, normalised, visible
+from ..readers import READER_SIZE, PortraitReader, ReaderConfig, save_reader
+from .augment import blur, heavy_disturbance, light_disturbance
+from .common import Job, from_bytes, named, r_squared, rendered, rendered_z, set_rate, warm_cosine
+
+REGRESSOR = ReaderConfig("plain", 24, len(LIVE_NAMES))
+ORACLE = ReaderConfig("residual", 32, len(LIVE_NAMES))
+
+
+def train_regressor(job: Job) -> None:
+    """Train the perceptual features on renders: 12,000 portraits, 1,000 steps of 64."""
+    torch.manual_seed(job.seed)
+    generator = torch.Generator().manual_seed(job.seed)
+    count, held = (256, 64) if job.smoke else (12000, 1024)
+    factors, images = rendered_z(count + held, READER_SIZE, generator)
+    job.say(f"rendered {count + held} portraits in {job.seconds():.0f} s")
+    reader = PortraitReader(REGRESSOR)
+    figures = _fit(job, reader, factors, images, held, 4 if job.smoke else 1100, light_disturbance, generator)
+    save_reader(job.out / "features.safetensors", reader, "features", job.provenance(**figures))
+
+
+def train_oracle(job: Job) -> None:
+    """Train the grader on renders of its own seed, one in three with the factors moved that usually rest."""
+    torch.manual_seed(job.seed)
+    generator = torch.Generator().manual_seed(job.seed)
+    count, held = (256, 64) if job.smoke else (20000, 1024)
+    factors, _ = rendered_z(count + held, 8, generator)
+    unusual = torch.rand(count + held, generator=generator) < 1 / 3
+    unusual[count:] = False
+    _stir(factors, unusual, generator)
+    images = rendered(factors, READER_SIZE)
+    job.say(f"rendered {count + held} portraits in {job.seconds():.0f} s")
+    reader = PortraitReader(ORACLE)
+    figures = _fit(job, reader, factors, images, held, 4 if job.smoke else 2600, heavy_disturbance, generator)
+    clean = from_bytes(images[count:])
+    target, shown = normalised(factors[count:]), visible(factors[count:])
+    for name, pictures in (
+        ("blurred", blur(clean, 1.0)),
+        ("noisy", clean + 0.1 * torch.randn(clean.shape, generator=generator)),
+    ):
+        job.say(f"held-out R2, {name}: {named(r_squared(_predict(reader, pictures), target, shown))}")
+    save_reader(job.out / "portraits.safetensors", reader, "oracle", job.provenance(**figures))
+
+
+def _stir(factors: Tensor, chosen: Tensor, generator: torch.Generator) -> None:
+    """Give the chosen portraits random values of the resting factors, half of them each, in place."""
+    for i, factor in enumerate(FACTORS):
+        if not factor.live:
+            values = factor.low + (factor.high - factor.low) * torch.rand(len(factors), generator=generator)
+            moved = chosen & (torch.rand(len(factors), generator=generator) < 0.5)
+            factors[moved, i] = values[moved]
+
+
+def _predict(reader: PortraitReader, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([reader(piece) for piece in images.split(128)])
+
+
+def _fit(
+    job: Job,
+    reader: PortraitReader,
+    factors: Tensor,
+    images: Tensor,
+    held: int,
+    steps: int,
+    disturb: Callable[[Tensor, torch.Generator], Tensor],
+    generator: torch.Generator,
+) -> dict:
+    """Regress the normalised live factors; the last ``held`` portraits only measure."""
+    target, shown = normalised(factors), visible(factors)
+    optimizer = torch.optim.AdamW(reader.parameters(), 2e-3, weight_decay=1e-3)
+    count, total = len(images) - held, 0.0
+    for step in range(steps):
+        set_rate(optimizer, 2e-3 * warm_cosine(step, steps, 50))
+        index = torch.randint(0, count, (64,), generator=generator)
+        pictures = disturb(from_bytes(images[index]), generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = reader(pictures)
+        loss = F.smooth_l1_loss(predicted.float(), target[index], beta=0.2, reduction="none")
+        loss = (loss * shown[index]).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+        if (step + 1) % 200 == 0:
+            job.say(f"step {step + 1} of {steps}: loss {total / 200:.4f}, {job.seconds():.0f} s")
+            total = 0.0
+    reader.eval()
+    explained = r_squared(_predict(reader, from_bytes(images[count:])), target[count:], shown[count:])
+    job.say(f"held-out R2: {named(explained)}; mean {explained.mean():.4f}")
+    return {"held_out_r2": {name: round(v, 4) for name, v in zip(LIVE_NAMES, explained.tolist(), strict=True)}}

@@ -1,0 +1,50 @@
+"""A ring of renders, refilled while training goes on: each portrait is seen about ``replay`` times, then replaced."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..portraits.factors import Z_DIM, factors_from_z
+from ..portraits.render import render
+from .common import from_bytes, sample_z, to_bytes
+from .crew import Crew
+from .losses import detail_weights
+
+
+class RenderCache:
+    """Pairs of a normal sample and its portrait, with pixel weights."""
+
+    def __init__(self, size: int, capacity: int, replay: int, generator: torch.Generator, crew: Crew):
+        self.crew = crew
+        self.size, self.capacity, self.replay, self.generator = size, capacity, replay, generator
+        self.z = torch.empty(capacity, Z_DIM)
+        self.images = torch.empty(capacity, 3, size, size, dtype=torch.uint8)
+        self.weights = torch.empty(capacity, 1, size, size, dtype=torch.uint8)  # in 1/32
+        self.filled = self.position = self.served = 0
+
+    def add(self, count: int) -> None:
+        """Render ``count`` new portraits over the oldest ones."""
+        z = sample_z(count, self.generator)
+        pieces = self.crew.map(self._paint, factors_from_z(z).chunk(self.crew.workers))
+        images, weights = (torch.cat(tensors) for tensors in zip(*pieces, strict=True))
+        index = (self.position + torch.arange(count)) % self.capacity
+        self.z[index] = z
+        self.images[index] = images
+        self.weights[index] = weights
+        self.position = (self.position + count) % self.capacity
+        self.filled = min(self.capacity, self.filled + count)
+
+    def _paint(self, factors: Tensor) -> tuple[Tensor, Tensor]:
+        portraits = render(factors, self.size, parts=True)
+        return to_bytes(portraits.images), (detail_weights(portraits.parts) * 32).round().to(torch.uint8)
+
+    def batch(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """z ``[B, Z]``, pictures in -1..1 and weights ``[B, 1, H, W]``; renders new ones when it is their turn."""
+        while self.filled < self.capacity // 4 or self.served >= self.replay * count:
+            self.add(max(count, 32))
+            self.served -= self.replay * max(count, 32)
+            self.served = max(self.served, 0)
+        self.served += count
+        index = torch.randint(0, self.filled, (count,), generator=self.generator)
+        return self.z[index], from_bytes(self.images[index]), self.weights[index].float() / 32
