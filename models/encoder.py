@@ -1,0 +1,139 @@
+"""A network that guesses codes from pictures: one forward pass where an inversion takes hundreds.
+
+The idea of an encoder into W+ as a start for optimisation follows pixel2style2pixel (2008.00951) and e4e (2102.02766):
+one shared code, near the mean of W, plus a small offset for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checkpoint import parse_json, read_safetensors, write_safetensors
+from .errors import CheckpointError, InputError
+from .generator import GanGenerator
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encoder is made of."""
+
+    size: int  # pixels of the square picture it sees; others are resized
+    width: int  # channels after the first halving; they double at each further one, up to eightfold
+    num_layers: int  # L
+    w_dim: int  # D
+    hidden: int = 512
+
+
+class Encoder(nn.Module):
+    """Pictures [B, 3, H, W] in -1..1 -> codes [B, L, D]."""
+
+    def __init__(self, config: EncoderConfig, family: str = "") -> None:
+        super().__init__()
+        self.config, self.family = config, family
+        halvings = config.size.bit_length() - 3  # down to 4 x 4
+        if config.size < 16 or config.size != 4 << halvings or min(config.width, config.num_layers, config.w_dim) < 1:
+            raise CheckpointError(f"An encoder needs a size that is a power of two from 16 and widths above 0: {config}")
+        widths = [config.width * min(8, 2**k) for k in range(halvings)]
+        self.stages = nn.ModuleList(
+            _Stage(before, after) for before, after in zip([3, *widths[:-1]], widths, strict=True)
+        )
+        self.trunk = nn.Sequential(nn.Linear(widths[-1] * 16, config.hidden), nn.SiLU())
+        self.shared = nn.Linear(config.hidden, config.w_dim)
+        self.offsets = nn.Linear(config.hidden, config.num_layers * config.w_dim)
+        nn.init.zeros_(self.offsets.weight)
+        nn.init.zeros_(self.offsets.bias)
+        self.register_buffer("w_mean", torch.zeros(config.w_dim))
+        self.register_buffer("w_scale", torch.ones(config.w_dim))  # standard deviation of each entry of w
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, L, D]."""
+        x = images if images.shape[-2:] == (self.config.size,) * 2 else self._resized(images)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            x = stage(x)
+        x = self.trunk(x.flatten(1))
+        offsets = self.offsets(x).unflatten(1, (self.config.num_layers, self.config.w_dim))
+        return self.w_mean + self.w_scale * (self.shared(x)[:, None] + offsets)
+
+    def encode(self, pictures: Tensor, generator: GanGenerator) -> Tensor:
+        """Codes [B, L, D] of pictures [B, 3, H, W] in -1..1 for ``generator``, 64 pictures at a time.
+
+        Raises InputError when the encoder was trained for another generator.
+        """
+        if self.family and generator.family and self.family != generator.family:
+            raise InputError(
+                f"This encoder belongs to the generator family '{self.family}', the generator is of '{generator.family}'. "
+                "Choose the encoder that was trained for this generator."
+            )
+        shape = (self.config.num_layers, self.config.w_dim)
+        if shape != (generator.num_layers, generator.w_dim):
+            raise InputError(
+                f"This encoder gives codes {list(shape)}, the generator expects "
+                f"{[generator.num_layers, generator.w_dim]}. Choose the encoder that was trained for this generator."
+            )
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
+            raise InputError(f"The pictures have shape {list(pictures.shape)}; expected [B, 3, H, W].")
+        with torch.no_grad():
+            return torch.cat([self(part.to(self.w_mean)) for part in pictures.split(64)])
+
+    def _resized(self, images: Tensor) -> Tensor:
+        size = (self.config.size, self.config.size)
+        return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Encoder:
+    """Read an encoder: frozen, in float32, on ``device``. Raises CheckpointError."""
+    path = Path(path)
+    tensors, metadata = read_safetensors(path, "encoder")
+    config = _checked_config(parse_json(metadata, "config", path), path)
+    # Outside inference mode, so that the encoder can also serve as a loss.
+    with torch.inference_mode(False), torch.no_grad():
+        encoder = Encoder(config, metadata.get("family", ""))
+        try:
+            encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        except RuntimeError as error:
+            raise CheckpointError(f"{path.name} does not match the encoder that its header describes: {error}") from None
+        return encoder.eval().requires_grad_(False).to(device)
+
+
+def save_encoder(path: str | Path, encoder: Encoder, provenance: dict[str, object] | None = None) -> Path:
+    """Write an encoder in half precision so that :func:`load_encoder` reads it back."""
+    tensors = {name: tensor.half() for name, tensor in encoder.state_dict().items()}
+    return write_safetensors(path, tensors, "encoder", asdict(encoder.config), provenance, encoder.family)
+
+
+def _checked_config(values: Mapping[str, object], path: Path) -> EncoderConfig:
+    names = ("size", "width", "num_layers", "w_dim", "hidden")
+    if set(values) - set(names) or not all(type(values.get(name, 512)) is int for name in names):
+        raise CheckpointError(f"{path.name}: its header does not describe an encoder: {dict(values)}.")
+    if not all(1 <= values.get(name, 512) <= 4096 for name in names):
+        raise CheckpointError(f"{path.name}: its header describes an encoder beyond any size in use: {dict(values)}.")
+    try:
+        return EncoderConfig(**values)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise CheckpointError(f"{path.name}: its header does not describe an encoder ({error}).") from None
+
+
+class _Stage(nn.Module):
+    """Halve the size, then one residual block."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(before, after, 4, 2, 1)
+        self.norm1, self.conv1 = nn.GroupNorm(_groups(after), after), nn.Conv2d(after, after, 3, 1, 1)
+        self.norm2, self.conv2 = nn.GroupNorm(_groups(after), after), nn.Conv2d(after, after, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(x)
+        y = self.conv1(F.silu(self.norm1(x)))
+        return x + self.conv2(F.silu(self.norm2(y)))
+
+
+def _groups(channels: int) -> int:
+    return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
