@@ -63,6 +63,7 @@ def invert(
         offset = ((first - mean) / spread).requires_grad_(True)  # in standard deviations: one rate fits every W
         optimizer = torch.optim.Adam([offset], lr=learning_rate, betas=(0.9, 0.99))
         coarse = _coarse_height(generator)
+        best = _Best(first, mean, spread, generator, images, mask, perceptual, pull, noise)
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = learning_rate * _schedule(step / steps)
             height = coarse if step < steps // 2 else None
@@ -70,12 +71,14 @@ def invert(
             seen = generator.network.synthesis(_all_rows(codes, generator), noise, height).image
             loss = _distance(seen, images, mask, perceptual) + pull * _roaming(offset)
             optimizer.zero_grad(set_to_none=True)
+            if height is None:
+                best.offer(loss, codes)
             # A sum, so that every picture has the gradient (and Adam's state) it would have alone.
             loss.sum().backward()
             optimizer.step()
             if progress is not None:
                 progress(step + 1, steps, (seen[0].detach() + 1) / 2 if step % 10 == 0 else None)
-        codes = _all_rows(mean + offset.detach() * spread, generator).clone()
+        codes = _all_rows(best.codes, generator).clone()
     return describe_inversion(generator, codes, images, noise)
 
 
@@ -88,6 +91,21 @@ def describe_inversion(
         drawn = generator.synthesize(codes, noise)
         away = (codes - rehome(generator.w_mean)) / _spread(generator)
         return Inversion(codes, drawn, psnr(drawn, images), away.square().mean(dim=(1, 2)).sqrt())
+
+
+class _Best:
+    """The best code of each picture so far, the start included: a good start is never made worse."""
+
+    def __init__(self, first, mean, spread, generator, images, mask, perceptual, pull, noise) -> None:
+        self.codes = first
+        with torch.no_grad():
+            seen = generator.synthesize(_all_rows(first, generator), noise)
+            self.loss = _distance(seen, images, mask, perceptual) + pull * _roaming((first - mean) / spread)
+
+    def offer(self, loss: Tensor, codes: Tensor) -> None:
+        better = loss.detach() < self.loss
+        self.loss = torch.where(better, loss.detach(), self.loss)
+        self.codes = torch.where(better[:, None, None], codes.detach(), self.codes)
 
 
 def _check(generator: GanGenerator, images: Tensor, start: Tensor | None, space: str, steps: int) -> None:

@@ -67,7 +67,7 @@ class EditDirection:
     has; moving by alpha * d changes it by alpha * (v . d).
 
     Args:
-        direction: d [L, D], what is added to a code; rows outside `layers` do not count.
+        direction: d [L, D], what is added to a code; rows outside `layers` are set to zero.
         normal: v [L, D], the attribute's normal; equal to d in the paper's form (2401.10219).
         layers: the edited rows of W+, ascending; left out: all.
         start: v . w of the example before its edit; None without an example.
@@ -107,6 +107,7 @@ class EditDirection:
                     f"The edit's {what} is zero on its rows {_short(rows)}: the example and its edit are equal there. "
                     "Make a visible change, or choose other rows."
                 )
+            object.__setattr__(self, what, _only_rows(tensor, rows))
         if self.example is not None and self.example.shape != (2, *self.direction.shape):
             raise InputError(f"The example's codes must have shape [2, L, D]; got {list(self.example.shape)}.")
 
@@ -185,6 +186,14 @@ def _check_tensor(what: str, tensor: Tensor, expected: str, dimensions: int) -> 
         raise InputError(f"{what} must be floating point {expected}; got {tensor.dtype} of shape {list(tensor.shape)}.")
     if not bool(torch.isfinite(tensor).all()):
         raise InputError(f"{what} contains numbers that are not finite; the step that made it went wrong.")
+
+
+def _only_rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    if len(rows) == tensor.shape[0]:
+        return tensor
+    kept = torch.zeros_like(tensor)
+    kept[list(rows)] = tensor[list(rows)]
+    return kept
 
 
 def _short(rows: Sequence[int]) -> str:

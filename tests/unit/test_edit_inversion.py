@@ -1,0 +1,116 @@
+"""Inversion on a small random generator: it finds its own pictures again, each as if it were alone."""
+
+import pytest
+import torch
+from semantic_edit.editing import invert
+from semantic_edit.editing.pictures import fit_to_resolution
+from semantic_edit.editing.similarity import perceptual_distance, psnr
+from semantic_edit.models import InputError
+
+
+@pytest.fixture
+def pictures(tiny_generator):
+    w = tiny_generator.map(torch.randn(3, tiny_generator.z_dim, generator=torch.Generator().manual_seed(8)))
+    with torch.no_grad():
+        return w, tiny_generator.synthesize(w)
+
+
+@pytest.mark.parametrize("space", ["w+", "w"])
+def test_the_pictures_come_closer(tiny_generator, pictures, space):
+    _, images = pictures
+    before = invert(tiny_generator, images, space=space, steps=0)
+    after = invert(tiny_generator, images, space=space, steps=60)
+    assert bool((after.psnr > before.psnr).all()) and float((after.psnr - before.psnr).mean()) > 3
+    assert after.codes.shape == (3, tiny_generator.num_layers, tiny_generator.w_dim)
+    rows_alike = torch.allclose(after.codes, after.codes[:, :1].expand_as(after.codes))
+    assert rows_alike == (space == "w")
+
+
+def test_a_start_is_kept_by_zero_steps_and_a_good_one_stays_good(tiny_generator, pictures):
+    w, images = pictures
+    kept = invert(tiny_generator, images, start=w, steps=0)
+    assert torch.allclose(kept.codes, w, atol=1e-5) and float(kept.psnr.min()) > 60
+    assert float(invert(tiny_generator, images, start=w, steps=10).psnr.min()) > 25
+
+
+def test_a_picture_does_not_depend_on_its_neighbours(tiny_generator, pictures):
+    _, images = pictures
+    together = invert(tiny_generator, images, steps=8)
+    alone = invert(tiny_generator, images[1:2], steps=8)
+    assert torch.allclose(together.codes[1], alone.codes[0], atol=2e-3)
+
+
+def test_masked_pixels_do_not_pull(tiny_generator, pictures):
+    w, images = pictures
+    spoiled = images.clone()
+    spoiled[:, :, :10] = 1.0
+    mask = torch.ones(1, 1, *images.shape[2:])
+    mask[:, :, :10] = 0
+    with torch.no_grad():
+        outside = slice(10, None)
+        masked = invert(tiny_generator, spoiled, start=w, steps=15, mask=mask)
+        plain = invert(tiny_generator, spoiled, start=w, steps=15)
+        error = [(r.images - images)[:, :, outside].square().mean() for r in (masked, plain)]
+    assert error[0] < error[1]
+
+
+def test_more_pull_stays_nearer(tiny_generator, pictures):
+    _, images = pictures
+    def apart(codes):
+        return float((codes - codes.mean(dim=1, keepdim=True)).norm())
+
+    loose, tight = (invert(tiny_generator, images, steps=30, pull=p).codes for p in (0.0, 5.0))
+    assert apart(tight) < apart(loose)
+
+
+def test_under_inference_mode(tiny_generator, pictures):
+    _, images = pictures
+    with torch.inference_mode():
+        result = invert(tiny_generator, images.clone(), steps=3)
+    assert not result.codes.is_inference() and torch.isfinite(result.codes).all()
+
+
+def test_wrong_inputs(tiny_generator, pictures):
+    w, images = pictures
+    with pytest.raises(InputError, match="draws"):
+        invert(tiny_generator, images[:, :, :16])
+    with pytest.raises(InputError, match="Unknown space"):
+        invert(tiny_generator, images, space="z")
+    with pytest.raises(InputError, match="2 start codes for 3"):
+        invert(tiny_generator, images, start=w[:2])
+    with pytest.raises(InputError, match="negative"):
+        invert(tiny_generator, images, steps=-1)
+
+
+def test_sizes_are_fitted_but_shapes_are_not_distorted(tiny_generator):
+    height, width = tiny_generator.resolution
+    assert fit_to_resolution(tiny_generator, torch.rand(2, 3, 2 * height, 2 * width)).shape == (2, 3, height, width)
+    with pytest.raises(InputError, match="Crop or pad"):
+        fit_to_resolution(tiny_generator, torch.rand(2, 3, height, 2 * width))
+
+
+def test_perceptual_distance_is_zero_only_for_equal_pictures():
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 32, 24, generator=rng) * 2 - 1
+    assert float(perceptual_distance(x, x).max()) < 1e-6
+    blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+    assert float(perceptual_distance(x, blurred).min()) > 0.05
+    y = x.clone().requires_grad_(True)
+    perceptual_distance(y, blurred).sum().backward()
+    assert torch.isfinite(y.grad).all()
+
+
+def test_perceptual_distance_looks_only_where_the_weight_is():
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 3, 32, 32, generator=rng) * 2 - 1
+    y = x.clone()
+    y[..., :12] = 0
+    weight = torch.zeros(1, 1, 32, 32)
+    weight[..., 20:] = 1
+    assert float(perceptual_distance(x, y, weight, levels=1)) < 1e-6
+    assert float(perceptual_distance(x, y)) > 0.05
+
+
+def test_psnr():
+    x = torch.zeros(1, 3, 8, 8)
+    assert float(psnr(x, x + 0.2)) == pytest.approx(20.0, abs=1e-3)
