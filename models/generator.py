@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .checkpoint import parse_json, read_safetensors, write_safetensors
 from .errors import CheckpointError, InputError
+from .inference import building
 from .stylegan2 import StyleGAN2, SynthesisResult
 from .stylegan2_config import StyleGAN2Config, config_from_header
 
@@ -186,12 +187,12 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
     Returns it frozen, in float32, on ``device``. Raises CheckpointError with one sentence for anything else.
     """
     path = Path(path)
-    tensors, metadata = read_safetensors(path, kind="generator")
-    parse_json(metadata, "config", path)
-    config = config_from_header(metadata["config"])
-    _check_size(config, tensors, path)
-    # Outside inference mode: weights made inside could never take part in an optimisation.
-    with torch.inference_mode(False), torch.no_grad():
+    # Outside inference mode, reading included: weights made inside could never take part in an optimisation.
+    with building():
+        tensors, metadata = read_safetensors(path, kind="generator")
+        parse_json(metadata, "config", path)
+        config = config_from_header(metadata["config"])
+        _check_size(config, tensors, path)
         with torch.device("meta"):
             network = StyleGAN2(config)  # no memory is spent on weights that the file replaces
         _check_shapes(network, tensors, path)

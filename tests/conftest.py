@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -71,12 +73,10 @@ def run_node(headless_host):
     """Run a node of the pack as ComfyUI does: run_node(id without prefix, **inputs) -> (values, what it shows)."""
     import torch
     from semantic_edit.headless.execution import execute
-    from semantic_edit.nodes import node_classes
-
-    nodes = {node.GET_SCHEMA().node_id: node for node in node_classes()}
 
     def run(node_id, hidden=None, **inputs):
-        node = nodes[f"SemanticEdit{node_id}"]
+        file = re.sub(r"(?<!^)(?=[A-Z])", "_", node_id).lower()
+        node = getattr(importlib.import_module(f"semantic_edit.nodes.{file}"), node_id)
         schema = node.GET_SCHEMA()
         defaults = {socket.id: socket.default for socket in schema.inputs or [] if hasattr(socket, "default")}
         given = {name: value for name, value in {**defaults, **inputs}.items() if name in inputs or value is not None}
