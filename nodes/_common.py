@@ -98,8 +98,8 @@ def seed_input(id: str = "seed", tooltip: str = "", randomize: bool = False) -> 
         randomize: offer ComfyUI's "control after generate" beside it: for nodes that sample. Nodes that train keep one
             seed, or every queue would train again.
     """
-    control = True if randomize else None
-    return io.Int.Input(id, default=0, min=0, max=MAX_SEED, control_after_generate=control, tooltip=tooltip)
+    # Said either way: left out, ComfyUI adds the control to every input that is called "seed" or "noise_seed".
+    return io.Int.Input(id, default=0, min=0, max=MAX_SEED, control_after_generate=randomize, tooltip=tooltip)
 
 
 def file_input(kind: str, id: str, tooltip: str) -> io.Combo.Input:

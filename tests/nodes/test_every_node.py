@@ -1,0 +1,84 @@
+"""What every node of the pack promises: its id, its place, its texts, its help page, its locale entry."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from semantic_edit.headless.locales import ENGLISH, as_text, node_definitions
+from semantic_edit.nodes import node_classes
+
+STAGES = ("generator", "photos", "example", "batch", "text", "paint", "imagic", "demo")
+ROOT = Path(__file__).resolve().parents[2]
+HELP = ROOT / "web" / "docs"
+NODES = {node.GET_SCHEMA().node_id: node for node in node_classes()}
+
+every_node = pytest.mark.parametrize("node_id", sorted(NODES))
+
+
+def sockets(node_id: str) -> tuple[list, list]:
+    schema = NODES[node_id].GET_SCHEMA()
+    return list(schema.inputs or []), list(schema.outputs or [])
+
+
+def test_there_are_nodes_of_the_generator_stage():
+    assert {"SemanticEditLoadGenerator", "SemanticEditGenerateImages"} <= set(NODES)
+
+
+@every_node
+def test_id_name_and_place(node_id):
+    schema = NODES[node_id].GET_SCHEMA()
+    assert re.fullmatch(r"SemanticEdit([A-Z][a-z0-9]+)+", node_id)
+    assert schema.category.split("/")[0] == "Semantic Edit" and schema.category.split("/")[1] in STAGES
+    assert schema.display_name and "Semantic" not in schema.display_name
+    assert node_id == "SemanticEdit" + schema.display_name.replace(" ", "")
+
+
+@every_node
+def test_description_is_a_sentence(node_id):
+    description = NODES[node_id].GET_SCHEMA().description
+    assert len(description) >= 20 and description[0].isupper() and description.endswith(".")
+
+
+@every_node
+def test_every_socket_has_a_tooltip(node_id):
+    inputs, outputs = sockets(node_id)
+    bare = [socket.id for socket in (*inputs, *outputs) if not (socket.tooltip and len(socket.tooltip) >= 10)]
+    assert not bare, f"without a tooltip: {bare}"
+
+
+@every_node
+def test_defaults_are_among_the_choices_and_in_range(node_id):
+    for socket in sockets(node_id)[0]:
+        options = socket.as_dict()
+        if socket.get_io_type() == "COMBO":
+            assert options["options"], f"{socket.id} offers nothing"
+            assert options.get("default", options["options"][0]) in options["options"]
+        elif socket.get_io_type() in ("INT", "FLOAT"):
+            assert options["min"] <= options["default"] <= options["max"], f"{socket.id}: default out of range"
+
+
+@every_node
+def test_help_page_names_every_socket(node_id):
+    page = HELP / f"{node_id}.md"
+    assert page.is_file(), f"missing: web/docs/{page.name}"
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"# {NODES[node_id].GET_SCHEMA().display_name}\n")
+    inputs, outputs = sockets(node_id)
+    names = [socket.id for socket in inputs] + [socket.display_name or socket.id for socket in outputs]
+    missing = [name for name in names if f"`{name}`" not in text]
+    assert not missing, f"web/docs/{page.name} does not explain {missing}"
+
+
+def test_no_help_page_is_left_over():
+    assert {page.stem for page in HELP.glob("SemanticEdit*.md")} <= set(NODES)
+
+
+def test_locale_file_is_fresh():
+    written = json.loads(ENGLISH.read_text(encoding="utf-8"))
+    fresh = node_definitions(NODES.values())
+    stale = [node_id for node_id in {*written, *fresh} if written.get(node_id) != fresh.get(node_id)]
+    assert not stale, f"stale: {sorted(stale)}; run python -m semantic_edit.headless.locales"
+    assert ENGLISH.read_text(encoding="utf-8") == as_text(fresh)
