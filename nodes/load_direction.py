@@ -25,7 +25,7 @@ class LoadDirection(io.ComfyNode):
             description="Loads an edit direction: saved by Save Direction, shipped, or converted from another project.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that the direction shall edit."),
-                file_input("directions", "direction", "A file from models/semantic_edit/directions or saved earlier."),
+                file_input("directions", "file", "A file from models/semantic_edit/directions or saved earlier."),
                 io.String.Input(
                     "rows",
                     default="as saved",
@@ -36,14 +36,14 @@ class LoadDirection(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, direction: str, **_: object) -> str:
-        return chosen_file_state("directions", direction)
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        return chosen_file_state("directions", file)
 
     @classmethod
-    def execute(cls, generator, direction: str, rows: str) -> io.NodeOutput:
-        fields = read_direction(chosen_file("directions", direction))
+    def execute(cls, generator, file: str, rows: str) -> io.NodeOutput:
+        fields = read_direction(chosen_file("directions", file))
         if rows.strip().lower() not in ("", "as saved"):
             fields["layers"] = parse_rows(rows, generator.num_layers)
         if not fields["family"]:
-            log.warning("%s names no generator family; its shape fits and it is used as it is.", direction)
+            log.warning("%s names no generator family; its shape fits and it is used as it is.", file)
         return io.NodeOutput(fit_to_generator(generator, **fields))
