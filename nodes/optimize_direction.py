@@ -26,7 +26,7 @@ class OptimizeDirection(io.ComfyNode):
                     "variant",
                     options=list(VARIANTS),
                     default="batch",
-                    tooltip="batch: 16 sampled pictures, from the edit on. single: the example alone. text: text edits.",
+                    tooltip="batch: 16 samples, starting at the edit. single: the example alone. text: for text edits.",
                 ),
                 io.Int.Input("steps", default=0, min=0, max=10_000, tooltip="0 takes the published number of steps."),
                 io.Float.Input(
