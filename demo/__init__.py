@@ -1,5 +1,6 @@
 """The demo world: portraits whose truth is known, and what was trained on them."""
 
+from .measure import identity, measure
 from .portraits import Portraits, factors_from_z, render, sample_factors
 
-__all__ = ["Portraits", "factors_from_z", "render", "sample_factors"]
+__all__ = ["Portraits", "factors_from_z", "identity", "measure", "render", "sample_factors"]

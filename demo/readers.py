@@ -59,7 +59,7 @@ class PortraitReader(nn.Module):
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """``[B, C, H, W]`` to ``[B, C, size, size]`` without aliasing; a picture that is not square is cut to its middle."""
+    """``[B, C, H, W]`` to ``[B, C, size, size]`` without aliasing; the middle of what is not square."""
     height, width = images.shape[-2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -61,7 +61,8 @@ def paint_hat(scene: Scene) -> None:
     scene.paint(colour * shade, scene.cover(dome) * present, "hat")
     bobble = disk(x - 0.02 * scene.sin, y + 0.535, 0.066)
     fluff = 1.12 - 2.2 * (y + 0.565)
-    scene.paint(torch.lerp(colour, torch.ones_like(colour), 0.35) * fluff[:, None], scene.cover(bobble) * present, "hat")
+    pale = torch.lerp(colour, torch.ones_like(colour), 0.35) * fluff[:, None]
+    scene.paint(pale, scene.cover(bobble) * present, "hat")
     curve = 0.045 * (x / w) ** 2
     band = rounded_box(x, y - rim + 0.025 - curve, w * 1.18 + 0.045, 0.066, 0.035)
     scene.paint((0, 0, 0), 0.22 * scene.cover(band - 0.012) * present * scene.cover(outline(scene)))

@@ -9,6 +9,11 @@ from .scene import Scene
 from .shapes import bump, ellipse, smooth_max
 
 
+def body_outline(scene: Scene) -> Tensor:
+    """Distance to the shoulders."""
+    return ellipse(scene.picture_x - 0.4 * scene.centre_x, scene.y - 0.985, 1.05, 0.475)
+
+
 def paint_background(scene: Scene) -> None:
     """A soft glow behind the head, deeper towards the corners."""
     distance2 = (scene.picture_x - 0.35 * scene["light"]) ** 2 + (scene.picture_y + 0.20) ** 2
@@ -20,7 +25,7 @@ def paint_background(scene: Scene) -> None:
 def paint_shirt(scene: Scene) -> None:
     """Shoulders with a V-shaped collar."""
     x, y = scene.picture_x - 0.4 * scene.centre_x, scene.y
-    body = _body(scene)
+    body = body_outline(scene)
     shade = 1.05 - 0.9 * (y - 0.60) - 0.45 * x * x + 0.22 * scene.light_x * x
     scene.paint(scene.shirt[:, :, None, None] * shade[:, None], scene.cover(body), "clothes")
     collar = _neckline(scene)
@@ -33,14 +38,10 @@ def paint_neck(scene: Scene) -> None:
     shade = 0.74 + 0.26 * ((y - 0.44) / 0.16).clamp(0, 1) - 0.8 * (scene.x - 0.03 * scene.sin) ** 2
     colour = scene.tinted_skin(1.0, 0.93, 0.90)[:, :, None, None] * shade[:, None]
     column = torch.maximum((scene.x - 0.03 * scene.sin).abs() - scene.head_w * 0.42, torch.maximum(0.2 - y, y - 0.55))
-    opening = torch.maximum(_neckline(scene), _body(scene))
+    opening = torch.maximum(_neckline(scene), body_outline(scene))
     scene.paint(colour, scene.cover(torch.minimum(column, opening)), "skin")
     throat = bump(y - 0.47, 0.05) * scene.cover(column)
     scene.paint(scene.tinted_skin(0.55, 0.40, 0.36), 0.35 * throat)
-
-
-def _body(scene: Scene) -> Tensor:
-    return ellipse(scene.picture_x - 0.4 * scene.centre_x, scene.y - 0.985, 1.05, 0.475)
 
 
 def _neckline(scene: Scene) -> Tensor:

@@ -132,7 +132,7 @@ def normalised(factors: Tensor) -> Tensor:
 
 
 def visible(factors: Tensor) -> Tensor:
-    """``[B, 15]``, 1 where a live factor shows in the picture and 0 where nothing could read it (a missing hat's hue)."""
+    """``[B, 15]``, 1 where a live factor shows and 0 where nothing could read it (a missing hat's hue)."""
     shown = torch.ones_like(factors[:, : len(_LIVE)])
     shown[:, INDEX["hat_hue"]] = (factors[:, INDEX["hat"]] > 0.5).to(shown)
     return shown

@@ -67,7 +67,5 @@ def paint_mouth(scene: Scene) -> None:
     face = scene.cover(outline(scene))
     for side in (-1.0, 1.0):
         x = mouth.x + side * mouth.half_width * 1.08
-        corner = torch.exp(
-            -(((scene.x - x) / 0.018) ** 2) - ((y - mouth.line(mouth.bend.new_ones(()))) / 0.022) ** 2
-        )
+        corner = torch.exp(-(((scene.x - x) / 0.018) ** 2) - ((y - mouth.line(mouth.bend.new_ones(()))) / 0.022) ** 2)
         scene.paint(scene.tinted_skin(0.64, 0.44, 0.40), corner * (0.20 + 0.45 * smile.clamp(min=0)) * face)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .accessories import paint_glasses, paint_hat
 from .backdrop import paint_background, paint_neck, paint_shirt
+from .details import Detail
 from .eyes import paint_brows, paint_eyes
 from .face import paint_blush, paint_ears, paint_nose, paint_skin
 from .factors import as_factors
@@ -18,23 +19,24 @@ from .landmarks import LANDMARK_NAMES, landmarks
 from .mouth import paint_mouth
 from .scene import PART_NAMES, Scene
 
-_PAINTERS = (
-    paint_background,
-    paint_hair_back,
-    paint_shirt,
-    paint_neck,
-    paint_ears,
-    paint_skin,
-    paint_blush,
-    paint_nose,
-    paint_mouth,
-    paint_eyes,
-    paint_brows,
-    paint_fringe,
-    paint_curtains,
-    paint_glasses,
-    paint_hat,
-)
+# Back to front; the names are the stages that a photo's details refer to.
+_PAINTERS = {
+    "background": paint_background,
+    "hair": paint_hair_back,
+    "shirt": paint_shirt,
+    "neck": paint_neck,
+    "ears": paint_ears,
+    "skin": paint_skin,
+    "blush": paint_blush,
+    "nose": paint_nose,
+    "mouth": paint_mouth,
+    "eyes": paint_eyes,
+    "brows": paint_brows,
+    "fringe": paint_fringe,
+    "curtains": paint_curtains,
+    "glasses": paint_glasses,
+    "hat": paint_hat,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ def render(
     size: int | tuple[int, int] = 128,
     parts: bool = False,
     chunk: int = 32,
+    details: Sequence[Detail] = (),
 ) -> Portraits:
     """Paint portraits.
 
@@ -64,6 +67,7 @@ def render(
         size: pixels of a square picture, or (height, width); the shorter side shows the whole head.
         parts: also return soft part masks.
         chunk: portraits painted at once; bounds the memory.
+        details: what else the pictures show, see ``details.py``.
     Raises:
         ValueError: for unknown factors, wrong shapes, or a size below 8.
     """
@@ -71,7 +75,7 @@ def render(
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 8:
         raise ValueError(f"size: expected at least 8 pixels, got {height} x {width}")
-    pieces = [_render(piece, height, width, parts) for piece in factors.split(max(1, chunk))]
+    pieces = [_render(piece, height, width, parts, details) for piece in factors.split(max(1, chunk))]
     return Portraits(
         images=torch.cat([piece[0] for piece in pieces]),
         factors=factors,
@@ -80,8 +84,13 @@ def render(
     )
 
 
-def _render(factors: Tensor, height: int, width: int, parts: bool) -> tuple[Tensor, Tensor | None, Tensor]:
+def _render(
+    factors: Tensor, height: int, width: int, parts: bool, details: Sequence[Detail]
+) -> tuple[Tensor, Tensor | None, Tensor]:
     scene = Scene(factors, height, width, keep_layers=parts)
-    for paint in _PAINTERS:
+    for stage, paint in _PAINTERS.items():
         paint(scene)
+        for detail in details:
+            if detail.stage == stage:
+                detail.paint(scene)
     return scene.image * 2 - 1, scene.parts() if parts else None, landmarks(scene)

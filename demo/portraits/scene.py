@@ -90,7 +90,7 @@ class Scene:
         return self.skin * torch.tensor((red, green, blue)).to(self.skin)
 
     def project(self, longitude: Tensor | float, latitude: Tensor | float, radius: float = 1.0):
-        """Where a point of the head's ellipsoid shows: x, y and its depth (1 towards the viewer), each ``[B, 1, 1]``."""
+        """Where a point of the head's ellipsoid shows: x, y and depth (1 towards the viewer), each ``[B, 1, 1]``."""
         longitude = self.yaw + longitude
         latitude = latitude - self.pitch
         x = radius * self.head_w * torch.sin(longitude) * torch.cos(latitude)

@@ -1,4 +1,4 @@
-"""Signed distances and colours on pixel grids: negative inside, in the portrait's units (the frame is about -1/2..1/2)."""
+"""Signed distances and colours on pixel grids: negative inside, in units of the portrait (see ``scene.HALF_FRAME``)."""
 
 from __future__ import annotations
 

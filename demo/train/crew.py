@@ -46,5 +46,5 @@ class Crew:
             torch._foreach_add_(total, grads)
         torch._foreach_div_(total, float(len(results)))
         for parameter, grad in zip(parameters, total, strict=True):
-            parameter.grad = grad
+            parameter.grad = grad.contiguous()  # the fused optimiser reads memory in order, whatever the strides say
         return torch.stack([result[1] for result in results]).mean(0)

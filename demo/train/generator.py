@@ -50,7 +50,7 @@ class Phase:
 
 
 PHASES = (
-    Phase("64 px", 64, 5500, 3e-3, 0.5, 0.25, 0.05, 6144, 3),
+    Phase("64 px", 64, 6500, 3e-3, 0.6, 0.25, 0.05, 6144, 3),
     Phase("128 px", 128, 5200, 2e-3, 0.3, 0.0, 0.0, 4096, 4),
 )
 _SMOKE = (
@@ -68,7 +68,7 @@ def network(size: int, rng: torch.Generator) -> StyleGAN2:
 
 
 def train_generator(job: Job) -> None:
-    """All phases; ``--resume`` goes on from the last saved step. Needs the regressor's features, trains them if absent."""
+    """All phases; ``--resume`` goes on from the last saved step. Trains the regressor first if OUT lacks it."""
     torch.manual_seed(job.seed)  # the synthesis draws its training noise from torch's own state
     reader = _features(job)
     run = Run(job, reader)
@@ -125,8 +125,13 @@ class Run:
                 if self.job.seconds() - last_saved > 110 or self.step == phase.steps:
                     last_saved = self.job.seconds()
                     self._save()
-                    pairs = torch.stack([test_images[:32].view(2, 16, *painted.shape[1:]),
-                                         painted[:32].view(2, 16, *painted.shape[1:])], 1)
+                    pairs = torch.stack(
+                        [
+                            test_images[:32].view(2, 16, *painted.shape[1:]),
+                            painted[:32].view(2, 16, *painted.shape[1:]),
+                        ],
+                        1,
+                    )
                     save_sheet(self.job.out / f"sheet_{phase.size}.png", pairs.flatten(0, 2), 16)
 
     def _enter(self, index: int, phase: Phase) -> None:
@@ -175,8 +180,13 @@ class Run:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()} | moments
         tensors["target.rotation"] = self.target.rotation
-        place = {"phase": self.phase, "step": self.step, "seen": self.seen, "size": self.model.config.resolution[0],
-                 "seconds": self.seconds_before + self.job.seconds()}
+        place = {
+            "phase": self.phase,
+            "step": self.step,
+            "seen": self.seen,
+            "size": self.model.config.resolution[0],
+            "seconds": self.seconds_before + self.job.seconds(),
+        }
         write_safetensors(self.state_path, tensors, "training", place)
 
     def _load(self) -> None:
@@ -195,7 +205,9 @@ class Run:
         first, second, count = (_under(tensors, f"{part}.") for part in ("first", "second", "count"))
         for name, parameter in self.model.named_parameters():
             self.optimizer.state[parameter] = {
-                "step": count[name][0], "exp_avg": first[name], "exp_avg_sq": second[name]
+                "step": count[name][0],
+                "exp_avg": first[name],
+                "exp_avg_sq": second[name],
             }
         self.job.say(f"resumed at phase {self.phase}, step {self.step}, {self.seen} pictures")
 

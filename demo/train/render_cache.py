@@ -11,6 +11,8 @@ from .common import from_bytes, sample_z, to_bytes
 from .crew import Crew
 from .losses import detail_weights
 
+_AT_ONCE = 32  # portraits painted at a time
+
 
 class RenderCache:
     """Pairs of a normal sample and its portrait, with pixel weights."""
@@ -41,10 +43,11 @@ class RenderCache:
 
     def batch(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """z ``[B, Z]``, pictures in -1..1 and weights ``[B, 1, H, W]``; renders new ones when it is their turn."""
-        while self.filled < self.capacity // 4 or self.served >= self.replay * count:
-            self.add(max(count, 32))
-            self.served -= self.replay * max(count, 32)
-            self.served = max(self.served, 0)
+        while self.filled < self.capacity // 4:
+            self.add(_AT_ONCE)
+        if self.served >= self.replay * _AT_ONCE:
+            self.add(_AT_ONCE)
+            self.served -= self.replay * _AT_ONCE
         self.served += count
         index = torch.randint(0, self.filled, (count,), generator=self.generator)
         return self.z[index], from_bytes(self.images[index]), self.weights[index].float() / 32

@@ -1,0 +1,35 @@
+"""Where the shipped demo files are."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from ..models.errors import InputError
+from ..models.inference import building
+from .readers import PortraitReader, load_reader
+
+_DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
+PHOTOS = Path(__file__).resolve().parent / "photos"
+
+
+def demo_file(kind: str, name: str = "portraits") -> Path:
+    """The path of a shipped checkpoint; ``kind`` is its folder: generators, encoders, oracles, ...
+
+    Raises InputError when this installation came without it.
+    """
+    path = _DEMO / kind / f"{name}.safetensors"
+    if not path.is_file():
+        raise InputError(
+            f"The demo file {kind}/{path.name} is missing from this installation. Install the pack again, or make it "
+            "with `python -m semantic_edit.demo.train`."
+        )
+    return path
+
+
+@functools.lru_cache(maxsize=4)
+def reader(kind: str) -> PortraitReader:
+    """The shipped "oracle", "identity" or "features" network, read once."""
+    folder = {"oracle": "oracles", "identity": "identities", "features": "features"}[kind]
+    with building():
+        return load_reader(demo_file(folder), kind)
