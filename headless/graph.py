@@ -55,9 +55,7 @@ def flatten(document: dict, info: dict[str, dict]) -> dict[str, dict]:
         raise WorkflowError("The workflow has no node that runs: each is a note, muted or bypassed, or there is none.")
     for node in prompt.values():  # what a muted node would have sent is not sent
         node["inputs"] = {
-            name: value
-            for name, value in node["inputs"].items()
-            if not isinstance(value, list) or value[0] in prompt
+            name: value for name, value in node["inputs"].items() if not isinstance(value, list) or value[0] in prompt
         }
     return prompt
 

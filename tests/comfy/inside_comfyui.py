@@ -1,0 +1,123 @@
+"""Runs inside ComfyUI's Python, without its server: loads the pack as ComfyUI does and tries the host side.
+
+Not collected by pytest; test_comfy_inside.py starts it. The last line it writes is "all good".
+"""
+
+import asyncio
+import copy
+import gc
+import importlib.util
+import sys
+from pathlib import Path
+
+checkout, pack, base = sys.argv.pop(1), Path(sys.argv.pop(1)), Path(sys.argv.pop(1))
+sys.path.insert(0, checkout)
+sys.argv += ["--cpu", "--base-directory", str(base)]
+
+import comfy.options  # noqa: E402
+
+comfy.options.enable_args_parsing()
+import comfy.model_management  # noqa: E402
+import comfy.utils  # noqa: E402
+import folder_paths  # noqa: E402
+import torch  # noqa: E402
+
+import nodes as comfy_nodes  # noqa: E402
+
+# As extra_model_paths.yaml does, before any custom node loads; and another pack's own choice of extensions.
+elsewhere = base / "elsewhere"
+elsewhere.mkdir()
+(elsewhere / "far.safetensors").touch()
+(elsewhere / "far.pt").touch()
+folder_paths.add_model_folder_path("semantic_edit_generators", str(elsewhere))
+folder_paths.folder_names_and_paths["semantic_edit_scorers"] = ([str(elsewhere)], {".bin"})
+
+spec = importlib.util.spec_from_file_location(str(pack).replace(".", "_x_"), pack / "__init__.py")
+module = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = module
+spec.loader.exec_module(module)
+assert not hasattr(module, "NODE_CLASS_MAPPINGS")
+assert module.WEB_DIRECTORY == "./web"
+extension = asyncio.run(module.comfy_entrypoint())
+node_list = asyncio.run(extension.get_node_list())
+assert len({node.GET_SCHEMA().node_id for node in node_list}) == len(node_list) > 5
+assert sys.modules["nodes"] is comfy_nodes  # nothing of ours shadows ComfyUI's modules
+
+host = module.host
+side = host.current()
+assert (side.device(), side.result_device()) == (torch.device("cpu"),) * 2
+
+# Folders: ours behind what was there; only safetensors are listed; other packs' entries stay.
+made = base / "models" / "semantic_edit" / "generators" / "set"
+made.mkdir(parents=True)
+(made / "near.safetensors").touch()
+(made / "near.pkl").touch()
+names = side.list_models("generators")
+assert {"far.safetensors", str(Path("set/near.safetensors"))} <= set(names), names
+assert all(name.endswith(".safetensors") for name in names)
+assert folder_paths.get_folder_paths("semantic_edit_generators")[0] == str(elsewhere)
+assert folder_paths.folder_names_and_paths["semantic_edit_scorers"][1] == {".bin"}
+assert side.model_path("generators", "far.safetensors") == elsewhere / "far.safetensors"
+(base / "models" / "secret.safetensors").touch()
+for name in ("gone.safetensors", "../../secret.safetensors", str(base / "models" / "secret.safetensors"), "far.pt", ""):
+    try:
+        side.model_path("generators", name)
+    except ValueError as error:
+        assert "There is no file" in str(error) and "far.safetensors" in str(error), error
+    else:
+        raise AssertionError(f"{name} was found")
+
+# New files: numbered, below the output folder, and listed at once.
+path = side.save_path("directions", "set/smile")
+assert path == base / "output" / "semantic_edit" / "directions" / "set" / "smile_00001_.safetensors", path
+path.touch()
+assert side.list_models("directions") == [str(Path("set/smile_00001_.safetensors"))]
+assert side.model_path("directions", side.list_models("directions")[0]) == path
+assert side.save_path("directions", "set/smile").name == "smile_00002_.safetensors"
+for name in ("../../x", "/x", "", "a/../../b"):
+    try:
+        side.save_path("directions", name)
+    except ValueError as error:
+        assert "cannot be used" in str(error)
+    else:
+        raise AssertionError(f"{name!r} was accepted")
+
+# Memory: a network placed under inference mode keeps normal weights, its copies are placed on their own.
+network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3)).requires_grad_(False)
+with torch.inference_mode():
+    for _ in range(3):
+        side.place(network)
+    assert len(comfy.model_management.current_loaded_models) == 1
+    twin = copy.deepcopy(network)
+    side.place(twin)
+    assert len(comfy.model_management.current_loaded_models) == 2
+    assert not any(tensor.is_inference() for tensor in network.state_dict().values())
+assert set(network.state_dict()) == set(twin.state_dict()) and "device" not in vars(network)
+comfy.model_management.unload_all_models()
+side.place(network)
+network(torch.zeros(2, 3))
+del network, twin
+gc.collect()
+comfy.model_management.cleanup_models_gc()
+assert comfy.model_management.current_loaded_models == []  # gone with the network, nothing keeps it alive
+
+# Progress: steps and previews reach ComfyUI's hook, and its interruption comes through.
+seen = []
+comfy.utils.set_progress_bar_global_hook(lambda *step, node_id=None: seen.append(step))
+report = side.progress(3, "steps")
+report(1, 3, torch.rand(3, 8, 6))
+report(2, 3, torch.rand(8, 6, 3))  # too soon after the first for another preview
+report(3, 3, torch.full((1, 8, 6, 3), 0.5))
+assert [step[:2] for step in seen] == [(1, 3), (2, 3), (3, 3)]
+kind, picture, size = seen[0][2]
+assert (kind, size, picture.size, picture.mode) == ("JPEG", 512, (6, 8), "RGB")
+assert seen[1][2] is None and seen[2][2][1].getpixel((0, 0)) == (128, 128, 128)
+comfy.model_management.interrupt_current_processing()
+try:
+    report(3, 3)
+except comfy.model_management.InterruptProcessingException:
+    comfy.model_management.interrupt_current_processing(False)
+else:
+    raise AssertionError("the interruption did not come through")
+side.check_interrupt()
+sys.stdout.write("all good\n")

@@ -1,0 +1,219 @@
+"""The pack in a real ComfyUI: it loads, describes itself as the stand-in does, and makes the same pictures."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from semantic_edit.headless import HeadlessSettings, use_headless
+from semantic_edit.headless.catalog import core_nodes, describe, installed_nodes
+from semantic_edit.headless.errors import WorkflowError
+from semantic_edit.headless.server import ServerError, run_on_server
+from semantic_edit.headless.widgets import choices, has_widget, input_specs
+
+FOLDER = "semantic-edit-clone"
+WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
+
+
+@pytest.fixture
+def here(base):
+    """The headless side in the server's own folders, so that lists of files agree."""
+    yield use_headless(HeadlessSettings(base / "input", base / "output", base / "models", device="cpu"))
+    use_headless()
+
+
+def test_the_pack_loads(comfyui):
+    log = comfyui.log.read_text()
+    assert not re.search(rf"IMPORT FAILED.*{FOLDER}|Error while calling comfy_entrypoint", log), log
+    described = comfyui.get("/object_info")
+    ours = [name for name, node in described.items() if node["python_module"] == f"custom_nodes.{FOLDER}"]
+    assert len(ours) > 5 and all(name.startswith("SemanticEdit") for name in ours)
+
+
+def test_nodes_are_described_as_the_stand_in_describes_them(comfyui, here):
+    real = comfyui.get("/object_info")
+    core = core_nodes()
+    for node_id, ours in describe({k: v for k, v in installed_nodes().items() if k not in core}).items():
+        ours["python_module"] = f"custom_nodes.{FOLDER}"
+        assert real[node_id] == json.loads(json.dumps(ours)), node_id
+
+
+def test_core_nodes_take_and_give_what_the_real_ones_do(comfyui, here):
+    def inputs(info):
+        for name, group, kind, options in input_specs(info):
+            limits = {key: options.get(key) for key in ("default", "min", "max")} if has_widget(kind, options) else {}
+            listed = choices(kind, options)
+            yield name, group, "COMBO" if listed is not None else kind, listed, limits.get("min"), limits.get("max")
+
+    real = comfyui.get("/object_info")
+    for node_id, ours in describe(core_nodes()).items():
+        theirs = real[node_id]
+        assert list(inputs(theirs)) == list(inputs(ours)), node_id
+        for key in ("output", "output_is_list", "output_name", "output_node", "category", "name"):
+            assert list(theirs[key]) == list(ours[key]) if isinstance(ours[key], list) else theirs[key] == ours[key], (
+                node_id,
+                key,
+            )
+
+
+def test_templates_are_listed(comfyui):
+    listed = comfyui.get("/api/workflow_templates").get(FOLDER, [])
+    assert sorted(listed) == [path.stem for path in WORKFLOWS]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_shipped_workflow_makes_the_same_pictures(comfyui, here, run_headless, tmp_path, workflow):
+    document = json.loads(workflow.read_text())
+    over_http = run_on_server(comfyui.url, document, [], None, tmp_path / "http", print)
+    folders = ["--input", comfyui.base / "input", "--models", comfyui.base / "models"]
+    done = run_headless("run", workflow, "--device", "cpu", *folders, "--output", tmp_path / "headless")
+    assert done.returncode == 0, done.stderr
+    ours = [Path(line) for line in done.stdout.splitlines() if line.endswith(".png")]
+    assert pictures(over_http) and pictures(ours) == pictures(over_http)
+
+
+def pictures(paths):
+    """Fingerprints of the decoded pictures, in an order of their own: previews have random names."""
+    found = []
+    for path in paths:
+        with Image.open(path) as picture:
+            found.append((picture.size, picture.mode, hashlib.sha256(picture.tobytes()).hexdigest()))
+    return sorted(found)
+
+
+def core_graph():
+    """Every core node offered headless whose result is a picture, in one API-format workflow."""
+    photo = {"image": "photo.png"}
+    nodes = {"1": ("LoadImage", photo), "2": ("LoadImageMask", {**photo, "channel": "alpha"})}
+    for number, method in enumerate(("nearest-exact", "bilinear", "area", "bicubic", "lanczos")):
+        size = {"width": 33, "height": 20, "crop": "center" if number % 2 else "disabled"}
+        nodes[f"1{number}"] = ("ImageScale", {"image": ["1", 0], "upscale_method": method, **size})
+        nodes[f"2{number}"] = ("ImageScaleBy", {"image": ["1", 0], "upscale_method": method, "scale_by": 1.37})
+    nodes |= {
+        "30": ("ImageInvert", {"image": ["1", 0]}),
+        "31": ("ImageBatch", {"image1": ["1", 0], "image2": ["20", 0]}),
+        "32": ("ImageFromBatch", {"image": ["31", 0], "batch_index": 1, "length": 5}),
+        "33": ("RepeatImageBatch", {"image": ["1", 0], "amount": 2}),
+        "34": ("ImageCrop", {"image": ["1", 0], "width": 9, "height": 50, "x": 5, "y": 3}),
+        "35": ("EmptyImage", {"width": 7, "height": 5, "batch_size": 2, "color": 0x12FF80}),
+        "36": ("MaskToImage", {"mask": ["2", 0]}),
+        "37": ("MaskToImage", {"mask": ["1", 1]}),
+        "38": ("ImageToMask", {"image": ["1", 0], "channel": "green"}),
+        "39": ("InvertMask", {"mask": ["38", 0]}),
+        "40": ("MaskToImage", {"mask": ["39", 0]}),
+        "41": ("SolidMask", {"value": 0.3, "width": 6, "height": 4}),
+        "42": ("MaskToImage", {"mask": ["41", 0]}),
+    }
+    placed = {"destination": ["1", 0], "source": ["34", 0], "x": 10, "y": 7, "resize_source": False, "mask": ["41", 0]}
+    nodes["43"] = ("ImageCompositeMasked", placed)
+    laid_over = {"destination": ["33", 0], "source": ["30", 0], "x": 0, "y": 0, "resize_source": True, "mask": ["2", 0]}
+    nodes["44"] = ("ImageCompositeMasked", laid_over)
+    graph = {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
+    for number, (kind, _) in nodes.items():
+        if kind not in ("LoadImageMask", "ImageToMask", "InvertMask", "SolidMask"):
+            save = {"images": [number, 0], "filename_prefix": f"core/n{number}"}
+            graph[f"s{number}"] = {"class_type": "SaveImage", "inputs": save}
+    graph["p"] = {"class_type": "MaskPreview", "inputs": {"mask": ["2", 0]}}
+    graph["a"] = {"class_type": "PreviewAny", "inputs": {"source": ["b", 0]}}
+    graph["b"] = {"class_type": "GetImageSize", "inputs": {"image": ["31", 0]}}
+    return graph
+
+
+def test_core_nodes_make_the_same_pictures(comfyui, run_headless, tmp_path):
+    pixels = np.random.default_rng(4).integers(0, 256, (31, 47, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(comfyui.base / "input" / "photo.png")
+    texts = []
+    over_http = run_on_server(comfyui.url, core_graph(), [], None, tmp_path / "http", texts.append)
+    (tmp_path / "graph.json").write_text(json.dumps(core_graph()))
+    folders = ["--input", comfyui.base / "input", "--output", tmp_path / "headless"]
+    done = run_headless("run", tmp_path / "graph.json", *folders)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert texts == [line for line in lines if not line.endswith(".png")] == ["PreviewAny (#a): 47"]
+    names = {path.name: path for path in map(Path, lines) if path.parent.name == "core"}
+    for path in over_http:
+        if path.parent.name == "core":
+            assert pictures([path]) == pictures([names.pop(path.name)]), path.name
+    assert names == {}
+    assert pictures(over_http) == pictures(line for line in lines if line.endswith(".png"))
+
+
+def test_saved_pictures_carry_the_same_workflow(comfyui, run_headless, tmp_path):
+    nodes = [{"id": 1, "type": "EmptyImage", "mode": 0, "widgets_values": [8, 8, 1, 255]}]
+    nodes.append({"id": 2, "type": "SaveImage", "mode": 0, "widgets_values": ["carry"]})
+    nodes[0]["outputs"] = [{"name": "IMAGE", "type": "IMAGE", "links": [1]}]
+    nodes[1]["inputs"] = [{"name": "images", "type": "IMAGE", "link": 1}]
+    document = {"nodes": nodes, "links": [[1, 1, 0, 2, 0, "IMAGE"]], "version": 0.4, "extra": {"title": "Grüße"}}
+    (tmp_path / "sheet.json").write_text(json.dumps(document))
+    done = run_headless("run", tmp_path / "sheet.json", "--output", tmp_path / "headless")
+    assert done.returncode == 0, done.stderr
+    with (
+        Image.open(done.stdout.strip()) as ours,
+        Image.open(run_on_server(comfyui.url, document, [], None, tmp_path / "http", print)[0]) as theirs,
+    ):
+        assert json.loads(ours.text["workflow"]) == json.loads(theirs.text["workflow"]) == document
+        assert json.loads(ours.text["prompt"]) == json.loads(theirs.text["prompt"])
+
+
+def test_pictures_are_uploaded_and_values_set(comfyui, tmp_path):
+    (tmp_path / "mine").mkdir()
+    Image.new("RGB", (10, 6), (1, 2, 3)).save(tmp_path / "mine" / "only-here.png")
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "only-here.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    settings = ["SaveImage.filename_prefix=up/load"]
+    files = run_on_server(comfyui.url, graph, settings, tmp_path / "mine", tmp_path / "out", print)
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in files] == ["up/load_00001_.png"]
+    with Image.open(files[0]) as picture:
+        assert picture.size == (10, 6) and picture.getpixel((0, 0)) == (1, 2, 3)
+    assert not (comfyui.base / "input" / "only-here.png").exists()  # uploads keep to a folder of their own
+
+
+SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
+REFUSED = {
+    "unknown node": ({"1": {"class_type": "Nothing", "inputs": {}}, "2": SAVE}, "Nothing"),
+    "missing input": ({"1": {"class_type": "EmptyImage", "inputs": {}}, "2": SAVE}, "Required input is missing"),
+    "out of range": (
+        {
+            "1": {"class_type": "SolidMask", "inputs": {"value": -1, "width": 4, "height": 4}},
+            "2": {"class_type": "MaskPreview", "inputs": {"mask": ["1", 0]}},
+        },
+        "smaller than min",
+    ),
+    "dangling wire": ({"2": SAVE}, "'images' starts at #1, which is missing"),
+    "no output": ({"1": {"class_type": "SolidMask", "inputs": {"value": 1, "width": 4, "height": 4}}}, "no outputs"),
+    "half wrong": (
+        {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 4, "batch_size": 1, "color": 0}},
+            "2": SAVE,
+            "3": {"class_type": "PreviewImage", "inputs": {}},
+        },
+        r"#3\): Required input is missing \(images\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_server_refuses_is_a_sentence(comfyui, tmp_path, name):
+    graph, words = REFUSED[name]
+    with pytest.raises(WorkflowError, match=words):
+        run_on_server(comfyui.url, graph, [], None, tmp_path, print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_on_the_server_is_a_sentence(comfyui, tmp_path):
+    (comfyui.base / "input" / "broken.png").write_text("no picture")
+    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}, "2": SAVE}
+    with pytest.raises(ServerError, match=r"LoadImage \(#1\): cannot identify image file"):
+        run_on_server(comfyui.url, graph, [], None, tmp_path, print)
+
+
+def test_help_pages_and_scripts_are_served_by_the_folders_name(comfyui):
+    scripts = comfyui.get("/extensions")
+    web = Path(__file__).resolve().parents[2] / "web"
+    for script in web.glob("*.js"):
+        assert f"/extensions/{FOLDER}/{script.name}" in scripts
