@@ -20,7 +20,7 @@ class ApplyEdit(io.ComfyNode):
             description="Moves every picture's code along the direction by its own strength.",
             inputs=[
                 GanLatentType.Input("latents", tooltip="The batch to edit."),
-                EditDirectionType.Input("direction", tooltip="The edit."),
+                EditDirectionType.Input("direction", tooltip="The edit, from Optimize Direction."),
                 EditStrengthType.Input("strength", tooltip="How far each picture moves, from Compute Strength."),
             ],
             outputs=[GanLatentType.Output("edited", tooltip="The edited codes, with the names of the originals.")],

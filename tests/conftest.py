@@ -79,6 +79,9 @@ def run_node(headless_host):
         node = getattr(importlib.import_module(f"semantic_edit.nodes.{file}"), node_id)
         schema = node.GET_SCHEMA()
         defaults = {socket.id: socket.default for socket in schema.inputs or [] if hasattr(socket, "default")}
+        # A list without a default shows its first entry, as in ComfyUI.
+        lists = {socket.id: socket.options[0] for socket in schema.inputs or [] if getattr(socket, "options", None)}
+        defaults = {**lists, **{name: value for name, value in defaults.items() if value is not None}}
         given = {name: value for name, value in {**defaults, **inputs}.items() if name in inputs or value is not None}
         with torch.inference_mode():
             values, shown = execute(node, schema, {name: [value] for name, value in given.items()}, hidden or {})
