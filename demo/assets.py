@@ -8,6 +8,7 @@ from pathlib import Path
 from ..models.errors import InputError
 from ..models.inference import building
 from .readers import PortraitReader, load_reader
+from .segmenter import PartSegmenter, load_segmenter
 
 _DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
 PHOTOS = Path(__file__).resolve().parent / "photos"
@@ -33,3 +34,10 @@ def reader(kind: str) -> PortraitReader:
     folder = {"oracle": "oracles", "identity": "identities", "features": "features"}[kind]
     with building():
         return load_reader(demo_file(folder), kind)
+
+
+@functools.lru_cache(maxsize=1)
+def segmenter() -> PartSegmenter:
+    """The shipped part segmenter, read once."""
+    with building():
+        return load_segmenter(demo_file("segmenters"))

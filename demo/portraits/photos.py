@@ -62,7 +62,7 @@ PHOTOS: tuple[Photo, ...] = (
           (ShirtPattern((0.15, 0.18, 0.30), 0.030), Mole(-0.5, 0.5))),
     Photo("juno", 20, {"hair_hue": 0.95, "hair_light": 0.9, "hair_len": 0.9, "lip": 0.9, "hat": 0.0},
           (Necklace((0.45, 0.75, 0.85)), CheekStar(0.52, 0.28, (0.35, 0.65, 0.95)))),
-    Photo("kofi", 21, {"skin": 0.85, "glasses": 0.0, "smile": 1.0, "mouth_open": 0.7, "hair_len": 0.0, "hat": 0.0, "eye_open": 0.9},
+    Photo("kofi", 21, {"skin": 0.85, "glasses": 0.0, "smile": 1.0, "mouth_open": 0.7, "hair_len": 0.0, "hat": 0.0},
           (ShirtText("SUNDAY"), Backdrop("window", (1.0, 0.93, 0.78)))),
     Photo("lena", 22, {"part": -0.9, "freckle": 0.9, "yaw": -0.6, "glasses": 0.0, "hat": 0.0},
           (HairClip((0.30, 0.70, 0.60), -1.0), Backdrop("stripes", (0.70, 0.85, 0.95), 0.06))),

@@ -16,6 +16,8 @@ JOBS = {
     "oracle": ("readers", "train_oracle", 71),
     "generator": ("generator", "train_generator", 1),
     "encoder": ("encoder", "train_encoder", 13),
+    "directions": ("directions", "train_directions", 41),
+    "segmenter": ("segmenter", "train_segmenter", 41),
     "identity": ("identity", "train_identity", 29),
 }
 

@@ -1,0 +1,61 @@
+"""Attribute directions of the demo generator: sliders such as more smile or longer hair, as files.
+
+What labels the samples is the feature regressor that the generator's training used, never the oracle: what grades an
+edit must not have made it.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ...editing.fit import fit_attribute
+from ...models.direction_file import write_direction
+from ...models.generator import GanGenerator, load_generator
+from ..portraits.factors import LIVE_NAMES
+from ..readers import load_reader
+from .common import Job, sample_z
+
+# File name: factor. A direction is one standard deviation of its attribute long.
+ATTRIBUTES = {
+    "turn_head": "yaw",
+    "smile": "smile",
+    "open_mouth": "mouth_open",
+    "open_eyes": "eye_open",
+    "long_hair": "hair_len",
+    "light_hair": "hair_light",
+    "wide_face": "face_w",
+    "glasses": "glasses",
+    "hat": "hat",
+}
+SAMPLES = 4000
+
+
+def train_directions(job: Job) -> None:
+    """Fit every attribute on sampled pictures of ``portraits.safetensors``, labelled by ``features.safetensors``."""
+    generator = load_generator(job.out / "portraits.safetensors")
+    codes, labels = label_samples(generator, job, 64 if job.smoke else SAMPLES)
+    for name, factor in ATTRIBUTES.items():
+        fitted = fit_attribute(codes, labels[:, LIVE_NAMES.index(factor)])
+        write_direction(
+            job.out / "directions" / f"{name}.safetensors",
+            fitted.direction[None],
+            fitted.normal[None],
+            method="regression on sampled pictures",
+            family=generator.family,
+            name=name.replace("_", " "),
+            provenance=job.provenance(samples=len(codes), held_out_r2=round(fitted.r2, 4)),
+        )
+        job.say(f"{name}: linear probe R2 {fitted.r2:.3f}")
+
+
+def label_samples(generator: GanGenerator, job: Job, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes [N, D] of sampled pictures, and what the regressor reads from them [N, factors]."""
+    reader = load_reader(job.out / "features.safetensors", "features")
+    rng = torch.Generator().manual_seed(job.seed)
+    codes, labels = [], []
+    with torch.no_grad():
+        for z in sample_z(count, rng).split(64):
+            w = generator.map(z)
+            codes.append(w[:, 0])
+            labels.append(reader(generator.synthesize(w)))
+    return torch.cat(codes), torch.cat(labels)

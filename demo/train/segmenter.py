@@ -1,0 +1,69 @@
+"""The part segmenter, trained on renders and photos with their exact parts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..portraits.factors import sample_factors
+from ..portraits.photos import paint_photo, random_photo
+from ..portraits.render import render
+from ..portraits.scene import PART_NAMES
+from ..segmenter import SEGMENTER_SIZE, PartSegmenter, save_segmenter
+from .augment import heavy_disturbance, light_disturbance
+from .common import Job, from_bytes, set_rate, to_bytes, warm_cosine
+
+
+def train_segmenter(job: Job) -> None:
+    """Cross-entropy on the part that covers most of each pixel."""
+    torch.manual_seed(job.seed)
+    generator = torch.Generator().manual_seed(job.seed)
+    plain, photos, held, steps = (24, 8, 16, 2) if job.smoke else (2600, 500, 256, 1100)
+    images, labels = _labelled(plain, photos, job.seed, generator)
+    job.say(f"rendered {len(images)} portraits in {job.seconds():.0f} s")
+    segmenter = PartSegmenter(8 if job.smoke else 24)
+    optimizer = torch.optim.AdamW(segmenter.parameters(), 2e-3, weight_decay=1e-3)
+    order = torch.randperm(len(images), generator=generator)
+    images, labels = images[order], labels[order]
+    total = 0.0
+    for step in range(steps):
+        set_rate(optimizer, 2e-3 * warm_cosine(step, steps, 50))
+        index = torch.randint(held, len(images), (16,), generator=generator)
+        disturb = heavy_disturbance if step % 3 == 0 else light_disturbance
+        pictures, wanted = from_bytes(images[index]), labels[index].long()
+        if torch.rand((), generator=generator) < 0.5:
+            pictures, wanted = pictures.flip(-1), wanted.flip(-1)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = segmenter(disturb(pictures, generator))
+        loss = F.cross_entropy(logits.float(), wanted)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+        if (step + 1) % 100 == 0:
+            job.say(f"step {step + 1} of {steps}: loss {total / 100:.4f}, {job.seconds():.0f} s")
+            total = 0.0
+    segmenter.eval()
+    overlap = _overlap(segmenter.masks(from_bytes(images[:held])).argmax(1), labels[:held].long())
+    figures = {name: round(value, 3) for name, value in zip(PART_NAMES, overlap, strict=True)}
+    job.say(f"held-out intersection over union: {figures}")
+    save_segmenter(job.out / "portraits.safetensors", segmenter, job.provenance(held_out_iou=figures))
+
+
+def _labelled(plain: int, photos: int, seed: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    images, labels = [], []
+    batches = [render(part, SEGMENTER_SIZE, True) for part in sample_factors(plain, generator).split(32)]
+    batches += [paint_photo(random_photo(1000 * seed + k), SEGMENTER_SIZE, True) for k in range(photos)]
+    for batch in batches:
+        images.append(to_bytes(batch.images))
+        labels.append(batch.parts.argmax(1).to(torch.uint8))
+    return torch.cat(images), torch.cat(labels)
+
+
+def _overlap(found: Tensor, wanted: Tensor) -> list[float]:
+    values = []
+    for part in range(len(PART_NAMES)):
+        a, b = found == part, wanted == part
+        values.append(float((a & b).sum() / (a | b).sum().clamp(min=1)))
+    return values
