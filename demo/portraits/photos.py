@@ -5,6 +5,7 @@ Sixteen are shipped as PNG files; ``random_photo`` makes as many more as a bench
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,16 @@ def photo_factors(photo: Photo) -> Tensor:
 def paint_photo(photo: Photo, size: int | tuple[int, int] = PHOTO_SIZE, parts: bool = False) -> Portraits:
     """The photo with its truth, as ``render`` gives it for a batch of one."""
     return render(photo_factors(photo), size, parts, details=photo.details)
+
+
+def photo_named(name: str) -> Photo:
+    """One of the shipped photos. Raises KeyError for another name."""
+    return {photo.name: photo for photo in PHOTOS}[name]
+
+
+def photo_parts(photos: Sequence[Photo], size: int) -> Tensor:
+    """The exact part masks ``[N, P, size, size]`` of photos."""
+    return torch.cat([paint_photo(photo, size, parts=True).parts for photo in photos])
 
 
 def random_photo(seed: int) -> Photo:
