@@ -66,6 +66,7 @@ def write_safetensors(
     os.close(handle)
     try:
         save_file(plain, temporary, metadata)
+        _order_header(temporary)
         os.chmod(temporary, 0o644)  # mkstemp is private to the user; a saved model should be as readable as its folder
         os.replace(temporary, path)
     except BaseException:
@@ -84,6 +85,22 @@ def parse_json(metadata: Mapping[str, str], key: str, path: str | Path) -> dict:
     if not isinstance(value, dict):
         raise CheckpointError(f"{Path(path).name}: its header field '{key}' is damaged (expected a JSON object).")
     return value
+
+
+def ordered_header(header: bytes) -> bytes:
+    """The same safetensors header with its keys in order and its length unchanged.
+
+    The library writes its metadata in another order each time; with this, equal content makes equal files.
+    """
+    ordered = json.dumps(json.loads(header), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return ordered.ljust(len(header)) if len(ordered) <= len(header) else header
+
+
+def _order_header(path: str) -> None:
+    with open(path, "r+b") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+        file.seek(8)
+        file.write(ordered_header(header))
 
 
 def _existing(path: str | Path) -> Path:

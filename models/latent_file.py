@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .checkpoint import FORMAT, parse_json, read_safetensors, write_safetensors
+from .checkpoint import FORMAT, ordered_header, parse_json, read_safetensors, write_safetensors
 from .errors import CheckpointError
 from .inference import building
 
@@ -149,11 +149,8 @@ def _is_ours(kind: bytes, body: bytes) -> bool:
 
 
 def _in_order(content: bytes) -> bytes:
-    # safetensors writes its header in another order each time; a picture should come out the same every time.
     end = 8 + struct.unpack("<Q", content[:8])[0]
-    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
-    header += b" " * (-len(header) % 8)
-    return struct.pack("<Q", len(header)) + header + content[end:]
+    return content[:8] + ordered_header(content[8:end]) + content[end:]
 
 
 def _inflate(packed: bytes) -> bytes:

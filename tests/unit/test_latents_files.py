@@ -67,13 +67,14 @@ def test_embedding_again_replaces_the_code(picture, codes):
     assert abs(picture.stat().st_size - size) < 200
 
 
-def test_the_same_code_makes_the_same_bytes(picture, codes):
-    plain, made = picture.read_bytes(), set()
-    for _ in range(4):
+def test_the_same_codes_make_the_same_bytes(picture, codes):
+    plain, pictures, files = picture.read_bytes(), set(), set()
+    for _ in range(5):
         picture.write_bytes(plain)
-        embed_latent(picture, codes[0], "a", "fam")
-        made.add(picture.read_bytes())
-    assert len(made) == 1
+        embed_latent(picture, codes[0], NAMES[2], "fam")
+        pictures.add(picture.read_bytes())
+        files.add(write_latent(picture.with_name("c.safetensors"), codes, NAMES, "fam\n\x7f\x01").read_bytes())
+    assert len(pictures) == len(files) == 1
 
 
 def test_rows_that_repeat_take_little_room(picture):
