@@ -33,7 +33,8 @@ def landmarks(scene: Scene) -> Tensor:
     the hair is long.
     """
     points = [eye_centre(scene, -1.0)[:2], eye_centre(scene, 1.0)[:2]]
-    points += [brow_centre(scene, -1.0), brow_centre(scene, 1.0), nose_tip(scene)]
+    brows = (brow_centre(scene, side) for side in (-1.0, 1.0))
+    points += [*((x, y - 0.022) for x, y in brows), nose_tip(scene)]  # a brow arches above its ends
     mouth, opened = mouth_shape(scene), scene["mouth_open"]
     one, zero = mouth.x.new_ones(()), mouth.x.new_zeros(())
     points += [(mouth.x - mouth.half_width, mouth.line(one)), (mouth.x + mouth.half_width, mouth.line(one))]

@@ -36,15 +36,17 @@ class Crew:
         Each tensor of the batch is split evenly; the loss must be a mean over the batch.
         """
 
-        def share(*piece: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        def share(*piece: Tensor) -> tuple[list[Tensor], Tensor]:
             value, figures = loss(*piece)
-            return torch.autograd.grad(value, parameters), figures
+            # In order of memory: the fused optimiser reads it so, whatever the strides say.
+            return [grad.contiguous() for grad in torch.autograd.grad(value, parameters)], figures
 
-        results = self.map(share, *[tensor.chunk(self.workers) for tensor in batch])
-        total = list(results[0][0])
+        # Two pieces each, so that nobody waits long for a worker whose core was busy with something else.
+        results = self.map(share, *[tensor.chunk(2 * self.workers) for tensor in batch])
+        total = results[0][0]
         for grads, _ in results[1:]:
             torch._foreach_add_(total, grads)
         torch._foreach_div_(total, float(len(results)))
         for parameter, grad in zip(parameters, total, strict=True):
-            parameter.grad = grad.contiguous()  # the fused optimiser reads memory in order, whatever the strides say
+            parameter.grad = grad
         return torch.stack([result[1] for result in results]).mean(0)
