@@ -33,7 +33,7 @@ class EncodeImages(io.ComfyNode):
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
                 io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),
-                file_input("encoders", "encoder", "An encoder trained for this generator."),
+                file_input("encoders", "file", "An encoder trained for this generator."),
                 io.String.Input(
                     "names",
                     optional=True,
@@ -45,12 +45,12 @@ class EncodeImages(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, encoder: str, **_: object) -> str:
-        return chosen_file_state("encoders", encoder)
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        return chosen_file_state("encoders", file)
 
     @classmethod
-    def execute(cls, generator, images: torch.Tensor, encoder: str, names: str | None = None) -> io.NodeOutput:
-        network = load_encoder(chosen_file("encoders", encoder), device=generator.device)
+    def execute(cls, generator, images: torch.Tensor, file: str, names: str | None = None) -> io.NodeOutput:
+        network = load_encoder(chosen_file("encoders", file), device=generator.device)
         pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
         with building():
             codes = network.encode(pictures, generator)

@@ -32,12 +32,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
     parser.add_argument("--resume", action="store_true", help="go on from what OUT holds (generator)")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
     module, function, seed = JOBS[options.job]
     job = Job(options.job, options.out, seed if options.seed is None else options.seed, options.smoke, options.resume)
+    threads = torch.get_num_threads()
     try:
-        getattr(importlib.import_module(f".{module}", __package__), function)(job)
+        torch.set_num_threads(options.threads)
+        with torch.random.fork_rng(devices=[]):
+            getattr(importlib.import_module(f".{module}", __package__), function)(job)
     finally:
+        torch.set_num_threads(threads)
         job.close()
 
 

@@ -110,11 +110,11 @@ def test_an_encoder_gives_a_start(run_node, headless_host, tiny_generator, batch
     config = EncoderConfig(size=32, width=4, num_layers=tiny_generator.num_layers, w_dim=tiny_generator.w_dim, hidden=8)
     folder = headless_host.settings.models / "semantic_edit" / "encoders"
     save_encoder(folder / "small.safetensors", Encoder(config, tiny_generator.family))
-    (codes,), _ = run_node("EncodeImages", generator=tiny_generator, images=batch[1], encoder="small.safetensors")
+    (codes,), _ = run_node("EncodeImages", generator=tiny_generator, images=batch[1], file="small.safetensors")
     assert len(codes) == 5 and codes.family == tiny_generator.family
     save_encoder(folder / "other.safetensors", Encoder(config, "elsewhere"))
     with pytest.raises(InputError, match="elsewhere"):
-        run_node("EncodeImages", generator=tiny_generator, images=batch[1], encoder="other.safetensors")
+        run_node("EncodeImages", generator=tiny_generator, images=batch[1], file="other.safetensors")
 
 
 def test_interrupting_an_inversion_stops_within_a_step(run_node, headless_host, tiny_generator, batch, monkeypatch):

@@ -1,0 +1,136 @@
+"""``semantic-edit demo``: the main job on the embedded default, by the very workflow that is shared with ComfyUI.
+
+The shipped photos are inverted, one of them is edited, and all are brought to the same final state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from ..editing.consistency import measure_consistency
+from ..editing.figures import as_picture, contact_sheet
+from .runner import Result, Runner
+from .side import HeadlessSettings, use_headless
+from .workflow import Prompt, read_document
+
+WORKFLOW = Path(__file__).resolve().parent.parent / "workflows" / "edit_one_for_all.json"
+_COLUMNS = 8
+
+
+def main(options: argparse.Namespace) -> None:
+    """Run the workflow and leave pictures, a contact sheet, the plot and the strengths in <output>/demo."""
+    began = time.monotonic()
+    folder = options.output / "demo"
+    side = use_headless(HeadlessSettings(output=folder, device=options.device))
+    runner = Runner(side)
+    prompt = runner.prepare(read_document(WORKFLOW))
+    _say("Inverting the shipped photos, editing one of them, and bringing all to its state ...")
+    found = _Found(prompt, runner.run(prompt))
+    paths = write_results(found, folder)
+    seconds = time.monotonic() - began
+    _say(f"Done in {seconds:.0f} s.")
+    for what, path in paths.items():
+        _say(f"  {what}: {path}")
+    _say(_summary(found))
+
+
+class _Found:
+    """The values of a run by the type of the node that made them."""
+
+    def __init__(self, prompt: Prompt, result: Result) -> None:
+        self.prompt, self.result = prompt, result
+
+    def value(self, class_type: str, output: int = 0, which: int = 0) -> object:
+        nodes = [node_id for node_id, node in self.prompt.nodes.items() if node["class_type"] == class_type]
+        return self.result.values[nodes[which]][output][0]
+
+    def values(self, class_type: str, output: int) -> list:
+        nodes = [node_id for node_id, node in self.prompt.nodes.items() if node["class_type"] == class_type]
+        return self.result.values[nodes[0]][output]
+
+
+def write_results(found: _Found, folder: Path) -> dict[str, Path]:
+    """Write everything a person wants to look at; returns what is where."""
+    photos = found.value("SemanticEditLoadDemoPhotos")
+    names = found.value("SemanticEditLoadDemoPhotos", 1).splitlines()
+    redrawn = found.value("SemanticEditInvertImages", 1)
+    edited = found.value("SemanticEditGenerateImages")
+    paths = {
+        "contact sheet": folder / "contact_sheet.png",
+        "plot": folder / "plot.png",
+        "strengths": folder / "strengths.json",
+        "pictures": folder / "pictures",
+    }
+    for name, before, after in zip(names, redrawn, edited, strict=True):
+        _write_picture(paths["pictures"] / f"{name}_before.png", before)
+        _write_picture(paths["pictures"] / f"{name}_after.png", after)
+    _write_picture(paths["contact sheet"], _sheet(photos, redrawn, edited))
+    _write_picture(paths["plot"], found.value("SemanticEditConsistencyReport")[0])
+    _write_text(paths["strengths"], json.dumps(_table(found, names), indent=2) + "\n")
+    return paths
+
+
+def _sheet(photos: torch.Tensor, redrawn: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
+    rows, labels = [], []
+    for first in range(0, len(photos), _COLUMNS):
+        for label, batch in (("photo", photos), ("inverted", redrawn), ("edited", edited)):
+            rows.append(list(batch[first : first + _COLUMNS]))
+            labels.append(label)
+    return contact_sheet(rows, labels)
+
+
+def _table(found: _Found, names: list[str]) -> dict[str, object]:
+    alphas = found.values("SemanticEditComputeStrength", 1)
+    psnr = found.values("SemanticEditInvertImages", 2)
+    direction = found.value("SemanticEditOptimizeDirection")
+    pictures = [
+        {"name": name, "strength": round(alpha, 4), "psnr_db": round(likeness, 2)}
+        for name, alpha, likeness in zip(names, alphas, psnr, strict=True)
+    ]
+    return {"edit": direction.name, "method": direction.method, "pictures": pictures}
+
+
+def _summary(found: _Found) -> str:
+    """What the oracle, which took no part in the edit, says of it."""
+    attribute = _attribute(found)
+    before, after = (
+        torch.tensor(json.loads(found.value("SemanticEditMeasurePortraits", 1, which))[attribute]) for which in (0, 1)
+    )
+    result = measure_consistency(before, after)
+    psnr = found.values("SemanticEditInvertImages", 2)
+    return (
+        f"Inversion: {sum(psnr) / len(psnr):.1f} dB on average. Measured {attribute}: spread "
+        f"{result.std_before:.2f} before and {result.std_after:.2f} after, mean {result.mean_before:+.2f} "
+        f"-> {result.mean_after:+.2f}."
+    )
+
+
+def _attribute(found: _Found) -> str:
+    nodes = found.prompt.nodes.values()
+    report = next(node for node in nodes if node["class_type"] == "SemanticEditConsistencyReport")
+    return str(report["inputs"]["attribute"])
+
+
+def _write_picture(path: Path, image: torch.Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    as_picture(image).save(temporary, "PNG")
+    os.replace(temporary, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
