@@ -1,0 +1,80 @@
+"""Out of inference mode and back: what other nodes made can enter a graph after `rehome`."""
+
+import pytest
+import torch
+from semantic_edit.host import building, rehome, training_mode
+from torch import nn
+
+
+class Tied(nn.Module):
+    """Two layers that share a weight, a frozen parameter, a buffer, and an empty slot."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3, bias=False)
+        self.second.weight = self.first.weight
+        self.scale = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_parameter("nothing", None)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x))) * self.scale + self.mean
+
+
+def made_by_another_node(factory):
+    with torch.inference_mode():
+        return factory()
+
+
+def test_training_mode_inside_inference_mode_gives_gradients():
+    with torch.inference_mode():
+        with training_mode():
+            x = torch.ones(2, requires_grad=True)
+            (x * x).sum().backward()
+        assert torch.is_inference_mode_enabled()
+    assert x.grad.tolist() == [2, 2]
+
+
+def test_what_is_built_inside_inference_mode_can_be_trained():
+    with torch.inference_mode(), building():
+        network = Tied()
+        constant = torch.ones(3) * 2
+    assert not constant.is_inference() and not constant.requires_grad
+    network(torch.ones(1, 3)).sum().backward()
+    assert network.first.weight.grad is not None
+
+
+def test_a_tensor_from_another_node_enters_a_graph_after_rehoming():
+    foreign = made_by_another_node(lambda: torch.ones(3))
+    with training_mode():
+        weight = torch.ones(3, requires_grad=True)
+        with pytest.raises(RuntimeError):
+            (weight * foreign).sum().backward()
+        (weight * rehome(foreign)).sum().backward()
+    assert weight.grad.tolist() == [1, 1, 1]
+
+
+def test_a_normal_tensor_is_returned_as_it_is():
+    tensor = torch.ones(2)
+    assert rehome(tensor) is tensor
+
+
+def test_a_network_from_another_node_is_rehomed_in_place():
+    network = made_by_another_node(Tied)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with torch.inference_mode():
+        assert rehome(network) is network
+    assert not any(tensor.is_inference() for tensor in network.state_dict().values())
+    assert network.first.weight is network.second.weight  # still shared
+    assert network.first.weight.requires_grad and not network.scale.requires_grad
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in before.items())
+    with training_mode():
+        network(torch.ones(1, 3)).sum().backward()
+    assert network.first.weight.grad is not None
+
+
+def test_rehoming_a_normal_network_changes_nothing():
+    network = Tied()
+    tensors = [id(tensor) for tensor in network.parameters()]
+    rehome(network)
+    assert [id(tensor) for tensor in network.parameters()] == tensors
