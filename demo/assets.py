@@ -14,7 +14,7 @@ _DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
 PHOTOS = Path(__file__).resolve().parent / "photos"
 
 
-def demo_file(kind: str, name: str = "portraits") -> Path:
+def demo_file(kind: str, name: str = "demo_portraits") -> Path:
     """The path of a shipped checkpoint; ``kind`` is its folder: generators, encoders, oracles, ...
 
     Raises InputError when this installation came without it.
