@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-
 from semantic_edit import host
 from semantic_edit.headless import api as io
 from semantic_edit.models.errors import InputError
@@ -32,8 +31,8 @@ class ToyScale(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         modes = io.Combo.Input("mode", options=["multiply", "divide"], default="multiply")
-        return _schema("ToyScale", [io.Image.Input("image"), io.Float.Input("by", default=1.0, min=0.0, max=4.0), modes],
-                       [io.Image.Output()])  # fmt: skip
+        by = io.Float.Input("by", default=1.0, min=0.0, max=4.0)
+        return _schema("ToyScale", [io.Image.Input("image"), by, modes], [io.Image.Output()])
 
     @classmethod
     def execute(cls, image, by, mode):
@@ -43,7 +42,9 @@ class ToyScale(io.ComfyNode):
 class ToyNumbers(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        return _schema("ToyNumbers", [io.Int.Input("count", default=3, min=0)], [io.Int.Output(is_output_list=True)])
+        return _schema(
+            "ToyNumbers", [io.Int.Input("count", default=3, min=0, max=1000)], [io.Int.Output(is_output_list=True)]
+        )
 
     @classmethod
     def execute(cls, count):
@@ -172,11 +173,13 @@ class ToyMode(io.ComfyNode):
         return io.NodeOutput(torch.is_inference_mode_enabled(), cls.hidden.unique_id)
 
 
-TOYS = {cls.__name__: cls for cls in list(globals().values()) if isinstance(cls, type) and issubclass(cls, io.ComfyNode)}
+TOYS = {
+    cls.__name__: cls for cls in list(globals().values()) if isinstance(cls, type) and issubclass(cls, io.ComfyNode)
+}
 
 
 class Sheet:
-    """Builds a UI-format workflow: ``node`` adds one and returns its id, ``wire`` connects two, ``document`` is the file."""
+    """Builds a UI-format workflow: ``node`` adds a node and returns its id, ``wire`` connects two."""
 
     def __init__(self):
         self.nodes, self.links, self.definitions, self.count = [], [], [], 0
@@ -184,7 +187,10 @@ class Sheet:
     def node(self, kind, values=None, inputs=(), outputs=("*",), **more):
         """inputs: (name, type) or (name, type, "widget"); outputs: types."""
         self.count += 1
-        sockets = [{"name": i[0], "type": i[1], "link": None, **({"widget": {"name": i[0]}} if len(i) > 2 else {})} for i in inputs]
+        sockets = [
+            {"name": i[0], "type": i[1], "link": None, **({"widget": {"name": i[0]}} if len(i) > 2 else {})}
+            for i in inputs
+        ]
         node = {"id": self.count, "type": kind, "mode": 0, "inputs": sockets, "widgets_values": values, **more}
         node["outputs"] = [{"name": kind, "type": kind, "links": []} for kind in outputs]
         self.nodes.append(node)
@@ -201,7 +207,12 @@ class Sheet:
         return link_id
 
     def document(self):
-        return {"version": 0.4, "nodes": self.nodes, "links": self.links, "definitions": {"subgraphs": self.definitions}}
+        return {
+            "version": 0.4,
+            "nodes": self.nodes,
+            "links": self.links,
+            "definitions": {"subgraphs": self.definitions},
+        }
 
     def definition(self, subgraph_id, inputs, outputs):
         """This sheet as a subgraph; wires from -10 are its inputs, wires to -20 its outputs."""

@@ -28,7 +28,7 @@ MISTAKES = {
     "wrong type": ("ToyAdd", {"a": ["3", 0], "b": 1}, r"'a' takes INT, but is wired to IMAGE of The noise \(#3\)"),
     "wrong of several types": ("ToyJoin", {"parts": ["3", 0], "glue": ","}, "takes INT,STRING, but"),
     "no such input": ("ToyAdd", {"a": 1, "b": 1, "c": ["2", 0]}, "it has no input 'c'; it takes a, b"),
-    "a value for a wire": ("ToyScale", {"image": "x", "by": 1.0, "mode": "divide"}, "'image' needs a wire of the type IMAGE"),
+    "a value for a wire": ("ToyScale", {"image": "x", "by": 1, "mode": "divide"}, "needs a wire of the type IMAGE"),
     "no number": ("ToyAdd", {"a": "many", "b": 1}, "'a' takes INT, not 'many'"),
     "null": ("ToyAdd", {"a": None, "b": 1}, "'a' takes INT, not 'None'"),
     "too small": ("ToyNoise", {"seed": 0, "size": 0}, "'size' is 0, but must be at least 1"),

@@ -1,0 +1,141 @@
+"""Damaged workflow files: each runs or is refused with a sentence; none crashes the runner or hangs it."""
+
+import copy
+import json
+import os
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from semantic_edit.headless.workflow import read_document
+from semantic_edit.models.errors import InputError
+
+EXAMPLES = int(os.environ.get("SEMANTIC_EDIT_MUTATIONS", 150))
+SLOW_SECONDS = 20  # one file takes milliseconds; a hang would take for ever
+
+ODD_VALUES = st.sampled_from(
+    [None, True, -1, 0, 1, 2, 4, 5, 99, 1.5, 10**30, float("nan"), float("inf"), "", "1", "*", "IMAGE", "Reroute"]
+    + ["PrimitiveNode", "Note", "group", "ToyAdd", "ToyShow", "SaveImage", "../../x", "\0", "é" * 300]
+    + [[], {}, [1, 0], ["1", 0], [[]], {"__value__": [1]}, {"a": {}}, [-10, 0], [1, 1, 0, 2, 0, "*"]]
+)
+
+
+def sheet_document(toys):
+    """A UI-format file with a seed, a bypassed and a muted node, a reroute, a primitive, a subgraph used twice."""
+    inner = toys.Sheet()
+    first = inner.node("ToyAdd", [1, 2], [("a", "INT", "widget"), ("b", "INT", "widget")], ["INT"])
+    inner.wire(-10, 0, first, 0, as_dict=True)
+    inner.wire(-10, 1, first, 1, as_dict=True)
+    inner.wire(first, 0, -20, 0, as_dict=True)
+    sheet = toys.Sheet()
+    sheet.definitions.append(inner.definition("group", ["x", "n"], ["sum"]))
+    noise = sheet.node("ToyNoise", [7, "fixed", 8], [("seed", "INT", "widget"), ("size", "INT", "widget")], ["IMAGE"])
+    scale = sheet.node("ToyScale", [2.0, "divide"], [("image", "IMAGE")], ["IMAGE"], mode=4)
+    save = sheet.node("SaveImage", ["pic"], [("images", "IMAGE")], [])
+    primitive = sheet.node("PrimitiveNode", [5, "fixed"], [], ["INT"])
+    reroute = sheet.node("Reroute", None, [("", "*")], ["INT"])
+    sockets = [("x", "INT"), ("n", "INT", "widget")]
+    one = sheet.node("group", [9], sockets, ["INT"], properties={"proxyWidgets": [["-1", "n"]]})
+    two = sheet.node("group", [], sockets, ["INT"])
+    show = sheet.node("ToyShow", [], [("value", "*")], [])
+    sheet.node("ToyAdd", [1, 2], [], ["INT"], mode=2)
+    sheet.node("MarkdownNote", ["# a note"], [], [])
+    for wire in ((noise, scale), (scale, save), (primitive, reroute), (reroute, one), (one, two), (two, show)):
+        sheet.wire(wire[0], 0, wire[1], 0)
+    return sheet.document()
+
+
+def api_document():
+    """An API-format file with lists, a lazy switch, a list input and two outputs."""
+    nodes = {
+        "1": ("ToyNumbers", {"count": 3}),
+        "2": ("ToyAdd", {"a": ["1", 0], "b": 4}),
+        "3": ("ToyJoin", {"parts": ["2", 0], "glue": "-"}),
+        "4": ("ToyShow", {"value": ["3", 0]}),
+        "5": ("ToySwitch", {"choose": True, "on_true": ["2", 0], "on_false": ["6", 0]}),
+        "6": ("ToyEven", {"a": 2, "b": 1}),
+        "7": ("PreviewAny", {"source": ["5", 0]}),
+    }
+    return {
+        key: {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}} for key, (kind, inputs) in nodes.items()
+    }
+
+
+def spots(tree):
+    """Every (container, key) of a JSON tree."""
+    found = []
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in pairs:
+        found.append((tree, key))
+        found += spots(value)
+    return found
+
+
+def mutate(draw, document):
+    for _ in range(draw(st.integers(1, 4))):
+        places = spots(document)
+        if not places:
+            return
+        container, key = draw(st.sampled_from(places))
+        how = draw(st.sampled_from(["replace", "replace", "delete", "move", "duplicate"]))
+        if how == "replace":
+            container[key] = copy.deepcopy(draw(ODD_VALUES))
+        elif how == "delete":
+            del container[key]
+        elif how == "move":
+            other, there = draw(st.sampled_from(places))
+            container[key] = copy.deepcopy(other[there])
+        elif isinstance(container, list):
+            container.insert(key, copy.deepcopy(container[key]))
+        else:
+            container[f"{key} again"] = copy.deepcopy(container[key])
+
+
+def outcome(runner, document):
+    """Run a document; "ran" or "refused", anything else propagates."""
+    begun = time.monotonic()
+    try:
+        runner.run(runner.prepare(document))
+        result = "ran"
+    except InputError as error:
+        assert str(error).strip() and len(str(error)) < 20_000
+        result = "refused"
+    assert time.monotonic() - begun < SLOW_SECONDS
+    return result
+
+
+@pytest.mark.parametrize("kind", ["sheet", "api"])
+def test_the_undamaged_files_run(runner, toys, kind):
+    assert outcome(runner, sheet_document(toys) if kind == "sheet" else api_document()) == "ran"
+
+
+@pytest.mark.parametrize("kind", ["sheet", "api"])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_damaged_file_runs_or_is_refused(runner, toys, kind, data):
+    document = sheet_document(toys) if kind == "sheet" else api_document()
+    mutate(data.draw, document)
+    outcome(runner, json.loads(json.dumps(document)))
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damaged_bytes_are_read_or_refused(runner, toys, tmp_path, data):
+    text = bytearray(json.dumps(sheet_document(toys)).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        how = data.draw(st.sampled_from(["flip", "cut", "insert"]))
+        if how == "flip":
+            text[place] = data.draw(st.integers(0, 255))
+        elif how == "cut":
+            del text[place : place + data.draw(st.integers(1, 200))]
+        else:
+            text[place:place] = data.draw(st.binary(min_size=1, max_size=20))
+    path = tmp_path / "damaged.json"
+    path.write_bytes(bytes(text))
+    try:
+        document = read_document(path)
+    except InputError:
+        return
+    outcome(runner, document)
