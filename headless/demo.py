@@ -32,7 +32,7 @@ def main(options: argparse.Namespace) -> None:
     runner = Runner(side)
     prompt = runner.prepare(read_document(WORKFLOW))
     _say("Inverting the shipped photos, editing one of them, and bringing all to its state ...")
-    found = _Found(prompt, runner.run(prompt))
+    found = Findings(prompt, runner.run(prompt))
     paths = write_results(found, folder)
     seconds = time.monotonic() - began
     _say(f"Done in {seconds:.0f} s.")
@@ -41,7 +41,7 @@ def main(options: argparse.Namespace) -> None:
     _say(_summary(found))
 
 
-class _Found:
+class Findings:
     """The values of a run by the type of the node that made them."""
 
     def __init__(self, prompt: Prompt, result: Result) -> None:
@@ -56,7 +56,7 @@ class _Found:
         return self.result.values[nodes[0]][output]
 
 
-def write_results(found: _Found, folder: Path) -> dict[str, Path]:
+def write_results(found: Findings, folder: Path) -> dict[str, Path]:
     """Write everything a person wants to look at; returns what is where."""
     photos = found.value("SemanticEditLoadDemoPhotos")
     names = found.value("SemanticEditLoadDemoPhotos", 1).splitlines()
@@ -86,7 +86,7 @@ def _sheet(photos: torch.Tensor, redrawn: torch.Tensor, edited: torch.Tensor) ->
     return contact_sheet(rows, labels)
 
 
-def _table(found: _Found, names: list[str]) -> dict[str, object]:
+def _table(found: Findings, names: list[str]) -> dict[str, object]:
     alphas = found.values("SemanticEditComputeStrength", 1)
     psnr = found.values("SemanticEditInvertImages", 2)
     direction = found.value("SemanticEditOptimizeDirection")
@@ -97,7 +97,7 @@ def _table(found: _Found, names: list[str]) -> dict[str, object]:
     return {"edit": direction.name, "method": direction.method, "pictures": pictures}
 
 
-def _summary(found: _Found) -> str:
+def _summary(found: Findings) -> str:
     """What the oracle, which took no part in the edit, says of it."""
     attribute = _attribute(found)
     before, after = (
@@ -112,7 +112,7 @@ def _summary(found: _Found) -> str:
     )
 
 
-def _attribute(found: _Found) -> str:
+def _attribute(found: Findings) -> str:
     nodes = found.prompt.nodes.values()
     report = next(node for node in nodes if node["class_type"] == "SemanticEditConsistencyReport")
     return str(report["inputs"]["attribute"])

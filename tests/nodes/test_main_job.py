@@ -1,0 +1,70 @@
+"""The main job as shipped: the workflow file on the demo checkpoints, and what the demo command leaves behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+from semantic_edit.headless.assign import assign
+from semantic_edit.headless.catalog import describe
+from semantic_edit.headless.demo import WORKFLOW, Findings, write_results
+from semantic_edit.headless.runner import Runner
+from semantic_edit.headless.workflow import read_document
+
+QUICK = ["Load Demo Photos.limit=3", "Invert Images.steps=4", "Optimize Direction.steps=2"]
+
+
+@pytest.fixture
+def job(headless_host):
+    """A runner with the workflow, cut short: few photos, few steps."""
+    runner = Runner(headless_host)
+    prompt = runner.prepare(read_document(WORKFLOW))
+    assign(prompt, QUICK, describe(runner.nodes))
+    return runner, prompt
+
+
+def types(prompt, ids):
+    return sorted(prompt.nodes[node_id]["class_type"].removeprefix("SemanticEdit") for node_id in ids)
+
+
+def test_moving_the_strength_runs_only_the_tail(job):
+    runner, prompt = job
+    first = runner.run(prompt)
+    assert len(first.ran) == len(prompt.nodes)
+    assign(prompt, ["Compute Strength.strength=0.4"], describe(runner.nodes))
+    second = runner.run(prompt)
+    assert types(prompt, second.ran) == [
+        "ApplyEdit", "ComputeStrength", "ConsistencyReport", "GenerateImages", "MeasurePortraits", "PreviewImage",
+        "SaveImage",
+    ]  # fmt: skip
+    again = runner.run(prompt)
+    assert again.ran == []
+
+
+def test_what_the_demo_command_leaves_behind(job, tmp_path):
+    runner, prompt = job
+    found = Findings(prompt, runner.run(prompt))
+    paths = write_results(found, tmp_path / "demo")
+    table = json.loads(paths["strengths"].read_text())
+    names = [row["name"] for row in table["pictures"]]
+    assert len(names) == 3 and table["edit"] == found.value("SemanticEditOptimizeDirection").name
+    direction = found.value("SemanticEditOptimizeDirection")
+    before, after = found.value("SemanticEditInvertImages"), found.value("SemanticEditApplyEdit")
+    for k, row in enumerate(table["pictures"]):
+        moved = before.codes[k] + row["strength"] * direction.direction
+        assert torch.allclose(after.codes[k], moved, atol=1e-3)
+        for state in ("before", "after"):
+            assert Image.open(paths["pictures"] / f"{row['name']}_{state}.png").size == (128, 128)
+    sheet = Image.open(paths["contact sheet"])
+    assert sheet.height >= 3 * 128 and sheet.width >= 3 * 128
+    assert Image.open(paths["plot"]).size[0] > 400
+    assert not list((tmp_path / "demo").rglob("*.partial"))
+
+
+def test_the_same_seed_gives_the_same_pictures(job, headless_host):
+    runner, prompt = job
+    first = Findings(prompt, runner.run(prompt)).value("SemanticEditGenerateImages")
+    second = Findings(prompt, Runner(headless_host).run(prompt)).value("SemanticEditGenerateImages")
+    assert torch.equal(first, second)
