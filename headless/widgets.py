@@ -99,6 +99,6 @@ def _default(kind: Any, options: dict) -> Any:
     if "default" in options:
         return options["default"]
     listed = choices(kind, options)
-    if listed:
-        return listed[0]
+    if listed is not None:
+        return listed[0] if listed else None
     return {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}.get(options.get("widgetType") or kind)
