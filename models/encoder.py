@@ -38,7 +38,7 @@ class Encoder(nn.Module):
         self.config, self.family = config, family
         halvings = config.size.bit_length() - 3  # down to 4 x 4
         if config.size < 16 or config.size != 4 << halvings or min(config.width, config.num_layers, config.w_dim) < 1:
-            raise CheckpointError(f"An encoder needs a size that is a power of two from 16 and widths above 0: {config}")
+            raise CheckpointError(f"An encoder needs a power of two from 16 as its size, and widths: {config}")
         widths = [config.width * min(8, 2**k) for k in range(halvings)]
         self.stages = nn.ModuleList(
             _Stage(before, after) for before, after in zip([3, *widths[:-1]], widths, strict=True)
@@ -68,8 +68,8 @@ class Encoder(nn.Module):
         """
         if self.family and generator.family and self.family != generator.family:
             raise InputError(
-                f"This encoder belongs to the generator family '{self.family}', the generator is of '{generator.family}'. "
-                "Choose the encoder that was trained for this generator."
+                f"This encoder belongs to the generator family '{self.family}', the generator is of "
+                f"'{generator.family}'. Choose the encoder that was trained for this generator."
             )
         shape = (self.config.num_layers, self.config.w_dim)
         if shape != (generator.num_layers, generator.w_dim):
@@ -98,7 +98,7 @@ def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Encode
         try:
             encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         except RuntimeError as error:
-            raise CheckpointError(f"{path.name} does not match the encoder that its header describes: {error}") from None
+            raise CheckpointError(f"{path.name} does not match the encoder of its header: {error}") from None
         return encoder.eval().requires_grad_(False).to(device)
 
 

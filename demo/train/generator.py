@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -51,7 +52,7 @@ class Phase:
 
 PHASES = (
     Phase("64 px", 64, 6500, 3e-3, 0.6, 0.25, 0.05, 6144, 3),
-    Phase("128 px", 128, 3200, 2e-3, 0.3, 0.0, 0.0, 4096, 4),
+    Phase("128 px", 128, 4800, 2e-3, 0.3, 0.0, 0.0, 4096, 4),
 )
 _SMOKE = (
     Phase("16 px", 16, 2, 3e-3, 0.5, 0.25, 0.05, 128, 3),
@@ -107,7 +108,7 @@ class Run:
         if index > self.phase:
             self._enter(index, phase)
         cache = RenderCache(phase.size, phase.capacity, phase.replay, self.rng, self.crew)
-        test_z = sample_z(192, torch.Generator().manual_seed(0))
+        test_z = sample_z(16 if self.job.smoke else 192, torch.Generator().manual_seed(0))
         test_images = render(factors_from_z(test_z), phase.size).images
         totals, last_saved = torch.zeros(2), self.job.seconds()
         while self.step < phase.steps:
@@ -125,14 +126,8 @@ class Run:
                 if self.job.seconds() - last_saved > 110 or self.step == phase.steps:
                     last_saved = self.job.seconds()
                     self._save()
-                    pairs = torch.stack(
-                        [
-                            test_images[:32].view(2, 16, *painted.shape[1:]),
-                            painted[:32].view(2, 16, *painted.shape[1:]),
-                        ],
-                        1,
-                    )
-                    save_sheet(self.job.out / f"sheet_{phase.size}.png", pairs.flatten(0, 2), 16)
+                    rows = zip(test_images[:32].split(16), painted[:32].split(16), strict=True)
+                    save_sheet(self.job.out / f"sheet_{phase.size}.png", torch.cat([*chain(*rows)]), 16)
 
     def _enter(self, index: int, phase: Phase) -> None:
         grown = network(phase.size, torch.Generator().manual_seed(self.job.seed + index))
