@@ -7,6 +7,7 @@ chooses the side once, explicitly: the root ``__init__`` calls `use_comfyui`, th
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -144,9 +145,11 @@ class Host(ABC):
 
     def input_subfolders(self) -> list[str]:
         """Return the folders below the input folder, recursively, as "a/b", sorted; hidden ones are left out."""
-        root = self.input_directory()
-        found = (folder.relative_to(root) for folder in root.rglob("*") if folder.is_dir())
-        return sorted(folder.as_posix() for folder in found if not any(part.startswith(".") for part in folder.parts))
+        root, found = self.input_directory(), []
+        for folder, below, _ in os.walk(root):
+            below[:] = [name for name in below if not name.startswith(".")]
+            found += [(Path(folder) / name).relative_to(root).as_posix() for name in below]
+        return sorted(found)
 
 
 class ComfyHost(Host):

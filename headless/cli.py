@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from ..models.errors import InputError
 from .errors import WorkflowError
@@ -53,8 +55,7 @@ def _run(options: argparse.Namespace) -> None:
 
     document = read_document(options.workflow)
     if options.server:
-        from .server import run_on_server
-
+        run_on_server = _from_checkout("server").run_on_server
         for path in run_on_server(options.server, document, options.set, options.input, options.output, _say):
             _say(str(path))
         return
@@ -81,9 +82,22 @@ def _run(options: argparse.Namespace) -> None:
             _say(f"{prompt.title(node_id)}: {text}")
 
 
-def _convert(options: argparse.Namespace) -> None:
-    from ..models.convert import convert_file
+def _from_checkout(module: str) -> ModuleType:
+    """Import a module that ComfyUI's registry does not get: what reads pickles, and what uses the network."""
+    name = module if module.startswith(".") else f".{module}"
+    try:
+        return importlib.import_module(name, __package__)
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.endswith(module.lstrip(".")):
+            raise
+        raise InputError(
+            "This command is left out of the pack that ComfyUI's registry installs: "
+            "install the project from its repository to use it."
+        ) from None
 
+
+def _convert(options: argparse.Namespace) -> None:
+    convert_file = _from_checkout("..models.convert").convert_file
     convert_file(options.source, options.destination, _say)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .errors import WorkflowError
+from .prefixes import fill_in
 from .saved import Graph, Link, SavedNode, read_graph
 from .widgets import named_values
 
@@ -39,11 +40,14 @@ def flatten(document: dict, info: dict[str, dict]) -> dict[str, dict]:
     """
     root = read_graph(document)
     prompt: dict[str, dict] = {}
+    aliases: dict[str, str] = {}
     problems = []
     for graph, node in _runnable(root):
         if node.type not in info:
             problems.append(_unknown(graph, node))
             continue
+        if node.alias:
+            aliases[graph.full_id(node)] = node.alias
         prompt[graph.full_id(node)] = {
             "class_type": node.type,
             "inputs": _inputs(graph, node, info[node.type]),
@@ -57,6 +61,7 @@ def flatten(document: dict, info: dict[str, dict]) -> dict[str, dict]:
         node["inputs"] = {
             name: value for name, value in node["inputs"].items() if not isinstance(value, list) or value[0] in prompt
         }
+    fill_in(prompt, aliases)
     return prompt
 
 

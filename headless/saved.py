@@ -40,6 +40,7 @@ class SavedNode:
     outputs: list[str]
     values: Any
     proxies: list
+    alias: str | None  # the name that file name prefixes use for it
 
 
 @dataclass
@@ -126,8 +127,8 @@ def _node(saved: dict) -> SavedNode:
         link = socket.get("link")
         name, kind = str(socket.get("name")), socket.get("type")
         sockets.append(Socket(name, _type(kind), None if link is None else str(link), bool(socket.get("widget"))))
-    properties = saved.get("properties")
-    proxies = properties.get("proxyWidgets") if isinstance(properties, dict) else None
+    properties = saved.get("properties") if isinstance(saved.get("properties"), dict) else {}
+    proxies, alias = properties.get("proxyWidgets"), properties.get("Node name for S&R")
     return SavedNode(
         id=str(saved["id"]),
         type=saved["type"],
@@ -137,6 +138,7 @@ def _node(saved: dict) -> SavedNode:
         outputs=[_type(socket.get("type")) for socket in _list(saved, "outputs")],
         values=saved.get("widgets_values"),
         proxies=[proxy for proxy in proxies or [] if isinstance(proxy, list) and len(proxy) >= 2],
+        alias=alias if isinstance(alias, str) else None,
     )
 
 

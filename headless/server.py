@@ -173,7 +173,7 @@ class Server:
 
     def _send(self, request: urllib.request.Request, body: bytes | None = None) -> bytes:
         try:
-            with urllib.request.urlopen(request, body, timeout=TIMEOUT_SECONDS) as answer:
+            with _opener().open(request, body, timeout=TIMEOUT_SECONDS) as answer:
                 return answer.read()
         except urllib.error.HTTPError as error:
             raise _RefusedError(f"{self.url} answered {error.code} to {request.selector}.", error.read()) from None
@@ -186,6 +186,16 @@ class Server:
             return json.loads(content)
         except ValueError:
             raise ServerError(f"{self.url} is not a ComfyUI server: {path} does not answer JSON.") from None
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Return what speaks HTTP and nothing else: no files, no FTP, and no redirection to another address."""
+    opener = urllib.request.OpenerDirector()
+    handlers = ("ProxyHandler", "HTTPHandler", "HTTPSHandler", "HTTPErrorProcessor", "HTTPDefaultErrorHandler")
+    for name in handlers:
+        if hasattr(urllib.request, name):  # HTTPS needs Python's ssl
+            opener.add_handler(getattr(urllib.request, name)())
+    return opener
 
 
 class _RefusedError(ServerError):

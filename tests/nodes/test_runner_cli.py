@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -139,6 +140,25 @@ def test_a_mistake_of_ours_is_one_line_unless_asked_for(tmp_path, capsys, monkey
     monkeypatch.setattr(Runner, "run", fail)
     assert cli.main(["run", str(tmp_path / "graph.json")]) == 2
     assert capsys.readouterr().err == "KeyError: 'oh\\nno' (--verbose shows where)\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [("headless.server", ["run", "graph.json", "--server", "http://x"]), ("models.convert", ["convert", "a.pkl", "b"])],
+)
+def test_what_the_registry_leaves_out_is_explained(command, tmp_path, monkeypatch, module, arguments):
+    monkeypatch.setitem(sys.modules, f"semantic_edit.{module}", None)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command(*arguments)
+    assert code == 2 and len(err) == 1 and "install the project from its repository" in err[0]
+
+
+@pytest.mark.parametrize("arguments", [["convert", "none.pkl", "x.safetensors"], ["info", "none.safetensors"]])
+def test_files_that_are_not_there_are_a_sentence(command, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, []) and len(err) == 1 and "none." in err[0]
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_stopping_is_no_error(tmp_path, capsys, monkeypatch):

@@ -33,7 +33,9 @@ def test_every_node_runs_once_and_sources_first(runner):
 
 
 def test_nodes_run_under_inference_mode_with_their_hidden_values(runner):
-    result = runner.run(prompt(n1=("ToyMode", {}), n2=("ToyShow", {"value": ["1", 0]}), n3=("ToyShow", {"value": ["1", 1]})))
+    result = runner.run(
+        prompt(n1=("ToyMode", {}), n2=("ToyShow", {"value": ["1", 0]}), n3=("ToyShow", {"value": ["1", 1]}))
+    )
     assert texts(result, "2") == ["True"]
     assert texts(result, "3") == ["1"]
     assert not torch.is_inference_mode_enabled()
@@ -58,7 +60,9 @@ def test_lists_map_over_nodes_and_collect(runner):
 def test_an_empty_list_is_refused_beside_others_and_harmless_alone(runner):
     alone = prompt(n1=("ToyNumbers", {"count": 0}), n2=("ToyShow", {"value": ["1", 0]}))
     assert runner.run(alone).ui == {}
-    beside = prompt(n1=("ToyNumbers", {"count": 0}), n2=("ToyAdd", {"a": ["1", 0]}), n3=("ToyShow", {"value": ["2", 0]}))
+    beside = prompt(
+        n1=("ToyNumbers", {"count": 0}), n2=("ToyAdd", {"a": ["1", 0]}), n3=("ToyShow", {"value": ["2", 0]})
+    )
     beside.nodes["2"]["inputs"]["b"] = 1
     with pytest.raises(NodeFailure, match="'a' got an empty list"):
         runner.run(beside)
