@@ -100,7 +100,7 @@ def build_state(machine: Unpickler, target: Any, state: Any) -> None:
 def _dictionary(machine: Unpickler, arguments: tuple) -> dict:
     """dict(), OrderedDict(), OrderedDict([[k, v], ...]) and defaultdict(factory)."""
     pairs = arguments[-1] if arguments and isinstance(arguments[-1], list | tuple | dict) else ()
-    machine.spend(len(pairs))
+    machine.spend(elements=len(pairs))
     flat: list[Any] = []
     for pair in pairs.items() if isinstance(pairs, dict) else pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
@@ -114,7 +114,7 @@ def _dictionary(machine: Unpickler, arguments: tuple) -> dict:
 def _members(machine: Unpickler, values: Any = ()) -> set:
     if not isinstance(values, list | tuple | set | frozenset):
         raise CheckpointError("damaged: a set made of something that is no list")
-    machine.spend(len(values))
+    machine.spend(elements=len(values))
     return {machine.key(value) for value in values}
 
 

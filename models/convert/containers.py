@@ -44,7 +44,7 @@ def open_bytes(data: Bytes) -> Opened:
         return Opened(read_npy(data), "npy")
     if start.startswith(b"PK\x03\x04") or start.startswith(b"PK\x05\x06"):
         return _open_zip(data)
-    budget = Budget()
+    budget = Budget.of_file(len(data))
     first = Unpickler(data, nested=read_nested, budget=budget)
     content = first.load()
     if content == LEGACY_MAGIC:
@@ -73,4 +73,4 @@ def _open_zip(data: Bytes) -> Opened:
     archive = open_archive(data)
     if archive.members and all(name.endswith(".npy") for name in archive.members):
         return Opened(read_npz(archive), "npz")
-    return Opened(read_torch_archive(archive, read_nested, Budget()), "torch archive")
+    return Opened(read_torch_archive(archive, read_nested, Budget.of_file(len(data))), "torch archive")

@@ -26,12 +26,12 @@ def _protocol(m: Unpickler) -> None:
 
 
 def _integer(m: Unpickler) -> None:
-    text = m.line()
+    text = m.word()
     m.push(text == "01" if text in ("00", "01") else _parsed(text))
 
 
 def _long_line(m: Unpickler) -> None:
-    m.push(_parsed(m.line().removesuffix("L")))
+    m.push(_parsed(m.word().removesuffix("L")))
 
 
 def _parsed(text: str) -> int:
@@ -47,7 +47,7 @@ def _long(m: Unpickler, count: int) -> None:
 
 
 def _quoted(m: Unpickler) -> None:
-    text = m.line()
+    text = m.word()
     if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0] or "\\" in text:
         raise CheckpointError("damaged: a text constant of the oldest protocol that is not plain")
     m.push(text[1:-1])
@@ -107,7 +107,7 @@ def _add_members(m: Unpickler) -> None:
 
 
 def _memo_index(m: Unpickler) -> int:
-    text = m.line()
+    text = m.word()
     if not text.isdecimal() or len(text) > 12:
         raise CheckpointError("damaged: a memo index that is no number")
     return int(text)
@@ -129,8 +129,8 @@ def _put(m: Unpickler, index: int) -> None:
 
 
 def _global(m: Unpickler) -> None:
-    module = m.line()
-    m.mention(module, m.line())
+    module = m.word()
+    m.mention(module, m.word())
 
 
 def _stack_global(m: Unpickler) -> None:
@@ -139,7 +139,7 @@ def _stack_global(m: Unpickler) -> None:
 
 
 def _old_instance(m: Unpickler) -> None:
-    m.refuse(f"{m.line()[:200]}.{m.line()[:200]}")
+    m.refuse(f"{m.word()[:200]}.{m.word()[:200]}")
     m.decline("the instruction INST")
 
 
@@ -157,7 +157,7 @@ INSTRUCTIONS: dict[int, Callable[[Unpickler], Any]] = {
     0x4E: lambda m: m.push(None),  # NONE
     0x88: lambda m: m.push(True),  # NEWTRUE
     0x89: lambda m: m.push(False),  # NEWFALSE
-    0x46: lambda m: m.push(float(m.line())),  # FLOAT
+    0x46: lambda m: m.push(float(m.word())),  # FLOAT
     0x47: lambda m: m.push(m.unpack(">d")),  # BINFLOAT
     0x49: _integer,  # INT
     0x4C: _long_line,  # LONG
@@ -169,7 +169,7 @@ INSTRUCTIONS: dict[int, Callable[[Unpickler], Any]] = {
     0x53: _quoted,  # STRING
     0x54: lambda m: _old_text(m, m.unpack("<i")),  # BINSTRING
     0x55: lambda m: _old_text(m, m.unpack("B")),  # SHORT_BINSTRING
-    0x56: lambda m: m.push(m.line()),  # UNICODE
+    0x56: lambda m: m.push(str(m.line(len(m.data)), "raw-unicode-escape")),  # UNICODE
     0x58: lambda m: _text(m, m.unpack("<I")),  # BINUNICODE
     0x8C: lambda m: _text(m, m.unpack("B")),  # SHORT_BINUNICODE
     0x8D: lambda m: _text(m, m.unpack("<Q")),  # BINUNICODE8

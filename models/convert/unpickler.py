@@ -23,16 +23,22 @@ from .whitelist import ALIASES, admitted
 MAX_LINE = 1 << 16  # bytes of one text argument of the old protocols
 MAX_KEY_PARTS = 16
 MAX_REFUSALS = 8  # names listed in the message
+ELEMENT_COST = 64
 KEEP_IN_FILE = 4096  # longer byte strings stay slices of the file
 
 
 @dataclass
 class Budget:
-    """What one file may cost, nested files included. Real checkpoints use about a hundredth of it."""
+    """What one file may cost, nested files included. Real checkpoints use a tenth of it or less."""
 
-    operations: int = 4_000_000  # instructions; a 1024 px generator with its optimiser needs about 50,000
-    copies: int = 1 << 26  # elements copied by instructions that copy a whole list or text
+    operations: int = 1_000_000  # instructions; a 1024 px generator with its optimiser needs about 50,000
+    copies: int = 1 << 26  # bytes copied by instructions that copy a whole text, or ELEMENT_COST for each list element
     integer_keys: int = 20_000  # integers can be chosen to collide in a dict; text cannot
+
+    @classmethod
+    def of_file(cls, size: int) -> Budget:
+        """A file of `size` bytes may copy each of its own texts once or twice (protocol 2 keeps bytes as text)."""
+        return cls(copies=(1 << 26) + 2 * size)
 
 
 class Unpickler:
@@ -54,7 +60,7 @@ class Unpickler:
         self.position = start
         self.persistent = persistent
         self.nested = nested
-        self.budget = budget or Budget()
+        self.budget = budget or Budget.of_file(len(self.data))
         self.refused: list[str] = []
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -79,9 +85,9 @@ class Unpickler:
             self.refused.append(what)
         return Opaque(f"refused {what}")
 
-    def spend(self, amount: int) -> None:
-        """Pays for copying `amount` elements, so that copying one long list a million times is an error."""
-        self.budget.copies -= amount
+    def spend(self, characters: int = 0, elements: int = 0) -> None:
+        """Pays for copying a text or a list, so that copying one long list a million times is an error."""
+        self.budget.copies -= characters + ELEMENT_COST * elements
         if self.budget.copies < 0:
             raise CheckpointError("refused, because it copies the same data over and over")
 
@@ -130,18 +136,22 @@ class Unpickler:
         piece = self.take(count)
         return piece if count > KEEP_IN_FILE else bytes(piece)
 
-    def line(self) -> str:
-        """The next line of text, without its end."""
+    def line(self, longest: int = MAX_LINE) -> bytes:
+        """The next line, without its end."""
         length = 128
         while True:  # growing windows: a line costs what its length is, not what the file's is
             window = bytes(self.data[self.position : self.position + length])
             end = window.find(b"\n")
             if end >= 0:
                 self.position += end + 1
-                return window[:end].decode("utf-8").rstrip("\r")
-            if len(window) < length or length > MAX_LINE:
+                return window[:end]
+            if len(window) < length or length > longest:
                 raise CheckpointError("damaged: a line of text does not end")
             length *= 4
+
+    def word(self) -> str:
+        """The next line as a name or a number."""
+        return self.line().decode("utf-8").rstrip("\r")
 
     # ... the stack ...
 

@@ -113,6 +113,12 @@ def torch_archive(value: Any, storages: dict[str, bytes], **members: bytes) -> b
     return buffer.getvalue()
 
 
+def old_torch_file(content: bytes, magic: int = 0x1950A86A20F9469CFC6C, protocol: int = 1001) -> bytes:
+    """A file as torch.save wrote it before 1.6, around the pickled `content`, without storages."""
+    facts = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    return b"".join(dumps(part) for part in (magic, protocol, facts)) + content + dumps([])
+
+
 def stored_tensor(
     key: str, numel: int, shape: tuple, stride: tuple, offset: int = 0, kind: str = "FloatStorage"
 ) -> Call:

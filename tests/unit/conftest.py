@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,80 @@ def make_network():
         return network.requires_grad_(False).eval()
 
     return make
+
+
+# What no reader of a checkpoint may do, whoever does it.
+WATCHED = (
+    "exec", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class", "socket.connect",
+    "shutil.rmtree", "os.remove", "webbrowser.open", "code.__new__", "ctypes.dlopen",
+)  # fmt: skip
+_seen: list[str] | None = None
+
+
+def _watch(event: str, arguments: tuple) -> None:
+    if _seen is None or event not in WATCHED:
+        return
+    # A module that is imported late is executed too, from its file; code of a payload comes from nowhere.
+    if not (event == "exec" and Path(getattr(arguments[0], "co_filename", "")).is_file()):
+        _seen.append(f"{event} {arguments}")
+
+
+sys.addaudithook(_watch)  # cannot be removed again; it does nothing while nobody watches
+
+
+@pytest.fixture(scope="session")
+def watched():
+    """watched(function) -> (what it gave or raised, the watched events that happened meanwhile)."""
+
+    def run(function):
+        global _seen
+        _seen = []
+        try:
+            outcome = function()
+        except Exception as problem:
+            outcome = problem
+        finally:
+            events, _seen = _seen, None
+        return outcome, events
+
+    return run
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A file that hostile payloads would write."""
+    return tmp_path / "canary"
+
+
+@pytest.fixture
+def refuses(tmp_path, canary, watched):
+    """refuses(bytes, *words, name=, seconds=): converts a file and checks all that a refusal promises.
+
+    A sentence with the words in it, within so many seconds of work; nothing executed, nothing said, nothing written.
+    """
+    from semantic_edit.models import CheckpointError
+    from semantic_edit.models.convert import convert_file
+
+    folder = tmp_path / "work"
+    folder.mkdir()
+
+    def check(content: bytes, *words: str, name: str = "model.pkl", seconds: float = 10.0) -> str:
+        for old in folder.iterdir():
+            old.unlink()
+        (folder / name).write_bytes(content)
+        said: list[str] = []
+        started = time.process_time()
+        problem, events = watched(lambda: convert_file(folder / name, folder / "out.safetensors", said.append))
+        assert time.process_time() - started < seconds
+        assert isinstance(problem, CheckpointError), problem
+        assert events == [] and said == []
+        assert [path.name for path in folder.iterdir()] == [name]
+        assert not canary.exists()
+        message = str(problem)
+        assert message.startswith(f"{name} ") and message.endswith("Nothing was written.") and "\n" not in message
+        assert "Traceback" not in message and len(message) < 700
+        for word in words:
+            assert word in message, message
+        return message
+
+    return check

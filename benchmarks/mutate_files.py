@@ -1,0 +1,164 @@
+"""Damages checkpoint and direction files at random, 10,000 times, and counts how reading them ends.
+
+Every outcome must be a file that still reads or one clear error; a crash, a hang or another exception is a defect and
+ends the run with status 1. Usage: python benchmarks/mutate_files.py [--count 10000] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from semantic_edit.models import CheckpointError, StyleGAN2, StyleGAN2Config, load_generator, save_generator
+from semantic_edit.models.convert import convert_file
+from semantic_edit.models.direction_file import read_direction, write_direction
+
+SLOW = 20.0  # seconds of work after which a single file counts as a hang
+Sample = tuple[str, bytes, Callable[[Path, Path], object]]
+
+
+def say(text: str) -> None:
+    """One line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def load_forge() -> object:
+    """tests/unit/checkpoint_forge.py, which makes files with the structure of other projects' checkpoints."""
+    path = Path(__file__).resolve().parents[1] / "tests" / "unit" / "checkpoint_forge.py"
+    spec = importlib.util.spec_from_file_location("checkpoint_forge", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["checkpoint_forge"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def samples(folder: Path) -> list[Sample]:
+    """(name, bytes, reader) of a small good file of every format."""
+    forge = load_forge()
+    config = StyleGAN2Config(z_dim=4, w_dim=4, channels=(4, 4), mapping_layers=1)
+    network = StyleGAN2(config).requires_grad_(False)
+    made: list[Sample] = []
+
+    def add(name: str, content: bytes, reader: Callable[[Path, Path], object]) -> None:
+        made.append((name, content, reader))
+
+    def convert(path: Path, target: Path) -> object:
+        return convert_file(path, target, lambda text: None, overwrite=True)
+
+    def torch_bytes(value: object, old: bool) -> bytes:
+        buffer = io.BytesIO()
+        torch.save(value, buffer, _use_new_zipfile_serialization=not old)
+        return buffer.getvalue()
+
+    def numpy_bytes(save: Callable[..., None], *arrays: np.ndarray, **named: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        save(buffer, *arrays, **named)
+        return buffer.getvalue()
+
+    add("nvlabs.pkl", forge.dumps(forge.nvlabs_snapshot(network, True), 4), convert)
+    add("stylegan3.pkl", forge.dumps({"G_ema": forge.nvlabs_generator(network, False)}, 2), convert)
+    add("tensorflow.pkl", forge.dumps(forge.tensorflow_snapshot(network), 3), convert)
+    add("weights.pt", torch_bytes(network.state_dict(), old=False), convert)
+    add("old_weights.pt", torch_bytes(network.state_dict(), old=True), convert)
+    add("direction.pt", torch_bytes(torch.ones(1, 6, 16), old=False), convert)
+    add("boundary.npy", numpy_bytes(np.save, np.ones((1, 32), np.float32)), convert)
+    add("components.npz", numpy_bytes(np.savez_compressed, lat_comp=np.ones((4, 1, 32), np.float32)), convert)
+    generator = save_generator(folder / "generator.safetensors", network)
+    add("generator.safetensors", generator.read_bytes(), lambda path, target: load_generator(path))
+    direction = write_direction(folder / "direction.safetensors", torch.ones(4, 4), layers=(0, 1), name="smile")
+    add("direction.safetensors", direction.read_bytes(), lambda path, target: read_direction(path))
+    return made
+
+
+def mutate(content: bytes, rng: random.Random) -> bytes:
+    """One to a few random injuries: bytes changed, dropped, doubled, moved, odd numbers written, the end cut."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
+        place = rng.randrange(len(data)) if data else 0
+        span = rng.choice((1, 1, 2, 4, 8, 64))
+        kind = rng.randrange(7)
+        if kind == 0:
+            data[place : place + 1] = bytes([rng.randrange(256)])
+        elif kind == 1:
+            data[place : place + 1] = bytes([data[place] ^ (1 << rng.randrange(8))]) if data else b""
+        elif kind == 2:
+            del data[place : place + span]
+        elif kind == 3:
+            data[place:place] = data[place : place + span]
+        elif kind == 4:
+            number = rng.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1))
+            data[place : place + 8] = number.to_bytes(8, "little")[: rng.choice((1, 2, 4, 8))]
+        elif kind == 5:
+            del data[place:]
+        else:
+            other = rng.randrange(len(data)) if data else 0
+            data[place : place + span] = data[other : other + span]
+    return bytes(data)
+
+
+def run(count: int, seed: int, folder: Path, report: Callable[[str], None]) -> tuple[Counter, list[str]]:
+    """`count` mutated files. Returns the outcomes per format and the defects found."""
+    rng = random.Random(seed)
+    good = samples(folder)
+    outcomes: Counter = Counter()
+    defects: list[str] = []
+    target = folder / "out" / "out.safetensors"
+    target.parent.mkdir()
+    for number in range(count):
+        name, content, reader = good[number % len(good)]
+        path = folder / name
+        path.write_bytes(mutate(content, rng))
+        started = time.process_time()
+        try:
+            reader(path, target)
+            outcome = "read"
+        except CheckpointError as problem:
+            outcome = "refused"
+            if not str(problem).startswith(name) or "\n" in str(problem):
+                defects.append(f"{number} {name}: no clear sentence: {problem}")
+        except Exception as problem:
+            outcome = "defect"
+            defects.append(f"{number} {name}: {type(problem).__name__}: {problem}")
+        if time.process_time() - started > SLOW:
+            defects.append(f"{number} {name}: {time.process_time() - started:.0f} s")
+        left = [file.name for file in target.parent.iterdir() if file != target or outcome != "read"]
+        if left:
+            defects.append(f"{number} {name}: left {left}")
+        target.unlink(missing_ok=True)
+        outcomes[name, outcome] += 1
+        if (number + 1) % 1000 == 0:
+            report(f"{number + 1} files, {len(defects)} defects")
+    return outcomes, defects
+
+
+def main() -> int:
+    """Prints the table; 0 when there was no defect."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes, defects = run(options.count, options.seed, Path(folder), say)
+    say("| file | still reads | refused with a sentence |")
+    say("|---|---|---|")
+    for name in dict.fromkeys(name for name, _ in outcomes):
+        say(f"| {name} | {outcomes[name, 'read']} | {outcomes[name, 'refused']} |")
+    say(f"{options.count} mutated files, {len(defects)} defects")
+    for defect in defects[:20]:
+        say(defect)
+    return 1 if defects else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Cut files and impossible destinations: nothing half-done stays, and nothing is overwritten by accident."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from semantic_edit.models import CheckpointError
+from semantic_edit.models.convert import convert_file
+
+
+@pytest.mark.parametrize("kind", ["nvlabs", "tensorflow", "archive", "old", "npy"])
+def test_truncated_anywhere(forge, refuses, make_network, kind):
+    network = make_network(channels=(4, 4), z_dim=4, w_dim=4, mapping_layers=1)
+    buffer = io.BytesIO()
+    if kind == "nvlabs":
+        content = forge.dumps(forge.nvlabs_snapshot(network, True), 4)
+    elif kind == "tensorflow":
+        content = forge.dumps(forge.tensorflow_snapshot(network))
+    elif kind == "npy":
+        np.save(buffer, np.ones((1, 64), np.float32))
+        content = buffer.getvalue()
+    else:
+        torch.save(network.state_dict(), buffer, _use_new_zipfile_serialization=kind == "archive")
+        content = buffer.getvalue()
+    lengths = {1, 2, 7, 8, 9, 40, len(content) - 1, len(content) - 9, *range(50, len(content), len(content) // 12)}
+    for length in sorted(lengths):
+        refuses(content[:length])
+
+
+@pytest.fixture
+def good(forge, tmp_path, make_network):
+    path = tmp_path / "good.pkl"
+    path.write_bytes(forge.dumps(forge.nvlabs_snapshot(make_network(), True)))
+    return path
+
+
+def test_an_existing_file_is_replaced_only_when_told(good, tmp_path):
+    target = tmp_path / "out.safetensors"
+    target.write_bytes(b"precious")
+    with pytest.raises(CheckpointError, match="exists already.*--overwrite"):
+        convert_file(good, target, lambda text: None)
+    assert target.read_bytes() == b"precious"
+    bad = tmp_path / "bad.pkl"
+    bad.write_bytes(good.read_bytes()[:-100])
+    with pytest.raises(CheckpointError):
+        convert_file(bad, target, lambda text: None, overwrite=True)
+    assert target.read_bytes() == b"precious"
+    convert_file(good, target, lambda text: None, overwrite=True)
+    assert target.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "words"),
+    [
+        ("good.pkl", "out.pt", "should end in .safetensors"),
+        ("good.pkl", "folder.safetensors", "is a folder"),
+        ("good.pkl", "nowhere/out.safetensors", "folder of out.safetensors does not exist"),
+        ("folder.safetensors", "out.safetensors", "is a folder"),
+        ("missing.pkl", "out.safetensors", "does not exist"),
+    ],
+)
+def test_paths_that_cannot_be(good, tmp_path, source, destination, words):
+    (tmp_path / "folder.safetensors").mkdir()
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    with pytest.raises(CheckpointError, match=words):
+        convert_file(tmp_path / source, tmp_path / destination, lambda text: None)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_a_failing_disk_leaves_nothing(good, tmp_path, monkeypatch):
+    """The write fails half-way: no half file, no temporary file."""
+    from semantic_edit.models import checkpoint
+
+    def full(tensors, path, metadata):
+        open(path, "wb").write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(CheckpointError, match="out.safetensors could not be written: No space left"):
+        convert_file(good, tmp_path / "out.safetensors", lambda text: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["good.pkl"]
