@@ -33,9 +33,7 @@ def find_parts(pictures: Tensor, method: str = "network") -> Tensor:
     if method == "network":
         return segmenter().masks(pictures.to("cpu", torch.float32))
     if method == "redraw":
-        parts = render(measure(pictures), tuple(pictures.shape[-2:]), parts=True).parts
-        assert parts is not None
-        return parts
+        return render(measure(pictures), tuple(pictures.shape[-2:]), parts=True).parts
     raise InputError(f"Unknown method '{method}'; expected one of {', '.join(PART_METHODS)}.")
 
 
