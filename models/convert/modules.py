@@ -18,6 +18,16 @@ def is_module(value: Any) -> bool:
     return isinstance(value, Opaque) and isinstance(value.get("_modules"), dict)
 
 
+def unwrapped(value: Any) -> Any:
+    """The module inside a DataParallel, which was saved with its wrapper; other values as they are."""
+    for _ in range(4):
+        inner = value.get("_modules") if is_module(value) else None
+        if not inner or list(inner) != ["module"]:
+            break
+        value = inner["module"]
+    return value
+
+
 def child(module: Opaque, path: str) -> Opaque | None:
     """The submodule at a dotted path, None where there is none."""
     current: Any = module
@@ -53,6 +63,7 @@ def _named(module: Opaque, group: str) -> list[tuple[str, Any]]:
 
 def tensors_of(value: Any) -> dict[str, Stored]:
     """Name -> tensor of a saved module or of a saved state dict; {} for anything else."""
+    value = unwrapped(value)
     if is_module(value):
         return state_dict(value)
     if isinstance(value, dict):

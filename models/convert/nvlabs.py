@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import CheckpointError
 from .assemble import FoundGenerator, all_numbers, filter_taps
-from .modules import Stored, child, is_module, state_dict, tensors_of
+from .modules import Stored, child, is_module, state_dict, tensors_of, unwrapped
 from .stored import Opaque, plain_number
 
 _PLACES = ("G_ema", "g_ema", "state_dict", "G", "generator")  # of state dicts
@@ -22,14 +22,14 @@ _SPECIAL = ("synthesis.input.transform", "synthesis.input.freqs")
 def find_nvlabs(content: Any) -> FoundGenerator | None:
     """The moving-average generator of a training snapshot, or a generator saved alone; None when there is none."""
     for key in ("G_ema", "G"):
-        module = content.get(key) if isinstance(content, dict) else None
+        module = unwrapped(content.get(key)) if isinstance(content, dict) else None
         if is_module(module) and _is_generator(module):
             found = read_module(module)
             if key == "G":
                 found.notes.append("the file has no moving average (G_ema); the generator in training was taken")
             return found
-    if is_module(content) and _is_generator(content):
-        return read_module(content)
+    if is_module(unwrapped(content)) and _is_generator(unwrapped(content)):
+        return read_module(unwrapped(content))
     places = [content[key] for key in _PLACES if key in content] if isinstance(content, dict) else []
     for value in [*places, content]:
         stored = tensors_of(value)

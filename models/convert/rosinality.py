@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from .assemble import FoundGenerator, all_numbers, filter_taps, numbers
-from .modules import Stored, child, is_module, tensors_of
+from .modules import Stored, child, is_module, tensors_of, unwrapped
 from .stored import StoredArray, StoredTensor, plain_number
 
 _PREFIXES = ("", "module.", "decoder.", "generator.", "g_ema.", "G.", "module.decoder.")
@@ -46,6 +46,7 @@ def _without_prefix(stored: dict[str, Stored]) -> dict[str, Stored] | None:
 
 def _multiplier(value: Any) -> float:
     """0.01 unless a whole module says otherwise."""
+    value = unwrapped(value)
     layer = child(value, "style.1") if is_module(value) else None
     return float(plain_number(layer.get("lr_mul")) or 0.01) if layer is not None else 0.01
 

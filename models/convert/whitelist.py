@@ -45,6 +45,8 @@ OPAQUE_STANDARD = {
     "pathlib.PureWindowsPath",
 }  # fmt: skip
 
+OPAQUE_TORCH = ("torch.nn.modules.", "torch.nn.parallel.")  # layers of modules that were saved whole
+
 PERSISTENCE = "torch_utils.persistence._reconstruct_persistent_obj"
 
 # Functions and classes that may be called; `builders.py` answers each with plain data.
@@ -89,8 +91,9 @@ def admitted(name: Name) -> bool:
     """Whether the file may mention this global at all.
 
     Classes of unknown modules ("model.Generator") may be mentioned, since whole-module saves do; they become opaque and
-    cannot be called. Of the standard library, torch and numpy only the listed names pass. A dot inside the attribute
-    would reach through one object into another; it is never admitted.
+    cannot be called. Of the standard library, torch and numpy only the listed names pass, torch's layers (opaque too)
+    and functions that a layer keeps as its activation. A dot inside the attribute would reach through one object into
+    another; it is never admitted.
     """
     full = str(name)
     if full in VALUES or full in CALLABLE or full in DICTIONARIES or full in OPAQUE_STANDARD:
@@ -99,4 +102,4 @@ def admitted(name: Name) -> bool:
         return False
     top = name.module.split(".")[0]
     foreign = top not in sys.stdlib_module_names and top not in ("torch", "numpy", *ALIASES)
-    return foreign or name.module.startswith("torch.nn.modules.")
+    return foreign or name.module.startswith(OPAQUE_TORCH) or name.module == "torch.nn.functional"

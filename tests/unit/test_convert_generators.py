@@ -62,6 +62,17 @@ def test_a_module_saved_whole(forge, convert, make_network):
     same(load_generator(path), network)
 
 
+def test_a_module_saved_inside_its_parallel_wrapper(forge, convert, make_network):
+    """It keeps a function of torch as an attribute, too: mentioned, never called."""
+    network = make_network()
+    inner = forge.nvlabs_generator(network, True)
+    inner.arguments[0]["state"]["activation_function"] = forge.Global("torch.nn.functional", "leaky_relu")
+    state = {"_modules": {"module": inner}, "_parameters": {}, "_buffers": {}, "device_ids": [0]}
+    wrapper = forge.New(forge.Global("torch.nn.parallel.data_parallel", "DataParallel"), state)
+    path, _ = convert(forge.dumps(wrapper), "wrapped.pkl")
+    same(load_generator(path), network)
+
+
 def in_archive(forge, value, storages):
     """`value` with its tensors moved into an archive's storages."""
     if isinstance(value, torch.Tensor):

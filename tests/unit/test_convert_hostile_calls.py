@@ -61,8 +61,8 @@ CALLS = [
     ("numpy.core.multiarray", "fromfile"), ("numpy.testing._private.utils", "runstring"),
     ("numpy.random._pickle", "__randomstate_ctor"), ("numpy.f2py", "compile"),
     ("pip", "main"), ("setuptools.sandbox", "run_setup"), ("cffi", "FFI"), ("model", "Generator"),
-    ("torch.nn.modules.linear", "Linear"), ("torch_utils.persistence", "_src_to_module"),
-    ("dnnlib.util", "call_func_by_name"),
+    ("torch.nn.modules.linear", "Linear"), ("torch.nn.functional", "relu"), ("dnnlib.util", "call_func_by_name"),
+    ("torch_utils.persistence", "_src_to_module"),
 ]  # fmt: skip
 
 
