@@ -2,12 +2,13 @@
 
 from .bias_act import ACTIVATIONS, bias_act
 from .blend import blend_features
-from .modulated_conv import demodulation, modulated_conv2d
+from .modulated_conv import PreparedWeight, demodulation, modulated_conv2d
 from .select import chosen_path, use_kernels
 from .upfirdn2d import setup_filter, upfirdn2d, upsample2d
 
 __all__ = [
     "ACTIVATIONS",
+    "PreparedWeight",
     "bias_act",
     "blend_features",
     "chosen_path",

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..kernels import ACTIVATIONS, bias_act, modulated_conv2d, setup_filter, upfirdn2d
+from ..kernels import ACTIVATIONS, PreparedWeight, bias_act, modulated_conv2d, setup_filter, upfirdn2d
 
 _SQRT_HALF = math.sqrt(0.5)
 
@@ -74,6 +74,7 @@ class SynthesisLayer(nn.Module):
             self.register_buffer("noise_const", drawn(rng, *size))
             self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.prepared = PreparedWeight()  # of ``weight``, once it is frozen
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0) -> Tensor:
         """[B, I, h, w], row of W+ [B, D], noise [B or 1, 1, H, W] of unit variance or None -> [B, O, H, W]."""
@@ -90,6 +91,7 @@ class SynthesisLayer(nn.Module):
             activation=self.activation,
             gain=ACTIVATIONS[self.activation].gain * gain,
             clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
+            prepared=self.prepared,
         )
 
 

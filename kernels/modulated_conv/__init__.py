@@ -6,17 +6,26 @@ import torch
 from torch import Tensor
 
 from ..bias_act import ACTIVATIONS
-from ..select import choose
+from ..select import choose, chosen_path
 from .fast import modulated_conv2d_fast
 from .naive import modulated_conv2d_naive
+from .prepared import PreparedWeight, kernel_energy
+from .tiled import modulated_conv2d_tiled, tiled_suits
 
-__all__ = ["demodulation", "modulated_conv2d", "modulated_conv2d_fast", "modulated_conv2d_naive"]
+__all__ = [
+    "PreparedWeight",
+    "demodulation",
+    "modulated_conv2d",
+    "modulated_conv2d_fast",
+    "modulated_conv2d_naive",
+    "modulated_conv2d_tiled",
+    "tiled_suits",
+]
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     """[O, I, kh, kw], [B, I] -> [B, O]: 1 / |weight scaled by style|, so that outputs keep unit variance."""
-    energy = weight.square().sum(dim=(2, 3))  # [O, I]
-    return torch.rsqrt(styles.square() @ energy.t() + 1e-8)
+    return torch.rsqrt(styles.square() @ kernel_energy(weight).t() + 1e-8)
 
 
 def modulated_conv2d(
@@ -32,6 +41,7 @@ def modulated_conv2d(
     activation: str = "linear",
     gain: float = 1.0,  # after the activation
     clamp: float | None = None,  # after the gain
+    prepared: PreparedWeight | None = None,  # kept by the caller beside a weight that stays the same over many calls
 ) -> Tensor:
     """clamp(gain * activation(conv(x; weight * style, demodulated) + noise + bias)) -> [B, O, up H, up W].
 
@@ -49,5 +59,8 @@ def modulated_conv2d(
         raise ValueError("modulated_conv2d needs a filter when it upsamples.")
     if activation not in ACTIVATIONS:
         raise ValueError(f"Unknown activation '{activation}'; expected one of {', '.join(ACTIVATIONS)}.")
-    run = choose(modulated_conv2d_naive, modulated_conv2d_fast, x)
-    return run(x, weight, styles, up, fir, demodulate, noise, bias, activation, gain, clamp)
+    # Without a place to keep them, the transformed weights would cost more than they save.
+    keep = prepared is not None or chosen_path() == "tiled"
+    tiled = modulated_conv2d_tiled if keep and tiled_suits(x, weight, up, fir, noise, activation, gain) else None
+    run = choose(modulated_conv2d_naive, modulated_conv2d_fast, x, tiled)
+    return run(x, weight, styles, up, fir, demodulate, noise, bias, activation, gain, clamp, prepared)

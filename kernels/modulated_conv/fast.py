@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..bias_act.fast import finish_lrelu_
 from ..bias_act.naive import ACTIVATIONS
-from ..upfirdn2d.fast import upfirdn2d_fast
+from ..upfirdn2d.fast import is_channels_last, upfirdn2d_fast
 from .naive import transposed_padding
+from .prepared import PreparedWeight, kernel_energy
 
 
 def modulated_conv2d_fast(
@@ -30,17 +31,21 @@ def modulated_conv2d_fast(
     activation: str,
     gain: float,
     clamp: float | None,
+    prepared: PreparedWeight | None = None,  # used for the energy of weights that are frozen
 ) -> Tensor:
     """See :func:`kernels.modulated_conv.modulated_conv2d`."""
     exact = torch.promote_types(x.dtype, torch.float32)  # scales are never rounded to half precision
     styles = styles.to(exact)
+    if weight.shape[2] == 1 and up == 1 and not demodulate:
+        y = _project(x, weight, styles)
+        return _epilogue(y, None, noise, bias, activation, 1.0, gain, clamp)
     if x.dtype == torch.float16 and demodulate:
         # Demodulation divides the scale out again, so both may be brought near 1 to stay inside half precision.
         weight = weight / weight.abs().amax(dim=(1, 2, 3), keepdim=True)
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     # lrelu is homogeneous: its gain can ride on the demodulation, the noise and the bias.
     inner_gain = gain if activation in ("lrelu", "linear") and gain > 0 else 1.0
-    scale = demodulation_scale(weight, styles, inner_gain) if demodulate else None  # [B, O]
+    scale = _demodulation_scale(weight, styles, inner_gain, prepared) if demodulate else None  # [B, O]
     if scale is None and inner_gain != 1.0:
         scale = styles.new_full((1, 1), inner_gain)
 
@@ -54,10 +59,21 @@ def modulated_conv2d_fast(
     return _epilogue(y, scale, noise, bias, activation, inner_gain, gain, clamp)
 
 
-def demodulation_scale(weight: Tensor, styles: Tensor, gain: float) -> Tensor:
+def _demodulation_scale(weight: Tensor, styles: Tensor, gain: float, prepared: PreparedWeight | None) -> Tensor:
     """[O, I, k, k], [B, I] -> [B, O]: the demodulation times ``gain``."""
-    energy = weight.to(styles.dtype).square().sum(dim=(2, 3))
+    frozen = prepared is not None and not weight.requires_grad and weight.dtype == styles.dtype
+    energy = prepared.energy(weight) if frozen else kernel_energy(weight.to(styles.dtype))
     return torch.rsqrt(styles.square() @ energy.t() + 1e-8) * gain
+
+
+def _project(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
+    """A 1 x 1 kernel with few outputs: the styles go into the weights [B, O, I], and one product reads x once."""
+    batch, channels, height, width = x.shape
+    scaled = (weight[None, :, :, 0, 0] * styles[:, None]).to(x.dtype)
+    if is_channels_last(x):
+        y = torch.bmm(x.permute(0, 2, 3, 1).reshape(batch, -1, channels), scaled.transpose(1, 2))
+        return y.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    return torch.bmm(scaled, x.reshape(batch, channels, -1)).view(batch, -1, height, width)
 
 
 def _weights_are_smaller(x: Tensor, weight: Tensor, up: int) -> bool:

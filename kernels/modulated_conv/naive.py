@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..bias_act.naive import bias_act_naive
 from ..upfirdn2d.naive import upfirdn2d_naive
+from .prepared import PreparedWeight
 
 
 def modulated_conv2d_naive(
@@ -21,6 +22,7 @@ def modulated_conv2d_naive(
     activation: str,
     gain: float,
     clamp: float | None,
+    prepared: PreparedWeight | None = None,  # not used: nothing is kept here
 ) -> Tensor:
     """See :func:`kernels.modulated_conv.modulated_conv2d`."""
     batch, channels, height, width = x.shape

@@ -54,7 +54,9 @@ def _polyphase(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, ...]) -> 
     columns = [_phase(kw, left, up, r, width, out_width) for r in range(up)]
     out = torch.zeros(
         (batch, channels, out_height, out_width), dtype=x.dtype, device=x.device
-    ).contiguous(memory_format=_layout(x))
+    ).contiguous(
+        memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    )
     for r, (tap_y, taps_y, first_y, count_y, _) in enumerate(rows):
         for c, (tap_x, taps_x, first_x, count_x, _) in enumerate(columns):
             if min(taps_y, taps_x, count_y, count_x) < 1:
@@ -66,7 +68,6 @@ def _polyphase(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, ...]) -> 
     return out
 
 
-def _layout(x: Tensor) -> torch.memory_format:
-    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-        return torch.channels_last
-    return torch.contiguous_format
+def is_channels_last(x: Tensor) -> bool:
+    """Whether [B, C, H, W] lies in memory as [B, H, W, C] (and not, as one channel may, as both)."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

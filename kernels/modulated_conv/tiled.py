@@ -1,0 +1,205 @@
+"""The whole layer on a CPU with frozen weights: strips of a picture go through it while they are in the cache.
+
+Styles scale a strip's input as it is copied; demodulation, noise, bias, activation and clamp follow the convolution
+before the strip is written. So every picture is read once and written once, and all samples share the weights.
+Under autograd one node stands for the layer and keeps only its input and its output: what the backward pass needs of
+the values between is read back from the output, since lrelu can be undone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .direct import run_direct
+from .doubling import PhaseWeights, run_doubling, run_doubling_adjoint, separable_taps
+from .prepared import PreparedWeight
+from .winograd import TILE, run_winograd
+
+_SLOPE = 0.2
+_FEWEST_TILES = 64  # below, reading the transformed weights costs more than the products saved
+_DIRECT_PIXELS = 1024
+_FEWEST_CHANNELS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """What is constant for the backward pass."""
+
+    kind: str  # winograd, direct or doubling
+    weight: Tensor | PhaseWeights
+    taps: tuple[tuple[float, ...], tuple[float, ...]] | None
+    linear: bool
+    clamp: float | None
+    outputs: int
+
+
+def tiled_suits(
+    x: Tensor, weight: Tensor, up: int, fir: Tensor | None, noise: Tensor | None, activation: str, gain: float
+) -> bool:
+    """Whether the tiled path can and should run a layer (shapes already checked)."""
+    height, width = x.shape[2:]
+    if x.device.type != "cpu" or weight.requires_grad or weight.shape[2] != 3 or x.dtype != weight.dtype:
+        return False
+    if x.dtype not in (torch.float32, torch.float64) or activation not in ("lrelu", "linear") or not gain > 0:
+        return False
+    if min(weight.shape[:2]) < _FEWEST_CHANNELS or 0 in x.shape:
+        return False
+    if noise is not None and (noise.ndim != 4 or noise.shape[2:] != (up * height, up * width)):
+        return False
+    if up == 2:
+        return width % 4 == 0 and separable_taps(fir, 4.0) is not None
+    return _same_size_kind(x) is not None
+
+
+def _same_size_kind(x: Tensor) -> str | None:
+    batch, _, height, width = x.shape
+    if height % TILE == 0 and width % TILE == 0 and batch * height * width >= _FEWEST_TILES * TILE * TILE:
+        return "winograd"
+    return "direct" if height * width <= _DIRECT_PIXELS else None
+
+
+def modulated_conv2d_tiled(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    up: int,
+    fir: Tensor | None,
+    demodulate: bool,
+    noise: Tensor | None,
+    bias: Tensor | None,
+    activation: str,
+    gain: float,
+    clamp: float | None,
+    prepared: PreparedWeight | None = None,
+) -> Tensor:
+    """See :func:`kernels.modulated_conv.modulated_conv2d`; only for what :func:`tiled_suits` accepts."""
+    prepared = PreparedWeight() if prepared is None else prepared
+    styles = styles.to(x.dtype)
+    if demodulate:
+        scale = torch.rsqrt(styles.square() @ prepared.energy(weight).t() + 1e-8) * gain
+    else:
+        scale = styles.new_full((x.shape[0], weight.shape[0]), gain)
+    bias = weight.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype) * gain
+    noise = None if noise is None else noise.to(x.dtype) * gain
+    taps = separable_taps(fir, 4.0) if up == 2 else None
+    if up == 2:
+        kind, arranged = "doubling", prepared.phases(weight)
+    else:
+        kind = _same_size_kind(x)
+        arranged = prepared.winograd(weight) if kind == "winograd" else prepared.taps(weight)
+    layer = _Layer(kind, arranged, taps, activation == "linear", clamp, weight.shape[0])
+    return _TiledLayer.apply(x, styles, scale, noise, bias, layer)
+
+
+class _TiledLayer(torch.autograd.Function):
+    """y = clamp(act(scale conv(style x) + noise + bias)), every gain already inside scale, noise and bias."""
+
+    @staticmethod
+    def forward(ctx, x, styles, scale, noise, bias, layer):
+        x = x.contiguous(memory_format=torch.channels_last)
+        source = _last(x)
+        batch, height, width, channels = source.shape
+        up = 2 if layer.kind == "doubling" else 1
+        result = x.new_empty(batch, up * height, up * width, layer.outputs)
+
+        def load(samples, low, high, target, _begin, _end):
+            torch.mul(source[samples, low:high], styles[samples, None, None], out=target)
+
+        def store(samples, begin, end, values):
+            target = result[samples, begin:end]
+            factor = scale[samples].view(-1, *([1] * (values.ndim - 2)), layer.outputs)
+            torch.addcmul(bias, values, factor, out=target.view(values.shape))
+            if noise is not None:
+                target.add_(_rows(noise, samples, begin, end))
+            if not layer.linear:
+                F.leaky_relu_(target, _SLOPE)
+            if layer.clamp is not None:
+                target.clamp_(-layer.clamp, layer.clamp)
+
+        _run(layer, source.shape, load, store)
+        result = result.permute(0, 3, 1, 2)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(x, styles, scale, noise, bias, result)
+            ctx.layer = layer
+        return result
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, styles, scale, noise, bias, result = ctx.saved_tensors
+        layer, need = ctx.layer, ctx.needs_input_grad
+        source, output = _last(x), _last(result)
+        gradient = _last(gradient.contiguous(memory_format=torch.channels_last))
+        input_gradient = torch.empty_like(source)
+        style_gradient, scale_gradient = torch.zeros_like(styles), torch.zeros_like(scale)
+        bias_gradient = torch.zeros_like(scale)  # per sample; summed at the end
+        noise_gradient = torch.zeros_like(noise) if need[3] else None
+
+        def load(samples, low, high, target, begin, end):
+            incoming, produced = gradient[samples, low:high], output[samples, low:high]
+            if layer.clamp is None:
+                target.copy_(incoming)
+            else:
+                torch.mul(incoming, produced.abs() < layer.clamp, out=target)
+            own, own_output = target[:, begin - low : end - low], produced[:, begin - low : end - low]
+            # scale d/dscale = gradient * (value before the activation - bias - noise), and lrelu(p) lrelu'(p)^-1 = p.
+            moment = own * own_output if need[2] else None
+            if not layer.linear:
+                torch.ops.aten.leaky_relu_backward.grad_input(target, produced, _SLOPE, True, grad_input=target)
+            if noise is not None and need[2]:
+                moment.addcmul_(own, _rows(noise, samples, begin, end), value=-1.0)
+            if need[2]:
+                scale_gradient[samples] += moment.sum(dim=(1, 2))
+            if need[2] or need[4]:
+                bias_gradient[samples] += own.sum(dim=(1, 2))
+            if need[3]:
+                _add_noise_gradient(noise_gradient, own.sum(dim=3), samples, begin, end)
+            target.mul_(scale[samples, None, None])
+
+        def store(samples, begin, end, values):
+            target = input_gradient[samples, begin:end]
+            target.view(values.shape).copy_(values)
+            if need[1]:
+                style_gradient[samples] += (target * source[samples, begin:end]).sum(dim=(1, 2))
+            target.mul_(styles[samples, None, None])
+
+        _run(layer, (*source.shape[:3], layer.outputs), load, store, adjoint=True)
+        scale_gradient = (scale_gradient - bias * bias_gradient) / scale
+        return (
+            input_gradient.permute(0, 3, 1, 2) if need[0] else None,
+            style_gradient if need[1] else None,
+            scale_gradient if need[2] else None,
+            noise_gradient,
+            bias_gradient.sum(dim=0) if need[4] else None,
+            None,
+        )
+
+
+def _run(layer: _Layer, shape: tuple, load, store, adjoint: bool = False) -> None:
+    if layer.kind == "doubling":
+        run = run_doubling_adjoint if adjoint else run_doubling
+        run(shape, layer.weight, layer.taps, load, store)
+    else:
+        run = run_winograd if layer.kind == "winograd" else run_direct
+        run(shape, layer.weight, load, store, adjoint)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1)
+
+
+def _rows(noise: Tensor, samples: slice, begin: int, end: int) -> Tensor:
+    """[B or 1, 1, H, W] -> [b or 1, rows, W, 1]."""
+    chosen = noise if noise.shape[0] == 1 else noise[samples]
+    return chosen[:, 0, begin:end, :, None]
+
+
+def _add_noise_gradient(total: Tensor, part: Tensor, samples: slice, begin: int, end: int) -> None:
+    if total.shape[0] == 1:
+        total[0, 0, begin:end] += part.sum(dim=0)
+    else:
+        total[samples, 0, begin:end] += part
