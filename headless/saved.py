@@ -67,9 +67,10 @@ def read_graph(document: dict) -> Graph:
     Raises:
         WorkflowError: damaged, or a subgraph that contains itself.
     """
-    definitions = {}
-    for definition in (document.get("definitions") or {}).get("subgraphs") or []:
-        definitions[definition["id"]] = definition
+    held = document.get("definitions") or {}
+    if not isinstance(held, dict):
+        raise _damaged("its definitions are not named")
+    definitions = {str(found.get("id")): found for found in _objects(held, "subgraphs", "its subgraphs")}
     return _expand(_graph(document), definitions, (), [0])
 
 
@@ -85,7 +86,7 @@ def _expand(graph: Graph, definitions: dict, within: tuple, count: list[int]) ->
             raise WorkflowError(f"The subgraph {definition.get('name')!r} contains itself.")
         inner = _graph(definition)
         inner.path, inner.parent = f"{graph.path}{node.id}:", graph
-        inner.instance, inner.definition = node, definition
+        inner.instance = node
         if isinstance(node.values, list) and len(node.values) == len(node.proxies):
             pairs = zip(node.proxies, node.values, strict=True)
             inner.overrides = {(str(proxy[0]), proxy[1]): value for proxy, value in pairs if value is not None}
@@ -95,35 +96,52 @@ def _expand(graph: Graph, definitions: dict, within: tuple, count: list[int]) ->
 
 def _graph(document: dict) -> Graph:
     nodes = {}
-    for saved in _list(document, "nodes"):
-        if not isinstance(saved, dict) or "id" not in saved or not isinstance(saved.get("type"), str):
-            raise WorkflowError("The workflow file is damaged: one of its nodes has no id or no type.")
+    for saved in _objects(document, "nodes", "its nodes"):
+        if saved.get("id") is None or not isinstance(saved.get("type"), str):
+            raise _damaged("one of its nodes has no id or no type")
         node = _node(saved)
         nodes[node.id] = node
     links = {}
-    for link in _list(document, "links"):
+    for link in _list(document, "links", "its links"):
+        if link is None:  # the trace of a deleted one
+            continue
         if isinstance(link, dict):
             link = [link.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot")]
         if not isinstance(link, list) or len(link) < 5 or not all(_is_slot(link[i]) for i in (2, 4)):
-            raise WorkflowError(f"The workflow file is damaged: {str(link)[:80]} is not a link.")
+            raise _damaged(f"{str(link)[:80]!r} is not a link")
         links[str(link[0])] = Link(str(link[1]), int(link[2]), str(link[3]), int(link[4]))
-    return Graph(nodes, links)
+    inputs = _objects(document, "inputs", "the inputs of a subgraph") if "inputNode" in document else []
+    frames = [document.get(name) for name in ("inputNode", "outputNode") if name in document]
+    if not all(isinstance(frame, dict) for frame in frames):
+        raise _damaged("the frame of a subgraph is not described")
+    return Graph(nodes, links, definition={**document, "inputs": inputs})
 
 
 def _is_slot(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _list(document: dict, name: str) -> list:
+def _list(document: dict, name: str, what: str) -> list:
     value = document.get(name) or []
     if not isinstance(value, list):
-        raise WorkflowError(f"The workflow file is damaged: its {name} are not a list.")
+        raise _damaged(f"{what} are not a list")
     return value
 
 
+def _objects(document: dict, name: str, what: str) -> list[dict]:
+    values = _list(document, name, what)
+    if not all(isinstance(value, dict) for value in values):
+        raise _damaged(f"{what} are not all described by names and values")
+    return values
+
+
+def _damaged(what: str) -> WorkflowError:
+    return WorkflowError(f"The workflow file is damaged: {what}. Save it again in ComfyUI.")
+
+
 def _node(saved: dict) -> SavedNode:
-    sockets = []
-    for socket in _list(saved, "inputs"):
+    sockets, me = [], f"of node #{saved['id']}"
+    for socket in _objects(saved, "inputs", f"the inputs {me}"):
         link = socket.get("link")
         name, kind = str(socket.get("name")), socket.get("type")
         sockets.append(Socket(name, _type(kind), None if link is None else str(link), bool(socket.get("widget"))))
@@ -135,11 +153,15 @@ def _node(saved: dict) -> SavedNode:
         title=saved["title"] if isinstance(saved.get("title"), str) else None,
         mode=saved.get("mode") or 0,
         inputs=sockets,
-        outputs=[_type(socket.get("type")) for socket in _list(saved, "outputs")],
+        outputs=[_type(socket.get("type")) for socket in _objects(saved, "outputs", f"the outputs {me}")],
         values=saved.get("widgets_values"),
-        proxies=[proxy for proxy in proxies or [] if isinstance(proxy, list) and len(proxy) >= 2],
+        proxies=[proxy for proxy in proxies if _is_proxy(proxy)] if isinstance(proxies, list) else [],
         alias=alias if isinstance(alias, str) else None,
     )
+
+
+def _is_proxy(value: Any) -> bool:
+    return isinstance(value, list) and len(value) >= 2 and isinstance(value[1], str)
 
 
 def _type(kind: Any) -> str:

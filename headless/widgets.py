@@ -68,7 +68,7 @@ def _in_order(info: dict, specs: list, saved: list) -> Iterator[tuple[str, Any]]
         value = rest.pop(0)
         if value is not None and not options.get("forceInput"):
             yield name, value
-        if _controlled(name, kind, options) and rest and rest[0] in AFTER_GENERATE:
+        if _controlled(name, kind, options) and rest and str(rest[0]) in AFTER_GENERATE:
             rest.pop(0)
             if kind == "COMBO" or isinstance(kind, list):
                 rest[:1] = []  # the filter of the choices that a control walks through

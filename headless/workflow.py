@@ -65,15 +65,11 @@ def to_prompt(document: dict, info: dict[str, dict]) -> Prompt:
     if "nodes" in document:
         try:
             return Prompt(flatten(document, info), document)
-        except _BROKEN as error:
-            raise WorkflowError(f"The workflow file is damaged: {type(error).__name__}: {error}.") from None
+        except RecursionError:
+            raise WorkflowError("The workflow file nests its subgraphs too deeply.") from None
     if isinstance(document.get("prompt"), dict):  # the body of a POST to /prompt
         document = document["prompt"]
     return Prompt(_checked(document))
-
-
-# What reading a document with values of unexpected kinds can end in; every expected mistake has its own sentence.
-_BROKEN = (AttributeError, IndexError, KeyError, TypeError, OverflowError, RecursionError)
 
 
 def _checked(document: dict) -> dict[str, dict]:
