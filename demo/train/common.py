@@ -63,9 +63,9 @@ def warm_cosine(step: int, steps: int, warm: int, hold: float = 0.0) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """One learning rate for all parameters, times the "scale" of their group where it has one."""
+    """One learning rate for all parameters."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("scale", 1.0)
+        group["lr"] = rate
 
 
 def to_bytes(images: Tensor) -> Tensor:

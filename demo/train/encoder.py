@@ -31,18 +31,18 @@ def train_encoder(job: Job) -> None:
     own: Path = job.out / "generator.safetensors"
     generator = load_generator(own if own.is_file() else demo_file("generators"))
     size = generator.resolution[0]
-    samples, renders, steps, fine_steps = (64, 64, 3, 2) if job.smoke else (9000, 3000, 2400, 900)
+    samples, renders, steps, fine_steps = (64, 64, 3, 2) if job.smoke else (4500, 1200, 1100, 120)
 
     codes = _codes(generator, samples, rng)
-    images = torch.cat([to_bytes(_paint(generator, part)) for part in codes.split(64)])
+    images = torch.cat(crew.map(partial(_paint, generator), codes.split(64)))
     factors, painted = rendered_z(renders, size, rng)
     job.say(f"{samples} samples and {renders} renders in {job.seconds():.0f} s")
 
-    encoder = Encoder(EncoderConfig(size, 16 if job.smoke else 24, generator.num_layers, generator.w_dim))
+    encoder = Encoder(EncoderConfig(min(size, 64), 16 if job.smoke else 32, generator.num_layers, generator.w_dim))
     encoder.family = generator.family
     with torch.no_grad():
         encoder.w_mean.copy_(generator.w_mean)
-        encoder.w_scale.copy_(generator.w_covariance.diagonal().sqrt().clamp(min=1e-3))
+        encoder.w_scale.copy_(generator.w_covariance.diagonal().mean().sqrt())
     optimizer = torch.optim.AdamW(encoder.parameters(), 1.5e-3, (0.9, 0.99), weight_decay=1e-3)
     parameters = list(encoder.parameters())
     held = samples // 16  # samples that only measure
@@ -64,7 +64,7 @@ def train_encoder(job: Job) -> None:
         task = partial(_loss, encoder, generator if fine else None)
         figures = crew.gradients(task, parameters, pictures, light_disturbance(pictures, rng), wanted)
         optimizer.step()
-        if (step + 1) % 200 == 0:
+        if (step + 1) % 100 == 0 or fine and (step + 1) % 20 == 0:
             job.say(
                 f"step {step + 1}: code error {figures[0]:.4f}, picture error {figures[1]:.4f}, {job.seconds():.0f} s"
             )
@@ -88,7 +88,7 @@ def _codes(generator: GanGenerator, count: int, rng: torch.Generator) -> Tensor:
 
 def _paint(generator: GanGenerator, codes: Tensor) -> Tensor:
     with torch.no_grad():
-        return generator.network.synthesis(codes, dtype=torch.bfloat16).image
+        return to_bytes(generator.network.synthesis(codes, dtype=torch.bfloat16).image)
 
 
 def _loss(

@@ -1,8 +1,7 @@
 """The demo generator: the pack's StyleGAN2, trained to paint what the renderer paints for the same sample.
 
 A supervised recipe, chosen because it takes an hour on two CPU cores where an adversarial one takes a day. Phase one
-learns 64 pixels, phase two grows to 128 and drops the loss that ties w to the factors, phase three sharpens the
-synthesis with the mapping fixed.
+learns 64 pixels, phase two grows to 128 and drops the loss that ties w to the factors.
 """
 
 from __future__ import annotations
@@ -49,19 +48,15 @@ class Phase:
     mapping_weight: float  # of the loss that keeps w near its start
     capacity: int  # renders kept
     replay: int
-    trains_mapping: bool = True  # the last phase only sharpens: codes, directions and encoders stay valid
-    style_rate: float = 1.0  # of the weights that turn w into styles, times the rate
 
 
 PHASES = (
     Phase("64 px", 64, 6500, 3e-3, 0.6, 0.25, 0.05, 6144, 3),
     Phase("128 px", 128, 4800, 2e-3, 0.3, 0.0, 0.0, 4096, 4),
-    Phase("128 px, W fixed", 128, 3200, 2e-3, 0.3, 0.0, 0.0, 4096, 4, trains_mapping=False, style_rate=2.0),
 )
 _SMOKE = (
     Phase("16 px", 16, 2, 3e-3, 0.5, 0.25, 0.05, 128, 3),
     Phase("32 px", 32, 2, 2e-3, 0.25, 0.0, 0.0, 128, 4),
-    Phase("32 px, W fixed", 32, 2, 2e-3, 0.25, 0.0, 0.0, 128, 4, trains_mapping=False),
 )
 
 
@@ -139,24 +134,21 @@ class Run:
         if index == 0:
             start_mapping(self.job, fresh.mapping, self.target, 20 if self.job.smoke else 4000, self.rng)
             self.model, self.average = fresh, copy.deepcopy(fresh)
-        elif phase.size > self.model.config.resolution[0]:
-            self.average, self.model = _grow(self.average, copy.deepcopy(fresh)), _grow(self.model, fresh)
         else:
-            self.model = copy.deepcopy(self.average).requires_grad_(True)
+            self.average, self.model = _grow(self.average, copy.deepcopy(fresh)), _grow(self.model, fresh)
         self.average.requires_grad_(False)
         self.phase, self.step = index, 0
-        self.optimizer = self._optimizer(phase)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), phase.rate, (0.9, 0.99), 1e-8, fused=True)
 
     def _step(self, phase: Phase, z: Tensor, images: Tensor, weights: Tensor) -> Tensor:
-        trained = self.model if phase.trains_mapping else self.model.synthesis
-        parameters = list(trained.parameters())
+        parameters = list(self.model.parameters())
         figures = self.crew.gradients(partial(self._loss, phase), parameters, z, images, weights)
         self.optimizer.step()
         self.step += 1
         self.seen += len(z)
         keep = min(0.998, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+            torch._foreach_lerp_(list(self.average.parameters()), parameters, 1 - keep)
         return figures
 
     def _loss(self, phase: Phase, z: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,18 +166,9 @@ class Run:
             rows = self.average.mapping(z)[:, None].expand(-1, self.average.config.num_layers, -1)
             return torch.cat([self.average.synthesis(part, dtype=torch.bfloat16).image for part in rows.split(64)])
 
-    def _optimizer(self, phase: Phase) -> torch.optim.Optimizer:
-        styles, others = [], []
-        for name, parameter in self.model.named_parameters():
-            (styles if name.endswith("affine.weight") else others).append(parameter)
-        groups = [{"params": others}, {"params": styles, "scale": phase.style_rate}]
-        return torch.optim.Adam(groups, phase.rate, (0.9, 0.99), 1e-8, fused=True)
-
     def _save(self) -> None:
         moments = {}
         for name, parameter in self.model.named_parameters():
-            if parameter not in self.optimizer.state:
-                continue
             state = self.optimizer.state[parameter]
             moments |= {f"first.{name}": state["exp_avg"], f"second.{name}": state["exp_avg_sq"]}
             moments[f"count.{name}"] = torch.as_tensor(state["step"]).reshape(1)
@@ -213,11 +196,9 @@ class Run:
         self.model.load_state_dict(_under(tensors, "model."))
         self.average.load_state_dict(_under(tensors, "average."))
         self.target.rotation = tensors["target.rotation"]
-        self.optimizer = self._optimizer((_SMOKE if self.job.smoke else PHASES)[self.phase])
+        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, (0.9, 0.99), 1e-8, fused=True)
         first, second, count = (_under(tensors, f"{part}.") for part in ("first", "second", "count"))
         for name, parameter in self.model.named_parameters():
-            if name not in count:
-                continue
             self.optimizer.state[parameter] = {
                 "step": count[name][0],
                 "exp_avg": first[name],

@@ -31,10 +31,10 @@ _TEMPERATURE = 0.1
 
 
 def train_identity(job: Job) -> None:
-    """Contrast 64 people at a time, two renders of each (2002.05709, NT-Xent loss)."""
+    """Contrast 48 people at a time, two renders of each (2002.05709, NT-Xent loss)."""
     torch.manual_seed(job.seed)
     generator = torch.Generator().manual_seed(job.seed)
-    people, held, steps = (96, 32, 3) if job.smoke else (7000, 256, 1500)
+    people, held, steps = (96, 32, 3) if job.smoke else (4000, 256, 800)
     factors = people_factors(people + held, _VIEWS, generator)
     images = rendered(factors, READER_SIZE).unflatten(0, (people + held, _VIEWS))
     job.say(f"rendered {people + held} people in {job.seconds():.0f} s")
@@ -42,7 +42,7 @@ def train_identity(job: Job) -> None:
     optimizer = torch.optim.AdamW(reader.parameters(), 1.5e-3, weight_decay=1e-3)
     for step in range(steps):
         set_rate(optimizer, 1.5e-3 * warm_cosine(step, steps, 50))
-        index = torch.randperm(people, generator=generator)[:64]
+        index = torch.randperm(people, generator=generator)[:48]
         views = torch.randperm(_VIEWS, generator=generator)[:2]
         pictures = from_bytes(images[index][:, views].transpose(0, 1).flatten(0, 1))
         with torch.autocast("cpu", torch.bfloat16):

@@ -19,7 +19,7 @@ def train_segmenter(job: Job) -> None:
     """Cross-entropy on the part that covers most of each pixel."""
     torch.manual_seed(job.seed)
     generator = torch.Generator().manual_seed(job.seed)
-    plain, photos, held, steps = (24, 8, 16, 2) if job.smoke else (2600, 500, 256, 1100)
+    plain, photos, held, steps = (24, 8, 16, 2) if job.smoke else (1500, 250, 200, 450)
     images, labels = _labelled(plain, photos, job.seed, generator)
     job.say(f"rendered {len(images)} portraits in {job.seconds():.0f} s")
     segmenter = PartSegmenter(8 if job.smoke else 24)
