@@ -25,7 +25,8 @@ def sampled(run_node, tiny_generator):
 def test_load_generator_lists_loads_and_stays_trainable(run_node, generator_file, tiny_generator):
     from semantic_edit.nodes.load_generator import LoadGenerator
 
-    assert LoadGenerator.GET_SCHEMA().inputs[0].options == ["tiny.safetensors"]
+    # The shipped demo generator stands in the same list by itself.
+    assert LoadGenerator.GET_SCHEMA().inputs[0].options == ["demo_portraits.safetensors", "tiny.safetensors"]
     (generator,), _ = run_node("LoadGenerator", file="tiny.safetensors")
     assert generator.name == "tiny" and generator.family == tiny_generator.family
     assert not any(tensor.is_inference() for tensor in generator.network.state_dict().values())
