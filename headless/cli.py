@@ -64,10 +64,12 @@ def _run(options: argparse.Namespace) -> None:
     from .runner import Runner
     from .side import HeadlessSettings, use_headless
 
-    if options.input is not None and not options.input.is_dir():
-        raise WorkflowError(f"The input folder {options.input} does not exist.")
-    settings = HeadlessSettings(output=options.output, models=options.models, device=options.device)
-    settings.input = options.input or settings.input
+    settings = HeadlessSettings(output=options.output, device=options.device)
+    for name in ("input", "models"):
+        folder = getattr(options, name)
+        if folder is not None and not folder.is_dir():
+            raise WorkflowError(f"The {name} folder {folder} does not exist.")
+        setattr(settings, name, folder or getattr(settings, name))
     side = use_headless(settings)
     runner = Runner(side)
     prompt = runner.prepare(document)
@@ -138,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", help=about_set)
     run.add_argument("--input", type=Path, help="folder of the pictures that the workflow loads (default: input)")
     run.add_argument("--output", type=Path, default=Path("output"), help="folder for the results (default: output)")
-    run.add_argument("--models", type=Path, default=Path("models"), help="ComfyUI's models folder (default: models)")
+    run.add_argument("--models", type=Path, help="ComfyUI's models folder (default: models)")
     run.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     run.add_argument("--server", metavar="URL", help="run it on this ComfyUI instead, such as http://127.0.0.1:8188")
 

@@ -97,6 +97,7 @@ def test_a_wrong_setting_is_a_sentence_and_nothing_runs(command, tmp_path, setti
     [
         (["--device", "cuda:99"], "is not available"),
         (["--input", "nowhere"], "The input folder nowhere does not exist"),
+        (["--models", "nowhere"], "The models folder nowhere does not exist"),
         (["--server", "localhost:8188"], "expected an address such as http://127.0.0.1:8188"),
         (["--server", "http://127.0.0.1:1"], "No ComfyUI answers at http://127.0.0.1:1"),
         (["--server", "file:///etc"], "expected an address"),
