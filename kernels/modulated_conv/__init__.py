@@ -48,7 +48,9 @@ def modulated_conv2d(
     Analyzing and Improving the Image Quality of StyleGAN (1912.04958), equations 1 to 3. The convolution is a
     correlation with "same" size; with up = 2 it is the transposed one, followed by the low-pass filter.
     """
-    batch, channels = x.shape[:2]
+    if x.ndim != 4:
+        raise ValueError(f"modulated_conv2d expects [B, C, H, W]; got {tuple(x.shape)}.")
+    batch, channels, height, width = x.shape
     if weight.ndim != 4 or weight.shape[1] != channels or weight.shape[2] != weight.shape[3] or not weight.shape[2] % 2:
         raise ValueError(f"Weights of shape {tuple(weight.shape)} do not fit an input of shape {tuple(x.shape)}.")
     if styles.shape != (batch, channels):
@@ -57,6 +59,10 @@ def modulated_conv2d(
         raise ValueError(f"modulated_conv2d can keep the size or double it; got up {up}.")
     if up == 2 and fir is None:
         raise ValueError("modulated_conv2d needs a filter when it upsamples.")
+    if noise is not None and not _fits(noise, (batch, 1, up * height, up * width)):
+        raise ValueError(f"Noise of shape {tuple(noise.shape)} does not fit {up * height} x {up * width} pixels.")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"A bias of shape {tuple(bias.shape)} does not fit {weight.shape[0]} output channels.")
     if activation not in ACTIVATIONS:
         raise ValueError(f"Unknown activation '{activation}'; expected one of {', '.join(ACTIVATIONS)}.")
     # Without a place to keep them, the transformed weights would cost more than they save.
@@ -64,3 +70,7 @@ def modulated_conv2d(
     tiled = modulated_conv2d_tiled if keep and tiled_suits(x, weight, up, fir, noise, activation, gain) else None
     run = choose(modulated_conv2d_naive, modulated_conv2d_fast, x, tiled)
     return run(x, weight, styles, up, fir, demodulate, noise, bias, activation, gain, clamp, prepared)
+
+
+def _fits(x: Tensor, shape: tuple[int, ...]) -> bool:
+    return x.ndim == len(shape) and all(size in (1, whole) for size, whole in zip(x.shape, shape, strict=True))

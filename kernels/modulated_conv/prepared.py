@@ -1,4 +1,4 @@
-"""What a frozen weight is turned into once: its energy for the demodulation, and its arrangements for the tiled path."""
+"""What a frozen weight is turned into once: its energy for the demodulation, its arrangements for the tiled path."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Same-size 3 x 3 convolution by Winograd's minimal filtering, F(4 x 4, 3 x 3): a quarter of the multiplications.
 
 Fast Algorithms for Convolutional Neural Networks (1509.09308): a tile of 4 x 4 outputs is
-Y = A^T [(G g G^T) * (B^T d B)] A for a filter g and the 6 x 6 inputs d around the tile. The usual points 0, 1, -1, 2, -2
-cost a digit of float32; 0, infinity, +-sqrt(1/2), +-sqrt(2) are as accurate as oneDNN's direct convolution (measured: root
-mean square 1.5e-6 beside 1.2e-6, largest 1.2e-5 beside 1.3e-5, for 512 channels of unit variance). They also come in
-reciprocal pairs, so that a filter turned by 180 degrees has the same transform in another order: the backward pass
-reads the forward pass's transformed weights.
+Y = A^T [(G g G^T) * (B^T d B)] A for a filter g and the 6 x 6 inputs d around the tile. The usual points 0, 1, -1, 2,
+-2 cost a digit of float32; 0, infinity, +-sqrt(1/2), +-sqrt(2) are as accurate as oneDNN's direct convolution
+(measured: root mean square 1.5e-6 beside 1.2e-6, largest 1.2e-5 beside 1.3e-5, for 512 channels of unit variance).
+They also come in reciprocal pairs, so that a filter turned by 180 degrees has the same transform in another order: the
+backward pass reads the forward pass's transformed weights.
 
 The picture is worked through in strips that stay in the cache. Both transforms are matrix products with 36 columns
 (B^T kron B^T and A^T kron A^T): an order faster here than adding slices.

@@ -48,6 +48,9 @@ def upfirdn2d(
         raise ValueError(f"upfirdn2d expects factors of at least 1; got up {up}, down {down}.")
     kh, kw = (fir.shape[0], fir.shape[-1])
     left, right, top, bottom = padding
+    if -min(left, right) >= x.shape[3] * up or -min(top, bottom) >= x.shape[2] * up:
+        size = f"{x.shape[2] * up} x {x.shape[3] * up}"
+        raise ValueError(f"The padding {tuple(padding)} crops the whole {size} input away.")
     if x.shape[3] * up + left + right < kw or x.shape[2] * up + top + bottom < kh:
         raise ValueError(f"The padded input is smaller than the {kh} x {kw} filter.")
     return choose(upfirdn2d_naive, upfirdn2d_fast, x)(x, fir, up, down, tuple(padding), gain)

@@ -52,9 +52,7 @@ def _polyphase(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, ...]) -> 
     out_width = width * up + left + right - kw + 1
     rows = [_phase(kh, top, up, r, height, out_height) for r in range(up)]
     columns = [_phase(kw, left, up, r, width, out_width) for r in range(up)]
-    out = torch.zeros(
-        (batch, channels, out_height, out_width), dtype=x.dtype, device=x.device
-    ).contiguous(
+    out = torch.zeros((batch, channels, out_height, out_width), dtype=x.dtype, device=x.device).contiguous(
         memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format
     )
     for r, (tap_y, taps_y, first_y, count_y, _) in enumerate(rows):
