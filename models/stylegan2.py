@@ -35,6 +35,7 @@ class LayerState:
     layer: int
     features: Tensor
     image: Tensor | None  # None before the first ToRGB
+    residual: Tensor | None = None  # the side path of a "resnet" block, between its two convolutions
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,37 +130,38 @@ class SynthesisNetwork(nn.Module):
         dtype: torch.dtype | None = None,  # of the convolutions; the picture is summed in float32
         first_index: int = 0,  # position of ws[0] in a larger batch, for seeded noise
     ) -> SynthesisResult:
-        self._check(ws, noise, want_features, stop_layer)
         last_block = self._last_block(stop_resolution)
+        self._check(ws, noise, want_features, stop_layer, resume, last_block)
         dtype = dtype or ws.dtype
         batch = ws.shape[0]
         sources = _NoiseSource(noise, batch, first_index, ws.device)
         features: dict[int, Tensor] = {}
         if resume is None:
-            start, image = -1, None
+            start, image, residual = -1, None, None
             const = self._block(0).const
             x = const.to(dtype)[None].expand(batch, -1, -1, -1).contiguous(memory_format=_memory_format(const))
         else:
-            start, x, image = resume.layer, resume.features.to(dtype), resume.image
+            start, x, image, residual = resume.layer, resume.features.to(dtype), resume.image, resume.residual
         for layer in range(max(start, 0), len(self.layers)):
             index, name = self.layers[layer]
             if index > last_block:
                 break
             block = self._block(index)
-            if name == "conv0" and layer > start:
-                residual = block.skip(x) if block.residual else None
             if layer > start:
+                if block.residual and name == "conv0":
+                    residual = block.skip(x)
                 conv: SynthesisLayer = getattr(block, name)
-                gain = math.sqrt(0.5) if block.residual and name == "conv1" else 1.0
+                ends_residual = block.residual and name == "conv1"
+                gain = math.sqrt(0.5) if ends_residual else 1.0
                 x = conv(x, ws[:, layer], sources.draw(layer, conv), gain)
-                if block.residual and name == "conv1":
+                if ends_residual:
                     x = x + residual
                 if hook is not None:
                     x = hook(layer, x)
                 if layer in want_features:
                     features[layer] = x
             if layer == stop_layer:
-                return SynthesisResult(None, features, LayerState(layer, x, image))
+                return SynthesisResult(None, features, LayerState(layer, x, image, residual))
             if name == "conv1":
                 image = self._add_rgb(block, x, ws[:, layer + 1], image)
         return SynthesisResult(image, features)
@@ -191,15 +193,42 @@ class SynthesisNetwork(nn.Module):
             raise InputError(f"Layer {layer} does not exist; this generator has layers 0 to {len(self.layers) - 1}.")
         return layer
 
-    def _check(self, ws: Tensor, noise: str | int, want: Collection[int], stop_layer: int | None) -> None:
+    def _check(
+        self,
+        ws: Tensor,
+        noise: str | int,
+        want: Collection[int],
+        stop_layer: int | None,
+        resume: LayerState | None,
+        last_block: int,
+    ) -> None:
         expected = (self.config.num_layers, self.config.w_dim)
-        if ws.ndim != 3 or tuple(ws.shape[1:]) != expected:
-            raise InputError(f"The latent has shape {tuple(ws.shape)}; this generator expects [B, {expected[0]}, "
-                             f"{expected[1]}] (batch, rows of W+, width).")
-        if isinstance(noise, str) and noise not in NOISE_MODES:
+        if ws.ndim != 3 or tuple(ws.shape[1:]) != expected or ws.shape[0] == 0:
+            raise InputError(
+                f"The latent has shape {tuple(ws.shape)}; this generator expects [B, {expected[0]}, {expected[1]}] "
+                "(batch, rows of W+, width)."
+            )
+        if (isinstance(noise, str) and noise not in NOISE_MODES) or not isinstance(noise, (str, int)):
             raise InputError(f"Unknown noise '{noise}'; expected 'constant', 'none' or a seed.")
-        for layer in (*want, *([] if stop_layer is None else [stop_layer])):
-            self._checked_layer(layer)
+        begin = 0
+        if resume is not None:
+            begin = self._checked_layer(resume.layer) + 1
+            size = (ws.shape[0], *self.layer_size(resume.layer))
+            if tuple(resume.features.shape) != size:
+                raise InputError(
+                    f"The features to go on from have shape {tuple(resume.features.shape)}; layer {resume.layer} of "
+                    f"this generator has {size}."
+                )
+        end = max(layer for layer, (block, _) in enumerate(self.layers) if block <= last_block)
+        if stop_layer is not None:
+            end = min(end, self._checked_layer(stop_layer))
+            if not begin - 1 <= stop_layer <= end:
+                raise InputError(f"Cannot stop after layer {stop_layer}: this run has layers {begin} to {end}.")
+        if begin - 1 > end:
+            raise InputError(f"Cannot go on after layer {begin - 1}: this run ends with layer {end}.")
+        for layer in want:
+            if not begin <= self._checked_layer(layer) <= end:
+                raise InputError(f"The features of layer {layer} are not made: this run has layers {begin} to {end}.")
 
 
 class StyleGAN2(nn.Module):
@@ -230,9 +259,16 @@ class _NoiseSource:
         return torch.stack(drawn).to(self.device)
 
     def _seeded(self, layer: int, picture: int, size: tuple[int, int]) -> Tensor:
-        # Large odd factors keep (seed, picture, layer) apart: seed 0 picture 1 is not seed 1 picture 0.
-        mixed = int(self.mode) * 0x9E3779B97F4A7C15 + (self.first_index + picture) * 0xC2B2AE3D27D4EB4F + layer
-        return torch.randn(1, *size, generator=torch.Generator().manual_seed(mixed % 2**63))
+        rng = torch.Generator().manual_seed(_mixed_seed(int(self.mode), self.first_index + picture, layer))
+        return torch.randn(1, *size, generator=rng)
+
+
+def _mixed_seed(seed: int, picture: int, layer: int) -> int:
+    """32 bits in which every bit of the three counts: torch's CPU generator reads no more of its seed."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + picture * 0xC2B2AE3D27D4EB4F + layer) % 2**64
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # the finaliser of splitmix64
+        mixed = ((mixed ^ mixed >> shift) * factor) % 2**64
+    return (mixed ^ mixed >> 31) % 2**32
 
 
 def _memory_format(x: Tensor) -> torch.memory_format:
