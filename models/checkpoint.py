@@ -80,7 +80,7 @@ def parse_json(metadata: Mapping[str, str], key: str, path: str | Path) -> dict:
     text = metadata.get(key) or "{}"
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, brackets without end
         value = None
     if not isinstance(value, dict):
         raise CheckpointError(f"{Path(path).name}: its header field '{key}' is damaged (expected a JSON object).")

@@ -106,7 +106,10 @@ class GanGenerator:
         w = w.to(self.device)
         if w.ndim != 3 or w.shape[0] == 0:
             raise InputError(f"The latent has shape {tuple(w.shape)}; expected [B, {self.num_layers}, {self.w_dim}].")
-        chunk = chunk or self._pictures_per_chunk(stop_resolution)
+        if chunk is None:
+            chunk = self._pictures_per_chunk(stop_resolution)
+        if not isinstance(chunk, int) or chunk < 1:
+            raise InputError(f"The pictures per pass are {chunk!r}; expected a whole number of at least 1.")
         images: list[Tensor] = []
         for k, part in enumerate(w.split(chunk)):
             images.append(self.network.synthesis(part, noise, stop_resolution, first_index=k * chunk).image)
@@ -191,7 +194,10 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
     with building():
         tensors, metadata = read_safetensors(path, kind="generator")
         parse_json(metadata, "config", path)
-        config = config_from_header(metadata["config"])
+        try:
+            config = config_from_header(metadata.get("config", ""))
+        except CheckpointError as problem:
+            raise CheckpointError(f"{path.name}: {problem}") from None
         _check_size(config, tensors, path)
         with torch.device("meta"):
             network = StyleGAN2(config)  # no memory is spent on weights that the file replaces

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from torch import Tensor
 
+from ..kernels import ACTIVATIONS
 from .errors import CheckpointError
 
 _ARCHITECTURES = ("skip", "orig", "resnet")
@@ -38,13 +40,25 @@ class StyleGAN2Config:
     def __post_init__(self) -> None:
         if self.architecture not in _ARCHITECTURES:
             raise CheckpointError(f"Unknown architecture '{self.architecture}'; expected {', '.join(_ARCHITECTURES)}.")
+        if len(self.const_size) != 2:
+            raise CheckpointError(f"A generator's constant has a height and a width; got {self.const_size}.")
         if min(self.z_dim, self.w_dim, self.img_channels, self.mapping_layers, *self.const_size) < 1:
             raise CheckpointError("A generator's widths, layers and constant must be at least 1.")
+        if min(self.c_dim, self.mapping_features, self.embed_features) < 0:
+            raise CheckpointError("A generator's label and hidden widths must not be negative.")
         if not 1 <= len(self.channels) <= 12 or min(self.channels) < 1:
             raise CheckpointError(f"A generator has 1 to 12 blocks of at least one channel; got {self.channels}.")
         widths = (self.z_dim, self.w_dim, self.c_dim, self.img_channels, *self.channels, *self.const_size)
-        if max(widths) > 65536 or self.mapping_layers > 64:
+        widths += (self.mapping_features, self.embed_features)
+        if max(widths) > 65536 or self.mapping_layers > 64 or not 1 <= len(self.resample_filter) <= 64:
             raise CheckpointError("A generator of these dimensions is beyond anything published; the file is damaged.")
+        if self.activation not in ACTIVATIONS:
+            raise CheckpointError(f"Unknown activation '{self.activation}'; expected {', '.join(ACTIVATIONS)}.")
+        clamp = 1.0 if self.conv_clamp is None else self.conv_clamp
+        if not 0 < self.lr_multiplier < math.inf or not 0 < clamp < math.inf:
+            raise CheckpointError("A generator's lr_multiplier and conv_clamp must be positive numbers.")
+        if not 1e-6 < abs(sum(self.resample_filter)) < math.inf:
+            raise CheckpointError(f"A generator's low-pass must have a sum to divide by; got {self.resample_filter}.")
 
     @property
     def resolution(self) -> tuple[int, int]:
@@ -87,16 +101,19 @@ class StyleGAN2Config:
         except (KeyError, IndexError, ValueError) as error:
             if isinstance(error, CheckpointError):
                 raise
-            raise CheckpointError(f"The tensors do not form a StyleGAN2 generator: {error} is missing.") from None
+            what = f"{error} is missing" if isinstance(error, KeyError) else "a tensor has an impossible shape"
+            raise CheckpointError(f"The tensors do not form a StyleGAN2 generator: {what}.") from None
 
 
 def _convert(name: str, value: object) -> object:
     if name in ("channels", "const_size"):
-        if isinstance(value, str):
+        if not isinstance(value, (list, tuple)) or not all(type(v) is int for v in value):
             raise TypeError(name)
-        return tuple(int(v) for v in value)  # type: ignore[union-attr]
+        return tuple(value)
     if name == "resample_filter":
-        return tuple(float(v) for v in value)  # type: ignore[union-attr]
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(name)
+        return tuple(float(v) for v in value)
     if name in ("normalize_z", "use_noise"):
         if not isinstance(value, bool):
             raise TypeError(name)
@@ -149,7 +166,7 @@ def config_from_header(text: str) -> StyleGAN2Config:
     """The config stored in a file's header."""
     try:
         values = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise CheckpointError("The generator file's header has no readable 'config'.")
