@@ -58,10 +58,10 @@ def read_module(module: Opaque) -> FoundGenerator:
     found.known["lr_multiplier"] = _required(first, "bias_gain")
     clamp = last.get("conv_clamp")
     found.known["conv_clamp"] = None if clamp is None else _required(last, "conv_clamp")
-    activations = {first.get("activation", "lrelu"), last.get("activation", "lrelu")}
-    if len(activations) > 1:
-        raise CheckpointError(f"uses different activations in mapping and synthesis ({activations}), which is not read")
-    found.known["activation"] = activations.pop()
+    mapping, synthesis = first.get("activation", "lrelu"), last.get("activation", "lrelu")
+    if not isinstance(mapping, str) or mapping != synthesis:
+        raise CheckpointError("uses different or unknown activations in mapping and synthesis, which is not read")
+    found.known["activation"] = mapping
     return found
 
 

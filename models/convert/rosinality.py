@@ -56,7 +56,7 @@ def _add_mean(found: FoundGenerator, content: Any) -> None:
     if isinstance(mean, StoredTensor | StoredArray):
         values = numbers(mean, "latent_avg")
         # e4e keeps one mean per row of W+, all equal
-        found.tensors["mapping.w_avg"] = values.reshape(-1, values.shape[-1])[0].clone() if values.ndim else values
+        found.tensors["mapping.w_avg"] = values[0].clone() if values.ndim == 2 and len(values) else values
 
 
 def read_rosinality(stored: dict[str, Stored]) -> FoundGenerator:

@@ -72,7 +72,8 @@ def _variables(network: Opaque) -> dict[str, Stored]:
         visited += 1
         if visited > MAX_COMPONENTS:
             raise CheckpointError("has more nested networks than any generator")
-        for entry in current.get("variables") or []:
+        variables = current.get("variables")
+        for entry in variables if isinstance(variables, list | tuple) else ():
             if isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[1], StoredArray):
                 found[f"{prefix}{entry[0]}"] = entry[1]
         components = current.get("components")

@@ -7,7 +7,8 @@ import io
 import numpy as np
 import pytest
 import torch
-from semantic_edit.models import CheckpointError
+from safetensors.torch import save_file
+from semantic_edit.models import CheckpointError, load_generator
 from semantic_edit.models.convert import convert_file
 
 
@@ -82,3 +83,25 @@ def test_a_failing_disk_leaves_nothing(good, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="out.safetensors could not be written: No space left"):
         convert_file(good, tmp_path / "out.safetensors", lambda text: None)
     assert [path.name for path in tmp_path.iterdir()] == ["good.pkl"]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({}, "has no readable 'config'"),
+        ({"config": "{"}, "config"),
+        ({"config": "[]"}, "config"),
+        ({"config": '{"z_dim": 4}'}, "lacks: channels, w_dim"),
+        ({"config": '{"z_dim": 4, "w_dim": 4, "channels": [4], "colour": 1}'}, "unknown fields: colour"),
+        ({"config": '{"z_dim": 4, "w_dim": 4, "channels": [65536, 65536, 65536]}'}, "lacks"),
+        ({"config": '{"z_dim": 1e9, "w_dim": 4, "channels": [4]}'}, "z_dim"),
+    ],
+    ids=str,
+)
+def test_generator_files_whose_header_lies(tmp_path, header, words):
+    """A sentence that names the file, before memory is spent on what the header promises."""
+    path = tmp_path / "lie.safetensors"
+    save_file({"w": torch.zeros(1)}, str(path), {"format": "semantic_edit", "kind": "generator", **header})
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_generator(path)
+    assert str(caught.value).startswith("lie.safetensors")
