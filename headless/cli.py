@@ -100,7 +100,7 @@ def _from_checkout(module: str) -> ModuleType:
 
 def _convert(options: argparse.Namespace) -> None:
     convert_file = _from_checkout("..models.convert").convert_file
-    convert_file(options.source, options.destination, _say)
+    convert_file(options.source, options.destination, _say, options.overwrite, options.component)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -148,6 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     convert.set_defaults(command=_convert)
     convert.add_argument("source", type=Path)
     convert.add_argument("destination", type=Path, help="the .safetensors to write")
+    convert.add_argument("--overwrite", action="store_true", help="replace the destination if it exists")
+    about_component = "which one of a file with several directions (default: the first, 0)"
+    convert.add_argument("--component", type=int, metavar="N", help=about_component)
 
     info = commands.add_parser("info", parents=[common], help="say what a .safetensors file holds")
     info.set_defaults(command=_info)

@@ -72,9 +72,7 @@ def test_disturbed_content(forge, make_network, kind):
     network = make_network(z_dim=4, w_dim=4, c_dim=2, channels=(4, 4))
     content = {
         "nvlabs": lambda: forge.dumps(forge.nvlabs_snapshot(network, True), 4),
-        "tensorflow": lambda: forge.dumps(
-            forge.tensorflow_snapshot(network, conv_clamp=256, resample_kernel=[1])
-        ),
+        "tensorflow": lambda: forge.dumps(forge.tensorflow_snapshot(network, conv_clamp=256, resample_kernel=[1])),
         "state dict": lambda: saved({"state_dict": network.state_dict()}),
         "decoder": lambda: saved({"g_ema": decoder(), "latent_avg": torch.ones(4)}),
         "components": lambda: saved({"lat_comp": torch.ones(4, 1, 16), "mean": torch.ones(3)}),
