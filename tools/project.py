@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = Path(os.environ.get("SEMANTIC_EDIT_VENV", ROOT / ".venv"))
 SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
+# Threads that wait sleep: on a machine with other work, spinning ones take the cores from those that compute.
+_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def say(text: str) -> None:
@@ -52,7 +54,7 @@ def setup(extras: str) -> None:
 def demo() -> None:
     """The main job on the demo world."""
     setup("standalone")
-    run(SCRIPTS / "semantic-edit", "demo", *sys.argv[2:])
+    run(SCRIPTS / "semantic-edit", "demo", *sys.argv[2:], extra_environment=_PATIENT)
 
 
 def test() -> None:
@@ -61,7 +63,7 @@ def test() -> None:
     run(SCRIPTS / "ruff", "check", ".")
     run(SCRIPTS / "bandit", "-q", "-r", ".", "-c", "pyproject.toml")
     # One thread per test process: two processes with two threads each would fight over two cores.
-    threads = {"OMP_NUM_THREADS": "1"}
+    threads = {**_PATIENT, "OMP_NUM_THREADS": "1"}
     run(SCRIPTS / "pytest", "-q", "-n", str(min(4, os.cpu_count() or 1)), *sys.argv[2:], extra_environment=threads)
 
 
