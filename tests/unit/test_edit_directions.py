@@ -88,7 +88,7 @@ def test_works_under_inference_mode_and_leaves_the_generator_as_it_was(tiny_gene
 def test_progress_can_stop_it(tiny_generator, example):
     w, edited = example
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     seen = []
@@ -96,9 +96,9 @@ def test_progress_can_stop_it(tiny_generator, example):
     def progress(step, total, preview=None):
         seen.append((step, total))
         if step == 2:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         optimize_direction(tiny_generator, w[0], edited, steps=10, batch=2, progress=progress)
     assert seen == [(1, 10), (2, 10)]
 

@@ -151,6 +151,7 @@ def test_header_json_that_is_not_json(tmp_path):
 
     path = tmp_path / "odd.safetensors"
     for text in ("{", json.dumps([1]), "[" * 5000):
-        save_file({"direction": torch.ones(1, 4)}, path, {"format": "semantic_edit", "kind": "direction", "config": text})
+        header = {"format": "semantic_edit", "kind": "direction", "config": text}
+        save_file({"direction": torch.ones(1, 4)}, path, header)
         with pytest.raises(CheckpointError, match="'config' is damaged"):
             read_direction(path)
