@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .checkpoint import FORMAT, parse_json, read_safetensors
+from .printable import printable
 
 MAX_SHOWN = 12
 MAX_VALUE = 200
@@ -29,7 +30,7 @@ def describe_file(path: str | Path) -> str:
             lines += [f"{title}:"] * bool(values) + [f"  {name}: {_short(value)}" for name, value in values.items()]
     lines.append(f"tensors: {len(tensors)}, {sum(t.numel() for t in tensors.values()):,} numbers")
     lines += [f"  {line}" for line in _shapes(tensors)]
-    return "\n".join(lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 def _kind(metadata: dict[str, str]) -> str:

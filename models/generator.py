@@ -13,6 +13,7 @@ from torch import Tensor
 from .checkpoint import parse_json, read_safetensors, write_safetensors
 from .errors import CheckpointError, InputError
 from .inference import building
+from .printable import printable
 from .stylegan2 import StyleGAN2, SynthesisResult
 from .stylegan2_config import StyleGAN2Config, config_from_header
 
@@ -197,7 +198,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
         try:
             config = config_from_header(metadata.get("config", ""))
         except CheckpointError as problem:
-            raise CheckpointError(f"{path.name}: {problem}") from None
+            raise CheckpointError(f"{path.name}: {printable(str(problem))}") from None
         _check_size(config, tensors, path)
         with torch.device("meta"):
             network = StyleGAN2(config)  # no memory is spent on weights that the file replaces

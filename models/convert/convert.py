@@ -10,6 +10,7 @@ from typing import Any
 from ..direction_file import write_direction
 from ..errors import CheckpointError
 from ..generator import family_fingerprint, save_generator
+from ..printable import printable
 from .assemble import FoundGenerator, build_generator
 from .containers import Opened, open_file
 from .directions import FoundDirections, choose, find_directions
@@ -51,7 +52,8 @@ def convert_file(
             return _write_generator(source, destination, found, say)
         return _write_direction(source, destination, found, say, component)
     except CheckpointError as problem:
-        raise CheckpointError(f"{source.name} {_sentence(str(problem))}. Nothing was written.") from None
+        sentence = printable(_sentence(str(problem)))
+        raise CheckpointError(f"{source.name} {sentence}. Nothing was written.") from None
     except OSError as problem:
         raise CheckpointError(f"{destination.name} could not be written: {problem.strerror or problem}.") from None
 

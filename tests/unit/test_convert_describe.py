@@ -36,6 +36,12 @@ def test_a_foreign_file(tmp_path):
     assert "does not come from Semantic Edit" in lines[0] and "  weight [3, 2] float16" in lines
 
 
+def test_names_cannot_write_on_the_terminal(tmp_path):
+    save_file({"a\x1b[2Jb\nc": torch.zeros(1)}, str(tmp_path / "x.safetensors"), {"kind": "\x9b0m"})
+    text = describe_file(tmp_path / "x.safetensors")
+    assert "a?[2Jb?c [1] float32" in text and all(line.isprintable() for line in text.split("\n"))
+
+
 def test_long_values_are_cut(tmp_path):
     write_direction(tmp_path / "long.safetensors", torch.ones(1, 16), name="x" * 5000)
     assert max(len(line) for line in describe_file(tmp_path / "long.safetensors").splitlines()) < 250

@@ -96,6 +96,12 @@ def test_every_refused_name_is_reported(forge, refuses):
     refuses(forge.dumps(many), "os.name7 and more")
 
 
+def test_names_cannot_write_on_the_terminal(forge, refuses):
+    """Escape sequences and line breaks in a name reach the message as question marks."""
+    message = refuses(forge.dumps(forge.Call(forge.Global("os", "\x1b[2Jsys\ntem\x9b0m"), ()), 4), "os.?[2Jsys?tem?0m")
+    assert message.isprintable()
+
+
 def test_a_refused_name_is_reported_even_when_the_file_is_cut(forge, refuses):
     content = forge.dumps([forge.Call(forge.Global("os", "system"), ("x",)), "y" * 100])
     refuses(content[:-50], "os.system")
