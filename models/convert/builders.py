@@ -20,7 +20,6 @@ from .stored import (
     StoredArray,
     StoredTensor,
     check_shape,
-    is_whole,
 )
 from .whitelist import (
     CALLABLE,
@@ -28,7 +27,6 @@ from .whitelist import (
     NUMPY_TYPES,
     OPAQUE_STANDARD,
     PERSISTENCE,
-    STORAGES,
     TORCH_TYPES,
     VALUES,
     admitted,
@@ -287,19 +285,3 @@ CALLS: dict[str, Callable[..., Any]] = TENSOR_BUILDERS | {
     "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.numeric._frombuffer": _array_from_buffer,
 }
-
-
-def storage_of(persistent_id: Any, fetch: Callable[[str], Bytes], swap: bool) -> Storage:
-    """torch's persistent id ("storage", class, key, device, numel, ...) as a Storage whose bytes `fetch(key)` brings.
-
-    The device ("cuda:0") is ignored: numbers are numbers. Raises CheckpointError for anything else.
-    """
-    if not isinstance(persistent_id, tuple) or len(persistent_id) < 5 or persistent_id[0] != "storage":
-        raise CheckpointError(f"refused, because of an unknown persistent id {str(persistent_id)[:60]}")
-    kind, key, _device, numel = persistent_id[1:5]
-    element = STORAGES.get(str(kind)) if isinstance(kind, Name) else None
-    if element is None:
-        raise CheckpointError(f"a tensor of the storage type {str(kind)[:60]}, which is not read here")
-    if not isinstance(key, str) or not is_whole(numel) or not 0 <= numel < 1 << 40:
-        raise CheckpointError("damaged: the key or the size of a storage")
-    return Storage(element, numel, lambda: fetch(key), swap)

@@ -6,13 +6,14 @@ torch stores its archive members uncompressed, which is demanded here: such an a
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import CheckpointError
 from .archives import ZIP_ERRORS, Archive, open_archive
-from .builders import storage_of
-from .stored import ITEM_SIZE, Bytes, Storage
+from .stored import ITEM_SIZE, Bytes, Name, Storage, is_whole
 from .unpickler import Budget, Unpickler
+from .whitelist import STORAGES
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
 _LEGACY_PROTOCOL = 1001
@@ -121,3 +122,19 @@ def read_torch_archive(archive: Archive, nested: Any, budget: Budget) -> Any:
         return storages.setdefault((pid[2], storage.element), storage)
 
     return Unpickler(stored(pickles[0]), 0, persistent, nested, budget).load()
+
+
+def storage_of(persistent_id: Any, fetch: Callable[[str], Bytes], swap: bool) -> Storage:
+    """torch's persistent id ("storage", class, key, device, numel, ...) as a Storage whose bytes `fetch(key)` brings.
+
+    The device ("cuda:0") is ignored: numbers are numbers. Raises CheckpointError for anything else.
+    """
+    if not isinstance(persistent_id, tuple) or len(persistent_id) < 5 or persistent_id[0] != "storage":
+        raise CheckpointError(f"refused, because of an unknown persistent id {str(persistent_id)[:60]}")
+    kind, key, _device, numel = persistent_id[1:5]
+    element = STORAGES.get(str(kind)) if isinstance(kind, Name) else None
+    if element is None:
+        raise CheckpointError(f"a tensor of the storage type {str(kind)[:60]}, which is not read here")
+    if not isinstance(key, str) or not is_whole(numel) or not 0 <= numel < 1 << 40:
+        raise CheckpointError("damaged: the key or the size of a storage")
+    return Storage(element, numel, lambda: fetch(key), swap)
