@@ -10,7 +10,7 @@ from ..select import choose, chosen_path
 from .fast import modulated_conv2d_fast
 from .naive import modulated_conv2d_naive
 from .prepared import PreparedWeight, kernel_energy
-from .tiled import modulated_conv2d_tiled, tiled_suits
+from .tiled import modulated_conv2d_tiled, tiled_pays, tiled_suits
 
 __all__ = [
     "PreparedWeight",
@@ -19,6 +19,7 @@ __all__ = [
     "modulated_conv2d_fast",
     "modulated_conv2d_naive",
     "modulated_conv2d_tiled",
+    "tiled_pays",
     "tiled_suits",
 ]
 
@@ -66,8 +67,8 @@ def modulated_conv2d(
     if activation not in ACTIVATIONS:
         raise ValueError(f"Unknown activation '{activation}'; expected one of {', '.join(ACTIVATIONS)}.")
     # Without a place to keep them, the transformed weights would cost more than they save.
-    keep = prepared is not None or chosen_path() == "tiled"
-    tiled = modulated_conv2d_tiled if keep and tiled_suits(x, weight, up, fir, noise, activation, gain) else None
+    pays = (prepared is not None and tiled_pays(weight)) or chosen_path() == "tiled"
+    tiled = modulated_conv2d_tiled if pays and tiled_suits(x, weight, up, fir, noise, activation, gain) else None
     run = choose(modulated_conv2d_naive, modulated_conv2d_fast, x, tiled)
     return run(x, weight, styles, up, fir, demodulate, noise, bias, activation, gain, clamp, prepared)
 

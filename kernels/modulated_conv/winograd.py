@@ -22,7 +22,7 @@ from torch import Tensor
 
 TILE = 4  # outputs per side
 _WINDOW = 6  # inputs per side
-_TILES_PER_STRIP = 64  # enough rows for the matrix product, few enough for the cache (measured 16 to 1024)
+_STRIP = 64 * 512  # tiles times channels: enough rows for the products, few enough for the cache (measured 16 to 1024)
 _POINTS = (0.0, 0.5**0.5, -(0.5**0.5), 2.0**0.5, -(2.0**0.5))  # and infinity
 _RECIPROCAL = (5, 3, 4, 1, 2, 0)  # where 1 / point stands
 
@@ -83,8 +83,9 @@ def run_winograd(
     outputs = weight.shape[2]
     to_tiles, from_tiles = _data_transforms(weight.dtype, adjoint)
     down, across = height // TILE, width // TILE
-    rows = max(1, min(down, _TILES_PER_STRIP // across))
-    group = max(1, min(batch, _TILES_PER_STRIP // (rows * across))) if rows == down else 1
+    strip = _STRIP * torch.get_num_threads() // max(channels, outputs)
+    rows = max(1, min(down, strip // across))
+    group = max(1, min(batch, strip // (rows * across))) if rows == down else 1
     pitch = width + 2
     new = dict(dtype=weight.dtype, device=weight.device)
     padded = torch.zeros(group, TILE * rows + 2, pitch, channels, **new)

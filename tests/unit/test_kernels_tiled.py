@@ -158,7 +158,6 @@ def test_what_the_tiled_path_leaves_to_the_others():
     assert suits(parts)
     assert not suits({**parts, "weight": parts["weight"].clone().requires_grad_()})
     assert not suits({**parts, "weight": parts["weight"][:, :, :1, :1]})
-    assert not suits({**parts, "weight": parts["weight"][:8]})
     assert not suits({**parts, "x": parts["x"].bfloat16()})
     assert not suits({**parts, "x": parts["x"].bfloat16(), "weight": parts["weight"].bfloat16()})
     assert not suits({**parts, "x": parts["x"][:0]})
@@ -167,6 +166,21 @@ def test_what_the_tiled_path_leaves_to_the_others():
     assert not suits({**parts, "x": torch.zeros(1, 16, 50, 50), "noise": None})  # too large for one, odd for the other
     up = drawn(1, 16, 16, 8, 6, 2, dtype=torch.float32)
     assert not suits(up, up=2) and not suits(drawn(1, 16, 16, 8, 8, 2, dtype=torch.float32), 2, torch.eye(4))
+
+
+def test_it_is_chosen_for_wide_frozen_layers_whose_weights_are_kept(monkeypatch):
+    from semantic_edit.kernels import modulated_conv
+
+    seen = []
+    monkeypatch.setattr(
+        modulated_conv, "choose", lambda reference, fast, x, tiled=None: seen.append(tiled) or reference
+    )
+    narrow, wide = (drawn(1, n, n, 4, 4, 1, dtype=torch.float32) for n in (95, 96))
+    for parts in (narrow, wide):
+        modulated_conv2d(**parts)
+        modulated_conv2d(**parts, prepared=PreparedWeight())
+        run(parts, "tiled")
+    assert [tiled is not None for tiled in seen] == [False, False, True, False, True, True]
 
 
 def test_trainable_weights_take_the_other_path_and_learn():
@@ -208,7 +222,7 @@ class TestPreparedWeight:
     """The cache beside a frozen weight."""
 
     def test_it_is_used_and_changes_nothing(self):
-        parts = drawn(1, 16, 16, 32, 32, 1, dtype=torch.float32)
+        parts = drawn(1, 96, 96, 32, 32, 1, dtype=torch.float32)
         prepared = PreparedWeight()
         first = modulated_conv2d(**parts, prepared=prepared)
         kept = prepared.winograd(parts["weight"])
@@ -252,7 +266,7 @@ class TestPreparedWeight:
         assert len(pickle.dumps(prepared)) < 200
 
     def test_made_under_inference_mode_it_serves_autograd(self):
-        parts = drawn(1, 16, 16, 32, 32, 1, dtype=torch.float32)
+        parts = drawn(1, 96, 96, 32, 32, 1, dtype=torch.float32)
         prepared = PreparedWeight()
         with torch.inference_mode():
             modulated_conv2d(**parts, prepared=prepared)
@@ -260,6 +274,6 @@ class TestPreparedWeight:
         modulated_conv2d(**parts, prepared=prepared).square().sum().backward()
         assert parts["styles"].grad.abs().max() > 0
         with torch.inference_mode():
-            made_inside = torch.randn(16, 16, 3, 3)
+            made_inside = torch.randn(96, 96, 3, 3)
             prepared.winograd(made_inside)
         assert not prepared.winograd(made_inside).is_inference()

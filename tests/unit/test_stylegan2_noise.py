@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from semantic_edit.kernels import use_kernels
 
 
 @pytest.fixture(scope="module")
 def network(make_network):
     return make_network(channels=(16, 16, 16))
+
+
+@pytest.fixture(params=["fast", "tiled"], autouse=True)
+def path(request):
+    with use_kernels(request.param):
+        yield
 
 
 @pytest.fixture(scope="module")

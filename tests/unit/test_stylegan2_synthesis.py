@@ -11,6 +11,13 @@ from semantic_edit.models.stylegan2 import LayerState
 ARCHITECTURES = ("skip", "orig", "resnet")
 
 
+@pytest.fixture(params=["fast", "tiled"], autouse=True)
+def path(request):
+    """Both paths that frozen float32 networks take; "auto" chooses by width, and these networks are narrow."""
+    with use_kernels(request.param):
+        yield request.param
+
+
 @pytest.fixture
 def codes():
     def make(network, batch=2, seed=0):
