@@ -67,7 +67,7 @@ def modulated_conv2d(
     if activation not in ACTIVATIONS:
         raise ValueError(f"Unknown activation '{activation}'; expected one of {', '.join(ACTIVATIONS)}.")
     # Without a place to keep them, the transformed weights would cost more than they save.
-    pays = (prepared is not None and tiled_pays(weight)) or chosen_path() == "tiled"
+    pays = (prepared is not None and tiled_pays(x, weight, up)) or chosen_path() == "tiled"
     tiled = modulated_conv2d_tiled if pays and tiled_suits(x, weight, up, fir, noise, activation, gain) else None
     run = choose(modulated_conv2d_naive, modulated_conv2d_fast, x, tiled)
     return run(x, weight, styles, up, fir, demodulate, noise, bias, activation, gain, clamp, prepared)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .winograd import Load, Store
 
-_PIXELS_PER_STRIP = 512  # measured 128 to 1024
+_PIXELS_PER_STRIP = 1024  # measured 128 to 2048
 _SPAN = 8  # outputs of one column product; it reads 3 more
 
 
@@ -104,7 +104,7 @@ def _row_matrix_adjoint(taps: tuple[float, ...], rows: int, dtype: torch.dtype) 
 
 def _strips(batch: int, height: int, width: int) -> tuple[int, int]:
     rows = max(1, min(height, _PIXELS_PER_STRIP // width))
-    group = max(1, min(batch, 2 * _PIXELS_PER_STRIP // (height * width))) if rows == height else 1
+    group = max(1, min(batch, _PIXELS_PER_STRIP // (height * width))) if rows == height else 1
     return rows, group
 
 

@@ -22,7 +22,11 @@ from .winograd import TILE, run_winograd
 _SLOPE = 0.2
 _FEWEST_TILES = 64  # below, reading the transformed weights costs more than the products saved
 _DIRECT_PIXELS = 1024
-_FEWEST_CHANNELS = 96  # measured 24 to 512: narrower layers gain nothing, and many small steps wait for threads
+# Measured from 24 to 512 channels and 16 to 512 px, one thread and two: a narrow layer gains only when it is so large
+# that passes over memory are what costs; below, many small steps wait for threads.
+_WIDE = 96
+_NARROW = 32
+_LARGE = {1: 2**21, 2: 2**23}  # values of the output
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +59,11 @@ def tiled_suits(
     return _same_size_kind(x) is not None
 
 
-def tiled_pays(weight: Tensor) -> bool:
-    """Whether the tiled path is faster than the fast one for a weight [O, I, 3, 3]."""
-    return min(weight.shape[:2]) >= _FEWEST_CHANNELS
+def tiled_pays(x: Tensor, weight: Tensor, up: int) -> bool:
+    """Whether the tiled path is faster than the fast one, for x [B, I, H, W] and a weight [O, I, 3, 3]."""
+    narrowest = min(weight.shape[:2])
+    size = x.shape[0] * weight.shape[0] * x.shape[2] * x.shape[3] * up * up
+    return narrowest >= _WIDE or (narrowest >= _NARROW and size >= _LARGE[up])
 
 
 def _same_size_kind(x: Tensor) -> str | None:

@@ -83,7 +83,7 @@ def run_winograd(
     outputs = weight.shape[2]
     to_tiles, from_tiles = _data_transforms(weight.dtype, adjoint)
     down, across = height // TILE, width // TILE
-    strip = _STRIP * torch.get_num_threads() // max(channels, outputs)
+    strip = _STRIP // max(channels, outputs)
     rows = max(1, min(down, strip // across))
     group = max(1, min(batch, strip // (rows * across))) if rows == down else 1
     pitch = width + 2

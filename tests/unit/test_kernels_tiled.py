@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.kernels import PreparedWeight, modulated_conv2d, setup_filter, use_kernels
-from semantic_edit.kernels.modulated_conv import tiled_suits
+from semantic_edit.kernels.modulated_conv import doubling, tiled_suits, winograd
 from semantic_edit.kernels.modulated_conv.doubling import separable_taps
 from semantic_edit.kernels.modulated_conv.winograd import TILE, transform_weight, transforms
 
@@ -85,7 +85,11 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("clamp", [None, 1.2])
-def test_values_and_gradients(case, clamp):
+@pytest.mark.parametrize("small_strips", [False, True])
+def test_values_and_gradients(case, clamp, small_strips, monkeypatch):
+    if small_strips:
+        monkeypatch.setattr(winograd, "_STRIP", 16 * 20)
+        monkeypatch.setattr(doubling, "_PIXELS_PER_STRIP", 60)
     batch, up = case[0], case[-1]
     parts = drawn(*case, noises=batch if batch % 2 else 1)
     names = ("x", "styles", "noise", "bias")
@@ -175,12 +179,17 @@ def test_it_is_chosen_for_wide_frozen_layers_whose_weights_are_kept(monkeypatch)
     monkeypatch.setattr(
         modulated_conv, "choose", lambda reference, fast, x, tiled=None: seen.append(tiled) or reference
     )
-    narrow, wide = (drawn(1, n, n, 4, 4, 1, dtype=torch.float32) for n in (95, 96))
-    for parts in (narrow, wide):
+    sizes = (95, 4), (96, 4), (32, 256), (31, 256), (32, 128)
+    for channels, side in sizes:
+        parts = drawn(1, channels, channels, side, side, 1, dtype=torch.float32)
         modulated_conv2d(**parts)
         modulated_conv2d(**parts, prepared=PreparedWeight())
-        run(parts, "tiled")
-    assert [tiled is not None for tiled in seen] == [False, False, True, False, True, True]
+    chosen = [tiled is not None for tiled in seen]
+    assert chosen[1::2] == [False, True, True, False, False]
+    assert not any(chosen[::2])  # without a place to keep the weights
+    seen.clear()
+    run(parts, "tiled")
+    assert seen != [None]
 
 
 def test_trainable_weights_take_the_other_path_and_learn():
