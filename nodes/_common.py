@@ -24,6 +24,7 @@ EditStrengthType = io.Custom("EDIT_STRENGTH")
 TextEditType = io.Custom("TEXT_EDIT")
 PartLabelsType = io.Custom("PART_LABELS")
 ConceptUnitsType = io.Custom("CONCEPT_UNITS")
+GanPaintingType = io.Custom("GAN_PAINTING")
 TextImageScorerType = io.Custom("TEXT_IMAGE_SCORER")
 
 MAX_SEED = 0xFFFFFFFFFFFFFFFF  # ComfyUI's own seeds
