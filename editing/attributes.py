@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from .record import row_mask
 from .strength import apply_edit
-from .types import EditDirection
+from .types import EditDirection, check_rows
 
 
 def fit_to_generator(
@@ -24,38 +25,47 @@ def fit_to_generator(
     family: str = "",
     name: str = "direction",
     example: Tensor | None = None,
+    rows: Sequence[int] | None = None,  # act on these instead of the saved ones
 ) -> EditDirection:
     """The fields of a direction file as a direction of this generator.
 
+    A file of one row [1, D] fits any number of rows; its start and offset are those of one row and grow with them.
     Raises InputError when the width or the number of rows is another generator's, or the family is.
     """
     normal = direction if normal is None else normal
-    rows, width = generator.num_layers, generator.w_dim
-    if direction.shape[1] != width or direction.shape[0] not in (1, rows):
+    count, width = generator.num_layers, generator.w_dim
+    if direction.shape[1] != width or direction.shape[0] not in (1, count):
         raise InputError(
             f"The direction '{name}' has shape {tuple(direction.shape)}; the generator '{generator.name}' expects "
-            f"[{rows}, {width}] or [1, {width}]. It belongs to another generator."
+            f"[{count}, {width}] or [1, {width}]. It belongs to another generator."
         )
     if family and family != generator.family:
         raise InputError(
             f"The direction '{name}' belongs to the generator family '{family}', but '{generator.name}' is of the "
             f"family '{generator.family}'. Codes and directions only work within one family."
         )
-    layers = tuple(range(rows)) if layers is None else tuple(layers)
-    if max(layers) >= rows:
-        raise InputError(f"The direction '{name}' acts on row {max(layers)}; this generator has rows 0 to {rows - 1}.")
-    inside = torch.zeros(rows, 1)
-    inside[list(layers)] = 1
+    saved = tuple(range(count)) if layers is None else tuple(layers)
+    if max(saved) >= count:
+        raise InputError(f"The direction '{name}' acts on row {max(saved)}; this generator has rows 0 to {count - 1}.")
+    layers = saved if rows is None else check_rows(rows, count, f"The generator '{generator.name}'")
+    example = None if example is None or example.shape[1] != count else example.to(generator.device)
+    inside = row_mask(layers, torch.empty(count, 1))
+    one_row, normal = direction.shape[0] == 1, (normal.expand(count, width) * inside).to(generator.device)
+    if one_row and start is not None and offset is not None:
+        start, offset = start * len(layers), offset * len(layers)
+    elif set(layers) != set(saved):
+        # Fewer rows hold less of v . w: the saved values would be another state.
+        start, offset = (float((normal * code).sum()) for code in example) if example is not None else (None, None)
     return EditDirection(
-        direction=(direction.expand(rows, width) * inside).to(generator.device),
-        normal=(normal.expand(rows, width) * inside).to(generator.device),
+        direction=(direction.expand(count, width) * inside).to(generator.device),
+        normal=normal,
         layers=layers,
         start=start,
         offset=offset,
         method=method,
         family=generator.family,
         name=name,
-        example=example if example is None or example.shape[1] == rows else None,
+        example=example,
     )
 
 
