@@ -1,4 +1,4 @@
-"""The command ``semantic-edit``: run workflows with or without ComfyUI, convert and inspect checkpoints, the demo."""
+"""The command ``semantic-edit``: run workflows, edit folders, convert and inspect checkpoints, the demo."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..models.errors import InputError
+from .batch import add_command as add_batch
 from .errors import WorkflowError
 
 USAGE_ERROR, STOPPED = 2, 130
@@ -160,6 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=_demo)
     demo.add_argument("--output", type=Path, default=Path("output"), help="folder for the results (default: output)")
     demo.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+
+    add_batch(commands, common)
 
     nodes = commands.add_parser("nodes", parents=[common], help="list the nodes that workflows may use here")
     nodes.set_defaults(command=_nodes)

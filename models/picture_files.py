@@ -12,9 +12,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import InputError
+from .printable import printable
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 FITS = ("crop", "pad", "stretch")
+
+
+class PictureError(InputError):
+    """A file that is no picture, or cannot be read; the text is the reason alone, without the file's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +34,13 @@ class PictureBatch:
 
 def picture_files(folder: Path) -> list[Path]:
     """The picture files of a folder (not of its subfolders), in natural order: 2.png before 10.png."""
-    found = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
-    return sorted((file for file in found if file.is_file()), key=_natural)
+    found = [file for file in folder.iterdir() if is_picture_name(file.name)]
+    return sorted((file for file in found if file.is_file()), key=lambda file: natural(file.name))
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file of this name counts as a picture; hidden files never do."""
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
 def read_pictures(
@@ -43,18 +53,14 @@ def read_pictures(
 
     Raises InputError when there is no file, when none can be read, or when ``fit`` is unknown.
     """
-    if fit not in FITS:
-        raise InputError(f"Unknown fit '{fit}'; expected one of {', '.join(FITS)}.")
     images, masks, names, skipped = [], [], [], []
     for file in files:
         try:
-            picture = _open(file)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            skipped.append(f"{file.name}: {_reason(error)}")
+            colours, alpha = read_picture(file, size, fit, background)
+        except PictureError as error:
+            skipped.append(f"{file.name}: {error}")
             continue
-        size = size or (picture.height, picture.width)
-        fitted = fit_picture(picture, size, fit)
-        colours, alpha = _flatten(fitted, background)
+        size = size or (colours.shape[0], colours.shape[1])
         images.append(colours)
         masks.append(1 - alpha)
         names.append(file.name)
@@ -64,6 +70,26 @@ def read_pictures(
             f"No picture could be read{detail}. Put PNG, JPEG or WebP files into the folder, or choose another folder."
         )
     return PictureBatch(torch.stack(images), torch.stack(masks), tuple(names), tuple(skipped))
+
+
+def read_picture(
+    file: Path,
+    size: tuple[int, int] | None,  # height, width; None: as it is
+    fit: str = "crop",
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> tuple[Tensor, Tensor]:
+    """One file as :func:`read_pictures` reads it: colours [H, W, 3] and opacity [H, W], both in 0..1.
+
+    Raises PictureError for any file that cannot be read, and InputError when ``fit`` is unknown.
+    """
+    if fit not in FITS:
+        raise InputError(f"Unknown fit '{fit}'; expected one of {', '.join(FITS)}.")
+    try:
+        picture = _open(file)
+        fitted = picture if size is None else fit_picture(picture, size, fit)
+        return _flatten(fitted, background)
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        raise PictureError(_reason(error)) from None
 
 
 def fit_picture(picture: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
@@ -102,10 +128,13 @@ def _reason(error: Exception) -> str:
         return "not a picture"
     if isinstance(error, Image.DecompressionBombError):
         return "too large to open safely"
-    text = str(error).strip() or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:  # its text would name the whole path
+        return f"it cannot be read ({error.strerror})"
+    text = printable(str(error).strip()) or type(error).__name__
     return f"damaged or unsupported ({text})" if len(text) < 90 else "damaged or unsupported"
 
 
-def _natural(file: Path) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", file.name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sorting key that counts: 2.png before 10.png."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOORS = {"kernels": 1, "models": 2, "editing": 3, "demo": 3.5, "host": 4, "nodes": 5, "headless": 5}
+FLOORS = {"kernels": 1, "models": 2, "editing": 3, "demo": 3.5, "jobs": 3.7, "host": 4, "nodes": 5, "headless": 5}
 # ComfyUI's own top-level modules, as imported by packs.
 HOST_MODULES = {"comfy", "comfy_api", "comfy_api_nodes", "comfy_execution", "comfy_extras", "folder_paths", "nodes",
                 "execution", "server", "node_helpers", "latent_preview", "app"}  # fmt: skip

@@ -1,0 +1,168 @@
+"""One edit for many pictures, a few at a time: picture to code, to its strength, to the edited picture.
+
+What comes out for a picture depends on that picture alone, to the last bit: convolutions round differently for
+different numbers of pictures, so the networks always see passes of the same size, the last one filled up. Who shares a
+pass, and in which place, then makes no difference (a test holds it to that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..models.errors import InputError
+from ..models.generator import GanGenerator
+from ..models.inference import building
+from .inversion import invert
+from .strength import apply_edit, attribute_values, constant_strength, plan_strength
+from .types import EditDirection, EditStrength, check_family
+
+if TYPE_CHECKING:
+    from ..models.encoder import Encoder
+
+__all__ = ["MODES", "Transfer", "Transferred"]
+
+MODES = ("same state", "constant")
+_MOST_PER_PASS = 8  # more are hardly faster, on one core or on many
+_PIXELS_PER_PASS = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Transferred:
+    """What became of B pictures.
+
+    Args:
+        codes: [B, L, D], before the edit.
+        strength: alpha and who was clamped, [B] each; alpha is 0 where ``usable`` is False.
+        images: [B, 3, H, W], edited, about -1..1.
+        usable: [B] bool; False where no code was found (its numbers are not finite), so that there is no picture.
+    """
+
+    codes: Tensor
+    strength: EditStrength
+    images: Tensor
+    usable: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """How every picture of a collection is edited.
+
+    Args:
+        generator: draws the pictures.
+        direction: the edit.
+        encoder: guesses each code; None starts the inversion at the mean of W.
+        strength: as in ``plan_strength``: 1 is the example's state, or with mode "constant" one length of the direction.
+        mode: one of `MODES`.
+        target: a value of the attribute v . w to reach instead of the example's state.
+        limit: the largest alpha; None sets no bound.
+        steps: inversion steps after the encoder's guess; 0 takes the guess.
+
+    Raises:
+        InputError: the parts belong to different generators, there is no way to find codes, or the direction has no
+            state to reach. All of that is found here, before any work.
+    """
+
+    generator: GanGenerator
+    direction: EditDirection
+    encoder: Encoder | None = None
+    strength: float = 1.0
+    mode: str = MODES[0]
+    target: float | None = None
+    limit: float | None = None
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise InputError(f"Unknown mode '{self.mode}'; expected one of {', '.join(MODES)}.")
+        if self.steps < 0:
+            raise InputError(f"The number of inversion steps cannot be negative; got {self.steps}.")
+        if self.encoder is None and self.steps == 0:
+            raise InputError(
+                "Without an encoder, codes are found by inversion alone: give a number of steps (300 is a start), or "
+                "choose an encoder that was trained for this generator."
+            )
+        what = f"The direction '{self.direction.name}'"
+        self.generator.check_latent(self.direction.direction[None], self.direction.family, what)
+        if self.encoder is not None:
+            height, width = self.generator.resolution
+            self.encoder.encode(torch.zeros(1, 3, height, width, device=self.generator.device), self.generator)
+        self.plan(torch.zeros(1, self.generator.num_layers, self.generator.w_dim, device=self.generator.device))
+
+    @property
+    def per_pass(self) -> int:
+        """How many pictures the networks see at a time: a matter of the generator's size alone."""
+        height, width = self.generator.resolution
+        return max(1, min(_MOST_PER_PASS, _PIXELS_PER_PASS // (height * width)))
+
+    def plan(self, codes: Tensor) -> EditStrength:
+        """[B, L, D] -> the strength of each."""
+        if self.mode == "constant":
+            return constant_strength(self.direction, codes, self.strength)
+        return plan_strength(self.direction, codes, self.strength, self.target, self.limit)
+
+    def with_reference(self, code: Tensor, family: str = "") -> Transfer:
+        """The same, with the state of one code [1, L, D] as the target.
+
+        Raises:
+            InputError: several codes, or those of another generator.
+        """
+        check_family(self.direction.family, family, f"The direction '{self.direction.name}'", "the reference")
+        if code.shape[0] != 1:
+            raise InputError(f"The reference holds {code.shape[0]} codes; one is needed.")
+        return replace(self, target=float(attribute_values(self.direction, code)[0]))
+
+    def encode(self, pictures: Tensor, tick: Callable[[], None] | None = None) -> Tensor:
+        """[B, 3, H, W] in -1..1 at the generator's size -> codes [B, L, D]; ``tick`` is called each inversion step."""
+        return torch.cat([self._codes(part, tick)[: len(part)] for part in pictures.split(self.per_pass)])
+
+    def __call__(
+        self,
+        pictures: Tensor,  # [B, 3, H, W] in -1..1, at the generator's size
+        tick: Callable[[], None] | None = None,  # called between the steps of a pass; may raise to stop
+    ) -> Transferred:
+        """Edit a few pictures."""
+        parts = [self._pass(part, tick) for part in pictures.split(self.per_pass)]
+        strength = EditStrength(
+            torch.cat([part.strength.alpha for part in parts]),
+            torch.cat([part.strength.clamped for part in parts]),
+            parts[0].strength.method,
+            self.direction.family,
+        )
+        codes, images, usable = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "images", "usable")
+        )
+        return Transferred(codes, strength, images, usable)
+
+    def _pass(self, pictures: Tensor, tick: Callable[[], None] | None) -> Transferred:
+        count = len(pictures)
+        codes = self._codes(pictures, tick)
+        usable = torch.isfinite(codes).all(dim=2).all(dim=1)
+        # What an inversion could not find is replaced, so that its neighbours get their pictures.
+        sound = torch.where(usable[:, None, None], codes, torch.zeros_like(codes))
+        plan = self.plan(sound)
+        alpha = torch.where(usable, plan.alpha, torch.zeros_like(plan.alpha))
+        images = self.generator.synthesize(apply_edit(sound, self.direction, alpha), chunk=self.per_pass)
+        if tick is not None:
+            tick()
+        kept = EditStrength(alpha[:count], (plan.clamped & usable)[:count], plan.method, plan.family)
+        return Transferred(codes[:count], kept, images[:count], usable[:count])
+
+    def _codes(self, pictures: Tensor, tick: Callable[[], None] | None) -> Tensor:
+        """Codes of a whole pass, its filling included."""
+        pictures = pictures.to(self.generator.device, torch.float32)
+        filling = self.per_pass - len(pictures)
+        if filling:
+            pictures = torch.cat([pictures, pictures.new_zeros(filling, *pictures.shape[1:])])
+        codes = None
+        if self.encoder is not None:
+            with building():
+                codes = self.encoder.encode(pictures, self.generator)
+        if self.steps:
+            report = None if tick is None else lambda *_: tick()
+            codes = invert(self.generator, pictures, start=codes, steps=self.steps, progress=report).codes
+        return codes

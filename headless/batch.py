@@ -1,0 +1,136 @@
+"""``semantic-edit batch``: one edit for every picture of a folder, without a workflow."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from .. import host
+from ..editing.attributes import fit_to_generator
+from ..editing.transfer import MODES, Transfer
+from ..jobs import FolderJob, run_job
+from ..models import load_generator
+from ..models.direction_file import read_direction
+from ..models.encoder import load_encoder
+from ..models.errors import InputError
+from ..models.picture_files import FITS, PictureError, read_picture
+from .side import HeadlessHost, HeadlessSettings, use_headless
+
+BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
+_DEMO, _NO_ENCODER = "demo_portraits", "none"
+
+
+def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    batch = commands.add_parser("batch", parents=[common], help="edit every picture of a folder, however large")
+    batch.set_defaults(command=run)
+    batch.add_argument("folder", type=Path, help="the folder of the pictures")
+    about = "the edit: a .safetensors from Save Direction, or the name of a shipped one such as smile"
+    batch.add_argument("--direction", required=True, metavar="FILE", help=about)
+    about = "folder for the results: new, or that of the same job, which then goes on where it stopped"
+    batch.add_argument("--output", type=Path, required=True, metavar="DIR", help=about)
+    batch.add_argument("--generator", metavar="FILE", default=_DEMO, help="default: the demo generator")
+    about = "an encoder for this generator, or 'none' (default: the demo's)"
+    batch.add_argument("--encoder", metavar="FILE", default=_DEMO, help=about)
+    about = "inversion steps after the encoder: closer to the picture, and much slower (default: 0)"
+    batch.add_argument("--steps", type=int, default=0, metavar="N", help=about)
+    about = "1: the example's state after its edit; with --mode constant, lengths of the direction (default: 1)"
+    batch.add_argument("--strength", type=float, default=1.0, metavar="S", help=about)
+    about = "same-state: each picture moves as far as it needs; constant: all equally far"
+    modes = [mode.replace(" ", "-") for mode in MODES]
+    batch.add_argument("--mode", choices=modes, default=modes[0], help=about)
+    about = "a picture whose state is the target, instead of the direction's example"
+    batch.add_argument("--reference", type=Path, metavar="PICTURE", help=about)
+    about = "the farthest any picture may move, in lengths of the direction"
+    batch.add_argument("--limit", type=float, metavar="ALPHA", help=about)
+    batch.add_argument("--fit", choices=FITS, default=FITS[0], help="how other shapes are fitted (default: crop)")
+    about = "behind transparent pixels and in borders (default: white)"
+    batch.add_argument("--background", choices=list(BACKGROUNDS), default="white", help=about)
+    about = "pictures in memory at a time; results do not depend on it (default: chosen by size)"
+    batch.add_argument("--chunk", type=int, default=0, metavar="N", help=about)
+    batch.add_argument("--count", type=int, default=0, metavar="N", help="finish at most so many pictures this time")
+    batch.add_argument("--codes", action="store_true", help="also keep each picture's code, as a file")
+    batch.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do the job and say what became of it."""
+    side = use_headless(HeadlessSettings(output=options.output, device=options.device))
+    job = make_job(options, side)
+    bar = side.settings.bar
+    bar.start(options.folder.name, 1, 1)
+    try:
+        report = run_job(job, side.progress(0, ""))
+    finally:
+        bar.clear()
+    sys.stdout.write(f"{report}\nResults and manifest: {report.output}\n")
+
+
+def make_job(options: argparse.Namespace, side: HeadlessHost) -> FolderJob:
+    """Read all files that the options name. Raises InputError."""
+    if options.limit is not None and options.limit <= 0:
+        raise InputError(f"--limit is {options.limit:g}; expected a number above 0. Leave it out for no limit.")
+    device = side.device()
+    generator = load_generator(_file(options.generator, "generators"), device)
+    encoder = None
+    if options.encoder != _NO_ENCODER:
+        encoder = load_encoder(_file(options.encoder, "encoders"), device)
+    direction = fit_to_generator(generator, **read_direction(_file(options.direction, "directions")))
+    if options.mode == "same-state" and not direction.has_example and options.reference is None:
+        raise InputError(
+            f"The direction '{direction.name}' comes without an example, so it has no state to reach. Add --reference "
+            "PICTURE to reach that picture's state, or --mode constant to move all pictures equally far."
+        )
+    background = BACKGROUNDS[options.background]
+    transfer = Transfer(
+        generator,
+        direction,
+        encoder,
+        options.strength,
+        options.mode.replace("-", " "),
+        target=0.0 if options.reference else None,
+        limit=options.limit,
+        steps=options.steps,
+    )
+    if options.reference:
+        transfer = _with_reference(transfer, options.reference, options.fit, background)
+    return FolderJob(
+        options.folder,
+        options.output,
+        transfer,
+        options.fit,
+        background,
+        options.chunk,
+        options.count,
+        options.codes,
+    )
+
+
+def _with_reference(transfer: Transfer, file: Path, fit: str, background: tuple[int, int, int]) -> Transfer:
+    if transfer.mode == "constant" or transfer.strength != 1.0:
+        raise InputError(
+            "--reference is the state that all pictures reach; it does not go together with --mode constant or "
+            "--strength. Leave one of them out."
+        )
+    try:
+        colours, _ = read_picture(file, transfer.generator.resolution, fit, background)
+    except PictureError as error:
+        raise InputError(f"The reference {file} cannot be used: {error}.") from None
+    picture = colours.movedim(-1, 0)[None].mul(2).sub(1)
+    with torch.no_grad():
+        return transfer.with_reference(transfer.encode(picture), transfer.generator.family)
+
+
+def _file(name: str, kind: str) -> Path:
+    """A path as typed, or a shipped file by its bare name."""
+    path = Path(name)
+    if path.exists() or path.suffix or path.name != name:
+        return path
+    folder = host.PACK / "models" / "demo" / kind
+    if (folder / f"{name}.safetensors").is_file():
+        return folder / f"{name}.safetensors"
+    there = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors")))
+    raise InputError(f"There is neither a file {name!r} nor a shipped one among the {kind}: {there}.")

@@ -1,0 +1,73 @@
+"""Which pictures a job has, and what their results are called."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+
+from ..models.picture_files import is_picture_name, natural
+
+__all__ = ["name_results", "picture_names", "source_state"]
+
+_LONGEST = 200  # bytes of a name's stem; file systems allow 255 for all of it
+
+
+def picture_names(folder: Path) -> list[str]:
+    """The names of the picture files of a folder, not of its subfolders, in natural order: 2.png before 10.png.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if is_picture_name(entry.name) and entry.is_file()]
+    return sorted(names, key=lambda name: (natural(name), name))
+
+
+def source_state(file: Path) -> tuple[int, int]:
+    """Size in bytes and time of change (ns) of a file; (0, 0) when it is gone."""
+    try:
+        state = file.stat()
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
+
+
+def name_results(names: Iterable[str], given: dict[str, str]) -> Iterator[str]:
+    """Name the result of each picture: its own stem, with ".png".
+
+    Where two pictures share a stem, the later one keeps its ending too ("a.jpg" -> "a.jpg.png"), and then a number;
+    names that differ in capitals alone count as equal, as some systems hold them to be.
+
+    Args:
+        names: all pictures of the folder, in order.
+        given: results that exist already, by picture; they keep their names.
+    """
+    taken = {result.casefold() for result in given.values()}
+    for name in names:
+        if name in given:
+            yield given[name]
+            continue
+        stem = PurePath(name).stem
+        wanted = (f"{_short(base)}.png" for base in _candidates(stem, name))
+        result = next(each for each in wanted if each.casefold() not in taken)
+        taken.add(result.casefold())
+        yield result
+
+
+def _candidates(stem: str, name: str) -> Iterator[str]:
+    yield stem
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def _short(base: str) -> str:
+    encoded = os.fsencode(base)
+    if len(encoded) <= _LONGEST:
+        return base
+    cut = encoded[: _LONGEST - 9].decode("utf-8", "ignore")
+    return f"{cut}-{hashlib.sha256(encoded).hexdigest()[:8]}"

@@ -1,0 +1,134 @@
+"""The manifest of a job: one line of JSON per picture, added the moment the picture is finished.
+
+A kill can only hurt the last line, and a line that is not whole counts as never written. When a picture was worked on
+again (its file had changed), its newest line is the one that holds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+__all__ = ["DONE", "MANIFEST_NAME", "SKIPPED", "Manifest", "Record", "read_records"]
+
+log = logging.getLogger(__name__)
+MANIFEST_NAME = "manifest.jsonl"
+DONE, SKIPPED = "done", "skipped"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one picture.
+
+    Args:
+        file: its name in the input folder.
+        status: "done" or "skipped".
+        result: the edited picture, relative to the output folder; "" when skipped.
+        code: the file of its code before the edit, likewise; "" when codes are not kept.
+        alpha: how far it moved, in lengths of the direction; None when skipped.
+        clamped: whether it would have needed more than the limit.
+        problem: why it was skipped.
+        source_bytes, source_time: size and time of change (ns) of the input file, to see whether it is still the same.
+        result_bytes: size of the edited picture, to see whether it is still whole.
+        seconds: its share of the work.
+        finished: when, in UTC.
+    """
+
+    file: str
+    status: str
+    result: str = ""
+    code: str = ""
+    alpha: float | None = None
+    clamped: bool = False
+    problem: str = ""
+    source_bytes: int = 0
+    source_time: int = 0
+    result_bytes: int = 0
+    seconds: float = 0.0
+    finished: str = ""
+
+    def same_outcome(self, other: Record) -> bool:
+        """Equal but for the times of the work."""
+        return all(getattr(self, name) == getattr(other, name) for name in _OUTCOME)
+
+
+_NAMES = {field.name for field in fields(Record)}
+_OUTCOME = _NAMES - {"seconds", "finished"}
+
+
+class Manifest:
+    """The manifest of a folder, open for adding lines. Opening cuts off a last line that a kill left half-written.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / MANIFEST_NAME
+        self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115  (closed by close)
+        self._end = _whole_lines(self._file)
+        self._file.truncate(self._end)
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._file.close()
+
+    def add(self, record: Record) -> None:
+        """Add one line; it is whole, or not there."""
+        line = json.dumps(asdict(record)).encode() + b"\n"
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(28, "No space left on device")
+        except BaseException:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(line)
+
+    def settle(self) -> None:
+        """Wait until the disk has the lines, so that not even a power cut takes them."""
+        os.fsync(self._file.fileno())
+
+
+def read_records(folder: Path) -> Iterator[Record]:
+    """The lines of a manifest, oldest first; a picture that was worked on again comes again. Damaged lines are left
+    out with a warning. None when there is no manifest."""
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            record = _record(line)
+            if record is not None:
+                yield record
+            elif line.endswith(b"\n"):  # without, it is the last one, cut short by a kill
+                log.warning("%s: line %d is damaged and is left out.", path, number)
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        values = json.loads(line)
+        known = {name: value for name, value in values.items() if name in _NAMES}
+        record = Record(**known)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    sound = isinstance(record.file, str) and isinstance(record.result, str) and isinstance(record.code, str)
+    return record if sound and record.status in (DONE, SKIPPED) else None
+
+
+def _whole_lines(file) -> int:
+    """How many bytes of the file are whole lines."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - 65536)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

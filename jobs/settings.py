@@ -1,0 +1,109 @@
+"""What a job was started with, so that nothing else is mixed into its folder later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..editing.transfer import Transfer
+from ..editing.types import EditDirection
+from ..models.errors import InputError
+from .storage import write_whole
+
+__all__ = ["JOB_NAME", "check_settings", "describe_transfer", "read_settings", "write_settings"]
+
+JOB_NAME = "job.json"
+_FORMAT, _VERSION = "semantic_edit folder job", 1
+
+
+def describe_transfer(transfer: Transfer) -> dict[str, object]:
+    """Every setting that changes what comes out, by its name for people; networks by the fingerprint of their weights.
+
+    The fingerprints tell contents, not files: the same weights under another name are the same setting.
+    """
+    generator, direction, encoder = transfer.generator, transfer.direction, transfer.encoder
+    return {
+        "generator": f"{generator.name} [{_weights(generator.network)}]",
+        "direction": f"{direction.name} [{_edit(direction)}]",
+        "encoder": "none" if encoder is None else f"[{_weights(encoder)}]",
+        "strength": float(transfer.strength),
+        "mode": transfer.mode,
+        "target": transfer.target,
+        "limit": transfer.limit,
+        "inversion steps": transfer.steps,
+    }
+
+
+def write_settings(folder: Path, settings: dict[str, object]) -> None:
+    """Write the settings of a new job."""
+    content = {"format": _FORMAT, "version": _VERSION, "settings": settings}
+    write_whole(folder / JOB_NAME, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_settings(folder: Path) -> dict[str, object] | None:
+    """The settings that the folder's job was started with; None when there is no job in it.
+
+    Raises:
+        InputError: the file is damaged, or from another version.
+    """
+    path = folder / JOB_NAME
+    try:
+        content = json.loads(path.read_bytes())
+        settings, version = content["settings"], content["version"]
+        sound = content["format"] == _FORMAT and isinstance(settings, dict)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        sound, version = False, _VERSION
+    if not sound or version != _VERSION:
+        what = "is damaged" if not sound else f"is of version {version}, which this version does not continue"
+        raise InputError(f"{path} {what}. Choose another output folder; the pictures in this one stay as they are.")
+    return settings
+
+
+def check_settings(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
+    """Refuse to go on with other settings than the job was started with.
+
+    Raises:
+        InputError: the sentence names each difference.
+    """
+    now = json.loads(json.dumps(now))  # as they would come back from the file
+    changed = [name for name in sorted({*before, *now}) if _meant(before.get(name)) != _meant(now.get(name))]
+    if changed:
+        told = "; ".join(f"{name}: {_told(before.get(name))} then, {_told(now.get(name))} now" for name in changed)
+        raise InputError(
+            f"The folder {folder} holds a batch with other settings ({told}). Go on with the settings it was started "
+            "with, or choose another output folder."
+        )
+
+
+def _meant(value: object) -> object:
+    """A fingerprint without the name in front of it."""
+    return value[value.rindex("[") :] if isinstance(value, str) and value.endswith("]") and "[" in value else value
+
+
+def _told(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _weights(network: nn.Module) -> str:
+    return _digest(network.state_dict())
+
+
+def _edit(direction: EditDirection) -> str:
+    numbers = torch.tensor([direction.start or 0.0, direction.offset or 0.0], dtype=torch.float64)
+    known = torch.tensor([direction.start is not None, direction.offset is not None, *direction.layers])
+    return _digest({"d": direction.direction, "v": direction.normal, "numbers": numbers, "known": known})
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:12]
