@@ -26,6 +26,10 @@ PartLabelsType = io.Custom("PART_LABELS")
 ConceptUnitsType = io.Custom("CONCEPT_UNITS")
 GanPaintingType = io.Custom("GAN_PAINTING")
 TextImageScorerType = io.Custom("TEXT_IMAGE_SCORER")
+AlignmentType = io.Custom("ALIGNMENT")
+# Of detectors that people have installed; ComfyUI itself only names them.
+BoxesType = io.Custom("BBOX")
+PoseKeypointType = io.Custom("POSE_KEYPOINT")
 
 MAX_SEED = 0xFFFFFFFFFFFFFFFF  # ComfyUI's own seeds
 _NOTHING = "nothing here yet"
