@@ -3,12 +3,15 @@
 from .checkpoint import read_metadata, read_safetensors, write_safetensors
 from .errors import CheckpointError, InputError
 from .generator import GanGenerator, load_generator, save_generator
+from .progan import ProgressiveConfig, ProgressiveGAN
 from .stylegan2 import StyleGAN2, StyleGAN2Config
 
 __all__ = [
     "CheckpointError",
     "GanGenerator",
     "InputError",
+    "ProgressiveConfig",
+    "ProgressiveGAN",
     "StyleGAN2",
     "StyleGAN2Config",
     "load_generator",

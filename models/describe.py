@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .checkpoint import FORMAT, parse_json, read_safetensors
 from .printable import printable
+from .progan import ARCHITECTURE
 
 MAX_SHOWN = 12
 MAX_VALUE = 200
@@ -27,6 +28,10 @@ def describe_file(path: str | Path) -> str:
         lines.append(f"family: {metadata.get('family') or 'unknown (checked by shape when used)'}")
         for title in ("config", "provenance"):
             values = parse_json(metadata, title, path)
+            if title == "config" and metadata.get("kind") == "generator":
+                lines.append(
+                    "network: " + ("Progressive GAN" if values.get("architecture") == ARCHITECTURE else "StyleGAN2")
+                )
             lines += [f"{title}:"] * bool(values) + [f"  {name}: {_short(value)}" for name, value in values.items()]
     lines.append(f"tensors: {len(tensors)}, {sum(t.numel() for t in tensors.values()):,} numbers")
     lines += [f"  {line}" for line in _shapes(tensors)]

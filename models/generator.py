@@ -14,8 +14,11 @@ from .checkpoint import parse_json, read_safetensors, write_safetensors
 from .errors import CheckpointError, InputError
 from .inference import building
 from .printable import printable
+from .progan import ARCHITECTURE, ProgressiveConfig, ProgressiveGAN
 from .stylegan2 import StyleGAN2, SynthesisResult
 from .stylegan2_config import StyleGAN2Config, config_from_header
+
+Network = StyleGAN2 | ProgressiveGAN
 
 _STATISTICS_SAMPLES = 8192
 # Pixels of one synthesis pass: a 1024 px picture at a time on the CPU keeps a batch of 8 below 4 GB.
@@ -24,13 +27,13 @@ _PIXELS_PER_CHUNK = {"cpu": 2 * 1024 * 1024, "cuda": 8 * 1024 * 1024}
 
 @dataclass(frozen=True, eq=False)
 class GanGenerator:
-    """A frozen generator.
+    """A frozen generator: StyleGAN2 or Progressive GAN, whose code is a single row.
 
     ``family`` names the W space: codes, directions and edits of one family combine freely. ``adaptation`` is what a
     photo-specific generator changed on top of the network (None here); it inherits the family.
     """
 
-    network: StyleGAN2
+    network: Network
     family: str
     name: str = "generator"
     adaptation: object | None = None
@@ -68,15 +71,17 @@ class GanGenerator:
 
     @property
     def w_mean(self) -> Tensor:
-        """[D], the mean of W: the tracked average of the checkpoint, else that of fixed samples."""
+        """[D], the mean of W: the tracked average of the checkpoint, else that of fixed samples; zero where w is z."""
         tracked = self.network.mapping.w_avg
-        if bool(tracked.abs().max() > 0):
+        if isinstance(self.network, ProgressiveGAN) or bool(tracked.abs().max() > 0):
             return tracked
         return self._sampled_statistics()[0]
 
     @property
     def w_covariance(self) -> Tensor:
-        """[D, D], the covariance of W over fixed samples."""
+        """[D, D], the covariance of W over fixed samples; the unit matrix where w is z."""
+        if isinstance(self.network, ProgressiveGAN):
+            return torch.eye(self.w_dim, device=self.device)
         return self._sampled_statistics()[1]
 
     def map(
@@ -168,17 +173,20 @@ class GanGenerator:
         return self._statistics["w_mean"], self._statistics["w_covariance"]
 
 
-def family_fingerprint(network: StyleGAN2) -> str:
-    """A short name of the W space: equal for equal mapping networks, whatever the file they came from.
+def family_fingerprint(network: Network) -> str:
+    """A short name of the space of codes: equal for equal mapping networks, whatever the file they came from.
 
+    A Progressive GAN has no mapping; what its codes mean begins with its first layer, so that is taken instead.
     Half-precision files are rounded before hashing, so that a checkpoint and its half-precision copy agree.
     """
-    digest = hashlib.sha256(_w_space(network.config))
-    for name, tensor in sorted(network.mapping.state_dict().items()):
+    progressive = isinstance(network, ProgressiveGAN)
+    space = network.synthesis.layer1 if progressive else network.mapping
+    digest = hashlib.sha256(b"" if progressive else _w_space(network.config))
+    for name, tensor in sorted(space.state_dict().items()):
         if name != "w_avg":
             digest.update(name.encode() + tensor.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
     height, width = network.config.resolution
-    return f"stylegan2-{height}x{width}-{digest.hexdigest()[:10]}"
+    return f"{'progan' if progressive else 'stylegan2'}-{height}x{width}-{digest.hexdigest()[:10]}"
 
 
 def _w_space(config: StyleGAN2Config) -> bytes:
@@ -194,14 +202,17 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
     # Outside inference mode, reading included: weights made inside could never take part in an optimisation.
     with building():
         tensors, metadata = read_safetensors(path, kind="generator")
-        parse_json(metadata, "config", path)
+        values = parse_json(metadata, "config", path)
+        progressive = values.get("architecture") == ARCHITECTURE
         try:
-            config = config_from_header(metadata.get("config", ""))
+            config = (
+                ProgressiveConfig.from_json(values) if progressive else config_from_header(metadata.get("config", ""))
+            )
         except CheckpointError as problem:
             raise CheckpointError(f"{path.name}: {printable(str(problem))}") from None
         _check_size(config, tensors, path)
-        with torch.device("meta"):
-            network = StyleGAN2(config)  # no memory is spent on weights that the file replaces
+        with torch.device("meta"):  # no memory is spent on weights that the file replaces
+            network = ProgressiveGAN(config) if progressive else StyleGAN2(config)
         _check_shapes(network, tensors, path)
         plain = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
         network.load_state_dict(plain, strict=True, assign=True)
@@ -212,7 +223,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
 
 def save_generator(
     path: str | Path,
-    network: StyleGAN2,
+    network: Network,
     provenance: dict[str, object] | None = None,
     half: bool = False,  # store float16: half the size, about three decimal digits
     family: str | None = None,
@@ -225,13 +236,13 @@ def save_generator(
     return write_safetensors(path, state, "generator", network.config.to_json(), provenance, family)
 
 
-def _check_size(config: StyleGAN2Config, tensors: dict[str, Tensor], path: Path) -> None:
+def _check_size(config: StyleGAN2Config | ProgressiveConfig, tensors: dict[str, Tensor], path: Path) -> None:
     # A header that promises more than the file holds would cost memory before the shapes are compared.
-    if len(tensors) > 100 * len(config.channels) + 4 * config.mapping_layers + 16:
+    if len(tensors) > 100 * len(config.channels) + 4 * getattr(config, "mapping_layers", 0) + 16:
         raise CheckpointError(f"{path.name}: it holds {len(tensors)} tensors, far more than its config describes.")
 
 
-def _check_shapes(network: StyleGAN2, tensors: dict[str, Tensor], path: Path) -> None:
+def _check_shapes(network: Network, tensors: dict[str, Tensor], path: Path) -> None:
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     missing = sorted(set(expected) - set(tensors))
     extra = sorted(set(tensors) - set(expected))

@@ -11,8 +11,7 @@ block reads the row after its last convolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -21,30 +20,9 @@ from ..kernels import upsample2d
 from .errors import InputError
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer
+from .synthesis_run import Hook, LayerState, SynthesisResult, check_layer, check_run
 
 __all__ = ["LayerState", "StyleGAN2", "StyleGAN2Config", "SynthesisResult"]
-
-NOISE_MODES = ("constant", "none", "random")
-Hook = Callable[[int, Tensor], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class LayerState:
-    """Where a synthesis can start again: ``features`` [B, C, h, w] after ``layer``, ``image`` before its ToRGB."""
-
-    layer: int
-    features: Tensor
-    image: Tensor | None  # None before the first ToRGB
-    residual: Tensor | None = None  # the side path of a "resnet" block, between its two convolutions
-
-
-@dataclass(frozen=True, eq=False)
-class SynthesisResult:
-    """``image`` [B, 3, H, W] about -1..1 (None when the run stopped at a layer), and the layers that were asked for."""
-
-    image: Tensor | None
-    features: dict[int, Tensor] = field(default_factory=dict)  # layer -> [B, C, h, w]
-    state: LayerState | None = None  # of ``stop_layer``
 
 
 def normalize_second_moment(x: Tensor) -> Tensor:
@@ -115,7 +93,7 @@ class SynthesisNetwork(nn.Module):
 
     def layer_size(self, layer: int) -> tuple[int, int, int]:
         """(channels, height, width) of a layer's features."""
-        block, _ = self.layers[self._checked_layer(layer)]
+        block, _ = self.layers[check_layer(layer, len(self.layers))]
         return (self.config.channels[block], *self._block(block).size)
 
     def forward(
@@ -131,7 +109,9 @@ class SynthesisNetwork(nn.Module):
         first_index: int = 0,  # position of ws[0] in a larger batch, for seeded noise
     ) -> SynthesisResult:
         last_block = self._last_block(stop_resolution)
-        self._check(ws, noise, want_features, stop_layer, resume, last_block)
+        rows = (self.config.num_layers, self.config.w_dim)
+        last = max(layer for layer, (block, _) in enumerate(self.layers) if block <= last_block)
+        check_run(ws, rows, noise, self.layer_size, last, len(self.layers), want_features, stop_layer, resume)
         dtype = dtype or ws.dtype
         batch = ws.shape[0]
         sources = _NoiseSource(noise, batch, first_index, ws.device)
@@ -187,48 +167,6 @@ class SynthesisNetwork(nn.Module):
         if stop_resolution not in heights:
             raise InputError(f"This generator has pictures of heights {heights}; cannot stop at {stop_resolution}.")
         return heights.index(stop_resolution)
-
-    def _checked_layer(self, layer: int) -> int:
-        if not 0 <= layer < len(self.layers):
-            raise InputError(f"Layer {layer} does not exist; this generator has layers 0 to {len(self.layers) - 1}.")
-        return layer
-
-    def _check(
-        self,
-        ws: Tensor,
-        noise: str | int,
-        want: Collection[int],
-        stop_layer: int | None,
-        resume: LayerState | None,
-        last_block: int,
-    ) -> None:
-        expected = (self.config.num_layers, self.config.w_dim)
-        if ws.ndim != 3 or tuple(ws.shape[1:]) != expected or ws.shape[0] == 0:
-            raise InputError(
-                f"The latent has shape {tuple(ws.shape)}; this generator expects [B, {expected[0]}, {expected[1]}] "
-                "(batch, rows of W+, width)."
-            )
-        if (isinstance(noise, str) and noise not in NOISE_MODES) or not isinstance(noise, (str, int)):
-            raise InputError(f"Unknown noise '{noise}'; expected 'constant', 'none' or a seed.")
-        begin = 0
-        if resume is not None:
-            begin = self._checked_layer(resume.layer) + 1
-            size = (ws.shape[0], *self.layer_size(resume.layer))
-            if tuple(resume.features.shape) != size:
-                raise InputError(
-                    f"The features to go on from have shape {tuple(resume.features.shape)}; layer {resume.layer} of "
-                    f"this generator has {size}."
-                )
-        end = max(layer for layer, (block, _) in enumerate(self.layers) if block <= last_block)
-        if stop_layer is not None:
-            end = min(end, self._checked_layer(stop_layer))
-            if not begin - 1 <= stop_layer <= end:
-                raise InputError(f"Cannot stop after layer {stop_layer}: this run has layers {begin} to {end}.")
-        if begin - 1 > end:
-            raise InputError(f"Cannot go on after layer {begin - 1}: this run ends with layer {end}.")
-        for layer in want:
-            if not begin <= self._checked_layer(layer) <= end:
-                raise InputError(f"The features of layer {layer} are not made: this run has layers {begin} to {end}.")
 
 
 class StyleGAN2(nn.Module):

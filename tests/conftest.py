@@ -68,6 +68,29 @@ def tiny_generator(tiny_network):
     return GanGenerator(tiny_network, family_fingerprint(tiny_network), "tiny")
 
 
+@pytest.fixture(scope="session")
+def tiny_progan_network():
+    """A random Progressive GAN of 32 px and z of 16, in which no bias is zero."""
+    import torch
+    from semantic_edit.models import ProgressiveConfig, ProgressiveGAN
+
+    rng = torch.Generator().manual_seed(11)
+    network = ProgressiveGAN(ProgressiveConfig(z_dim=16, channels=(16, 16, 12, 8)), generator=rng)
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if name.endswith("bias"):
+                tensor.add_(torch.randn(tensor.shape, generator=rng) * 0.2)
+    return network.requires_grad_(False).eval()
+
+
+@pytest.fixture
+def tiny_progan(tiny_progan_network):
+    """`tiny_progan_network` as GAN_GENERATOR carries it."""
+    from semantic_edit.models.generator import GanGenerator, family_fingerprint
+
+    return GanGenerator(tiny_progan_network, family_fingerprint(tiny_progan_network), "tiny progan")
+
+
 @pytest.fixture
 def run_node(headless_host):
     """Run a node of the pack as ComfyUI does: run_node(id without prefix, **inputs) -> (values, what it shows)."""

@@ -1,0 +1,206 @@
+"""The generator of Progressive GANs (1710.10196), opened up for editing as StyleGAN2 is.
+
+A code is z itself: one row [1, Z] that feeds the start, so codes are [B, 1, Z]. Layer k is what gandissect and
+GANPaint call ``layer{k+1}``: pixel norm at its input, nearest doubling where the size grows, a convolution with the
+weight's scale applied at run time, bias, leaky ReLU. Its features are what comes out, before the next layer's norm.
+After the last layer a pixel norm and a 1 x 1 convolution make the picture; there is no noise, no style and no smaller
+picture on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import CheckpointError, InputError
+from .stylegan2_layers import drawn
+from .synthesis_run import Hook, LayerState, SynthesisResult, check_layer, check_run
+
+__all__ = ["ARCHITECTURE", "ProgressiveConfig", "ProgressiveGAN"]
+
+ARCHITECTURE = "progressive"  # in a file's header; StyleGAN2's are "skip", "orig" and "resnet"
+_START = 4  # pixels of the first layer
+
+
+@dataclass(frozen=True)
+class ProgressiveConfig:
+    """The network's dimensions: block k is ``4 * 2**k`` pixels, with two layers of ``channels[k]`` channels."""
+
+    z_dim: int
+    channels: tuple[int, ...]
+    img_channels: int = 3
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.channels) <= 12:
+            raise CheckpointError(f"A Progressive GAN has 1 to 12 blocks; got {len(self.channels)}.")
+        widths = (self.z_dim, self.img_channels, *self.channels)
+        if min(widths) < 1 or max(widths) > 65536:
+            raise CheckpointError(f"A Progressive GAN's widths lie between 1 and 65536; got {widths}.")
+
+    @property
+    def architecture(self) -> str:
+        """What tells this generator apart from StyleGAN2's kinds."""
+        return ARCHITECTURE
+
+    @property
+    def w_dim(self) -> int:
+        """D: a code is z itself."""
+        return self.z_dim
+
+    @property
+    def c_dim(self) -> int:
+        """No labels."""
+        return 0
+
+    @property
+    def num_layers(self) -> int:
+        """L, the rows of a code: one, however many layers the synthesis has."""
+        return 1
+
+    @property
+    def resolution(self) -> tuple[int, int]:
+        """Height and width of the picture."""
+        return (_START * 2 ** (len(self.channels) - 1),) * 2
+
+    def to_json(self) -> dict:
+        """A JSON-ready dict; :meth:`from_json` reverses it."""
+        return {
+            "architecture": ARCHITECTURE,
+            "z_dim": self.z_dim,
+            "channels": list(self.channels),
+            "img_channels": self.img_channels,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> ProgressiveConfig:
+        """Checks names and types; CheckpointError names the field that is wrong."""
+        unknown = sorted(set(values) - {"architecture", "z_dim", "channels", "img_channels"})
+        if unknown:
+            raise CheckpointError(f"The generator's config has unknown fields: {', '.join(unknown)}.")
+        z_dim, colours = values.get("z_dim"), values.get("img_channels", 3)
+        channels = values.get("channels")
+        if type(z_dim) is not int or type(colours) is not int:
+            raise CheckpointError("The generator's config needs whole numbers as z_dim and img_channels.")
+        if not isinstance(channels, list | tuple) or not all(type(width) is int for width in channels):
+            raise CheckpointError("The generator's config field 'channels' must be a list of whole numbers.")
+        return cls(z_dim, tuple(channels), colours)
+
+
+class ProgressiveGAN(nn.Module):
+    """``mapping`` (z as it is) and ``synthesis`` (codes [B, 1, Z] -> picture); randomly initialised from ``generator``.
+
+    Same calls as :class:`StyleGAN2`. The layers of the synthesis are counted by ``len(synthesis.layers)`` on both.
+    """
+
+    def __init__(self, config: ProgressiveConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        rng = generator if generator is not None else torch.Generator().manual_seed(0)
+        self.config = config
+        self.mapping = PlainMapping(config)
+        self.synthesis = ProgressiveSynthesis(config, rng)
+
+
+class PlainMapping(nn.Module):
+    """z [B, Z] -> z: the first layer's pixel norm does what another mapping would begin with."""
+
+    def __init__(self, config: ProgressiveConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("w_avg", torch.zeros(config.z_dim))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if z.ndim != 2 or z.shape[1] != self.config.z_dim:
+            raise InputError(f"z has shape {tuple(z.shape)}; this generator expects [B, {self.config.z_dim}].")
+        return z
+
+
+class ScaledConv(nn.Module):
+    """Pixel norm, doubling, convolution, bias, activation: one layer of the published network."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,  # 4: the first layer, which makes 4 x 4 pixels of one; 3; 1: colours
+        rng: torch.Generator,
+        up: bool = False,  # nearest doubling before the convolution
+    ) -> None:
+        super().__init__()
+        self.up, self.padding, self.is_rgb = up, {4: 3, 3: 1, 1: 0}[kernel], kernel == 1
+        # Equalised learning rate: weights of unit variance, He's constant at run time; gain 1 for colours.
+        self.scale = (1.0 if self.is_rgb else math.sqrt(2.0)) / (kernel * math.sqrt(in_channels))
+        self.weight = nn.Parameter(drawn(rng, out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, I, h, w] -> [B, O, H, W]."""
+        x = x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+        if self.up:
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+        x = F.conv2d(x, (self.weight * self.scale).to(x.dtype), self.bias.to(x.dtype), padding=self.padding)
+        return x if self.is_rgb else F.leaky_relu(x, 0.2)
+
+
+class ProgressiveSynthesis(nn.Module):
+    """Codes [B, 1, Z] -> picture [B, 3, H, W]."""
+
+    def __init__(self, config: ProgressiveConfig, rng: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.layers: list[tuple[int, str]] = []  # layer index -> (block index, module name)
+        before = config.z_dim
+        for block, width in enumerate(config.channels):
+            for second in (False, True):
+                name = f"layer{len(self.layers) + 1}"
+                first_of_all = block == 0 and not second
+                conv = ScaledConv(before, width, 4 if first_of_all else 3, rng, up=block > 0 and not second)
+                setattr(self, name, conv)
+                self.layers.append((block, name))
+                before = width
+        self.output = ScaledConv(before, config.img_channels, 1, rng)
+
+    def layer_size(self, layer: int) -> tuple[int, int, int]:
+        """(channels, height, width) of a layer's features."""
+        block, _ = self.layers[check_layer(layer, len(self.layers))]
+        size = _START * 2**block
+        return (self.config.channels[block], size, size)
+
+    def forward(
+        self,
+        ws: Tensor,  # [B, 1, Z]
+        noise: str | int = "constant",  # checked as for StyleGAN2, and without effect: this network has none
+        stop_resolution: int | None = None,  # None or the full height: it has no smaller pictures
+        want_features: Collection[int] = (),  # layers whose features to return
+        stop_layer: int | None = None,  # stop after this layer and return its state instead of a picture
+        resume: LayerState | None = None,  # start after this layer; its ``image`` is not needed
+        hook: Hook | None = None,  # (layer, features) -> the features to go on with
+        dtype: torch.dtype | None = None,  # of the convolutions; the picture is float32 at least
+        first_index: int = 0,  # for seeded noise; without effect
+    ) -> SynthesisResult:
+        height = self.config.resolution[0]
+        if stop_resolution not in (None, height):
+            raise InputError(
+                f"A Progressive GAN has a picture at its full height of {height} alone; cannot stop at "
+                f"{stop_resolution}. It must run whole."
+            )
+        rows, count = (self.config.num_layers, self.config.w_dim), len(self.layers)
+        check_run(ws, rows, noise, self.layer_size, count - 1, count, want_features, stop_layer, resume)
+        dtype = dtype or ws.dtype
+        features: dict[int, Tensor] = {}
+        start = -1 if resume is None else resume.layer
+        x = ws[:, 0, :, None, None].to(dtype) if resume is None else resume.features.to(dtype)
+        for layer in range(max(start, 0), count):
+            if layer > start:
+                x = getattr(self, self.layers[layer][1])(x)
+                x = x if hook is None else hook(layer, x)
+                if layer in want_features:
+                    features[layer] = x
+            if layer == stop_layer:
+                return SynthesisResult(None, features, LayerState(layer, x, None))
+        image = self.output(x)
+        return SynthesisResult(image.to(torch.promote_types(image.dtype, torch.float32)), features)
