@@ -13,7 +13,7 @@ from ..generator import family_fingerprint, save_generator
 from ..printable import printable
 from .assemble import FoundGenerator, build_generator
 from .containers import Opened, open_file
-from .directions import FoundDirections, choose, find_directions
+from .directions import BOUNDARY, FoundDirections, choose, find_directions
 from .nvlabs import find_nvlabs
 from .rosinality import find_rosinality
 from .stored import Opaque
@@ -93,7 +93,7 @@ def find(opened: Opened) -> FoundGenerator | FoundDirections:
         generator = find_tensorflow(content) or find_nvlabs(content) or find_rosinality(content)
         if generator is not None:
             return generator
-    directions = find_directions(content)
+    directions = find_directions(content, plain_array=opened.kind == "npy")
     if directions is not None:
         return directions
     raise CheckpointError(
@@ -128,15 +128,29 @@ def _write_generator(source: Path, destination: Path, found: FoundGenerator, say
 
 
 def _write_direction(source: Path, destination: Path, found: FoundDirections, say: Say, component: int | None) -> Path:
-    direction, index = choose(found, component)
+    chosen, index = choose(found, component)
     several = len(found.directions) > 1
     name = f"{source.stem} {index}" if several else source.stem
     provenance = {"source": source.name, "layout": found.layout, "shape": found.source_shape, "component": index}
-    write_direction(destination, direction, method="imported", name=name, provenance=provenance)
-    rows, width = direction.shape
+    write_direction(
+        destination,
+        chosen.direction.clone(),
+        normal=chosen.normal,
+        start=chosen.start,
+        offset=chosen.offset,
+        method=chosen.method,
+        name=name,
+        provenance=provenance,
+    )
+    rows, width = chosen.direction.shape
     say(f"{source.name}: a direction of width {width} for {'all rows' if rows == 1 else f'{rows} rows'} of W+.")
     if several:
         say(f"It holds {len(found.directions)}; number {index} was taken. Choose another with --component.")
+    if chosen.method == BOUNDARY:
+        say("It was read as a boundary and is its own normal: state 0 lies on it, 1 is one step beyond.")
+        say("A boundary that was fitted in Z means nothing in W; take the one for W.")
+    elif chosen.start is not None:
+        say("One step is one standard deviation; state 0 is the mean, 1 one deviation above it.")
     say("It names no generator family; when it is loaded, its shape is checked and a warning given.")
     say(f"Wrote {destination.name}. Nothing in the source was executed.")
     return destination
