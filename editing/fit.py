@@ -26,7 +26,8 @@ class FittedAttribute:
 def fit_attribute(
     codes: Tensor,  # [N, D]: one row per sample
     scores: Tensor,  # [N]: any measured attribute
-    held_out: float = 0.2,  # share of the samples that only judge the fit
+    held_out: float = 0.2,  # share of the samples, the last ones, that only judge the fit
+    ridge: float = _RIDGE,  # of the mean variance; more where samples are few
 ) -> FittedAttribute:
     """Ridge regression of the score on w for the normal, and of w on the score for the direction.
 
@@ -48,9 +49,9 @@ def fit_attribute(
     if spread < 1e-9:
         raise InputError("All samples have the same score; there is nothing to fit.")
     covariance = centred.t() @ centred / training
-    ridge = _RIDGE * covariance.diagonal().mean() * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    damping = ridge * covariance.diagonal().mean() * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     together = centred.t() @ deviation / training
-    normal = torch.linalg.solve(covariance + ridge, together)
+    normal = torch.linalg.solve(covariance + damping, together)
     direction = together / spread
     intercept = float(mean_y - mean_x @ normal)
     rest, truth = x[training:] @ normal + intercept, y[training:]
