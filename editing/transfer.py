@@ -56,7 +56,7 @@ class Transfer:
         generator: draws the pictures.
         direction: the edit.
         encoder: guesses each code; None starts the inversion at the mean of W.
-        strength: as in ``plan_strength``: 1 is the example's state, or with mode "constant" one length of the direction.
+        strength: 1 is the example's state (see ``plan_strength``); with mode "constant", lengths of the direction.
         mode: one of `MODES`.
         target: a value of the attribute v . w to reach instead of the example's state.
         limit: the largest alpha; None sets no bound.

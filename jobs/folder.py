@@ -198,11 +198,13 @@ class _Run:
     def __init__(self, job: FolderJob, names: list[str], manifest: Manifest, progress: Callable | None) -> None:
         self.job, self.manifest, self.progress = job, manifest, progress
         self.total = len(names)
-        self.tasks, self.skipped_before = self._left(names)
-        self.before = self.total - len(self.tasks)
+        tasks, self.skipped_before = self._left(names)
+        self.before = self.total - len(tasks)
         self.chunk = job.chunk or job.transfer.per_pass
-        if job.count:
-            self.tasks = self.tasks[: job.count]
+        # What was skipped before is looked at once more, at the end, where it takes no other picture's place.
+        fresh = [task for task in tasks if task.name not in self.skipped_before]
+        again = [task for task in tasks if task.name in self.skipped_before]
+        self.tasks = (fresh[: job.count] if job.count else fresh) + again
         self.worked = self.done = self.skipped = self.clamped = 0
         self.problems: list[str] = []
 

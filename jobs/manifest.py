@@ -6,6 +6,7 @@ again (its file had changed), its newest line is the one that holds.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -84,7 +85,7 @@ class Manifest:
         line = json.dumps(asdict(record)).encode() + b"\n"
         try:
             if self._file.write(line) != len(line):
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except BaseException:
             self._file.truncate(self._end)
             raise
@@ -103,10 +104,12 @@ def read_records(folder: Path) -> Iterator[Record]:
         return
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # cut short by a kill
             record = _record(line)
             if record is not None:
                 yield record
-            elif line.endswith(b"\n"):  # without, it is the last one, cut short by a kill
+            else:
                 log.warning("%s: line %d is damaged and is left out.", path, number)
 
 

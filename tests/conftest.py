@@ -92,6 +92,19 @@ def tiny_progan(tiny_progan_network):
 
 
 @pytest.fixture
+def tiny_encoder(tiny_generator):
+    """A random encoder for `tiny_generator`."""
+    import torch
+    from semantic_edit.models.encoder import Encoder, EncoderConfig
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        encoder = Encoder(EncoderConfig(32, 4, 8, 16, 16), tiny_generator.family)
+        torch.nn.init.normal_(encoder.offsets.weight, std=0.1)
+    return encoder.eval().requires_grad_(False)
+
+
+@pytest.fixture
 def run_node(headless_host):
     """Run a node of the pack as ComfyUI does: run_node(id without prefix, **inputs) -> (values, what it shows)."""
     import torch
