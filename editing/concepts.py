@@ -83,8 +83,8 @@ class ConceptUnits:
         """The position of a concept. Raises InputError with the concepts there are."""
         if concept not in self.names:
             raise InputError(
-                f"The concept '{concept}' was not dissected; there are: {', '.join(self.names)}. Choose one of them, or "
-                "dissect again with part labels that contain it."
+                f"The concept '{concept}' was not dissected; there are: {', '.join(self.names)}. Choose one of "
+                "them, or dissect again with part labels that contain it."
             )
         return self.names.index(concept)
 

@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..kernels import blend_features
+from ..models.colour_match import donor_features
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from ..models.progan import ARCHITECTURE
 
 __all__ = ["DonorStroke", "Painting", "UnitStroke", "painting_hook", "painting_mask"]
 
@@ -163,11 +165,8 @@ def painting_hook(
         if isinstance(stroke, UnitStroke):
             by_layer.setdefault(stroke.layer, []).append(_unit_painter(stroke))
             continue
-        moved = codes.to(generator.device) + stroke.offset.to(generator.device, codes.dtype)
-        run = generator.network.synthesis(
-            moved, noise, want_features=stroke.layers, stop_layer=stroke.layers[-1], hook=hook if by_layer else None
-        )
-        for layer, features in run.features.items():
+        taken = _donor(stroke, generator, codes.to(generator.device), noise, hook if by_layer else None)
+        for layer, features in taken.items():
             by_layer.setdefault(layer, []).append(_donor_painter(stroke, features))
     return hook
 
@@ -228,6 +227,25 @@ def _unit_painter(stroke: UnitStroke) -> Callable[[Tensor], Tensor]:
         return painted
 
     return paint
+
+
+def _donor(
+    stroke: DonorStroke, generator: GanGenerator, codes: Tensor, noise: str | int, hook: Hook | None
+) -> dict[int, Tensor]:
+    """layer -> [B, C, h, w]: what the stroke paints, with the colours it has under the donor's own code."""
+    synthesis = generator.network.synthesis
+    moved = codes + stroke.offset.to(codes)
+    first, last, rest = stroke.layers[0], stroke.layers[-1], stroke.layers[1:]
+    begun = synthesis(moved, noise, want_features=(first,), stop_layer=first, hook=hook)
+    features = dict(begun.features)
+    if rest:
+        features.update(
+            synthesis(moved, noise, want_features=rest, stop_layer=last, resume=begun.state, hook=hook).features
+        )
+    if generator.network.config.architecture == ARCHITECTURE:  # a Progressive GAN: no styles, nothing to match
+        return features
+    so_far = synthesis(codes, noise, stop_layer=first, hook=hook).state.image
+    return donor_features(synthesis, codes, moved, features, so_far, begun.state.image)
 
 
 def _donor_painter(stroke: DonorStroke, features: Tensor) -> Callable[[Tensor], Tensor]:

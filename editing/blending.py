@@ -1,0 +1,178 @@
+"""Joining a painted region to its photo: a feathered linear mix, and the two classical ways to compare it with.
+
+All three take the photo, the painted picture and a mask, and leave every pixel that the mask does not reach as the
+photo has it. Sizes in pixels are given for pictures of 256 and scale with the shorter side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.errors import InputError
+
+__all__ = ["BLENDS", "blend", "blend_laplacian", "blend_linear", "blend_poisson", "feathered_mask"]
+
+DILATION = 16.0  # px at 256
+FEATHER = 4.0  # px at 256, sigma
+_TOLERANCE = 3e-4  # of the step at the seam: what is left is below a grey level
+_MOST_STEPS = 2000
+_COARSEST = 16  # px
+
+
+def feathered_mask(mask: Tensor, dilation: float = DILATION, feather: float = FEATHER) -> Tensor:
+    """[B, 1, H, W] in 0..1 -> the same, grown by ``dilation`` and smoothed by a Gaussian of sigma ``feather``.
+
+    Both in pixels of a picture whose shorter side is 256 (2005.07727 takes 16 and 4). Where nothing was marked within
+    reach the result is exactly 0.
+    """
+    scale = min(mask.shape[2:]) / 256
+    radius = round(dilation * scale)
+    return _smoothed(_dilated(mask, radius), feather * scale)
+
+
+def blend_linear(photo: Tensor, painted: Tensor, mask: Tensor) -> Tensor:
+    """m painted + (1 - m) photo, [B, 3, H, W] with m [B or 1, 1, H, W]; exact where m is 0 or 1."""
+    _check(photo, painted, mask)
+    return torch.lerp(photo, painted, mask.to(photo).expand_as(photo))
+
+
+def blend_laplacian(photo: Tensor, painted: Tensor, mask: Tensor, levels: int | None = None) -> Tensor:
+    """Burt and Adelson's multi-resolution spline: each band of frequencies is mixed over a seam of its own width.
+
+    ``levels`` defaults to as many as leave 8 pixels. Coarse bands reach beyond the mask: that is the method.
+    """
+    _check(photo, painted, mask)
+    if levels is None:
+        levels = max(1, int(math.log2(min(photo.shape[2:]) / 8)))
+    mask = mask.to(photo).expand(len(photo), -1, -1, -1)
+    sizes, bands = [], []
+    for _ in range(levels):
+        sizes.append(tuple(photo.shape[2:]))
+        smaller = [_halved(picture) for picture in (photo, painted, mask)]
+        ours, theirs = (
+            picture - _enlarged(small, sizes[-1]) for picture, small in ((photo, smaller[0]), (painted, smaller[1]))
+        )
+        bands.append(torch.lerp(ours, theirs, mask.expand_as(ours)))
+        photo, painted, mask = smaller
+    result = torch.lerp(photo, painted, mask.expand_as(photo))
+    for size, band in zip(reversed(sizes), reversed(bands), strict=True):
+        result = _enlarged(result, size) + band
+    return result
+
+
+def blend_poisson(photo: Tensor, painted: Tensor, mask: Tensor) -> Tensor:
+    """Perez, Gangnet and Blake's seamless cloning: the painted region's gradients, the photo's colours at its border.
+
+    Inside the region (m >= 0.5) the result is painted + c with c harmonic, and c = photo - painted just outside of it;
+    the picture's own frame is free. A mask without any pixel outside leaves nothing to join: the painted picture.
+    """
+    _check(photo, painted, mask)
+    inside = (mask.to(photo) >= 0.5).to(photo).expand(len(photo), 1, -1, -1)
+    correction = _harmonic((photo - painted) * (1 - inside), inside)
+    return torch.where(inside > 0, painted + correction, photo)
+
+
+def _harmonic(border: Tensor, inside: Tensor) -> Tensor:
+    """[B, 3, H, W]: ``border`` where ``inside`` [B, 1, H, W] is 0, and its harmonic continuation where it is 1.
+
+    Conjugate gradients, started from the answer at half the size, which has the slow part of it.
+    """
+    height, width = inside.shape[2:]
+    start = torch.zeros_like(border)
+    if min(height, width) > _COARSEST:
+        outside = _pooled(1 - inside)
+        coarse = _pooled(border) / outside.clamp(min=1e-6)
+        start = _enlarged(_harmonic(coarse, (outside == 0).to(inside)), (height, width)) * inside
+    # Neighbours that exist: pixels at the frame have fewer.
+    degree = _neighbours(torch.ones_like(inside))
+    # Without a pixel outside nothing says where to begin: the answer is 0.
+    reachable = (inside.amin(dim=(1, 2, 3), keepdim=True) < 0.5).to(border)
+    found = start * reachable
+    residual = (_neighbours(border) - degree * found + _neighbours(found)) * inside * reachable
+    step = residual / degree
+    descent, energy = step, (residual * step).sum(dim=(1, 2, 3), keepdim=True)
+    scale = (border.square() * (_neighbours(inside) > 0)).sum(dim=(1, 2, 3), keepdim=True)
+    goal = scale * _TOLERANCE**2
+    for _ in range(_MOST_STEPS):
+        if bool((energy <= goal).all()):
+            break
+        pushed = (degree * descent - _neighbours(descent)) * inside
+        length = energy / (descent * pushed).sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30)
+        found = found + length * descent
+        residual = residual - length * pushed
+        step = residual / degree
+        before, energy = energy, (residual * step).sum(dim=(1, 2, 3), keepdim=True)
+        descent = step + (energy / before.clamp(min=1e-30)) * descent
+    return torch.where(inside > 0, found, border)
+
+
+BLENDS = {"linear": blend_linear, "laplacian": blend_laplacian, "poisson": blend_poisson}
+
+
+def blend(photo: Tensor, painted: Tensor, mask: Tensor, method: str = "linear") -> Tensor:
+    """One of `BLENDS` by name, clamped to -1..1. Raises InputError for another name."""
+    if method not in BLENDS:
+        raise InputError(f"Unknown blending '{method}'; expected one of {', '.join(BLENDS)}.")
+    return BLENDS[method](photo, painted, mask).clamp(-1, 1)
+
+
+def _check(photo: Tensor, painted: Tensor, mask: Tensor) -> None:
+    if photo.ndim != 4 or photo.shape != painted.shape:
+        raise InputError(
+            f"The photo has shape {list(photo.shape)}, the painted picture {list(painted.shape)}; they must be equal."
+        )
+    fits = mask.ndim == 4 and mask.shape[0] in (1, len(photo)) and mask.shape[1] == 1
+    if not fits or mask.shape[2:] != photo.shape[2:]:
+        raise InputError(
+            f"A mask of shape {list(mask.shape)} does not fit pictures {list(photo.shape)}; expected [B or 1, 1, H, W]."
+        )
+
+
+def _dilated(mask: Tensor, radius: int) -> Tensor:
+    """Grown by a disk: the largest value within ``radius`` pixels."""
+    if radius < 1:
+        return mask
+    padded = F.pad(mask, (radius,) * 4)
+    height, width = mask.shape[2:]
+    grown = mask
+    for dy in range(-radius, radius + 1):
+        half = math.isqrt(radius * radius - dy * dy)
+        rows = padded[:, :, radius + dy : radius + dy + height, radius - half : radius + half + width]
+        grown = torch.maximum(grown, F.max_pool2d(rows, (1, 2 * half + 1), 1))
+    return grown
+
+
+def _smoothed(mask: Tensor, sigma: float) -> Tensor:
+    if sigma < 0.1:
+        return mask
+    radius = math.ceil(3 * sigma)
+    at = torch.arange(-radius, radius + 1, device=mask.device, dtype=mask.dtype)
+    kernel = torch.exp(-0.5 * (at / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    for shape, padding in (((1, 1, -1, 1), (0, 0, radius, radius)), ((1, 1, 1, -1), (radius, radius, 0, 0))):
+        mask = F.conv2d(F.pad(mask, padding, mode="replicate"), kernel.view(shape))
+    return mask.clamp(0, 1)
+
+
+def _neighbours(x: Tensor) -> Tensor:
+    """The sum of the four neighbours, of those that exist."""
+    padded = F.pad(x, (1, 1, 1, 1))
+    return padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:] + padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """The mean of 2 x 2 pixels; an odd last row or column stands for itself."""
+    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+
+
+def _halved(picture: Tensor) -> Tensor:
+    height, width = ((side + 1) // 2 for side in picture.shape[2:])
+    return F.interpolate(picture, (height, width), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _enlarged(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(picture, size, mode="bilinear", align_corners=False)
