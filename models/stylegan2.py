@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ..kernels import upsample2d
 from .errors import InputError
+from .layer_blend import LayerBlend
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer
 from .synthesis_run import Hook, LayerState, SynthesisResult, check_layer, check_run
@@ -107,11 +109,16 @@ class SynthesisNetwork(nn.Module):
         hook: Hook | None = None,  # called with (layer, features), returns the features to go on with
         dtype: torch.dtype | None = None,  # of the convolutions; the picture is summed in float32
         first_index: int = 0,  # position of ws[0] in a larger batch, for seeded noise
+        blend: LayerBlend | None = None,  # a second set of codes, and where each row of it shows
     ) -> SynthesisResult:
         last_block = self._last_block(stop_resolution)
         rows = (self.config.num_layers, self.config.w_dim)
         last = max(layer for layer, (block, _) in enumerate(self.layers) if block <= last_block)
         check_run(ws, rows, noise, self.layer_size, last, len(self.layers), want_features, stop_layer, resume)
+        if blend is not None and blend.edited.shape != ws.shape:
+            raise InputError(
+                f"The edited codes {list(blend.edited.shape)} do not match the plain ones {list(ws.shape)}."
+            )
         dtype = dtype or ws.dtype
         batch = ws.shape[0]
         sources = _NoiseSource(noise, batch, first_index, ws.device)
@@ -133,7 +140,11 @@ class SynthesisNetwork(nn.Module):
                 conv: SynthesisLayer = getattr(block, name)
                 ends_residual = block.residual and name == "conv1"
                 gain = math.sqrt(0.5) if ends_residual else 1.0
-                x = conv(x, ws[:, layer], sources.draw(layer, conv), gain)
+                noise_map = sources.draw(layer, conv)
+                if blend is None:
+                    x = conv(x, ws[:, layer], noise_map, gain)
+                else:
+                    x = blend.run(layer, partial(conv, gain=gain), x, ws[:, layer], noise_map)
                 if ends_residual:
                     x = x + residual
                 if hook is not None:
@@ -143,15 +154,20 @@ class SynthesisNetwork(nn.Module):
             if layer == stop_layer:
                 return SynthesisResult(None, features, LayerState(layer, x, image, residual))
             if name == "conv1":
-                image = self._add_rgb(block, x, ws[:, layer + 1], image)
+                image = self._add_rgb(block, x, ws, layer + 1, image, blend)
         return SynthesisResult(image, features)
 
-    def _add_rgb(self, block: SynthesisBlock, x: Tensor, w: Tensor, image: Tensor | None) -> Tensor | None:
+    def _add_rgb(
+        self, block: SynthesisBlock, x: Tensor, ws: Tensor, row: int, image: Tensor | None, blend: LayerBlend | None
+    ) -> Tensor | None:
         if image is not None:
             image = upsample2d(image, block.resample_filter)
         if not block.has_rgb:
             return image
-        rgb = block.torgb(x, w)
+        if blend is None:
+            rgb = block.torgb(x, ws[:, row])
+        else:
+            rgb = blend.run(row, lambda x, w, _: block.torgb(x, w), x, ws[:, row], None)
         rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
         return rgb if image is None else image + rgb
 

@@ -1,0 +1,79 @@
+"""Two codes for one picture, mixed layer by layer where masks say so (CoralStyleCLIP, 2303.05031).
+
+Both branches of a layer read the mixed features of the layer before:
+
+    e_l = layer_l(f_{l-1}, edited row l),   p_l = layer_l(f_{l-1}, plain row l),   f_l = m_l e_l + (1 - m_l) p_l
+
+and the colours of a block are mixed in the same way, or an edit of colour would leak out of its mask. A mask belongs
+to a row of W+: wherever the row is used, in a convolution or in the colours after it, its mask decides. Both branches
+share noise and weights, so they run as one batch; where a mask is 0 or 1 everywhere one branch is enough, so the
+layers before the first edited one cost nothing extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..kernels import blend_features
+from .errors import InputError
+
+__all__ = ["LayerBlend"]
+
+Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (features, row of W+, noise) -> features
+
+
+@dataclass(frozen=True, eq=False)
+class LayerBlend:
+    """What the edited branch reads, and where each of its rows shows.
+
+    Args:
+        edited: [B, L, D], the codes of the edited branch.
+        masks: L masks, [B or 1, 1, h, w] in 0..1 of any size (resized to the layer), or None: this row stays plain.
+
+    Raises:
+        InputError: another number of masks than rows, or a mask of another shape.
+    """
+
+    edited: Tensor
+    masks: Sequence[Tensor | None]
+
+    def __post_init__(self) -> None:
+        if self.edited.ndim != 3:
+            raise InputError(f"The edited codes have shape {tuple(self.edited.shape)}; expected [B, L, D].")
+        batch, rows = self.edited.shape[:2]
+        if len(self.masks) != rows:
+            raise InputError(f"There are {len(self.masks)} masks for {rows} rows of W+; one each is needed.")
+        for row, mask in enumerate(self.masks):
+            if mask is not None and (mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, batch)):
+                raise InputError(
+                    f"The mask of row {row} has shape {tuple(mask.shape)}; expected [{batch} or 1, 1, h, w]."
+                )
+        object.__setattr__(self, "masks", tuple(_none_where_empty(mask) for mask in self.masks))
+
+    def run(self, row: int, layer: Layer, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """One layer of both branches, mixed; ``w`` [B, D] is the plain row."""
+        mask = self.masks[row]
+        if mask is None:
+            return layer(x, w, noise)
+        edited = self.edited[:, row].to(w)
+        if not mask.requires_grad and bool(mask.amin() >= 1):
+            return layer(x, edited, noise)
+        twice = None if noise is None else noise if noise.shape[0] == 1 else torch.cat([noise, noise])
+        plain, changed = layer(torch.cat([x, x]), torch.cat([w, edited]), twice).chunk(2)
+        return blend_features(plain, changed, resized_mask(mask, changed.shape[-2:]).to(changed.dtype))
+
+
+def resized_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """[B, 1, h, w] -> the size of a layer: averaged when it gets smaller, smooth when it grows."""
+    if tuple(mask.shape[-2:]) == tuple(size):
+        return mask
+    return F.interpolate(mask, tuple(size), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def _none_where_empty(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None or (not mask.requires_grad and bool(mask.amax() <= 0)) else mask
