@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from .errors import CheckpointError
 
 FORMAT = "semantic_edit"
+_READING_ERRORS = (SafetensorError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
 _PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz"}
 
 
@@ -38,6 +39,16 @@ def read_safetensors(path: str | Path, kind: str | None = None) -> tuple[dict[st
     """
     path = _existing(path)
     return _read(path, kind, with_tensors=True)
+
+
+def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor, without reading them; the errors of :func:`read_safetensors`."""
+    path = _existing(path)
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    except _READING_ERRORS as error:
+        raise CheckpointError(_damaged(path, error)) from None
 
 
 def write_safetensors(
@@ -117,15 +128,17 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path.name} cannot be read as safetensors: it is damaged, cut short, or another kind of file ({error})."
+
+
 def _read(path: Path, kind: str | None, with_tensors: bool) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path.name} cannot be read as safetensors: it is damaged, cut short, or another kind of file ({error})."
-        ) from None
+    except _READING_ERRORS as error:
+        raise CheckpointError(_damaged(path, error)) from None
     if kind is not None and (metadata.get("format") != FORMAT or metadata.get("kind") != kind):
         found = metadata.get("kind") if metadata.get("format") == FORMAT else None
         what = f"it holds '{found}'" if found else "its header does not say that it comes from Semantic Edit"

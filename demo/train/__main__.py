@@ -19,6 +19,7 @@ JOBS = {
     "directions": ("directions", "train_directions", 41),
     "segmenter": ("segmenter", "train_segmenter", 41),
     "identity": ("identity", "train_identity", 29),
+    "scorer": ("scorer", "train_scorer", 57),
 }
 
 

@@ -1,0 +1,199 @@
+"""How well a picture fits a sentence: open_clip's contrastive models (CLIP, 2103.00020) as a differentiable score.
+
+A model is a folder as open_clip publishes it (open_clip_config.json, weights, perhaps a vocabulary), or one
+.safetensors file whose architecture is named or recognised by its shapes. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checkpoint import read_safetensors
+from .errors import CheckpointError, InputError
+from .inference import building
+from .scorer_files import ScorerDescription, describe_scorer
+
+_AT_ONCE = 64  # sentences or pictures per pass where no gradient is asked for
+
+
+@dataclass(frozen=True, eq=False)
+class TextImageScorer:
+    """A frozen pair of towers that put pictures and sentences into one space (socket TEXT_IMAGE_SCORER)."""
+
+    model: nn.Module
+    tokenizer: Callable[..., Tensor]
+    image_size: tuple[int, int]  # height and width that the image tower sees
+    mean: tuple[float, ...]  # of pictures in 0..1
+    std: tuple[float, ...]
+    context_length: int  # tokens of the longest sentence, both markers included
+    name: str = "scorer"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [N, E] of N sentences, without gradient.
+
+        Raises InputError for no sentence, an empty one, or one longer than the model reads.
+        """
+        if not texts:
+            raise InputError("No sentence was given to encode.")
+        for text in texts:
+            self._check_length(text)
+        with torch.inference_mode(False), torch.no_grad():
+            tokens = self.tokenizer(list(texts), context_length=self.context_length).to(self.device)
+            found = [self.model.encode_text(part) for part in tokens.split(_AT_ONCE)]
+            return F.normalize(torch.cat(found).float(), dim=1)
+
+    def encode_images(self, pictures: Tensor) -> Tensor:
+        """Unit vectors [B, E] of pictures [B, 3, H, W] in -1..1; gradients flow back into the pictures."""
+        prepared = self.prepare(pictures)
+        if torch.is_grad_enabled() and pictures.requires_grad:
+            return F.normalize(self.model.encode_image(prepared).float(), dim=1)
+        return F.normalize(
+            torch.cat([self.model.encode_image(part) for part in prepared.split(_AT_ONCE)]).float(), dim=1
+        )
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """[B, 3, H, W] in -1..1 -> what the image tower reads: its size, cut to its shape, its mean and deviation.
+
+        Values beyond the range, which generators paint, are brought back into it, as they would be in a file.
+        """
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
+            raise InputError(f"The pictures to score have shape {list(pictures.shape)}; expected [B, 3, H, W].")
+        x = (pictures.to(self.device, torch.float32) * 0.5 + 0.5).clamp(0, 1)
+        x = _fitted(x, self.image_size)
+        mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.mean, self.std))
+        return (x - mean) / std
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a sentence with both markers, before any cutting."""
+        if hasattr(self.tokenizer, "encode"):
+            return len(self.tokenizer.encode(text)) + 2
+        return len(self.tokenizer.tokenizer(text)["input_ids"])
+
+    def _check_length(self, text: str) -> None:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError("A sentence to score is empty; write what the picture should show.")
+        count = self.count_tokens(text)
+        if count > self.context_length:
+            raise InputError(
+                f"The sentence '{text[:60]}...' has {count} tokens, the scorer '{self.name}' reads "
+                f"{self.context_length}; shorten it."
+            )
+
+
+def load_scorer(
+    path: str | Path,
+    device: torch.device | str = "cpu",
+    architecture: str = "auto",  # one of open_clip's names; "auto": the folder's config, else by the weights' shapes
+) -> TextImageScorer:
+    """Read an open_clip model from a folder or a .safetensors file; frozen, float32, on ``device``.
+
+    Raises CheckpointError or InputError with one sentence for anything that cannot be used.
+    """
+    open_clip = import_open_clip()
+    description = describe_scorer(Path(path), architecture, open_clip)
+    with building():
+        model = _built(description, open_clip)
+        weights, _ = read_safetensors(description.weights)
+        _fill(model, description.renamed(weights), description)
+        model = model.float().eval().requires_grad_(False).to(device)
+    size = getattr(model.visual, "image_size", 224)
+    height, width = (size, size) if isinstance(size, int) else size
+    return TextImageScorer(
+        model,
+        _tokenizer(description, open_clip),
+        (int(height), int(width)),
+        tuple(description.preprocess.get("mean", open_clip.OPENAI_DATASET_MEAN)),
+        tuple(description.preprocess.get("std", open_clip.OPENAI_DATASET_STD)),
+        int(description.model["text_cfg"].get("context_length", 77)),
+        description.name,
+    )
+
+
+def import_open_clip() -> Any:
+    """The library, imported when it is first needed; InputError says how to get it."""
+    try:
+        import open_clip
+    except ImportError:
+        raise InputError(
+            "Text edits need the package open_clip_torch: install the pack's requirements.txt with the Python that "
+            "runs this program."
+        ) from None
+    except RuntimeError as problem:  # a torchvision that does not fit its torch
+        raise InputError(
+            f"open_clip cannot be imported, because torchvision does not fit torch {torch.__version__} ({problem}). "
+            "Install the torchvision that belongs to it; outside ComfyUI on a CPU, "
+            "semantic_edit.models.torchvision_ops.declare_missing_operators() called first helps as well."
+        ) from None
+    return open_clip
+
+
+def _built(description: ScorerDescription, open_clip: Any) -> nn.Module:
+    config = {name: value for name, value in description.model.items() if name not in ("custom_text", "multimodal_cfg")}
+    kind = open_clip.CustomTextCLIP if description.model.get("custom_text") else open_clip.CLIP
+    try:
+        return kind(**config)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as problem:
+        raise CheckpointError(f"{description.name}: open_clip cannot build this model ({problem}).") from None
+
+
+def _fill(model: nn.Module, weights: dict[str, Tensor], description: ScorerDescription) -> None:
+    wanted = model.state_dict()
+    # Position counters are stored by some writers; they hold no weights.
+    weights = {name: t for name, t in weights.items() if name in wanted or not name.endswith("position_ids")}
+    wrong = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
+    extra = sorted(set(weights) - set(wanted))
+    if wrong or extra:
+        what = f"does not fit at {wrong[0]}" if wrong else f"has the unknown tensor {extra[0]}"
+        raise CheckpointError(
+            f"{description.weights.name} {what}; its architecture is not '{description.name}'. Choose the architecture."
+        )
+    model.load_state_dict(weights)
+
+
+def _tokenizer(description: ScorerDescription, open_clip: Any) -> Callable[..., Tensor]:
+    text = description.model["text_cfg"]
+    options = dict(text.get("tokenizer_kwargs") or {})
+    length = int(text.get("context_length", 77))
+    if text.get("hf_tokenizer_name"):
+        folder = description.weights.parent
+        if not (folder / "tokenizer.json").is_file():
+            raise CheckpointError(
+                f"{description.name} needs its tokenizer beside the weights: put the tokenizer.json of "
+                f"'{text['hf_tokenizer_name']}' into the folder {folder.name}."
+            )
+        return open_clip.tokenizer.HFTokenizer(str(folder), context_length=length, **options)
+    if "bpe_path" in options:
+        vocabulary = description.weights.parent / Path(str(options["bpe_path"])).name  # never outside the folder
+        if not vocabulary.is_file():
+            raise CheckpointError(f"{description.name} names the vocabulary {vocabulary.name}, which is not beside it.")
+        options["bpe_path"] = str(vocabulary)
+    tokenizer = open_clip.SimpleTokenizer(context_length=length, **options)
+    if tokenizer.vocab_size != text.get("vocab_size", 49408):
+        raise CheckpointError(
+            f"{description.name}: its vocabulary has {tokenizer.vocab_size} entries, its text tower expects "
+            f"{text.get('vocab_size', 49408)}; the vocabulary file of this model is missing."
+        )
+    return tokenizer
+
+
+def _fitted(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize so that the shorter side fits, then cut the middle out."""
+    height, width = size
+    scale = max(height / x.shape[-2], width / x.shape[-1])
+    near = (max(height, round(x.shape[-2] * scale)), max(width, round(x.shape[-1] * scale)))
+    if near != tuple(x.shape[-2:]):
+        x = F.interpolate(x, near, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+    top, left = (near[0] - height) // 2, (near[1] - width) // 2
+    return x[..., top : top + height, left : left + width]

@@ -1,0 +1,166 @@
+"""Which open_clip model a file holds: from the config beside it, from a name, or from the shapes of its weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .checkpoint import read_shapes
+from .errors import CheckpointError, InputError
+from .scorer_names import from_transformers, is_transformers
+
+log = logging.getLogger(__name__)
+CONFIG_NAME = "open_clip_config.json"
+_WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
+_LARGEST_CONFIG = 1 << 20
+
+
+@dataclass(frozen=True)
+class ScorerDescription:
+    """``model``: open_clip's model_cfg; ``preprocess``: its preprocess_cfg; ``weights``: the .safetensors file."""
+
+    name: str
+    model: dict[str, Any]
+    preprocess: dict[str, Any]
+    weights: Path
+
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights under open_clip's names, whichever library wrote them."""
+        return from_transformers(weights) if is_transformers(weights) else dict(weights)
+
+
+def describe_scorer(path: Path, architecture: str, open_clip: Any) -> ScorerDescription:
+    """Find config and weights of a folder or file; CheckpointError or InputError when that cannot be done."""
+    folder = path if path.is_dir() else path.parent
+    weights = _weights_of(path) if path.is_dir() else path
+    config = folder / CONFIG_NAME
+    if config.is_file() and architecture == "auto":
+        model, preprocess = _read_config(config)
+        return ScorerDescription(folder.name, model, preprocess, weights)
+    shapes = read_shapes(weights)
+    if architecture == "auto":
+        architecture = recognise(shapes, open_clip, weights.name)
+    model = open_clip.get_model_config(architecture)
+    if model is None:
+        raise InputError(f"open_clip has no architecture '{architecture}'; leave it on 'auto' or choose from its list.")
+    _refuse_downloads(model, architecture)
+    return ScorerDescription(architecture, model, {}, weights)
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]], open_clip: Any, file_name: str) -> str:
+    """The open_clip architecture whose towers have these shapes.
+
+    Raises CheckpointError when none has. Where two differ in nothing but their activation, weights in the form of the
+    transformers library are taken for OpenAI's ("quickgelu"), others for open_clip's own; a warning names the other.
+    """
+    transformers = is_transformers(shapes)
+    found = _signature(from_transformers_shapes(shapes) if transformers else shapes)
+    if found is None:
+        raise CheckpointError(
+            f"{file_name} does not hold both towers of a CLIP model; choose a file with an image and a text tower."
+        )
+    fits = [name for name in open_clip.list_models() if _config_signature(open_clip.get_model_config(name)) == found]
+    if not fits:
+        raise CheckpointError(f"{file_name} has the shapes of no architecture that this open_clip knows.")
+    quick = [name for name in fits if name.endswith("-quickgelu")]
+    plain = [name for name in fits if name not in quick]
+    chosen = (quick or plain)[0] if transformers else (plain or quick)[0]
+    if len(fits) > 1:
+        log.warning("%s: taken for %s; it could also be %s.", file_name, chosen, ", ".join(sorted({*fits} - {chosen})))
+    return chosen
+
+
+def from_transformers_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The few shapes that tell architectures apart, under open_clip's names."""
+    names = {
+        "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
+        "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
+        "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
+        "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    }
+    found = {ours: shapes[theirs] for theirs, ours in names.items() if theirs in shapes}
+    if "text_projection.weight" in shapes:
+        found["text_projection"] = tuple(reversed(shapes["text_projection.weight"]))
+    for tower, ours in (("vision_model", "visual.transformer"), ("text_model", "transformer")):
+        prefix = f"{tower}.encoder.layers."
+        for index in {name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)}:
+            found[f"{ours}.resblocks.{index}.ln_1.weight"] = (0,)
+    return found
+
+
+def _signature(shapes: Mapping[str, tuple[int, ...]]) -> tuple | None:
+    """Text width, context, vocabulary, depth, embedding; then the image tower."""
+    text = {name.removeprefix("text."): shape for name, shape in shapes.items()}
+    needed = ("token_embedding.weight", "positional_embedding", "text_projection")
+    if any(name not in text for name in needed) or "visual.conv1.weight" not in shapes:
+        return None
+    vocabulary, width = text["token_embedding.weight"]
+    head = (width, text["positional_embedding"][0], vocabulary, _depth(text, "transformer"), text["text_projection"][1])
+    if "visual.positional_embedding" in shapes:
+        width, _, patch, _ = shapes["visual.conv1.weight"]
+        places = shapes["visual.positional_embedding"][0] - 1
+        return (*head, width, patch, places, _depth(shapes, "visual.transformer"))
+    stages = tuple(_depth(shapes, f"visual.layer{stage}", "") for stage in range(1, 5))
+    return (*head, 2 * shapes["visual.conv1.weight"][0], stages)
+
+
+def _config_signature(config: dict[str, Any] | None) -> tuple | None:
+    try:
+        text, vision = config["text_cfg"], config["vision_cfg"]  # type: ignore[index]
+        head = (text["width"], text.get("context_length", 77), text.get("vocab_size", 49408), text["layers"],
+                config["embed_dim"])  # fmt: skip
+        size = vision["image_size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        if isinstance(vision["layers"], int):
+            patch = vision["patch_size"]
+            return (*head, vision["width"], patch, (height // patch) * (width // patch), vision["layers"])
+        return (*head, vision["width"], tuple(vision["layers"]))
+    except (KeyError, TypeError):
+        return None  # towers of timm or of the transformers library
+
+
+def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str, middle: str = ".resblocks") -> int:
+    start = f"{prefix}{middle}."
+    return len({name[len(start) :].split(".")[0] for name in shapes if name.startswith(start)})
+
+
+def _weights_of(folder: Path) -> Path:
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) == 1:
+        return found[0]
+    raise CheckpointError(
+        f"The folder {folder.name} holds {len(found)} .safetensors files; expected one, or {_WEIGHTS[0]}."
+    )
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise ValueError("it is larger than any such file")
+        values = json.loads(path.read_text(encoding="utf-8"))
+        model, preprocess = values["model_cfg"], values.get("preprocess_cfg") or {}
+        if not all(isinstance(part, dict) for part in (model, model["text_cfg"], model["vision_cfg"], preprocess)):
+            raise ValueError("its parts are no objects")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise CheckpointError(
+            f"{path.name} in {path.parent.name} does not describe an open_clip model: {problem}."
+        ) from None
+    _refuse_downloads(model, path.parent.name)
+    return model, preprocess
+
+
+def _refuse_downloads(model: dict[str, Any], name: str) -> None:
+    """Towers of other libraries fetch their own descriptions when they are built; nothing is fetched here."""
+    if model["text_cfg"].get("hf_model_name"):
+        raise CheckpointError(f"{name} takes its text tower from another library, which would download it: not usable.")
+    if model["vision_cfg"].get("timm_model_name"):
+        model["vision_cfg"]["timm_model_pretrained"] = False
