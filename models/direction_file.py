@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .checkpoint import parse_json, read_safetensors, write_safetensors
 from .errors import CheckpointError
 
 KIND = "direction"
+THUMBNAIL = ".jpg"  # beside the file, under the same name
+_LARGEST_THUMBNAIL = 4096  # px: beyond, a picture beside a direction is something else
+
+
+@dataclass(frozen=True)
+class DirectionSummary:
+    """What a library lists of a direction file. shape: [L, D], or [1, D] for all rows alike; layers None: all."""
+
+    name: str
+    shape: tuple[int, int]
+    layers: tuple[int, ...] | None
+    has_states: bool  # whether a same state can be asked for
+    family: str
+    method: str
+    notes: str
+    date: str
 
 
 def write_direction(
@@ -66,6 +87,55 @@ def read_direction(path: str | Path) -> dict[str, object]:
         "family": metadata.get("family", ""),
         "example": example if example is None else example.float(),
     }
+
+
+def summarize_direction(path: str | Path) -> DirectionSummary:
+    """What the file says of itself; CheckpointError as :func:`read_direction`."""
+    path = Path(path)
+    fields = read_direction(path)
+    _, metadata = read_safetensors(path, kind=KIND)
+    provenance = parse_json(metadata, "provenance", path)
+    notes, date = (str(provenance.get(key) or "") for key in ("notes", "date"))
+    direction = fields["direction"]
+    return DirectionSummary(
+        name=fields["name"],
+        shape=(direction.shape[0], direction.shape[1]),
+        layers=fields["layers"],
+        has_states=fields["start"] is not None and fields["offset"] is not None,
+        family=fields["family"],
+        method=fields["method"],
+        notes=notes,
+        date=date,
+    )
+
+
+def write_thumbnail(path: str | Path, image: Tensor) -> Path:  # [H, W, 3] in 0..1
+    """Write the picture of a direction file as a .jpg of the same name beside it, whole or not at all."""
+    target = Path(path).with_suffix(THUMBNAIL)
+    pixels = image.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_bytes(buffer.getvalue())
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def read_thumbnail(path: str | Path) -> Tensor | None:
+    """The picture beside a direction file, [H, W, 3] in 0..1; None when there is none that can be read."""
+    target = Path(path).with_suffix(THUMBNAIL)
+    try:
+        with Image.open(target, formats=("JPEG",)) as picture:
+            if max(picture.size) > _LARGEST_THUMBNAIL:
+                return None
+            pixels = np.array(picture.convert("RGB"), dtype=np.float32)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return torch.from_numpy(pixels / 255.0)
 
 
 def _rows(path: Path, tensors: dict[str, Tensor], name: str) -> Tensor:

@@ -6,8 +6,8 @@ import logging
 
 from ..editing.attributes import fit_to_generator
 from ..editing.rows import parse_rows
-from ..host import io
-from ..models.direction_file import read_direction
+from ..host import io, ui
+from ..models.direction_file import read_direction, read_thumbnail
 from ._common import CATEGORY, EditDirectionType, GanGeneratorType, chosen_file, chosen_file_state, file_input
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ class LoadDirection(io.ComfyNode):
             node_id="SemanticEditLoadDirection",
             display_name="Load Direction",
             category=CATEGORY("batch"),
-            description="Loads an edit direction: saved by Save Direction, shipped, or converted from another project.",
+            description="Loads an edit direction: saved by Save Direction, shipped, or converted from another project. "
+            "Shows its thumbnail.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that the direction shall edit."),
                 file_input("directions", "file", "A file from models/semantic_edit/directions or saved earlier."),
@@ -41,9 +42,11 @@ class LoadDirection(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator, file: str, rows: str) -> io.NodeOutput:
-        fields = read_direction(chosen_file("directions", file))
-        if rows.strip().lower() not in ("", "as saved"):
-            fields["layers"] = parse_rows(rows, generator.num_layers)
+        path = chosen_file("directions", file)
+        fields = read_direction(path)
+        chosen = None if rows.strip().lower() in ("", "as saved") else parse_rows(rows, generator.num_layers)
         if not fields["family"]:
             log.warning("%s names no generator family; its shape fits and it is used as it is.", file)
-        return io.NodeOutput(fit_to_generator(generator, **fields))
+        direction, thumbnail = fit_to_generator(generator, **fields, rows=chosen), read_thumbnail(path)
+        shown = None if thumbnail is None else ui.PreviewImage(thumbnail[None], cls=cls)
+        return io.NodeOutput(direction, ui=shown)

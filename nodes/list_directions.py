@@ -1,0 +1,73 @@
+"""List Directions: the library of edits, as a table and a sheet of thumbnails."""
+
+from __future__ import annotations
+
+from .. import host
+from ..editing.library import fits, library_sheet, library_table
+from ..host import io, ui
+from ..models.direction_file import read_thumbnail, summarize_direction
+from ..models.errors import InputError
+from ._common import CATEGORY, GanGeneratorType, file_state
+
+
+class ListDirections(io.ComfyNode):
+    """Everything that Load Direction offers: saved, put into the models folder, and shipped."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditListDirections",
+            display_name="List Directions",
+            category=CATEGORY("batch"),
+            description="Lists every direction there is, with its rows, family, origin and thumbnail.",
+            inputs=[
+                io.String.Input(
+                    "contains", default="", tooltip="Only files and names with this text in them; empty lists all."
+                ),
+                io.Boolean.Input(
+                    "fitting_only", default=False, tooltip="Leave out what does not fit the connected generator."
+                ),
+                GanGeneratorType.Input(
+                    "generator", optional=True, tooltip="The list then says which directions fit this generator."
+                ),
+            ],
+            outputs=[
+                io.String.Output("report", tooltip="One line per direction: name, rows, origin, family, notes."),
+                io.Image.Output("sheet", tooltip="The thumbnails with their names."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> str:
+        side = host.current()
+        return "\n".join(file_state(side.model_path("directions", name)) for name in side.list_models("directions"))
+
+    @classmethod
+    def execute(cls, contains: str, fitting_only: bool, generator=None) -> io.NodeOutput:
+        if fitting_only and generator is None:
+            raise InputError("fitting_only needs a generator to compare with: connect one, or switch it off.")
+        side, wanted = host.current(), contains.strip().lower()
+        entries, cells = [], []
+        for file in side.list_models("directions"):
+            path = side.model_path("directions", file)
+            try:
+                summary = summarize_direction(path)
+            except InputError as problem:
+                summary = str(problem)
+            unknown = isinstance(summary, str)
+            if wanted and wanted not in file.lower() and (unknown or wanted not in summary.name.lower()):
+                continue
+            if fitting_only and (unknown or fits(summary, generator)):
+                continue
+            entries.append((file, summary))
+            title = file.removesuffix(host.MODEL_SUFFIX)
+            cells.append((title, "cannot be used" if unknown else summary.method, read_thumbnail(path)))
+        if not entries:
+            raise InputError(
+                "No direction matches. Save one with Save Direction, or put .safetensors files into "
+                f"{side.model_folders('directions')[0]}."
+            )
+        report, sheet = library_table(entries, generator), library_sheet(cells)[None]
+        shown = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
+        return io.NodeOutput(report, sheet.to(side.result_device()), ui=shown)
