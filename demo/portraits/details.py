@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .backdrop import body_outline
 from .face import outline
-from .scene import HALF_FRAME, Scene
+from .scene import Scene
 from .shapes import disk, rounded_box
 
 RGB = tuple[float, float, float]
@@ -181,8 +181,7 @@ class ShirtText:
 
     def _letters(self, scene: Scene) -> Tensor:
         height = max(6, round(0.085 / scene.pixel))
-        middle = (scene.width // 2, round((0.575 + scene.centre_y + HALF_FRAME * scene.height / min(
-            scene.height, scene.width)) / scene.pixel))  # fmt: skip
+        middle = (scene.width // 2, round(scene.height / 2 + (0.575 + scene.centre_y) / scene.pixel))
         sheet = Image.new("L", (scene.width, scene.height))
         font = ImageFont.load_default(size=height)
         ImageDraw.Draw(sheet).text(middle, self.text, 255, font, anchor="mm")

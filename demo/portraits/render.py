@@ -17,7 +17,7 @@ from .factors import as_factors
 from .hair import paint_curtains, paint_fringe, paint_hair_back
 from .landmarks import LANDMARK_NAMES, landmarks
 from .mouth import paint_mouth
-from .scene import PART_NAMES, Scene
+from .scene import HALF_FRAME, PART_NAMES, Scene
 
 # Back to front; the names are the stages that a photo's details refer to.
 _PAINTERS = {
@@ -58,6 +58,7 @@ def render(
     parts: bool = False,
     chunk: int = 32,
     details: Sequence[Detail] = (),
+    half_frame: float = HALF_FRAME,
 ) -> Portraits:
     """Paint portraits.
 
@@ -68,6 +69,7 @@ def render(
         parts: also return soft part masks.
         chunk: portraits painted at once; bounds the memory.
         details: what else the pictures show, see ``details.py``.
+        half_frame: half the shorter side in the portrait's units; more shows more of the shoulders.
     Raises:
         ValueError: for unknown factors, wrong shapes, or a size below 8.
     """
@@ -75,7 +77,7 @@ def render(
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 8:
         raise ValueError(f"size: expected at least 8 pixels, got {height} x {width}")
-    pieces = [_render(piece, height, width, parts, details) for piece in factors.split(max(1, chunk))]
+    pieces = [_render(piece, height, width, parts, details, half_frame) for piece in factors.split(max(1, chunk))]
     return Portraits(
         images=torch.cat([piece[0] for piece in pieces]),
         factors=factors,
@@ -85,9 +87,9 @@ def render(
 
 
 def _render(
-    factors: Tensor, height: int, width: int, parts: bool, details: Sequence[Detail]
+    factors: Tensor, height: int, width: int, parts: bool, details: Sequence[Detail], half_frame: float
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    scene = Scene(factors, height, width, keep_layers=parts)
+    scene = Scene(factors, height, width, parts, half_frame)
     for stage, paint in _PAINTERS.items():
         paint(scene)
         for detail in details:

@@ -56,10 +56,10 @@ class Scene:
     (``[B, 1, W]`` and ``[B, H, 1]``, y down); ``picture_x`` and ``picture_y`` are relative to the frame's centre.
     """
 
-    def __init__(self, factors: Tensor, height: int, width: int, keep_layers: bool):
+    def __init__(self, factors: Tensor, height: int, width: int, keep_layers: bool, half_frame: float = HALF_FRAME):
         self.factors = factors
         self.batch, self.height, self.width = len(factors), height, width
-        self.pixel = 2 * HALF_FRAME / min(height, width)
+        self.pixel = 2 * half_frame / min(height, width)
         options = {"dtype": factors.dtype, "device": factors.device}
         self.picture_x = ((torch.arange(width, **options) + 0.5 - width / 2) * self.pixel)[None, None, :]
         self.picture_y = ((torch.arange(height, **options) + 0.5 - height / 2) * self.pixel)[None, :, None]
