@@ -1,0 +1,102 @@
+"""Painting a text edit: any batch of codes, each picture with its own strength and its own masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..models.errors import InputError
+from ..models.generator import GanGenerator
+from .part_labels import PartLabels
+from .text_edit import TextEdit, blend_of, check_edit, row_masks
+
+__all__ = ["TextEdited", "apply_text_edit", "smoothed_over_time"]
+
+
+@dataclass(frozen=True, eq=False)
+class TextEdited:
+    """``images`` [B, 3, H, W] about -1..1; ``masks`` [B, h, w]: the largest mask of any row at every place."""
+
+    images: Tensor
+    masks: Tensor
+
+
+def apply_text_edit(
+    generator: GanGenerator,
+    codes: Tensor,  # [B, L, D]
+    edit: TextEdit,
+    parts: PartLabels | None = None,  # of these pictures, where the edit selects parts
+    alpha: Tensor | float = 1.0,  # one number, or [B]; below 0: the opposite
+    noise: str | int = "constant",
+    frames: float = 0.0,  # the batch is a film: masks are averaged over neighbours, standard deviation in frames
+    chunk: int = 4,
+    progress: Callable[..., None] | None = None,
+) -> TextEdited:
+    """Paint ``edit`` into the pictures of ``codes``.
+
+    Raises InputError for an edit of another generator, parts that are missing or of another batch, and strengths that
+    are not one per picture.
+    """
+    check_edit(edit, generator, codes, parts)
+    alpha = torch.as_tensor(alpha, dtype=codes.dtype, device=codes.device).reshape(-1)
+    if alpha.shape[0] not in (1, len(codes)):
+        raise InputError(f"There are {alpha.shape[0]} strengths for {len(codes)} pictures; expected one per picture.")
+    alpha = alpha.expand(len(codes))
+    masks = _all_masks(edit, generator, codes, parts, noise, chunk)
+    if frames > 0:
+        masks = [None if mask is None else smoothed_over_time(mask, frames) for mask in masks]
+    images = []
+    with torch.no_grad():
+        for start in range(0, len(codes), chunk):
+            here = slice(start, start + chunk)
+            blend = blend_of(edit, codes[here], [_some(mask, here) for mask in masks], alpha[here])
+            run = generator.network.synthesis(codes[here], noise, first_index=start, blend=blend)
+            images.append(run.image)
+            if progress is not None:
+                progress(min(start + chunk, len(codes)), len(codes), images[-1][-1] * 0.5 + 0.5)
+    return TextEdited(torch.cat(images), effective_mask(masks, len(codes), generator.resolution).to(codes))
+
+
+def smoothed_over_time(masks: Tensor, sigma: float) -> Tensor:
+    """Masks [B, 1, h, w] of B frames, averaged over neighbours with a Gaussian; the ends count for themselves."""
+    if len(masks) == 1:
+        return masks
+    places = torch.arange(len(masks), dtype=masks.dtype, device=masks.device)
+    weights = torch.exp(-0.5 * ((places[:, None] - places) / sigma) ** 2)
+    return torch.einsum("ab,bchw->achw", weights / weights.sum(dim=1, keepdim=True), masks)
+
+
+def effective_mask(masks: list[Tensor | None], batch: int, size: tuple[int, int]) -> Tensor:
+    """The largest of all rows' masks at each place, [B, H, W]: where a picture can change at all."""
+    found = torch.zeros(batch, *size)
+    for mask in masks:
+        if mask is not None:
+            large = torch.nn.functional.interpolate(mask.float().cpu(), size, mode="bilinear", align_corners=False)
+            found = torch.maximum(found, large[:, 0].expand_as(found))
+    return found
+
+
+def _all_masks(edit, generator, codes, parts, noise, chunk) -> list[Tensor | None]:
+    """The masks of the whole batch; attention looks at ``chunk`` pictures at a time."""
+    rows: list[list[Tensor | None]] = []
+    for start in range(0, len(codes), chunk):
+        here = slice(start, start + chunk)
+        labels = None
+        if parts is not None:
+            labels = PartLabels(parts.masks if len(parts) == 1 else parts.masks[here], parts.names)
+        rows.append(row_masks(edit, generator, codes[here], labels, noise))
+    merged: list[Tensor | None] = []
+    for row in zip(*rows, strict=True):
+        if row[0] is None:
+            merged.append(None)
+        else:
+            sizes = [len(codes[k * chunk : (k + 1) * chunk]) for k in range(len(row))]
+            merged.append(torch.cat([mask.expand(size, -1, -1, -1) for mask, size in zip(row, sizes, strict=True)]))
+    return merged
+
+
+def _some(mask: Tensor | None, here: slice) -> Tensor | None:
+    return None if mask is None else mask if len(mask) == 1 else mask[here]

@@ -1,0 +1,105 @@
+"""Text edits as files: a sentence, what it changes and where, some kB to a few MB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .checkpoint import parse_json, read_safetensors, write_safetensors
+from .errors import CheckpointError
+from .inference import building
+from .text_edit_networks import LatentMapper, LayerAttention
+
+KIND = "text_edit"
+_TENSORS = ("offset", "selection", "region", "extra")
+_TEXTS = ("prompt", "source", "name", "method")
+_LARGEST_ATTENTION = 64  # layers; the largest published generators have 26 and fewer
+
+
+def write_text_edit(
+    path: str | Path, values: Mapping[str, Any], provenance: Mapping[str, object] | None = None
+) -> Path:
+    """Write the fields of a text edit by name; None for what it has not."""
+    tensors = {name: values[name].float() for name in _TENSORS if values.get(name) is not None}
+    config: dict[str, Any] = {name: str(values.get(name) or "") for name in _TEXTS}
+    config |= {"parts": list(values.get("parts") or ()), "rows": list(values.get("rows") or ())}
+    config["threshold"] = float(values.get("threshold") or 0.0)
+    for name in ("mapper", "attention"):
+        network = values.get(name)
+        if network is not None:
+            tensors |= {f"{name}.{key}": tensor.float() for key, tensor in network.state_dict().items()}
+    if values.get("attention") is not None:
+        config["attention_channels"] = list(values["attention"].channels)
+    return write_safetensors(path, tensors, KIND, config, provenance, str(values.get("family") or ""))
+
+
+def read_text_edit(path: str | Path) -> dict[str, Any]:
+    """The fields of a text edit by name, networks frozen. Raises CheckpointError for anything damaged."""
+    path = Path(path)
+    with building():
+        tensors, metadata = read_safetensors(path, KIND)
+        config = parse_json(metadata, "config", path)
+        offset = tensors.get("offset")
+        if offset is None or offset.ndim != 2:
+            raise CheckpointError(f"{path.name} holds no change of codes [L, D]; it is damaged.")
+        values: dict[str, Any] = {name: _text(config, name, path) for name in _TEXTS}
+        values |= {name: tensors[name].float() for name in _TENSORS if name in tensors}
+        values |= {"parts": tuple(_strings(config, path)), "rows": tuple(_rows(config, len(offset), path))}
+        values |= {"threshold": _threshold(config, path), "family": metadata.get("family", "")}
+        mapper, attention = (_under(tensors, f"{name}.") for name in ("mapper", "attention"))
+        if mapper:
+            values["mapper"] = _filled(LatentMapper(*offset.shape), mapper, path)
+        if attention:
+            values["attention"] = _filled(LayerAttention(_channels(config, path)), attention, path)
+        return values
+
+
+def _filled(network: nn.Module, weights: dict[str, Tensor], path: Path) -> nn.Module:
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    except RuntimeError as problem:
+        raise CheckpointError(f"{path.name}: its networks do not match its header ({problem}).") from None
+    return network.eval().requires_grad_(False)
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _text(config: Mapping[str, Any], name: str, path: Path) -> str:
+    value = config.get(name, "")
+    if not isinstance(value, str):
+        raise CheckpointError(f"{path.name}: its header field '{name}' is no text.")
+    return value
+
+
+def _strings(config: Mapping[str, Any], path: Path) -> list[str]:
+    parts = config.get("parts", [])
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise CheckpointError(f"{path.name}: its header names its parts wrongly.")
+    return parts
+
+
+def _rows(config: Mapping[str, Any], count: int, path: Path) -> list[int]:
+    rows = config.get("rows", [])
+    if not isinstance(rows, list) or not all(type(row) is int and 0 <= row < count for row in rows):
+        raise CheckpointError(f"{path.name}: its header names rows that do not exist.")
+    return rows
+
+
+def _threshold(config: Mapping[str, Any], path: Path) -> float:
+    value = config.get("threshold", 0.0)
+    if type(value) not in (int, float) or not 0 <= value < 1:
+        raise CheckpointError(f"{path.name}: its header gives a threshold outside 0..1.")
+    return float(value)
+
+
+def _channels(config: Mapping[str, Any], path: Path) -> list[int]:
+    channels = config.get("attention_channels")
+    valid = isinstance(channels, list) and 0 < len(channels) <= _LARGEST_ATTENTION
+    if not valid or not all(type(width) is int and 1 <= width <= 4096 for width in channels):
+        raise CheckpointError(f"{path.name}: its header does not describe its attention.")
+    return channels

@@ -1,0 +1,74 @@
+"""The small networks of text edits: a mapper from code to change, and attention from features to masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LatentMapper", "LayerAttention"]
+
+_GROUPS = 3  # coarse, medium and fine rows
+_HIDDEN = 32  # channels of the attention, as published
+_REACH = 0.1  # what a mapper of unit output adds, in standard deviations: starts near nothing
+
+
+class LatentMapper(nn.Module):
+    """Codes [B, L, D] -> their changes [B, L, D]: one small network each for coarse, medium and fine rows.
+
+    Each row is normalised to unit mean square before it enters (StyleCLIP's mapper, 2103.17249), and what comes out is
+    measured in ``scale``, the standard deviation of W.
+    """
+
+    def __init__(self, num_layers: int, w_dim: int, scale: float = 1.0, rng: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.num_layers, self.w_dim = num_layers, w_dim
+        self.register_buffer("scale", torch.tensor(float(scale)))
+        bounds = [round(k * num_layers / _GROUPS) for k in range(_GROUPS + 1)]
+        self.bounds = [(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+        self.groups = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(w_dim, w_dim), nn.LeakyReLU(0.2), nn.Linear(w_dim, w_dim), nn.LeakyReLU(0.2),
+                nn.Linear(w_dim, w_dim),
+            )
+            for _ in self.bounds
+        )  # fmt: skip
+        _drawn(self, rng)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """[B, L, D] -> [B, L, D]."""
+        normed = codes * (codes.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
+        changes = [group(normed[:, a:b]) for group, (a, b) in zip(self.groups, self.bounds, strict=True)]
+        return torch.cat(changes, dim=1) * (self.scale * _REACH)
+
+
+class LayerAttention(nn.Module):
+    """Features of a layer [B, C, h, w] -> its mask [B, 1, h, w] in 0..1, a pair of convolutions for each layer."""
+
+    def __init__(self, channels: Sequence[int], rng: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.channels = tuple(channels)
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.GroupNorm(1, width), nn.Conv2d(width, _HIDDEN, 3, 1, 1), nn.ReLU(), nn.Conv2d(_HIDDEN, 1, 3, 1, 1)
+            )
+            for width in self.channels
+        )
+        _drawn(self, rng)
+
+    def forward(self, layer: int, features: Tensor) -> Tensor:
+        """The mask of one layer."""
+        return torch.sigmoid(self.layers[layer](features.float()))
+
+
+def _drawn(module: nn.Module, rng: torch.Generator | None) -> None:
+    """Weights from ``rng`` (LeCun's scale), biases 0: torch's own drawing would touch the global random state."""
+    rng = rng or torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim > 1:
+                fan = parameter[0].numel()
+                parameter.copy_(torch.randn(parameter.shape, generator=rng) * fan**-0.5)
+            elif parameter.ndim == 1 and not bool((parameter == 1).all()):
+                parameter.zero_()
