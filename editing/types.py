@@ -76,6 +76,7 @@ class EditDirection:
         family: the generator family it belongs to, "" when unknown.
         name: what it does, for people and files.
         example: [2, L, D], the example's code before and after its edit, where it is known.
+        score: what measures the attribute on pictures (an `AttributeScore`), where it is known; files do not hold it.
 
     Raises:
         InputError: shapes differ, a row does not exist, or nothing of d or v is left on the edited rows.
@@ -90,6 +91,7 @@ class EditDirection:
     family: str = ""
     name: str = "edit"
     example: Tensor | None = None
+    score: object | None = None
 
     def __post_init__(self) -> None:
         _check_tensor("An edit direction", self.direction, "[L, D] (rows of W+, width)", 2)
@@ -130,6 +132,7 @@ class EditStrength:
         clamped: [B] bool, which pictures would have needed more than was allowed; left out: none.
         method: how it was computed, for people and files.
         family: the generator family of the direction, "" when unknown.
+        confidence: [B] in 0..1, how certain each picture's final state is, where it was measured; else None.
 
     Raises:
         InputError: another shape, or no finite number.
@@ -139,6 +142,7 @@ class EditStrength:
     clamped: Tensor | None = None
     method: str = "given"
     family: str = ""
+    confidence: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_tensor("The edit strengths", self.alpha, "[B] (one number per picture)", 1)

@@ -1,0 +1,256 @@
+"""What did the edit change? An attribute learned from one edit, without labels, and pulled back to a normal of W.
+
+Move sampled pictures along the edit, both ways, and look at them in a feature space. The mean change m of the features,
+divided by the covariance C of the features over pictures, is the direction u = (C + k I)^-1 m which tells edited from
+unedited pictures best (Fisher's linear discriminant). If attributes vary independently and the edit changes only one,
+u . f is also the best linear estimate of that attribute, for every picture, edited or not: covariances over people
+divide out what people differ in besides. k is the one whose ratio of response to variance is best on pictures that took
+no part in the fit.
+
+Regressing this score on the codes gives v with v . w ~ score: a normal which measures what the edit changed, while the
+edit itself, taken as its own normal (2401.10219), also measures all that is entangled with it in W.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..models.errors import InputError
+from ..models.generator import GanGenerator
+from .features import FeatureSpace
+from .record import row_mask
+from .sampling import draw
+
+SAMPLES = 384
+PAIRS = 48
+ROW_JITTER = 0.35  # of a second code in each row, for half of the samples: what tells rows of W+ apart
+_SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # k in units of the mean variance of a feature
+_RIDGES = (1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)  # in units of the mean variance of an entry of w
+_SMALLEST_RESPONSE = 0.05  # of the score's deviation over people, for one length of the edit
+
+Told = Callable[[int], None]
+
+__all__ = ["PAIRS", "SAMPLES", "AttributeScore", "Samples", "fit_head", "fit_score", "pull_back", "sample_features"]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Sampled codes [N, L, D] and the features [N, F] of their pictures."""
+
+    space: FeatureSpace
+    codes: Tensor
+    features: Tensor
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeScore:
+    """How much of an attribute a picture shows: features . weights + intercept, 0 for the average picture and in
+    standard deviations over sampled pictures."""
+
+    space: FeatureSpace
+    weights: Tensor  # [F]
+    intercept: float
+    response: float  # mean change of the score for one length of the edit, on pictures that took no part in the fit
+    origin: str = "one edit, no labels"  # what it was learned from
+
+    def of_features(self, features: Tensor) -> Tensor:
+        """[B, F] -> [B]."""
+        return features @ self.weights.to(features) + self.intercept
+
+    def of_pictures(self, pictures: Tensor) -> Tensor:
+        """[B, 3, H, W] in -1..1 -> [B]. Raises InputError where the space reads codes only."""
+        return self.of_features(self.space.read(pictures))
+
+    def of_codes(self, generator: GanGenerator, codes: Tensor, told: Told | None = None) -> Tensor:
+        """The score of the pictures of codes [B, L, D] -> [B]."""
+        return self.of_features(self.space.read_codes(generator, codes, told))
+
+
+_cache: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # network -> {(space, count, seed): Samples}
+_KEPT = 4
+
+
+def sample_features(
+    generator: GanGenerator, space: FeatureSpace, count: int = SAMPLES, seed: int = 0, told: Told | None = None
+) -> Samples:
+    """Draw codes and read their pictures; kept for as long as the network lives, so that the next edit has them.
+
+    The second half of the codes gets a little of another code in each row, as inverted codes have.
+    """
+    kept = _cache.setdefault(generator.network, {})
+    key = (space.key if space.key is not None else space, space.layers, count, seed, str(generator.device))
+    if key in kept:
+        if told is not None:
+            told(count)
+        return kept[key]
+    codes = _plain(generator, count, seed)
+    half = count // 2
+    if generator.num_layers > 1 and count > half:
+        rows = _plain(generator, (count - half) * generator.num_layers, seed + 1)[:, 0]
+        rows = rows.unflatten(0, (count - half, generator.num_layers)) - generator.w_mean
+        codes[half:] += ROW_JITTER * rows
+    # Halves alternate, so that any cut of the samples holds both kinds.
+    order = torch.arange(count).reshape(2, -1).t().flatten() if count % 2 == 0 else torch.arange(count)
+    codes = codes[order.to(codes.device)]
+    found = Samples(space, codes, space.read_codes(generator, codes, told))
+    while len(kept) >= _KEPT:
+        kept.pop(next(iter(kept)))
+    kept[key] = found
+    return found
+
+
+def fit_score(
+    generator: GanGenerator,
+    edit: Tensor,  # [L, D]: what is added to a code
+    samples: Samples,
+    pairs: int = PAIRS,
+    seed: int = 0,
+    told: Told | None = None,
+) -> AttributeScore:
+    """The score of what ``edit`` changes, from ``pairs`` sampled codes moved by + and - the edit.
+
+    Raises InputError when the edit changes nothing that the space sees.
+    """
+    base = _plain(generator, pairs, seed + 2)
+    edit = edit.to(base)
+    forth = samples.space.read_codes(generator, base + edit, told).double()
+    back = samples.space.read_codes(generator, base - edit, told).double()
+    change = (forth - back) / 2
+    x = samples.features.double()
+    fitted, judged = slice(0, max(2, 3 * len(x) // 4)), slice(3 * len(x) // 4, None)
+    early, late = change[: max(1, 3 * pairs // 4)], change[3 * pairs // 4 :]
+    trial = Whitener(x[fitted])
+    ratios = []
+    for k in _SHRINKAGE:
+        u = trial.solve(early.mean(dim=0), k)
+        ratios.append(float((late @ u).mean().square() / (x[judged] @ u).var().clamp(min=1e-30)))
+    best = _SHRINKAGE[max(range(len(ratios)), key=ratios.__getitem__)]
+    u = Whitener(x).solve(change.mean(dim=0), best)
+    spread = float((x @ u).std())
+    response = float((change @ u).mean()) / max(spread, 1e-30)
+    if not spread > 0 or abs(response) < _SMALLEST_RESPONSE:
+        raise InputError(
+            f"The edit changes nothing that '{samples.space.name}' sees beyond what pictures differ in anyway "
+            f"({response:.3f} standard deviations). Make a larger edit, choose other features, or use the direction as "
+            "its own normal."
+        )
+    u = u / spread
+    return AttributeScore(
+        samples.space, u.float(), -float((x @ u).mean()), max(ratios) ** 0.5 if response > 0 else -max(ratios) ** 0.5
+    )
+
+
+def fit_head(
+    samples: Samples,
+    normal: Tensor,  # [L, D]
+    edit: Tensor,  # [L, D]
+    origin: str = "the direction's normal",
+) -> AttributeScore:
+    """A score of pictures for an attribute that a normal measures already: v . w regressed on the features."""
+    y = (samples.codes * normal.to(samples.codes)).sum(dim=(1, 2)).double()
+    y = (y - y.mean()) / y.std().clamp(min=1e-30)
+    x = samples.features.double()
+    cut = 3 * len(x) // 4
+    trial = Whitener(x[:cut])
+    errors = {k: _error(x, y, trial.solve(trial.centred.t() @ y[:cut] / cut, k), cut) for k in (0.003, 0.01, 0.03, *_SHRINKAGE)}
+    whole = Whitener(x)
+    u = whole.solve(whole.centred.t() @ y / len(x), min(errors, key=errors.__getitem__))
+    # Shrinkage makes the guesses smaller than what they guess: stretched, so that a step of the score is a true step.
+    u = u / (x @ u).std().clamp(min=1e-30)
+    response = float((normal * edit.to(normal)).sum()) / float(
+        (samples.codes * normal.to(samples.codes)).sum(dim=(1, 2)).std().clamp(min=1e-30)
+    )
+    return AttributeScore(samples.space, u.float(), -float((x @ u).mean()), response, origin)
+
+
+@dataclass(frozen=True)
+class PulledBack:
+    """normal [L, D] with normal . w + intercept ~ score; ``r2``: how much of the held-out score that explains."""
+
+    normal: Tensor
+    intercept: float
+    r2: float
+    rows: tuple[float, ...] = field(default=())  # the share of each row
+
+
+def pull_back(
+    scores: Tensor,  # [N]
+    samples: Samples,
+    rows: Sequence[int],  # the edited ones: the normal is zero elsewhere
+) -> PulledBack:
+    """Regress a score on codes: a normal v_l = share_l * v, with one v [D] and a share for each row of W+.
+
+    A free vector for each row would need thousands of samples; shares need few, and codes of W do not even see them.
+    Shares are those of the edited rows alone, since only these are compared and moved.
+    """
+    w, y = samples.codes[:, list(rows)].double(), scores.double()
+    y = y - y.mean()
+    w = w - w.mean(dim=0)
+    share = torch.full((len(rows),), 1 / len(rows), dtype=w.dtype, device=w.device)
+    cut = 3 * len(y) // 4
+    ridge = _ridge_of(torch.einsum("nld,l->nd", w, share), y, cut)
+    vector = None
+    for _ in range(3):
+        mixed = torch.einsum("nld,l->nd", w, share)
+        vector = _ridge(mixed, y, ridge)
+        if len(rows) > 1:
+            parts = w @ vector  # [N, rows]
+            # Toward equal shares, by as much as the samples leave open.
+            gram = parts.t() @ parts
+            pull = 0.02 * gram.diagonal().mean() * torch.eye(len(rows), dtype=w.dtype, device=w.device)
+            equal = torch.full_like(share, 1 / len(rows))
+            share = torch.linalg.solve(gram + pull, parts.t() @ y + pull @ equal)
+            share = share / share.sum() if float(share.sum()) > 0.2 else equal
+    r2 = _held_out_r2(torch.einsum("nld,l->nd", w, share), y, cut, ridge)
+    normal = torch.zeros(samples.codes.shape[1:], dtype=torch.float64, device=w.device)
+    normal[list(rows)] = share[:, None] * vector
+    intercept = float((scores.double() - (samples.codes.double() * normal).sum(dim=(1, 2))).mean())
+    return PulledBack(normal.float() * row_mask(rows, normal.float()), intercept, r2, tuple(share.tolist()))
+
+
+class Whitener:
+    """(C + k t I)^-1 for the covariance C of features [N, F] with mean variance t, for any k, by one decomposition."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.centred = x - x.mean(dim=0)
+        _, values, self.axes = torch.linalg.svd(self.centred, full_matrices=False)
+        self.variances = values.square() / len(x)
+        self.mean_variance = float(self.variances.sum()) / x.shape[1]
+
+    def solve(self, b: Tensor, k: float) -> Tensor:
+        """[F] -> [F]."""
+        floor = max(k * self.mean_variance, 1e-30)
+        inside = self.axes @ b
+        return (b - self.axes.t() @ inside) / floor + self.axes.t() @ (inside / (self.variances + floor))
+
+
+def _plain(generator: GanGenerator, count: int, seed: int) -> Tensor:
+    z, labels = draw(generator, count, seed)
+    with torch.no_grad():
+        return generator.map(z, labels).clone()
+
+
+def _error(x: Tensor, y: Tensor, u: Tensor, cut: int) -> float:
+    rest = (x[cut:] - x[:cut].mean(dim=0)) @ u - (y[cut:] - y[:cut].mean())
+    return float(rest.square().mean())
+
+
+def _ridge(x: Tensor, y: Tensor, ridge: float) -> Tensor:
+    return Whitener(x).solve((x - x.mean(dim=0)).t() @ (y - y.mean()) / len(x), ridge)
+
+
+def _held_out_r2(x: Tensor, y: Tensor, cut: int, ridge: float) -> float:
+    u = _ridge(x[:cut], y[:cut], ridge)
+    return 1 - _error(x, y, u, cut) / float(y[cut:].var().clamp(min=1e-30))
+
+
+def _ridge_of(x: Tensor, y: Tensor, cut: int) -> float:
+    return max(_RIDGES, key=lambda ridge: _held_out_r2(x, y, cut, ridge))
