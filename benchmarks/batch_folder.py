@@ -93,7 +93,7 @@ def measure_memory(work: Path, most: int) -> None:
         folder, output = make_pictures(work / f"pictures-{count}", count), work / f"results-{count}"
         began = time.perf_counter()
         command = [sys.executable, __file__, "--child", str(folder), str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
         wall = time.perf_counter() - began
         facts = json.loads(done.stdout.splitlines()[-1])
         say(done.stdout.splitlines()[0])

@@ -86,6 +86,11 @@ class Transfer:
                 "Without an encoder, codes are found by inversion alone: give a number of steps (300 is a start), or "
                 "choose an encoder that was trained for this generator."
             )
+        if self.generator.adaptation is not None:
+            raise InputError(
+                f"The generator '{self.generator.name}' is adapted to one photo; many pictures need the generator "
+                "itself. Connect it before the adaptation."
+            )
         what = f"The direction '{self.direction.name}'"
         self.generator.check_latent(self.direction.direction[None], self.direction.family, what)
         if self.encoder is not None:
@@ -95,9 +100,10 @@ class Transfer:
 
     @property
     def per_pass(self) -> int:
-        """How many pictures the networks see at a time: a matter of the generator's size alone."""
+        """How many pictures the networks see at a time: a matter of the networks alone."""
         height, width = self.generator.resolution
-        return max(1, min(_MOST_PER_PASS, _PIXELS_PER_PASS // (height * width)))
+        most = min(_MOST_PER_PASS, getattr(self.encoder, "per_pass", _MOST_PER_PASS))
+        return max(1, min(most, _PIXELS_PER_PASS // (height * width)))
 
     def plan(self, codes: Tensor) -> EditStrength:
         """[B, L, D] -> the strength of each."""

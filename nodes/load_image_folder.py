@@ -9,11 +9,9 @@ from ..host import io
 from ..models.errors import InputError
 from ..models.picture_files import FITS, picture_files, read_pictures
 from ._common import CATEGORY, GanGeneratorType, file_state
+from ._folders import BACKGROUNDS, background_colour, input_folder, input_folders
 
 log = logging.getLogger(__name__)
-
-_ROOT = "(input folder)"
-_BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
 
 
 class LoadImageFolder(io.ComfyNode):
@@ -29,7 +27,7 @@ class LoadImageFolder(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=[_ROOT, *host.current().input_subfolders()],
+                    options=input_folders(),
                     tooltip="A folder below ComfyUI's input folder. New folders appear after a refresh.",
                 ),
                 io.Combo.Input(
@@ -53,7 +51,7 @@ class LoadImageFolder(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "background",
-                    options=list(_BACKGROUNDS),
+                    options=list(BACKGROUNDS),
                     tooltip="The colour behind transparent pixels and in the border of 'pad'.",
                 ),
                 io.Int.Input(
@@ -96,8 +94,7 @@ class LoadImageFolder(io.ComfyNode):
         limit: int,
         generator=None,
     ) -> io.NodeOutput:
-        if background not in _BACKGROUNDS:
-            raise InputError(f"Unknown background '{background}'; expected one of {', '.join(_BACKGROUNDS)}.")
+        colour = background_colour(background)
         if (width == 0) != (height == 0):
             raise InputError(f"Give both width and height, or neither; got {width} x {height}.")
         size = (height, width) if width else (generator.resolution if generator is not None else None)
@@ -107,7 +104,7 @@ class LoadImageFolder(io.ComfyNode):
                 f"The folder '{folder}' holds no pictures{f' after the first {first}' if first else ''}. "
                 "Put PNG, JPEG or WebP files into it, or choose another folder."
             )
-        batch = read_pictures(files, size, fit, _BACKGROUNDS[background])
+        batch = read_pictures(files, size, fit, colour)
         for sentence in batch.skipped:
             log.warning("Left out %s", sentence)
         report = "\n".join([f"{len(batch.names)} of {len(files)} pictures loaded.", *batch.skipped])
@@ -116,12 +113,5 @@ class LoadImageFolder(io.ComfyNode):
 
 
 def _files(folder: str, first: int, limit: int):
-    root = host.current().input_directory()
-    if folder != _ROOT:
-        known = host.current().input_subfolders()
-        if folder not in known:
-            listed = ", ".join(known[:8]) or "none yet"
-            raise InputError(f"There is no folder '{folder}' below the input folder. Available: {listed}.")
-        root = root / folder
-    files = picture_files(root)[first:]
+    files = picture_files(input_folder(folder))[first:]
     return files[:limit] if limit else files

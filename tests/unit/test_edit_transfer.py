@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from semantic_edit.editing import apply_edit, plan_strength
@@ -94,6 +96,8 @@ def test_inversion_alone_finds_codes_and_can_be_stopped(tiny_generator, directio
 def test_large_generators_get_smaller_passes(tiny_generator, encoder, direction):
     transfer = Transfer(tiny_generator, direction, encoder)
     assert transfer.per_pass == 8
+    with pytest.raises(InputError, match="is adapted to one photo"):
+        Transfer(replace(tiny_generator, adaptation=object()), direction, encoder)
     object.__setattr__(transfer, "generator", type("Large", (), {"resolution": (1024, 1024)}))
     assert transfer.per_pass == 2
 
