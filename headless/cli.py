@@ -128,6 +128,10 @@ def _nodes(options: argparse.Namespace) -> None:
         _say(f"{schema.node_id:34} {schema.category:24} {text.splitlines()[0] if text else ''}".rstrip())
 
 
+def _component(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="semantic-edit", description=__doc__)
     common = argparse.ArgumentParser(add_help=False)
@@ -150,8 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("source", type=Path)
     convert.add_argument("destination", type=Path, help="the .safetensors to write")
     convert.add_argument("--overwrite", action="store_true", help="replace the destination if it exists")
-    about_component = "which one of a file with several directions (default: the first, 0)"
-    convert.add_argument("--component", type=int, metavar="N", help=about_component)
+    about_component = "which one of a file with several directions (default: the first, 0), or 'encoder' or 'generator'"
+    convert.add_argument("--component", type=_component, metavar="N", help=about_component)
 
     info = commands.add_parser("info", parents=[common], help="say what a .safetensors file holds")
     info.set_defaults(command=_info)

@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .checkpoint import parse_json, read_safetensors, write_safetensors
-from .errors import CheckpointError, InputError
-from .generator import GanGenerator
+from .encoder_base import PictureEncoder
+from .errors import CheckpointError
+from .irse_encoder import IRSE, IrseConfig, IrseEncoder
+from .printable import printable
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class EncoderConfig:
     hidden: int = 512
 
 
-class Encoder(nn.Module):
+class Encoder(PictureEncoder):
     """Pictures [B, 3, H, W] in -1..1 -> codes [B, L, D]."""
 
     def __init__(self, config: EncoderConfig, family: str = "") -> None:
@@ -61,51 +63,46 @@ class Encoder(nn.Module):
         offsets = self.offsets(x).unflatten(1, (self.config.num_layers, self.config.w_dim))
         return self.w_mean + self.w_scale * (self.shared(x)[:, None] + offsets)
 
-    def encode(self, pictures: Tensor, generator: GanGenerator) -> Tensor:
-        """Codes [B, L, D] of pictures [B, 3, H, W] in -1..1 for ``generator``, 64 pictures at a time.
-
-        Raises InputError when the encoder was trained for another generator.
-        """
-        if self.family and generator.family and self.family != generator.family:
-            raise InputError(
-                f"This encoder belongs to the generator family '{self.family}', the generator is of "
-                f"'{generator.family}'. Choose the encoder that was trained for this generator."
-            )
-        shape = (self.config.num_layers, self.config.w_dim)
-        if shape != (generator.num_layers, generator.w_dim):
-            raise InputError(
-                f"This encoder gives codes {list(shape)}, the generator expects "
-                f"{[generator.num_layers, generator.w_dim]}. Choose the encoder that was trained for this generator."
-            )
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
-            raise InputError(f"The pictures have shape {list(pictures.shape)}; expected [B, 3, H, W].")
-        with torch.no_grad():
-            return torch.cat([self(part.to(self.w_mean)) for part in pictures.split(64)])
-
     def _resized(self, images: Tensor) -> Tensor:
         size = (self.config.size, self.config.size)
         return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Encoder:
-    """Read an encoder: frozen, in float32, on ``device``. Raises CheckpointError."""
+def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> PictureEncoder:
+    """Read an encoder of either kind: frozen, in float32, on ``device``. Raises CheckpointError."""
     path = Path(path)
     tensors, metadata = read_safetensors(path, "encoder")
-    config = _checked_config(parse_json(metadata, "config", path), path)
+    values, family = parse_json(metadata, "config", path), metadata.get("family", "")
     # Outside inference mode, so that the encoder can also serve as a loss.
     with torch.inference_mode(False), torch.no_grad():
-        encoder = Encoder(config, metadata.get("family", ""))
+        encoder = _shared(values, family, path) if values.get("kind") == IRSE else _own(values, family, path)
         try:
-            encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+            encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
         except RuntimeError as error:
             raise CheckpointError(f"{path.name} does not match the encoder of its header: {error}") from None
         return encoder.eval().requires_grad_(False).to(device)
 
 
-def save_encoder(path: str | Path, encoder: Encoder, provenance: dict[str, object] | None = None) -> Path:
-    """Write an encoder in half precision so that :func:`load_encoder` reads it back."""
+def save_encoder(path: str | Path, encoder: PictureEncoder, provenance: dict[str, object] | None = None) -> Path:
+    """Write an encoder so that :func:`load_encoder` reads it back; our own kind in half precision."""
+    if isinstance(encoder, IrseEncoder):
+        config = encoder.config.to_json()
+        return write_safetensors(path, encoder.state_dict(), "encoder", config, provenance, encoder.family)
     tensors = {name: tensor.half() for name, tensor in encoder.state_dict().items()}
     return write_safetensors(path, tensors, "encoder", asdict(encoder.config), provenance, encoder.family)
+
+
+def _own(values: Mapping[str, object], family: str, path: Path) -> Encoder:
+    return Encoder(_checked_config(values, path), family)
+
+
+def _shared(values: Mapping[str, object], family: str, path: Path) -> IrseEncoder:
+    try:
+        config = IrseConfig.from_json(values)
+    except CheckpointError as problem:
+        raise CheckpointError(f"{path.name}: {printable(str(problem))}") from None
+    with torch.device("meta"):  # a thousand megabytes that the file replaces
+        return IrseEncoder(config, family)
 
 
 def _checked_config(values: Mapping[str, object], path: Path) -> EncoderConfig:

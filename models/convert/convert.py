@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ..direction_file import write_direction
+from ..encoder import save_encoder
 from ..errors import CheckpointError
-from ..generator import family_fingerprint, save_generator
+from ..generator import Network, family_fingerprint, save_generator
 from ..printable import printable
 from .assemble import FoundGenerator, build_generator
 from .containers import Opened, open_file
 from .directions import BOUNDARY, FoundDirections, choose, find_directions
+from .irse import FoundEncoder, build_encoder, find_encoder, holds_encoder
 from .nvlabs import find_nvlabs
+from .progressive import FoundProgressive, build_progressive, find_progressive
 from .rosinality import find_rosinality
 from .stored import Opaque
 from .tensorflow import find_tensorflow
@@ -27,17 +30,19 @@ def convert_file(
     destination: str | Path,
     say: Say,
     overwrite: bool = False,
-    component: int | None = None,
+    component: int | str | None = None,
 ) -> Path:
     """Reads a checkpoint or a direction and writes it as the pack's safetensors. Nothing in the file is executed.
 
     Args:
-        source: NVlabs .pkl, legacy TensorFlow .pkl, rosinality .pt, a whole-module .pt, a direction (.pt, .npy, .npz).
-            What it is shows in its bytes, not in its name.
+        source: NVlabs .pkl, legacy TensorFlow .pkl, rosinality .pt, a whole-module .pt, a Progressive GAN (.pth, or the
+            original .pkl), an encoder (e4e, pSp), a direction (.pt, .npy, .npz). What it is shows in its bytes, not in
+            its name.
         destination: a name that ends in .safetensors.
         say: called with sentences for the user.
         overwrite: replace an existing destination.
-        component: which one, of a file with several directions.
+        component: which one, of a file with several directions; "encoder" or "generator" of a file with both (the
+            generator unless told otherwise).
 
     Returns the destination. It appears whole or, on any error, not at all.
 
@@ -47,10 +52,16 @@ def convert_file(
     _check_paths(source, destination, overwrite)
     try:
         opened = open_file(source)
-        found = find(opened)
+        found = find(opened, component)
+        if isinstance(found, FoundEncoder):
+            return _write_encoder(source, destination, found, say)
         if isinstance(found, FoundGenerator):
-            return _write_generator(source, destination, found, say)
-        return _write_direction(source, destination, found, say, component)
+            if component is None and holds_encoder(opened.content):
+                found.notes.append("the file holds an encoder, too; --component encoder writes that one")
+            return _write_generator(source, destination, build_generator(found), found, say)
+        if isinstance(found, FoundProgressive):
+            return _write_generator(source, destination, build_progressive(found), found, say)
+        return _write_direction(source, destination, found, say, component if isinstance(component, int) else None)
     except CheckpointError as problem:
         sentence = printable(_sentence(str(problem)))
         raise CheckpointError(f"{source.name} {sentence}. Nothing was written.") from None
@@ -86,19 +97,29 @@ def _check_paths(source: Path, destination: Path, overwrite: bool) -> None:
         raise CheckpointError(f"The folder of {destination.name} does not exist: {destination.parent}.")
 
 
-def find(opened: Opened) -> FoundGenerator | FoundDirections:
-    """What a file's content is. CheckpointError when it is neither a generator nor a direction."""
+def find(
+    opened: Opened, component: int | str | None = None
+) -> FoundGenerator | FoundProgressive | FoundEncoder | FoundDirections:
+    """What a file's content is. CheckpointError when it is nothing that is read, or lacks the wanted component."""
     content = opened.content
-    if opened.kind not in ("npy", "npz"):
-        generator = find_tensorflow(content) or find_nvlabs(content) or find_rosinality(content)
-        if generator is not None:
-            return generator
+    if isinstance(component, str) and component not in ("encoder", "generator"):
+        raise CheckpointError(f"has no component {component[:40]!r}; choose encoder, generator, or a number")
+    if opened.kind not in ("npy", "npz") and not isinstance(component, int):
+        generator = None
+        if component != "encoder":
+            generator = find_progressive(content) or find_tensorflow(content) or find_nvlabs(content)
+            generator = generator or find_rosinality(content)
+        found = generator or (find_encoder(content) if component != "generator" else None)
+        if found is not None:
+            return found
+    if isinstance(component, str):
+        raise CheckpointError(f"holds {_summary(content)}, but no {component} of a known layout")
     directions = find_directions(content, plain_array=opened.kind == "npy")
     if directions is not None:
         return directions
     raise CheckpointError(
-        f"holds {_summary(content)}, which is neither a StyleGAN2 generator (NVlabs, TensorFlow or rosinality layout) "
-        "nor a direction"
+        f"holds {_summary(content)}, which is neither a StyleGAN2 generator (NVlabs, TensorFlow or rosinality layout), "
+        "nor a Progressive GAN, nor an encoder (e4e, pSp), nor a direction"
     )
 
 
@@ -109,18 +130,38 @@ def _summary(content: Any) -> str:
     return f"a {content.name[:80]}" if isinstance(content, Opaque) else f"a {type(content).__name__}"
 
 
-def _write_generator(source: Path, destination: Path, found: FoundGenerator, say: Say) -> Path:
-    network = build_generator(found)
+def _write_generator(
+    source: Path, destination: Path, network: Network, found: FoundGenerator | FoundProgressive, say: Say
+) -> Path:
     config = network.config
     family = family_fingerprint(network)
-    provenance = {"source": source.name, "layout": found.layout, "notes": found.notes}
-    save_generator(destination, network, provenance, family=family)
+    save_generator(destination, network, _provenance(source, found), family=family)
     height, width = config.resolution
-    labels = f", {config.c_dim} labels" if config.c_dim else ""
-    say(
-        f"{source.name} ({found.layout}): StyleGAN2 {height}x{width}, {config.num_layers} rows of W+ of width "
-        f"{config.w_dim}, {config.architecture}{labels}, family {family}."
-    )
+    if isinstance(found, FoundProgressive):
+        what = f"Progressive GAN {height}x{width}, {2 * len(config.channels)} layers, z of width {config.z_dim}"
+    else:
+        labels = f", {config.c_dim} labels" if config.c_dim else ""
+        what = f"StyleGAN2 {height}x{width}, {config.num_layers} rows of W+ of width {config.w_dim}"
+        what += f", {config.architecture}{labels}"
+    return _written(source, destination, found, f"{what}, family {family}", say)
+
+
+def _write_encoder(source: Path, destination: Path, found: FoundEncoder, say: Say) -> Path:
+    save_encoder(destination, build_encoder(found), _provenance(source, found))
+    config = found.config
+    what = f"encoder of {config.size[0]}x{config.size[1]} pictures, {config.num_layers} rows of W+ of width "
+    what += f"{config.w_dim}, family {found.family or 'unknown'}"
+    return _written(source, destination, found, what, say)
+
+
+def _provenance(source: Path, found: FoundGenerator | FoundProgressive | FoundEncoder) -> dict[str, object]:
+    return {"source": source.name, "layout": found.layout, "notes": found.notes}
+
+
+def _written(
+    source: Path, destination: Path, found: FoundGenerator | FoundProgressive | FoundEncoder, what: str, say: Say
+) -> Path:
+    say(f"{source.name} ({found.layout}): {what}.")
     for note in found.notes:
         say(f"Note: {note}.")
     say(f"Wrote {destination.name}. Nothing in the source was executed.")

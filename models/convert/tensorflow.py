@@ -44,8 +44,8 @@ def read_tensorflow(network: Opaque) -> FoundGenerator:
     """The generator with NVlabs' torch names. CheckpointError for other networks and for unknown variables."""
     version = plain_number(network.get("version"))
     if version is None or version < OLDEST_VERSION:
-        raise CheckpointError("is a TensorFlow network older than StyleGAN2 (StyleGAN1 and ProGAN are not read)")
-    variables = _variables(network)
+        raise CheckpointError("is a TensorFlow network older than StyleGAN2 (StyleGAN1 is not read)")
+    variables = network_variables(network)
     if "synthesis/4x4/Const/const" not in variables:
         raise CheckpointError("is a TensorFlow network, but no StyleGAN2 generator (config-e, -f or ADA)")
     if "mapping/LabelConcat/weight" in variables:
@@ -63,7 +63,7 @@ def read_tensorflow(network: Opaque) -> FoundGenerator:
     return found
 
 
-def _variables(network: Opaque) -> dict[str, Stored]:
+def network_variables(network: Opaque) -> dict[str, Stored]:
     """Every variable of the network and its components, under "component/name"."""
     found: dict[str, Stored] = {}
     waiting, visited = [("", network)], 0

@@ -1,0 +1,176 @@
+"""Encoders in the checkpoints of e4e and pixel2style2pixel: "encoder.*" of {"state_dict", "latent_avg", "opts"}.
+
+The same files hold a generator under "decoder.*", which names the family that the encoder belongs to.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ..generator import family_fingerprint
+from ..irse_encoder import IrseConfig, IrseEncoder
+from .assemble import all_numbers, build_generator, numbers
+from .modules import Stored, tensors_of
+from .rosinality import find_rosinality
+from .stored import Opaque, StoredArray, StoredTensor, plain_number
+
+_PREFIXES = ("encoder.", "module.encoder.", "")
+_LEFT_OUT = "num_batches_tracked"  # counters of the training
+_KINDS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "psp"}
+
+
+@dataclass(eq=False)
+class FoundEncoder:
+    """What a reader found."""
+
+    layout: str
+    tensors: dict[str, Tensor]
+    config: IrseConfig
+    family: str
+    notes: list[str] = field(default_factory=list)
+
+
+def holds_encoder(content: Any) -> bool:
+    """Whether a file's content has an encoder of this kind in it."""
+    return bool(_stored(content))
+
+
+def find_encoder(content: Any) -> FoundEncoder | None:
+    """The encoder in a file's content, None when there is none. CheckpointError when it is not as published."""
+    stored = _stored(content)
+    if not stored:
+        return None
+    tensors = all_numbers({name: value for name, value in stored.items() if not name.endswith(_LEFT_OUT)})
+    options = _options(content)
+    notes: list[str] = []
+    heads, family = _heads(tensors, options, notes), _family(content, notes)
+    rows = _rows(content, tensors, heads)
+    mean, adds_mean = _mean(content, rows, options, notes)
+    try:
+        config = IrseConfig(
+            num_layers=rows,
+            heads=heads,
+            size=_size(tensors, options),
+            adds_mean=adds_mean,
+            own_mean=mean is not None,
+            **_body(tensors),
+        )
+    except (KeyError, IndexError) as problem:
+        raise CheckpointError(f"is not an encoder as published: it lacks {problem}") from None
+    tensors["w_mean"] = mean if mean is not None else torch.zeros(config.num_layers, config.w_dim)
+    return FoundEncoder(f"{heads} encoder", tensors, config, family, notes)
+
+
+def build_encoder(found: FoundEncoder) -> IrseEncoder:
+    """The encoder with the found weights. CheckpointError names what is missing, left over, or of another shape."""
+    with torch.inference_mode(False), torch.no_grad():
+        with torch.device("meta"):
+            encoder = IrseEncoder(found.config, found.family)
+        expected = encoder.state_dict()
+        wrong = sorted(set(expected) ^ set(found.tensors))
+        if wrong:
+            lacks = wrong[0] in expected
+            raise CheckpointError(f"is not an encoder as published: it {'lacks' if lacks else 'has'} {wrong[0][:80]}")
+        for name, tensor in expected.items():
+            if found.tensors[name].shape != tensor.shape:
+                raise CheckpointError(
+                    f"{name} has shape {list(found.tensors[name].shape)} where {list(tensor.shape)} is expected"
+                )
+        encoder.load_state_dict(found.tensors, strict=True, assign=True)
+    return encoder.requires_grad_(False).eval()
+
+
+def _stored(content: Any) -> dict[str, Stored]:
+    places = [content["state_dict"]] if isinstance(content, dict) and "state_dict" in content else []
+    for value in [*places, content]:
+        stored = tensors_of(value)
+        for prefix in _PREFIXES:
+            if f"{prefix}input_layer.0.weight" in stored and f"{prefix}body.0.res_layer.1.weight" in stored:
+                return {n[len(prefix) :]: v for n, v in stored.items() if n.startswith(prefix)}
+    return {}
+
+
+def _options(content: Any) -> dict:
+    """The training's options: a dict, or the attributes of a Namespace."""
+    options = content.get("opts") if isinstance(content, dict) else None
+    options = options.attributes() if isinstance(options, Opaque) else options
+    return options if isinstance(options, dict) else {}
+
+
+def _heads(tensors: dict[str, Tensor], options: dict, notes: list[str]) -> str:
+    if "styles.0.linear.weight" not in tensors:
+        if "linear.weight" not in tensors:
+            raise CheckpointError("is a face network without heads for rows of W+ (a backbone alone), no encoder")
+        return "single"
+    kind = _KINDS.get(str(options.get("encoder_type")))
+    if kind is None:
+        notes.append("the file does not say whether it is e4e or pixel2style2pixel; e4e was assumed")
+    return kind or "e4e"
+
+
+def _rows(content: Any, tensors: dict[str, Tensor], heads: str) -> int:
+    if heads != "single":
+        return len({name.split(".")[1] for name in tensors if name.startswith("styles.")})
+    stored = content.get("state_dict", content) if isinstance(content, dict) else {}
+    convolutions = [name for name in tensors_of(stored) if re.fullmatch(r"decoder\.convs\.\d{1,2}\.conv\.weight", name)]
+    if not convolutions:
+        raise CheckpointError("holds an encoder of one code for all rows, and no decoder that says how many there are")
+    return len(convolutions) + 2
+
+
+def _size(tensors: dict[str, Tensor], options: dict) -> tuple[int, int]:
+    """16 pixels for each pixel of the smallest map, which the first head halves down to one; cars are seen at 3:4."""
+    halvings = len([n for n in tensors if re.fullmatch(r"styles\.0\.convs\.\d{1,2}\.weight", n)])
+    side = 16 << halvings if 1 <= halvings <= 6 else 256
+    return (side * 3 // 4 if "cars" in str(options.get("dataset_type")) else side, side)
+
+
+def _body(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Widths and units of the four stages; a stage begins where the width changes, or the first of all."""
+    count = len({name.split(".")[1] for name in tensors if name.startswith("body.")})
+    widths = [int(tensors["input_layer.0.weight"].shape[0])]
+    units: list[int] = []
+    for index in range(count):
+        width = int(tensors[f"body.{index}.res_layer.1.weight"].shape[0])
+        if not units or width != widths[-1]:
+            units.append(0)
+            widths.append(width)
+        units[-1] += 1
+    head = tensors.get("styles.0.linear.weight", tensors.get("linear.weight"))
+    return {
+        "widths": tuple(widths),
+        "units": tuple(units),
+        "w_dim": int(head.shape[0]),
+        "squeeze": "body.0.res_layer.5.fc1.weight" in tensors,
+    }
+
+
+def _mean(content: Any, rows: int, options: dict, notes: list[str]) -> tuple[Tensor | None, bool]:
+    """The mean of W for every row [L, D], and whether codes are offsets from one."""
+    adds = options.get("start_from_latent_avg", True)
+    if not (plain_number(adds) if adds is not None else False):
+        return None, False
+    given = content.get("latent_avg") if isinstance(content, dict) else None
+    if not isinstance(given, StoredTensor | StoredArray):
+        notes.append("the file does not hold the mean of W; that of the generator is taken when the encoder is used")
+        return None, True
+    mean = numbers(given, "latent_avg")
+    mean = mean.expand(rows, -1).clone() if mean.ndim == 1 else mean
+    if mean.ndim != 2 or mean.shape[0] not in (1, rows):
+        raise CheckpointError(f"latent_avg has the shape {list(mean.shape)}; expected [{rows}, D] or [D]")
+    return mean.expand(rows, -1).contiguous(), True
+
+
+def _family(content: Any, notes: list[str]) -> str:
+    """The family of the generator that lies in the same file, "" without one."""
+    found = find_rosinality(content)
+    if found is None:
+        notes.append("the file holds no generator, so the encoder names no family; shapes are checked when it is used")
+        return ""
+    return family_fingerprint(build_generator(found))
