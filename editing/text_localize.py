@@ -40,7 +40,8 @@ def localize_direction(
     """The direction as an edit with regions and layers; strength 1 of it is one length of the direction.
 
     An effect counts by its share of the strongest one of the picture, squared: a change of the mouth that everybody
-    sees outweighs a faint drift of the whole background. Raises InputError for codes, parts or families that do not fit.
+    sees outweighs a faint drift of the whole background. Raises InputError for codes, parts or families that do not
+    fit.
     """
     generator.check_latent(codes, "", "The latent")
     generator.check_latent(direction.direction[None], direction.family, f"The direction '{direction.name}'")

@@ -291,7 +291,8 @@ def _rows(generator: GanGenerator, settings: TextEditSettings) -> tuple[int, ...
         return rows
     synthesis = generator.network.synthesis
     made = [k for k in range(len(synthesis.layers)) if synthesis.layer_size(k)[1] <= settings.stop_resolution]
-    kept = tuple(row for row in rows if row <= max(made, default=-1) + 1)
+    # A row also styles the colours of the layer before it; trained there alone it would be wrong in its own layer.
+    kept = tuple(row for row in rows if row <= max(made, default=-1))
     if not kept:
         raise InputError(f"No chosen row changes pictures of {settings.stop_resolution} pixels; score larger ones.")
     return kept
