@@ -12,6 +12,7 @@ from ..models.errors import InputError
 
 __all__ = ["ConceptUnits"]
 
+KEPT = 0.05  # IoU above which a unit counts as one of the concept's, as published
 LEVELS = {"low": 4, "medium": 10, "high": 15}  # units painted at once, as published
 
 
@@ -29,7 +30,7 @@ class ConceptUnits:
         outside: [P, C], the mean of each unit where its concept is not, on pictures without it where there are such.
         threshold: [P, C], the activation above which a unit counts as on.
         share: [P], how much of the pictures each concept covers on average.
-        offsets: [P, R, D] or None: the step in W (R = L rows, or 1 for all alike) from pictures without the concept to
+        steps: [P, R, D] or None: the step in W (R = L rows, or 1 for all alike) from pictures without the concept to
             pictures with it; zero where the concept is in every picture.
         normals: [P, D] or None, and levels [P, 2]: w . normal is about levels[0] without and levels[1] with it.
         family: the generator family, "" when unknown.
@@ -47,7 +48,7 @@ class ConceptUnits:
     outside: Tensor
     threshold: Tensor
     share: Tensor
-    offsets: Tensor | None = None
+    steps: Tensor | None = None
     normals: Tensor | None = None
     levels: Tensor | None = None
     family: str = ""
@@ -66,12 +67,12 @@ class ConceptUnits:
             if tuple(tensor.shape) != shape or not bool(torch.isfinite(tensor).all()):
                 raise InputError(f"'{name}' of the concepts must be finite numbers {list(shape)}; got a tensor "
                                  f"{list(tensor.shape)}.")  # fmt: skip
-        known = [part is not None for part in (self.offsets, self.normals, self.levels)]
+        known = [part is not None for part in (self.steps, self.normals, self.levels)]
         if any(known) and not all(known):
-            raise InputError("Offsets, normals and levels of concepts come together, or not at all.")
+            raise InputError("Steps, normals and levels of concepts come together, or not at all.")
         if all(known):
-            fits = self.offsets.ndim == 3 and len(self.offsets) == P and self.levels.shape == (P, 2)
-            if not fits or self.normals.shape != (P, self.offsets.shape[2]):
+            fits = self.steps.ndim == 3 and len(self.steps) == P and self.levels.shape == (P, 2)
+            if not fits or self.normals.shape != (P, self.steps.shape[2]):
                 raise InputError("The steps in W do not fit the concepts: expected [P, R, D], [P, D] and [P, 2].")
 
     @property
@@ -93,3 +94,12 @@ class ConceptUnits:
         count = LEVELS.get(count, count) if isinstance(count, str) else count
         order = self.effect[self.index(concept)].argsort(descending=True, stable=True).tolist()
         return tuple(order if count is None else order[: int(count)])
+
+    def report(self, count: int = 5) -> str:
+        """One line for each concept: how many units overlap it, and its strongest units with their IoU."""
+        lines = []
+        for p, name in enumerate(self.names):
+            units = ", ".join(f"{unit} ({float(self.iou[p, unit]):.2f})" for unit in self.ranked(name, count))
+            kept = int((self.iou[p] > KEPT).sum())
+            lines.append(f"{name}: {kept} units with IoU above {KEPT}; strongest (IoU): {units}")
+        return "\n".join([f"layer {self.layer}, {self.num_units} units", *lines])

@@ -71,21 +71,28 @@ class UnitStroke:
 
 @dataclass(frozen=True, eq=False)
 class DonorStroke:
-    """Inside a mask, the features of ``layers`` are those of the same picture with its code moved by ``offset``.
+    """Inside a mask, the features of ``layers`` are those of the same picture with its code moved.
+
+    The step is ``step`` itself, or, with a normal, as much of it as brings w . normal to ``target``; a code that is
+    there or beyond already stays where it is, so that inserting never takes away and removing never adds.
 
     Args:
         mask: [B or 1, h, w] in 0..1, any size.
         layers: the layers whose features are taken from the donor.
-        offset: [B or 1, L, D], what is added to the codes of the picture to get the donor's.
+        step: [R, D] or [B or 1, R, D], what is added to codes; R rows of W+, or 1 for all alike.
+        normal: [D], with w the mean of a code's rows; None: the step is taken as it is.
+        target: where w . normal shall be.
         name: what it does, for people.
 
     Raises:
-        InputError: shapes that do not belong together, or a mask without any area.
+        InputError: shapes that do not belong together, a step that does not move w . normal, or a mask without area.
     """
 
     mask: Tensor
     layers: Sequence[int]
-    offset: Tensor
+    step: Tensor
+    normal: Tensor | None = None
+    target: float | None = None
     name: str = "stroke"
 
     def __post_init__(self) -> None:
@@ -94,12 +101,28 @@ class DonorStroke:
         if not layers or layers[0] < 0:
             raise InputError(f"The stroke '{self.name}' needs layers to paint on; got {list(self.layers)}.")
         object.__setattr__(self, "layers", layers)
-        offset = self.offset[None] if self.offset.ndim == 2 else self.offset
-        if offset.ndim != 3 or not bool(torch.isfinite(offset).all()):
+        step = self.step[None] if self.step.ndim == 2 else self.step
+        if step.ndim != 3 or not bool(torch.isfinite(step).all()):
             raise InputError(
-                f"The stroke '{self.name}' moves codes by {list(self.offset.shape)}; expected finite [B, L, D]."
+                f"The stroke '{self.name}' moves codes by {list(self.step.shape)}; expected finite [B, R, D]."
             )
-        object.__setattr__(self, "offset", offset)
+        object.__setattr__(self, "step", step)
+        if self.normal is not None:
+            along = (
+                (step.mean(dim=1) @ self.normal.to(step)) if self.normal.shape == step.shape[2:] else step.new_zeros(1)
+            )
+            if self.target is None or float(along.abs().min()) < 1e-8:
+                raise InputError(f"The step of the stroke '{self.name}' does not change what it should change.")
+
+    def offset(self, codes: Tensor) -> Tensor:
+        """[B, L, D], what is added to ``codes`` [B, L, D]."""
+        step = self.step.to(codes).expand(len(codes), codes.shape[1], -1)
+        if self.normal is None:
+            return step
+        normal = self.normal.to(codes)
+        along = step.mean(dim=1) @ normal
+        missing = (self.target - codes.mean(dim=1) @ normal) / along
+        return missing.clamp(min=0)[:, None, None] * step
 
 
 Stroke = UnitStroke | DonorStroke
@@ -234,7 +257,7 @@ def _donor(
 ) -> dict[int, Tensor]:
     """layer -> [B, C, h, w]: what the stroke paints, with the colours it has under the donor's own code."""
     synthesis = generator.network.synthesis
-    moved = codes + stroke.offset.to(codes)
+    moved = codes + stroke.offset(codes)
     first, last, rest = stroke.layers[0], stroke.layers[-1], stroke.layers[1:]
     begun = synthesis(moved, noise, want_features=(first,), stop_layer=first, hook=hook)
     features = dict(begun.features)
@@ -273,10 +296,14 @@ def _check_painting(painting: Painting, generator: GanGenerator, codes: Tensor |
         if isinstance(stroke, DonorStroke):
             if codes is None:
                 raise InputError(f"{what} moves the codes of the pictures; it can only be drawn where they are known.")
-            generator.check_latent(stroke.offset, "", f"The offset of the stroke '{stroke.name}'")
+            if stroke.step.shape[1] not in (1, generator.num_layers) or stroke.step.shape[2] != generator.w_dim:
+                raise InputError(
+                    f"{what} moves codes by {list(stroke.step.shape)}; '{generator.name}' has codes "
+                    f"[{generator.num_layers}, {generator.w_dim}]. It was made with another generator."
+                )
         sizes = {"mask": len(stroke.mask)}
-        sizes["values" if isinstance(stroke, UnitStroke) else "offset"] = len(
-            stroke.values if isinstance(stroke, UnitStroke) else stroke.offset
+        sizes["values" if isinstance(stroke, UnitStroke) else "step"] = len(
+            stroke.values if isinstance(stroke, UnitStroke) else stroke.step
         )
         for part, size in sizes.items():
             if count is not None and size not in (1, count):

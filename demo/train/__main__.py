@@ -17,6 +17,7 @@ JOBS = {
     "generator": ("generator", "train_generator", 1),
     "encoder": ("encoder", "train_encoder", 13),
     "directions": ("directions", "train_directions", 41),
+    "concepts": ("concepts", "train_concepts", 61),
     "segmenter": ("segmenter", "train_segmenter", 41),
     "identity": ("identity", "train_identity", 29),
     "scorer": ("scorer", "train_scorer", 57),

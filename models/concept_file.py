@@ -1,0 +1,55 @@
+"""What was found about a generator's units, as files: a dissection takes minutes, and its result is small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .checkpoint import parse_json, read_safetensors, write_safetensors
+from .errors import CheckpointError
+
+KIND = "concepts"
+TENSORS = ("iou", "effect", "top", "inside", "outside", "threshold", "share")
+STEPS = ("steps", "normals", "levels")
+
+
+def write_concepts(
+    path: str | Path,
+    tensors: dict[str, Tensor | None],  # TENSORS, and STEPS where they are known
+    layer: int,
+    names: tuple[str, ...],
+    family: str = "",
+    provenance: dict[str, object] | None = None,
+) -> Path:
+    """Write one dissection."""
+    kept = {name: tensors[name].float() for name in (*TENSORS, *STEPS) if tensors.get(name) is not None}
+    return write_safetensors(path, kept, KIND, {"layer": layer, "names": list(names)}, provenance, family)
+
+
+def read_concepts(path: str | Path) -> dict[str, object]:
+    """The fields of :func:`write_concepts`: layer, names, family and the tensors, float32.
+
+    Raises CheckpointError naming the field that is wrong. Whether the shapes agree is for the value that they become.
+    """
+    path = Path(path)
+    tensors, metadata = read_safetensors(path, kind=KIND)
+    config = parse_json(metadata, "config", path)
+    layer, names = config.get("layer"), config.get("names")
+    if type(layer) is not int or not 0 <= layer < 1000:
+        raise CheckpointError(f"{path.name}: its field 'layer' should be the number of a layer.")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{path.name}: its field 'names' should list the names of concepts.")
+    for name in TENSORS:
+        if name not in tensors:
+            raise CheckpointError(f"{path.name} holds no tensor '{name}'; it is not a file of concepts.")
+    fields: dict[str, object] = {"layer": layer, "names": tuple(names), "family": metadata.get("family", "")}
+    for name in (*TENSORS, *STEPS):
+        tensor = tensors.get(name)
+        if tensor is None:
+            continue
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path.name}: '{name}' should hold finite numbers.")
+        fields[name] = tensor.float()
+    return fields
