@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,21 @@ def find_parts(pictures: Tensor, method: str = "network") -> Tensor:
     if method == "redraw":
         return render(measure(pictures), tuple(pictures.shape[-2:]), parts=True).parts
     raise InputError(f"Unknown method '{method}'; expected one of {', '.join(PART_METHODS)}.")
+
+
+def part_labeller() -> tuple[Callable[[Tensor, slice], Tensor], Callable[[Tensor], Tensor]]:
+    """The part segmenter as dissection asks it: (pictures, which of all) -> masks; pictures -> masks with gradients.
+
+    Masks come at the pictures' device, in the order of ``PART_NAMES``.
+    """
+
+    def label(pictures: Tensor, _: slice) -> Tensor:
+        return find_parts(pictures).to(pictures)
+
+    def score(pictures: Tensor) -> Tensor:
+        return segmenter()(pictures.to("cpu", torch.float32)).softmax(1).to(pictures)
+
+    return label, score
 
 
 def painted_parts(masks: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from .dissection import middle_layer
 from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, painting_hook, resized_mask
 from .types import check_family
 
-__all__ = ["ACTIONS", "APPEARANCES", "FORMS", "copy_appearance", "donor_layers", "paint_concept"]
+__all__ = ["ACTIONS", "APPEARANCES", "FORMS", "check_concepts", "copy_appearance", "donor_layers", "paint_concept"]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,10 @@ def paint_concept(
 
     Raises InputError for another family, a concept that was not dissected, unknown choices, and empty masks.
     """
-    _check(generator, concepts, action, form)
+    for what, value, choices in (("action", action, ACTIONS), ("form", form, FORMS)):
+        if value not in choices:
+            raise InputError(f"Unknown {what} '{value}'; expected one of {', '.join(choices)}.")
+    check_concepts(generator, concepts)
     count = _level(level)
     p = concepts.index(concept)
     name = f"{action} {concept}"
@@ -119,11 +122,9 @@ def copy_appearance(
     return _on(painting, UnitStroke(mask, layer, range(target.shape[1]), values, name), generator)
 
 
-def _check(generator: GanGenerator, concepts: ConceptUnits, action: str, form: str) -> None:
-    for what, value, choices in (("action", action, ACTIONS), ("form", form, FORMS)):
-        if value not in choices:
-            raise InputError(f"Unknown {what} '{value}'; expected one of {', '.join(choices)}.")
-    check_family(concepts.family, generator.family, "The concepts", f"the generator '{generator.name}'")
+def check_concepts(generator: GanGenerator, concepts: ConceptUnits) -> None:
+    """InputError unless the concepts are of the generator's family and describe a layer that it has."""
+    check_family(concepts.family, generator.family, "The dissection", f"the generator '{generator.name}'")
     count = len(generator.network.synthesis.layers)
     units = generator.network.synthesis.layer_size(concepts.layer)[0] if concepts.layer < count else 0
     if units != concepts.num_units:

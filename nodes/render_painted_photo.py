@@ -1,0 +1,95 @@
+"""Render Painted Photo: draw the strokes and join them to the photo."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import torch
+
+from ..editing.blending import BLENDS, DILATION, FEATHER
+from ..editing.painted_photo import Canvas, render_painted_photo
+from ..editing.painting import Painting
+from ..editing.types import GanLatent
+from ..host import current, io
+from ._common import (
+    CATEGORY,
+    GanGeneratorType,
+    GanLatentType,
+    GanPaintingType,
+    check_choice,
+    check_latent,
+    from_image_batch,
+    place,
+    to_image_batch,
+)
+
+# What the layers below the strokes gave, for as long as the codes are in use: a further stroke begins there.
+_canvases: WeakKeyDictionary[GanLatent, Canvas] = WeakKeyDictionary()
+
+
+class RenderPaintedPhoto(io.ComfyNode):
+    """The one node of painting that draws: a stroke costs a part of one synthesis."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditRenderPaintedPhoto",
+            display_name="Render Painted Photo",
+            category=CATEGORY("paint"),
+            description="Draws a painting with the generator, best one adapted to the photo, and joins it to the "
+            "photo. Every pixel outside the grown mask stays the photo's own.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator, best one adapted to the photos."),
+                GanLatentType.Input("latents", tooltip="The codes of the photos, from Invert Images."),
+                GanPaintingType.Input("painting", tooltip="The strokes, from Paint Concept or Copy Appearance."),
+                io.Image.Input("photos", tooltip="The photos, in the generator's aspect and any size."),
+                io.Float.Input(
+                    "dilation",
+                    default=DILATION,
+                    min=0.0,
+                    max=256.0,
+                    step=0.5,
+                    tooltip="How far the mask grows before joining, in pixels of a picture of 256.",
+                ),
+                io.Float.Input(
+                    "feather",
+                    default=FEATHER,
+                    min=0.0,
+                    max=64.0,
+                    step=0.5,
+                    tooltip="Sigma of the mask's soft edge, in pixels of a picture of 256.",
+                ),
+                io.Combo.Input(
+                    "blending",
+                    options=list(BLENDS),
+                    tooltip="linear mixes by the soft mask. laplacian and poisson are the classical ways, to compare.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("composite", tooltip="The photos with the painting in them."),
+                io.Image.Output("raw", tooltip="What the generator drew, before it was joined to the photo."),
+                io.Mask.Output("joined", tooltip="How much of each pixel is the generator's: 0 is the photo's own."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator,
+        latents: GanLatent,
+        painting: Painting,
+        photos: torch.Tensor,
+        dilation: float,
+        feather: float,
+        blending: str,
+    ) -> io.NodeOutput:
+        check_choice("The blending", blending, tuple(BLENDS))
+        check_latent(generator, latents)
+        pictures = from_image_batch(photos, generator.device)
+        place(generator)
+        canvas = _canvases.get(latents)
+        if canvas is None or canvas.generator is not generator:
+            canvas = _canvases[latents] = Canvas(generator, latents.codes)
+        painted = render_painted_photo(canvas, painting, pictures, dilation, feather, blending)
+        joined = painted.mask[:, 0].expand(len(pictures), -1, -1).to(current().result_device()).contiguous()
+        return io.NodeOutput(to_image_batch(painted.composite), to_image_batch(painted.raw), joined)
