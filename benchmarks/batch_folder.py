@@ -93,19 +93,36 @@ def measure_memory(work: Path, most: int) -> None:
         folder, output = make_pictures(work / f"pictures-{count}", count), work / f"results-{count}"
         began = time.perf_counter()
         command = [sys.executable, __file__, "--child", str(folder), str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        curve = watched(process, output, count)
+        lines = process.communicate()[0].splitlines()
         wall = time.perf_counter() - began
-        facts = json.loads(done.stdout.splitlines()[-1])
-        say(done.stdout.splitlines()[0])
+        facts = json.loads(lines[-1])
+        say(lines[0])
         records = list(read_records(output))
         bad = sum(record.status != "done" for record in records)
         expected = sum(k % _BAD == 17 for k in range(count))
         if facts["code"] or len(records) != count or bad != expected:
             raise SystemExit(f"{count} pictures: {facts}, {len(records)} records, {bad} skipped, {expected} expected")
         peak, cpu = facts["peak"] / _MIB, facts["cpu"]
-        rows.append((f"{count:,}", f"{peak:.0f} MiB", f"{wall:.0f} s", f"{cpu:.0f} s", f"{count / cpu:.0f}", bad))
+        way = ", ".join(f"{megabytes:.0f}" for megabytes in curve)
+        rows.append((f"{count:,}", f"{peak:.0f} MiB", way, f"{wall:.0f} s", f"{cpu:.0f} s", f"{count / cpu:.0f}", bad))
         say(str(rows[-1]))
-    say(table(("pictures", "peak memory", "wall", "processor time", "pictures per processor second", "skipped"), rows))
+    head = ("pictures", "peak memory", "MiB at each tenth", "wall", "processor time", "pictures per processor second")
+    say(table((*head, "skipped"), rows))
+
+
+def watched(process: subprocess.Popen, output: Path, count: int) -> list[float]:
+    """The process' memory (MiB) at each tenth of the way, as far as it can be seen."""
+    curve: list[float] = []
+    while process.poll() is None:
+        time.sleep(min(2.0, count / 500))  # listing a large folder costs time too
+        finished = len(list(output.glob("*.png"))) if output.is_dir() else 0
+        if finished >= (len(curve) + 1) * count // 10:
+            status = Path(f"/proc/{process.pid}/status")
+            lines = status.read_text().splitlines() if status.exists() else []
+            curve += [int(line.split()[1]) / _MIB for line in lines if line.startswith("VmRSS")]
+    return curve
 
 
 def measure_kills(work: Path, kills: int, count: int) -> None:

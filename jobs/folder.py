@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -174,8 +175,7 @@ def _claim(job: FolderJob) -> None:
     write_settings(job.output, job.settings)
 
 
-@dataclass(frozen=True)
-class _Task:
+class _Task(NamedTuple):  # as small as can be: there is one for every picture of the folder
     """One picture to work on: its name, and that of its result."""
 
     name: str

@@ -78,7 +78,7 @@ def test_a_shipped_workflow_makes_the_same_pictures(comfyui, here, tiny_network,
     folders = ["--input", comfyui.base / "input", "--models", comfyui.base / "models"]
     done = run_headless("run", workflow, "--device", "cpu", *folders, "--output", tmp_path / "headless")
     assert done.returncode == 0, done.stderr
-    ours = [Path(line) for line in done.stdout.splitlines() if line.endswith(".png")]
+    ours = [Path(line) for line in done.stdout.splitlines() if line.endswith((".png", ".webp"))]
     assert pictures(over_http) and pictures(ours) == pictures(over_http)
 
 

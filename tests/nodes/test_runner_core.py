@@ -144,3 +144,27 @@ def test_pictures_resize_by_every_method(runner, photo, method):
     scaled = runner.run(Prompt(nodes)).values["2"][0][0]
     assert scaled.shape == (1, 8, 12, 3)
     assert torch.allclose(scaled[..., 0], torch.tensor(200 / 255), atol=1e-6)
+
+
+def test_an_animation_is_saved_with_its_workflow(runner, headless_host):
+    nodes = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 6, "batch_size": 1, "color": 255}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "3": {"class_type": "ImageBatch", "inputs": {"image1": ["1", 0], "image2": ["2", 0]}},
+        "4": {
+            "class_type": "SaveAnimatedWEBP",
+            "inputs": {"images": ["3", 0], "filename_prefix": "sub/film", "fps": 5.0, "lossless": True}
+            | {"quality": 80, "method": "fastest"},
+        },
+    }
+    shown = runner.run(Prompt({name: {**node, "_meta": {}} for name, node in nodes.items()}, {"title": "Grüße"})).ui
+    assert shown["4"]["animated"] == (True,)
+    assert [(each["filename"], each["subfolder"]) for each in shown["4"]["images"]] == [("film_00001_.webp", "sub")]
+    folder = headless_host.output_directory() / "sub"
+    assert [path.name for path in folder.iterdir()] == ["film_00001_.webp"]
+    with Image.open(folder / "film_00001_.webp") as film:
+        assert film.n_frames == 2 and film.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
+        assert film.info["duration"] == 200
+        assert json.loads(film.getexif()[0x010F].removeprefix("workflow:")) == {"title": "Grüße"}
+        film.seek(1)
+        assert film.convert("RGB").getpixel((0, 0)) == (255, 255, 0)
