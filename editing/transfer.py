@@ -17,14 +17,17 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import building
+from .attribute_score import AttributeScore, fit_head, fit_score, sample_features
+from .features import encoder_space
 from .inversion import invert
+from .measured import Goal, measured_strength, standard_value
 from .strength import apply_edit, attribute_values, constant_strength, plan_strength
 from .types import EditDirection, EditStrength, check_family
 
 if TYPE_CHECKING:
     from ..models.encoder import Encoder
 
-__all__ = ["MODES", "Transfer", "Transferred"]
+__all__ = ["MODES", "Transfer", "Transferred", "learn_score"]
 
 MODES = ("same state", "constant")
 _MOST_PER_PASS = 8  # more are hardly faster, on one core or on many
@@ -61,6 +64,9 @@ class Transfer:
         target: a value of the attribute v . w to reach instead of the example's state.
         limit: the largest alpha; None sets no bound.
         steps: inversion steps after the encoder's guess; 0 takes the guess.
+        corrections: how often each picture is drawn, measured and adjusted before its strength is final; 0 trusts the
+            closed form.
+        score: what measures the attribute on pictures, for corrections; None: the direction's own.
 
     Raises:
         InputError: the parts belong to different generators, there is no way to find codes, or the direction has no
@@ -75,12 +81,26 @@ class Transfer:
     target: float | None = None
     limit: float | None = None
     steps: int = 0
+    corrections: int = 0
+    score: AttributeScore | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise InputError(f"Unknown mode '{self.mode}'; expected one of {', '.join(MODES)}.")
         if self.steps < 0:
             raise InputError(f"The number of inversion steps cannot be negative; got {self.steps}.")
+        if self.corrections < 0 or (self.corrections and self.mode == "constant"):
+            raise InputError(
+                f"The corrections are {self.corrections} in mode '{self.mode}'; expected a number from 0 on, and a "
+                "state to correct toward (mode 'same state')."
+            )
+        if self.corrections and self.score is None:
+            if self.direction.score is None:
+                raise InputError(
+                    f"Nothing measures '{self.direction.name}' on pictures, so strengths cannot be corrected. Learn a "
+                    "score first, or set corrections to 0."
+                )
+            object.__setattr__(self, "score", self.direction.score)
         if self.encoder is None and self.steps == 0:
             raise InputError(
                 "Without an encoder, codes are found by inversion alone: give a number of steps (300 is a start), or "
@@ -96,7 +116,7 @@ class Transfer:
         if self.encoder is not None:
             height, width = self.generator.resolution
             self.encoder.encode(torch.zeros(1, 3, height, width, device=self.generator.device), self.generator)
-        self.plan(torch.zeros(1, self.generator.num_layers, self.generator.w_dim, device=self.generator.device))
+        self._closed_form(torch.zeros_like(self.direction.direction)[None])
 
     @property
     def per_pass(self) -> int:
@@ -107,6 +127,16 @@ class Transfer:
 
     def plan(self, codes: Tensor) -> EditStrength:
         """[B, L, D] -> the strength of each."""
+        if not self.corrections:
+            return self._closed_form(codes)
+        goal = None
+        if self.target is not None:
+            goal = Goal(standard_value(self.generator, self.direction, self.target), "the reference")
+        return measured_strength(
+            self.generator, self.direction, codes, self.score, self.strength, goal, self.corrections, self.limit
+        )
+
+    def _closed_form(self, codes: Tensor) -> EditStrength:
         if self.mode == "constant":
             return constant_strength(self.direction, codes, self.strength)
         return plan_strength(self.direction, codes, self.strength, self.target, self.limit)
@@ -133,11 +163,13 @@ class Transfer:
     ) -> Transferred:
         """Edit a few pictures."""
         parts = [self._pass(part, tick) for part in pictures.split(self.per_pass)]
+        plans = [part.strength for part in parts]
         strength = EditStrength(
-            torch.cat([part.strength.alpha for part in parts]),
-            torch.cat([part.strength.clamped for part in parts]),
-            parts[0].strength.method,
+            torch.cat([plan.alpha for plan in plans]),
+            torch.cat([plan.clamped for plan in plans]),
+            plans[0].method,
             self.direction.family,
+            None if plans[0].confidence is None else torch.cat([plan.confidence for plan in plans]),
         )
         codes, images, usable = (
             torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "images", "usable")
@@ -155,7 +187,8 @@ class Transfer:
         images = self.generator.synthesize(apply_edit(sound, self.direction, alpha), chunk=self.per_pass)
         if tick is not None:
             tick()
-        kept = EditStrength(alpha[:count], (plan.clamped & usable)[:count], plan.method, plan.family)
+        certain = None if plan.confidence is None else plan.confidence[:count]
+        kept = EditStrength(alpha[:count], (plan.clamped & usable)[:count], plan.method, plan.family, certain)
         return Transferred(codes[:count], kept, images[:count], usable[:count])
 
     def _codes(self, pictures: Tensor, tick: Callable[[], None] | None) -> Tensor:
@@ -172,3 +205,24 @@ class Transfer:
             report = None if tick is None else lambda *_: tick()
             codes = invert(self.generator, pictures, start=codes, steps=self.steps, progress=report).codes
         return codes
+
+
+def learn_score(
+    generator: GanGenerator,
+    direction: EditDirection,
+    encoder: Encoder,
+    told: Callable[[int], None] | None = None,  # how many pictures more are drawn; may raise to stop
+) -> AttributeScore:
+    """What measures the direction's attribute on pictures: its own score, or one learned in the encoder's features.
+
+    A normal of its own says already what to measure; without one, the edit's effect on sampled pictures does.
+
+    Raises:
+        InputError: the encoder sees nothing of the edit.
+    """
+    if direction.score is not None:
+        return direction.score
+    samples = sample_features(generator, encoder_space(encoder), told=told)
+    if torch.equal(direction.normal, direction.direction):
+        return fit_score(generator, direction.direction, samples, told=told)
+    return fit_head(samples, direction.normal, direction.direction)

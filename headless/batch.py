@@ -10,7 +10,7 @@ import torch
 
 from .. import host
 from ..editing.attributes import fit_to_generator
-from ..editing.transfer import MODES, Transfer
+from ..editing.transfer import MODES, Transfer, learn_score
 from ..jobs import FolderJob, run_job
 from ..models import load_generator
 from ..models.direction_file import read_direction
@@ -46,6 +46,8 @@ def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     batch.add_argument("--reference", type=Path, metavar="PICTURE", help=about)
     about = "the farthest any picture may move, in lengths of the direction"
     batch.add_argument("--limit", type=float, metavar="ALPHA", help=about)
+    about = "draw, measure and adjust each picture so often before its strength is final (default: 0)"
+    batch.add_argument("--corrections", type=int, default=0, metavar="N", help=about)
     batch.add_argument("--fit", choices=FITS, default=FITS[0], help="how other shapes are fitted (default: crop)")
     about = "behind transparent pixels and in borders (default: white)"
     batch.add_argument("--background", choices=list(BACKGROUNDS), default="white", help=about)
@@ -84,6 +86,11 @@ def make_job(options: argparse.Namespace, side: HeadlessHost) -> FolderJob:
             f"The direction '{direction.name}' comes without an example, so it has no state to reach. Add --reference "
             "PICTURE to reach that picture's state, or --mode constant to move all pictures equally far."
         )
+    score = None
+    if options.corrections > 0:
+        if encoder is None:
+            raise InputError("--corrections measures pictures with the encoder: leave --encoder none out, or give one.")
+        score = learn_score(generator, direction, encoder)
     background = BACKGROUNDS[options.background]
     transfer = Transfer(
         generator,
@@ -94,6 +101,8 @@ def make_job(options: argparse.Namespace, side: HeadlessHost) -> FolderJob:
         target=0.0 if options.reference else None,
         limit=options.limit,
         steps=options.steps,
+        corrections=options.corrections,
+        score=score,
     )
     if options.reference:
         transfer = _with_reference(transfer, options.reference, options.fit, background)

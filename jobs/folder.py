@@ -297,10 +297,13 @@ class _Run:
                 family = self.job.transfer.generator.family
                 write_latent(self.job.output / code, edited.codes[place][None], [title], family)
             write_whole(self.job.output / each.task.result, png)
-            alpha = float(edited.strength.alpha[place])
+            alpha, certain = float(edited.strength.alpha[place]), edited.strength.confidence
             self.manifest.add(
-                Record(each.task.name, DONE, each.task.result, code, alpha, clamped, "", *each.state, len(png),
-                       round(seconds, 4), _now())
+                Record(
+                    each.task.name, DONE, each.task.result, code, alpha, clamped,
+                    None if certain is None else float(certain[place]), "", *each.state, len(png), round(seconds, 4),
+                    _now(),
+                )
             )  # fmt: skip
         self.done += 1
         self.clamped += clamped

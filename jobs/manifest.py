@@ -32,6 +32,7 @@ class Record:
         code: the file of its code before the edit, likewise; "" when codes are not kept.
         alpha: how far it moved, in lengths of the direction; None when skipped.
         clamped: whether it would have needed more than the limit.
+        confidence: how certain its final state is, 0..1, where it was measured; else None.
         problem: why it was skipped.
         source_bytes, source_time: size and time of change (ns) of the input file, to see whether it is still the same.
         result_bytes: size of the edited picture, to see whether it is still whole.
@@ -45,6 +46,7 @@ class Record:
     code: str = ""
     alpha: float | None = None
     clamped: bool = False
+    confidence: float | None = None
     problem: str = ""
     source_bytes: int = 0
     source_time: int = 0

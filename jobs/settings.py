@@ -35,6 +35,7 @@ def describe_transfer(transfer: Transfer) -> dict[str, object]:
         "target": transfer.target,
         "limit": transfer.limit,
         "inversion steps": transfer.steps,
+        "corrections": f"{transfer.corrections} [{_measure(transfer)}]" if transfer.corrections else "none",
     }
 
 
@@ -98,6 +99,11 @@ def _edit(direction: EditDirection) -> str:
     numbers = torch.tensor([direction.start or 0.0, direction.offset or 0.0], dtype=torch.float64)
     known = torch.tensor([direction.start is not None, direction.offset is not None, *direction.layers])
     return _digest({"d": direction.direction, "v": direction.normal, "numbers": numbers, "known": known})
+
+
+def _measure(transfer: Transfer) -> str:
+    numbers = torch.tensor([transfer.corrections, transfer.score.intercept], dtype=torch.float64)
+    return _digest({"weights": transfer.score.weights, "numbers": numbers})
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

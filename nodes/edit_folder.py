@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import host
 from ..demo.assets import PHOTOS
-from ..editing.transfer import MODES, Transfer
+from ..editing.transfer import MODES, Transfer, learn_score
 from ..editing.types import EditDirection, GanLatent
 from ..host import building, io, ui
 from ..jobs import FolderJob, run_job
@@ -93,6 +93,14 @@ class EditFolder(io.ComfyNode):
                     step=0.1,
                     tooltip="The farthest any picture may move, in lengths of the direction. 0: no limit.",
                 ),
+                io.Int.Input(
+                    "corrections",
+                    default=0,
+                    min=0,
+                    max=8,
+                    tooltip="Draw, measure and adjust each picture so often before its strength is final. 0: trust the "
+                    "closed form. Needs an encoder or a direction that is measured.",
+                ),
                 io.Combo.Input(
                     "fit",
                     options=list(FITS),
@@ -163,6 +171,7 @@ class EditFolder(io.ComfyNode):
         strength: float,
         mode: str,
         limit: float,
+        corrections: int,
         fit: str,
         background: str,
         chunk: int,
@@ -178,7 +187,12 @@ class EditFolder(io.ComfyNode):
         network = None if encoder == _NO_ENCODER else load_encoder(chosen_file("encoders", encoder), generator.device)
         target = None if reference is None else 0.0  # until the reference has been read
         with building():
-            transfer = Transfer(generator, direction, network, strength, mode, target, limit or None, steps)
+            score = direction.score
+            if corrections and score is None and network is not None:
+                score = learn_score(generator, direction, network, lambda _: host.current().check_interrupt())
+            transfer = Transfer(
+                generator, direction, network, strength, mode, target, limit or None, steps, corrections, score
+            )
             if reference is not None:
                 transfer = transfer.with_reference(reference.codes, reference.family)
         job = FolderJob(source, wanted, transfer, fit, colour, chunk, most, keep_codes)

@@ -107,8 +107,10 @@ def test_inversion_and_reference_and_demo_photos(edit_folder, run_node, tiny_gen
     edit_folder(name="inverted", encoder="none", steps=1, most=1)
     edit_folder(name="reference", reference=latent, most=1)
     edit_folder(name="demo", folder="(demo photos)", most=2)
+    edit_folder(name="corrected", reference=latent, corrections=1, most=2)
     root = headless_host.output_directory() / "semantic_edit" / "batches"
     alphas = [manifest(root / name)[0]["alpha"] for name in ("inverted", "reference", "demo")]
+    assert 0 <= manifest(root / "corrected")[0]["confidence"] <= 1
     assert len(set(alphas)) == 3 and (root / "demo" / "ada.png").is_file()
 
 
@@ -247,6 +249,7 @@ def test_the_state_of_a_reference_picture_is_reached(command, tmp_path):
         (["--direction=no.safetensors"], "no.safetensors does not exist"),
         (["--direction=smile"], "belongs to another generator"),
         (["--encoder=none"], "Without an encoder"),
+        (["--encoder=none", "--steps=1", "--corrections=1"], "--corrections measures pictures with the encoder"),
         (["--limit=0"], "--limit is 0"),
         (["--reference=none.png"], "The reference none.png cannot be used"),
         (["--reference=x.png", "--mode=constant"], "does not go together"),

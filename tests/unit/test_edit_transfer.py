@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing import apply_edit, plan_strength
-from semantic_edit.editing.transfer import Transfer
+from semantic_edit.editing.transfer import Transfer, learn_score
 from semantic_edit.editing.types import EditDirection
 from semantic_edit.models import InputError
 from semantic_edit.models.encoder import Encoder, EncoderConfig
@@ -56,6 +56,25 @@ def test_it_does_what_the_nodes_do_one_by_one(tiny_generator, encoder, direction
     assert torch.equal(edited.strength.clamped, plan.clamped) and bool(plan.clamped.any())
     images = tiny_generator.synthesize(apply_edit(codes, direction, plan.alpha))
     assert torch.allclose(edited.images, images, atol=1e-4) and bool(edited.usable.all())
+
+
+def test_corrected_strengths_are_the_same_bits_too_and_tell_how_certain_they_are(
+    tiny_generator, encoder, direction, pictures
+):
+    example = torch.randn(8, 16, generator=torch.Generator().manual_seed(8))
+    moved = example + direction.direction
+    whole = replace(direction, example=torch.stack([example, moved]))
+    score = learn_score(tiny_generator, whole, encoder)
+    transfer = Transfer(tiny_generator, whole, encoder, corrections=1, score=score)
+    together = transfer(pictures)
+    assert together.strength.confidence.shape == (11,)
+    assert not torch.equal(together.strength.alpha, Transfer(tiny_generator, whole, encoder)(pictures).strength.alpha)
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(3))
+    shuffled = transfer(pictures[order])
+    assert torch.equal(shuffled.strength.alpha, together.strength.alpha[order])
+    assert torch.equal(shuffled.strength.confidence, together.strength.confidence[order])
+    assert torch.equal(transfer(pictures[10:]).images, together.images[10:])
+    assert Transfer(tiny_generator, replace(whole, score=score), encoder, corrections=1).score is score
 
 
 def test_a_reference_is_the_state_that_all_reach(tiny_generator, encoder, direction, pictures):
@@ -107,6 +126,9 @@ def test_large_generators_get_smaller_passes(tiny_generator, encoder, direction)
     [
         ({"mode": "both"}, "Unknown mode 'both'"),
         ({"steps": -1}, "cannot be negative"),
+        ({"corrections": -1}, "expected a number from 0 on"),
+        ({"corrections": 1, "mode": "constant"}, "expected a number from 0 on"),
+        ({"corrections": 1}, "Nothing measures 'smile'"),
         ({"encoder": None}, "Without an encoder"),
         ({"limit": 0.0}, "must be above 0"),
         ({"direction": "bare"}, "without an example"),

@@ -21,7 +21,7 @@ from semantic_edit.jobs.storage import StorageError, storage_problems, sweep, wr
 from semantic_edit.models import InputError
 
 RECORDS = [
-    Record("a.png", "done", "a.png", "codes/a.safetensors", 1.0 / 3, True, "", 5, 10**18 + 1, 77, 0.1, "2026"),
+    Record("a.png", "done", "a.png", "codes/a.safetensors", 1.0 / 3, True, 0.5, "", 5, 10**18 + 1, 77, 0.1, "2026"),
     Record("b\n\udcff.jpg", "skipped", problem="not a picture"),
     Record("c.png", "done", "c.png", "", -2.5),
 ]
