@@ -116,16 +116,23 @@ def detect_poses(poses: Any, photos: int, photo_size: tuple[int, int]) -> list[D
 
     People without face keypoints are left out. Raises InputError for another form or number of photos.
     """
-    poses = json.loads(poses) if isinstance(poses, str) else poses
+    poses = _parsed(poses, "The pose keypoints") if isinstance(poses, str) else poses
     poses = [poses] if isinstance(poses, Mapping) else poses
-    if not isinstance(poses, Sequence) or not all(isinstance(pose, Mapping) and "people" in pose for pose in poses):
+    if not isinstance(poses, Sequence) or not all(
+        isinstance(pose, Mapping) and isinstance(pose.get("people"), list) for pose in poses
+    ):
         raise InputError("The pose is no OpenPose keypoints: expected a list of objects with 'people', one per photo.")
     if len(poses) != photos:
         raise InputError(f"There are poses of {len(poses)} pictures for {photos} photos; they must match.")
     found = []
     for k, pose in enumerate(poses):
         for person in pose["people"]:
-            numbers = torch.tensor(person.get("face_keypoints_2d") or [], dtype=torch.float64)
+            try:
+                numbers = torch.tensor(person.get("face_keypoints_2d") or [], dtype=torch.float64)
+            except (AttributeError, TypeError, ValueError):
+                raise InputError(
+                    f"The pose in photo {k + 1} holds a person whose face_keypoints_2d are no list of numbers."
+                ) from None
             if numbers.numel() // 3 not in LAYOUTS or numbers.numel() % 3:
                 continue
             triples = numbers.reshape(-1, 3)
