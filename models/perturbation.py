@@ -1,0 +1,66 @@
+"""The perturbation network R of GANPaint (2005.07727): a fixed noise map in, a delta for each late layer out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_WIDTH = 32  # channels, the paper's
+
+
+class PerturbationNetwork(nn.Module):
+    """Convolutions on noise, as in a deep image prior (1711.10925), at each layer's size, with a head for each layer.
+
+    The heads start at zero, so that the first picture is the frozen generator's. Everything is drawn from ``seed``.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int, int]], seed: int) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed % 2**63)
+        self.sizes = tuple(sizes)  # (channels, height, width) of each layer, from small to large
+        noise = torch.randn(1, _WIDTH, *self.sizes[0][1:], generator=rng)
+        self.register_buffer("noise", noise, persistent=False)  # the seed is kept instead
+        self.trunk = nn.ModuleList(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1) for _ in range(len(self.sizes) + 1))
+        self.heads = nn.ModuleList(nn.Conv2d(_WIDTH, channels, 1) for channels, _, _ in self.sizes)
+        with torch.no_grad():
+            for conv in self.trunk:
+                conv.weight.copy_(torch.randn(conv.weight.shape, generator=rng) * (2 / (9 * _WIDTH)) ** 0.5)
+                conv.bias.zero_()
+            for head in self.heads:
+                head.weight.zero_()
+                head.bias.zero_()
+
+    def forward(self) -> list[Tensor]:
+        """[1, C, h, w] for each layer."""
+        x = _stage(self.trunk[0], self.noise)
+        deltas = []
+        for conv, head, (_, height, width) in zip(self.trunk[1:], self.heads, self.sizes, strict=True):
+            if x.shape[2:] != (height, width):
+                x = F.interpolate(x, (height, width), mode="bilinear", align_corners=False)
+            x = _stage(conv, x)
+            deltas.append(head(x))
+        return deltas
+
+
+def perturbation_deltas(
+    state: Mapping[str, Tensor],  # of B networks, stacked: [B, ...] each
+    sizes: Mapping[int, tuple[int, int, int]],  # layer -> (C, h, w)
+    seed: int,
+) -> dict[int, Tensor]:
+    """Layer -> [B, C, h, w], from networks that were kept. Raises RuntimeError for weights that do not fit."""
+    found: dict[int, list[Tensor]] = {layer: [] for layer in sizes}
+    device = next(iter(state.values())).device
+    with torch.no_grad():
+        network = PerturbationNetwork(list(sizes.values()), seed).to(device)
+        for k in range(len(next(iter(state.values())))):
+            network.load_state_dict({name: tensor[k] for name, tensor in state.items()})
+            for layer, delta in zip(sizes, network(), strict=True):
+                found[layer].append(delta)
+    return {layer: torch.cat(deltas) for layer, deltas in found.items()}
+
+
+def _stage(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    return F.leaky_relu(F.instance_norm(conv(x)), 0.2)
