@@ -191,6 +191,8 @@ def painting_hook(
         taken = _donor(stroke, generator, codes.to(generator.device), noise, hook if by_layer else None)
         for layer, features in taken.items():
             by_layer.setdefault(layer, []).append(_donor_painter(stroke, features))
+    # An adapted generator leaves the photo's details out where this paints.
+    hook.mask = painting_mask(painting, *generator.resolution).to(generator.device)
     return hook
 
 

@@ -117,8 +117,11 @@ class GanGenerator:
         if not isinstance(chunk, int) or chunk < 1:
             raise InputError(f"The pictures per pass are {chunk!r}; expected a whole number of at least 1.")
         images: list[Tensor] = []
+        # Whose photo a code is, is seen from the whole batch.
+        photos = None if self.adaptation is None else self.network.photos_of(w).split(chunk)
         for k, part in enumerate(w.split(chunk)):
-            images.append(self.network.synthesis(part, noise, stop_resolution, first_index=k * chunk).image)
+            extra = {} if photos is None else {"photos": photos[k]}
+            images.append(self.network.synthesis(part, noise, stop_resolution, first_index=k * chunk, **extra).image)
             if progress is not None:
                 progress(min((k + 1) * chunk, len(w)), len(w), images[-1][-1] * 0.5 + 0.5)
         return images[0] if len(images) == 1 else torch.cat(images)

@@ -81,8 +81,11 @@ def check_choice(what: str, value: str, choices: Sequence[str]) -> None:
 
 
 def place(generator) -> None:
-    """Bring a generator's weights to the working device; call it before each use."""
-    host.current().place(generator.network)
+    """Bring a generator's weights to the working device; call it before each use.
+
+    An adapted generator's weights are those of its base, so that the host counts and moves them once.
+    """
+    host.current().place(getattr(generator.network, "base", generator.network))
 
 
 def progress_for(total: int, label: str = "") -> host.Progress:
