@@ -1,0 +1,201 @@
+"""Dragging on a small random generator: handles arrive, what is fixed stays, and nothing else is touched."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from semantic_edit.editing.drag import METHODS, PUBLISHED, DragSettings, drag
+from semantic_edit.editing.drag_features import Templates, disk, feature_layer, sample, square
+from semantic_edit.editing.points import DragPoints
+from semantic_edit.models import InputError
+from semantic_edit.models.generator import GanGenerator, family_fingerprint
+
+FEW = replace(DragSettings(), steps=4)
+
+
+def points(*pairs):
+    both = torch.tensor(pairs, dtype=torch.float32)
+    return DragPoints(both[:, 0], both[:, 1])
+
+
+def code(generator, seed=5):
+    return generator.map(torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(seed)))
+
+
+@pytest.fixture
+def wide_generator(make_network):
+    """Twice as wide as high."""
+    network = make_network(const_size=(4, 8), channels=(10, 8, 6))
+    return GanGenerator(network, family_fingerprint(network), "wide")
+
+
+def a_move_that_is_possible(generator, w, other):
+    """Where the look of a place has gone when the code went a part of the way to another: (points, that code)."""
+    moved = w + 0.5 * (other - w)
+    layer, size = feature_layer(generator, 0.5), generator.resolution
+    first, last = (generator.features(x, [layer])[layer] for x in (w, moved))
+    handles = torch.tensor([[size[1] * 0.4, size[0] * 0.5]])
+    templates = Templates.of(first, handles, disk(3.0, 2.0), size)
+    targets, _ = templates.track(last, handles, 8.0, 1.0)
+    return DragPoints(handles, targets), moved
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_handles_come_nearer_and_the_input_stays(tiny_generator, method):
+    w = code(tiny_generator)
+    kept = w.clone()
+    wanted, _ = a_move_that_is_possible(tiny_generator, w, code(tiny_generator, 6))
+    far = float((wanted.targets - wanted.handles).norm())
+    assert far > 1
+    settings = replace(METHODS[method], steps=25, tolerance=0.01, learning_rate=0.02)
+    result = drag(tiny_generator, w, wanted, settings=settings)
+    assert torch.equal(w, kept) and result.code.shape == w.shape
+    assert result.places.shape == (result.steps + 1, 1, 2) and torch.equal(result.places[0], wanted.handles)
+    assert float(result.distances[0]) == pytest.approx(far, abs=1e-4)
+    assert float(result.distances[-1]) < (0.4 if method == "least change" else 0.9) * far
+    assert result.stop in ("arrived", "no further", "out of steps") and result.outside is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_chosen_rows_change(tiny_generator, method):
+    w = code(tiny_generator)
+    result = drag(
+        tiny_generator, w, points([[12, 16], [18, 16]]), rows=[0, 2], settings=replace(METHODS[method], steps=3)
+    )
+    change = (result.code - w).abs().amax(dim=2)[0]
+    assert bool((change[[0, 2]] > 0).all()) and float(change[[1, 3, 4, 5, 6, 7]].max()) == 0
+
+
+def test_least_change_moves_chosen_rows_alike(tiny_generator):
+    w = code(tiny_generator)
+    change = (drag(tiny_generator, w, points([[12, 16], [18, 16]]), settings=FEW).code - w)[0]
+    torch.testing.assert_close(change, change[:1].expand_as(change), atol=1e-5, rtol=1e-5)
+
+
+def test_a_region_holds_the_rest(tiny_generator):
+    w = code(tiny_generator)
+    wanted = points([[8, 8], [12, 8]])
+    region = torch.zeros(32, 32)
+    region[:16, :16] = 1
+    held = drag(tiny_generator, w, wanted, region, settings=replace(FEW, keep=3.0))
+    free = drag(tiny_generator, w, wanted, region, settings=replace(FEW, keep=0.0))
+    assert 0 < held.outside < free.outside
+
+
+def test_the_same_again_is_the_same(tiny_generator):
+    w, wanted = code(tiny_generator), points([[12, 16], [18, 14]], [[20, 20], [19, 24]])
+    first, second = (drag(tiny_generator, w, wanted, settings=FEW) for _ in range(2))
+    assert torch.equal(first.code, second.code) and torch.equal(first.places, second.places)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_drag_that_is_done_already_does_nothing(tiny_generator, method):
+    w = code(tiny_generator)
+    settings = replace(METHODS[method], tolerance=0.5)
+    result = drag(tiny_generator, w, points([[12, 16], [12.5, 16]]), settings=settings)
+    assert result.steps == 0 and result.stop == "arrived" and torch.equal(result.code, w)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_wide_pictures_and_few_layers(wide_generator, method):
+    assert wide_generator.resolution == (16, 32)
+    region = torch.ones(16, 32)
+    region[:, 20:] = 0
+    settings = replace(METHODS[method], steps=3)
+    result = drag(wide_generator, code(wide_generator), points([[28, 8], [24, 8]]), region, settings=settings)
+    assert bool(torch.isfinite(result.code).all()) and float(result.places[..., 0].max()) > 16
+
+
+def test_previews_come_every_few_steps_and_an_interruption_goes_through(tiny_generator):
+    w, wanted, seen = code(tiny_generator), points([[10, 16], [24, 16]]), []
+    settings = replace(PUBLISHED, steps=7, learning_rate=1e-4)
+    drag(tiny_generator, w, wanted, settings=settings, preview_every=3,
+         progress=lambda step, total, preview: seen.append((step, total, preview)))  # fmt: skip
+    assert [step for step, _, _ in seen] == list(range(1, 8)) and {total for _, total, _ in seen} == {7}
+    assert [step for step, _, preview in seen if preview is not None] == [3, 6, 7]
+    assert seen[2][2].shape == (3, 32, 32)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(step, total, preview):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        drag(tiny_generator, w, wanted, settings=FEW, progress=stop)
+
+
+def test_it_works_under_inference_mode_and_leaves_the_weights_alone(tiny_generator):
+    network = tiny_generator.network
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with torch.inference_mode():
+        w = code(tiny_generator)
+        result = drag(tiny_generator, w, points([[12, 16], [18, 16]]), torch.ones(32, 32), settings=FEW)
+    assert not result.code.is_inference() and not result.code.requires_grad
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_other_families_of_generators_can_be_dragged(tiny_progan):
+    w = tiny_progan.map(torch.randn(1, tiny_progan.z_dim, generator=torch.Generator().manual_seed(1)))
+    result = drag(tiny_progan, w, points([[12, 16], [18, 16]]), settings=FEW)
+    assert bool(torch.isfinite(result.code).all())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (dict(w="two"), "One code is dragged at a time"),
+        (dict(w="short"), "expects \\[B, 8, 16\\]"),
+        (dict(points=points([[12, 16], [40, 16]])), "target lies outside"),
+        (dict(points=points([[-1, 16], [4, 16]])), "handle lies outside"),
+        (dict(points=DragPoints(torch.zeros(0, 2), torch.zeros(0, 2))), "no points"),
+        (dict(region=torch.ones(16, 16)), "expected \\[32, 32\\]"),
+        (dict(region=torch.zeros(32, 32)), "nothing may move"),
+        (dict(rows=[8]), "rows 0 to 7"),
+        (dict(settings=replace(FEW, method="best")), "Unknown method"),
+        (dict(settings=replace(FEW, steps=0)), "at least 1"),
+        (dict(settings=replace(FEW, tolerance=0.0)), "tolerance"),
+        (dict(settings=replace(FEW, keep=-1.0)), "negative"),
+        (dict(settings=replace(FEW, feature_ratio=1.5)), "feature ratio"),
+    ],
+)
+def test_wrong_inputs_are_refused(tiny_generator, changes, words):
+    w = code(tiny_generator)
+    given = dict(w=w, points=points([[12, 16], [18, 16]]), settings=FEW) | changes
+    given["w"] = {"two": w.repeat(2, 1, 1), "short": w[:, :3]}.get(changes.get("w"), w)
+    with pytest.raises(InputError, match=words):
+        drag(tiny_generator, **given)
+
+
+def test_the_feature_layer_follows_the_ratio(tiny_generator):
+    sizes = [tiny_generator.network.synthesis.layer_size(layer)[1] for layer in range(7)]
+    assert sizes == [4, 8, 8, 16, 16, 32, 32]
+    assert [feature_layer(tiny_generator, ratio) for ratio in (0.1, 0.25, 0.3, 0.5, 1.0)] == [0, 2, 4, 4, 6]
+
+
+def test_sampling_reads_the_middle_of_a_feature_where_it_is():
+    features = torch.arange(12.0).reshape(1, 1, 3, 4)
+    size = (30, 40)
+    assert sample(features, torch.tensor([[15.0, 5.0]]), size).item() == pytest.approx(1.0)
+    assert sample(features, torch.tensor([[20.0, 15.0]]), size).item() == pytest.approx(5.5)
+    assert sample(features, torch.tensor([[[0.0, 0.0], [40.0, 30.0]]]), size).shape == (1, 2, 1)
+    assert disk(1.0).shape == (5, 2) and disk(0.2).tolist() == [[0.0, 0.0]] and square(2.0, 1.0).shape == (5, 5, 2)
+
+
+def test_tracking_follows_a_shift_below_a_pixel_and_flow_predicts_it():
+    xs, ys = torch.meshgrid(torch.arange(24.0) + 0.5, torch.arange(24.0) + 0.5, indexing="xy")
+
+    def blob(x, y):
+        bump = torch.exp(-((xs - x) ** 2 + (ys - y) ** 2) / 18)
+        return torch.stack([bump, bump * xs / 24, bump * ys / 24])[None]
+
+    start = torch.tensor([[11.0, 12.0]])
+    templates = Templates.of(blob(11, 12), start, disk(2.0), (24, 24))
+    found, misfit = templates.track(blob(12.3, 11.6), start, 4.0, 1.0)
+    torch.testing.assert_close(found, torch.tensor([[12.3, 11.6]]), atol=0.15, rtol=0)
+    assert float(misfit) < 0.01
+    weights, places = templates.motion_weights(blob(11, 12), start, 1.0)
+    change = sample(blob(11.3, 11.8), places, (24, 24)) - sample(blob(11, 12), places, (24, 24))
+    moved = torch.einsum("nakc,nkc->na", weights, change)
+    torch.testing.assert_close(moved, torch.tensor([[0.3, -0.2]]), atol=0.06, rtol=0)
