@@ -6,10 +6,14 @@ edit must not have made it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
+from ...editing.attributes import fit_to_generator
 from ...editing.fit import fit_attribute
-from ...models.direction_file import write_direction
+from ...editing.library import before_after_strip
+from ...models.direction_file import read_direction, write_direction, write_thumbnail
 from ...models.generator import GanGenerator, load_generator
 from ..portraits.factors import LIVE_NAMES
 from ..readers import load_reader
@@ -28,6 +32,8 @@ ATTRIBUTES = {
     "hat": "hat",
 }
 SAMPLES = 4000
+_THUMBNAIL_AMOUNT = 2.5  # standard deviations
+_THUMBNAIL_SEED, _THUMBNAIL_TRUNCATION = 10, 0.6
 
 
 def train_directions(job: Job) -> None:
@@ -36,7 +42,7 @@ def train_directions(job: Job) -> None:
     codes, labels = label_samples(generator, job, 64 if job.smoke else SAMPLES)
     for name, factor in ATTRIBUTES.items():
         fitted = fit_attribute(codes, labels[:, LIVE_NAMES.index(factor)])
-        write_direction(
+        path = write_direction(
             job.out / "directions" / f"{name}.safetensors",
             fitted.direction[None],
             fitted.normal[None],
@@ -45,7 +51,17 @@ def train_directions(job: Job) -> None:
             name=name.replace("_", " "),
             provenance=job.provenance(samples=len(codes), held_out_r2=round(fitted.r2, 4)),
         )
+        draw_thumbnail(generator, path)
         job.say(f"{name}: linear probe R2 {fitted.r2:.3f}")
+
+
+def draw_thumbnail(generator: GanGenerator, path: Path) -> Path:
+    """One portrait before and after the direction of a file, as a picture beside the file."""
+    z = sample_z(1, torch.Generator().manual_seed(_THUMBNAIL_SEED))
+    edit = fit_to_generator(generator, **read_direction(path))
+    with torch.no_grad():
+        code = generator.map(z, truncation=_THUMBNAIL_TRUNCATION)
+        return write_thumbnail(path, before_after_strip(generator, edit, code, _THUMBNAIL_AMOUNT))
 
 
 def label_samples(generator: GanGenerator, job: Job, count: int) -> tuple[torch.Tensor, torch.Tensor]:
