@@ -10,7 +10,7 @@ state, and the generator's weights stay frozen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +99,8 @@ def drag(
         if fixed is not None and not bool(fixed.any()):
             fixed = None
         scene = _scene(generator, code, points, fixed, rows, settings)
+        if progress is not None:
+            scene = replace(scene, pulse=lambda: progress(0, settings.steps, None))
         steps = published_steps if settings.method == "published" else least_change_steps
         places, stop, state = [], "", None
         for count, state in enumerate(steps(scene)):

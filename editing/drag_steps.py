@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ class DragScene:
     pitch: float  # picture pixels per feature
     covariance: Tensor  # [D, D] of W
     settings: DragSettings
+    pulse: Callable[[], None] = lambda: None  # called now and then during long work; may raise
 
     def pixels(self, share: float, least: float = 1.0) -> float:
         """A share of the picture's height in pixels."""
@@ -151,6 +152,7 @@ def least_change_steps(scene: DragScene) -> Iterator[DragState]:
 _REACH = 0.03  # of the height: how far a handle may go in the first step
 _SIGMA = 0.002  # of the height: this far from the target costs as much as one standard deviation of W
 _KEEP = 4000.0  # of a mean square change of the fixed features, in their variance
+_TOGETHER = 8  # components that are tried at once
 _TRIAL = 0.5  # standard deviations by which each component is tried
 _VARIANCE = 0.999  # share of W's variance that the components cover, unless there are more than _COMPONENTS of them
 _COMPONENTS = 64
@@ -196,7 +198,8 @@ class _Model:
         count = self.basis.shape[1]
         changes = []
         with torch.no_grad():
-            for trial in (_TRIAL * torch.eye(count).to(self.basis)).split(16):
+            for trial in (_TRIAL * torch.eye(count).to(self.basis)).split(_TOGETHER):
+                self.scene.pulse()
                 seen = self.scene.look(self.code(trial)).features
                 changes.append(((seen - self.first) * self.weight).flatten(1) / _TRIAL)
         changes = torch.cat(changes)

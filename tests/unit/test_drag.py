@@ -115,13 +115,13 @@ def test_previews_come_every_few_steps_and_an_interruption_goes_through(tiny_gen
     assert [step for step, _, preview in seen if preview is not None] == [3, 6, 7]
     assert seen[2][2].shape == (3, 32, 32)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(step, total, preview):
-        raise Stopped
+        raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         drag(tiny_generator, w, wanted, settings=FEW, progress=stop)
 
 
