@@ -23,28 +23,43 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from .features import FeatureSpace
-from .record import row_mask
 from .sampling import draw
 
 SAMPLES = 384
 PAIRS = 48
-ROW_JITTER = 0.35  # of a second code in each row, for half of the samples: what tells rows of W+ apart
+MIXED = 96  # samples that tell the rows of W+ apart
+_OWN = 0.35  # how much of another code each of their rows gets
 _SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # k in units of the mean variance of a feature
 _RIDGES = (1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)  # in units of the mean variance of an entry of w
+_NEARLY = (
+    0.95  # of the best ratio: among equals the least shrinkage, since ratios also reward what only codes beside W show
+)
 _SMALLEST_RESPONSE = 0.05  # of the score's deviation over people, for one length of the edit
 
 Told = Callable[[int], None]
 
-__all__ = ["PAIRS", "SAMPLES", "AttributeScore", "Samples", "fit_head", "fit_score", "pull_back", "sample_features"]
+__all__ = [
+    "PAIRS",
+    "SAMPLES",
+    "AttributeScore",
+    "Samples",
+    "fit_head",
+    "fit_score",
+    "plain_codes",
+    "pull_back",
+    "sample_features",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Sampled codes [N, L, D] and the features [N, F] of their pictures."""
+    """Sampled codes [N, L, D] of W and the features [N, F] of their pictures; and others whose rows differ."""
 
     space: FeatureSpace
     codes: Tensor
     features: Tensor
+    mixed_codes: Tensor  # [M, L, D]
+    mixed_features: Tensor  # [M, F]
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -81,26 +96,21 @@ _KEPT = 4
 def sample_features(
     generator: GanGenerator, space: FeatureSpace, count: int = SAMPLES, seed: int = 0, told: Told | None = None
 ) -> Samples:
-    """Draw codes and read their pictures; kept for as long as the network lives, so that the next edit has them.
-
-    The second half of the codes gets a little of another code in each row, as inverted codes have.
-    """
+    """Draw codes and read their pictures; kept for as long as the network lives, so that the next edit has them."""
     kept = _cache.setdefault(generator.network, {})
     key = (space.key if space.key is not None else space, space.layers, count, seed, str(generator.device))
     if key in kept:
         if told is not None:
-            told(count)
+            told(count + MIXED)
         return kept[key]
-    codes = _plain(generator, count, seed)
-    half = count // 2
-    if generator.num_layers > 1 and count > half:
-        rows = _plain(generator, (count - half) * generator.num_layers, seed + 1)[:, 0]
-        rows = rows.unflatten(0, (count - half, generator.num_layers)) - generator.w_mean
-        codes[half:] += ROW_JITTER * rows
-    # Halves alternate, so that any cut of the samples holds both kinds.
-    order = torch.arange(count).reshape(2, -1).t().flatten() if count % 2 == 0 else torch.arange(count)
-    codes = codes[order.to(codes.device)]
-    found = Samples(space, codes, space.read_codes(generator, codes, told))
+    codes = plain_codes(generator, count, seed)
+    mixed = plain_codes(generator, MIXED, seed + 1)
+    if generator.num_layers > 1:
+        # A little of another code in each row, as inverted codes have.
+        others = plain_codes(generator, MIXED * generator.num_layers, seed + 3)[:, 0].unflatten(0, (MIXED, -1))
+        mixed = mixed + _OWN * (others - generator.w_mean)
+    features = space.read_codes(generator, torch.cat([codes, mixed]), told)
+    found = Samples(space, codes, features[:count], mixed, features[count:])
     while len(kept) >= _KEPT:
         kept.pop(next(iter(kept)))
     kept[key] = found
@@ -119,7 +129,7 @@ def fit_score(
 
     Raises InputError when the edit changes nothing that the space sees.
     """
-    base = _plain(generator, pairs, seed + 2)
+    base = plain_codes(generator, pairs, seed + 2)
     edit = edit.to(base)
     forth = samples.space.read_codes(generator, base + edit, told).double()
     back = samples.space.read_codes(generator, base - edit, told).double()
@@ -132,7 +142,7 @@ def fit_score(
     for k in _SHRINKAGE:
         u = trial.solve(early.mean(dim=0), k)
         ratios.append(float((late @ u).mean().square() / (x[judged] @ u).var().clamp(min=1e-30)))
-    best = _SHRINKAGE[max(range(len(ratios)), key=ratios.__getitem__)]
+    best = next(k for k, ratio in zip(_SHRINKAGE, ratios, strict=True) if ratio >= _NEARLY * max(ratios))
     u = Whitener(x).solve(change.mean(dim=0), best)
     spread = float((x @ u).std())
     response = float((change @ u).mean()) / max(spread, 1e-30)
@@ -144,7 +154,7 @@ def fit_score(
         )
     u = u / spread
     return AttributeScore(
-        samples.space, u.float(), -float((x @ u).mean()), max(ratios) ** 0.5 if response > 0 else -max(ratios) ** 0.5
+        samples.space, u.float(), -float((x @ u).mean()), max(ratios) ** 0.5 if response > 0 else -(max(ratios) ** 0.5)
     )
 
 
@@ -160,7 +170,8 @@ def fit_head(
     x = samples.features.double()
     cut = 3 * len(x) // 4
     trial = Whitener(x[:cut])
-    errors = {k: _error(x, y, trial.solve(trial.centred.t() @ y[:cut] / cut, k), cut) for k in (0.003, 0.01, 0.03, *_SHRINKAGE)}
+    tried = (0.003, 0.01, 0.03, *_SHRINKAGE)
+    errors = {k: _error(x, y, trial.solve(trial.centred.t() @ y[:cut] / cut, k), cut) for k in tried}
     whole = Whitener(x)
     u = whole.solve(whole.centred.t() @ y / len(x), min(errors, key=errors.__getitem__))
     # Shrinkage makes the guesses smaller than what they guess: stretched, so that a step of the score is a true step.
@@ -182,38 +193,41 @@ class PulledBack:
 
 
 def pull_back(
-    scores: Tensor,  # [N]
+    score: AttributeScore,
     samples: Samples,
     rows: Sequence[int],  # the edited ones: the normal is zero elsewhere
 ) -> PulledBack:
     """Regress a score on codes: a normal v_l = share_l * v, with one v [D] and a share for each row of W+.
 
-    A free vector for each row would need thousands of samples; shares need few, and codes of W do not even see them.
-    Shares are those of the edited rows alone, since only these are compared and moved.
+    v comes from codes of W, in which all rows are equal; the shares come from the mixed samples. A free vector for each
+    row would need thousands of samples. Shares are those of the edited rows, since only these are compared and moved.
     """
-    w, y = samples.codes[:, list(rows)].double(), scores.double()
-    y = y - y.mean()
-    w = w - w.mean(dim=0)
-    share = torch.full((len(rows),), 1 / len(rows), dtype=w.dtype, device=w.device)
+    w, y = samples.codes[:, rows[0]].double(), score.of_features(samples.features).double()
     cut = 3 * len(y) // 4
-    ridge = _ridge_of(torch.einsum("nld,l->nd", w, share), y, cut)
-    vector = None
-    for _ in range(3):
-        mixed = torch.einsum("nld,l->nd", w, share)
-        vector = _ridge(mixed, y, ridge)
-        if len(rows) > 1:
-            parts = w @ vector  # [N, rows]
-            # Toward equal shares, by as much as the samples leave open.
-            gram = parts.t() @ parts
-            pull = 0.02 * gram.diagonal().mean() * torch.eye(len(rows), dtype=w.dtype, device=w.device)
-            equal = torch.full_like(share, 1 / len(rows))
-            share = torch.linalg.solve(gram + pull, parts.t() @ y + pull @ equal)
-            share = share / share.sum() if float(share.sum()) > 0.2 else equal
-    r2 = _held_out_r2(torch.einsum("nld,l->nd", w, share), y, cut, ridge)
+    explained = {ridge: _held_out_r2(w, y, cut, ridge) for ridge in _RIDGES}
+    ridge = max(explained, key=explained.__getitem__)
+    vector = _ridge(w, y, ridge)
+    share = _shares(samples.mixed_codes[:, list(rows)].double() @ vector, score.of_features(samples.mixed_features))
     normal = torch.zeros(samples.codes.shape[1:], dtype=torch.float64, device=w.device)
     normal[list(rows)] = share[:, None] * vector
-    intercept = float((scores.double() - (samples.codes.double() * normal).sum(dim=(1, 2))).mean())
-    return PulledBack(normal.float() * row_mask(rows, normal.float()), intercept, r2, tuple(share.tolist()))
+    intercept = float((y - w @ vector).mean())
+    return PulledBack(normal.float(), intercept, explained[ridge], tuple(share.tolist()))
+
+
+def _shares(parts: Tensor, scores: Tensor) -> Tensor:
+    """Weights [R] of the rows' parts [M, R] in the score [M]: not negative, of sum 1, drawn toward equal ones."""
+    count = parts.shape[1]
+    equal = torch.full((count,), 1 / count, dtype=parts.dtype, device=parts.device)
+    if count == 1:
+        return equal
+    x, y = parts - parts.mean(dim=0), scores.double() - scores.double().mean()
+    common = x.mean(dim=1, keepdim=True)
+    # What is left once each row counts alike is explained by how the rows differ from their mean.
+    own, rest = x - common, y - common[:, 0]
+    gram = own.t() @ own
+    pull = 0.1 * gram.diagonal().mean() * torch.eye(count, dtype=x.dtype, device=x.device)
+    found = (equal + torch.linalg.solve(gram + pull, own.t() @ rest)).clamp(min=0)
+    return found / found.sum()
 
 
 class Whitener:
@@ -232,7 +246,8 @@ class Whitener:
         return (b - self.axes.t() @ inside) / floor + self.axes.t() @ (inside / (self.variances + floor))
 
 
-def _plain(generator: GanGenerator, count: int, seed: int) -> Tensor:
+def plain_codes(generator: GanGenerator, count: int, seed: int) -> Tensor:
+    """Codes [count, L, D] of W."""
     z, labels = draw(generator, count, seed)
     with torch.no_grad():
         return generator.map(z, labels).clone()

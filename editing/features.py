@@ -1,8 +1,8 @@
 """Spaces in which pictures are compared by what they show: a network's features, or the generator's own.
 
-A space is anything that turns pictures into rows of numbers: the encoder that came with a generator, an open_clip model,
-a classifier. Where there is no such network, the generator's own features are a space that needs no file, but only codes
-have them, not foreign pictures.
+A space is anything that turns pictures into rows of numbers: the encoder that came with a generator, an open_clip
+model, a classifier. Where there is no such network, the generator's own features are a space that needs no file, but
+only codes have them, not foreign pictures.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class FeatureSpace:
                     levels = generator.features(part, self.layers)
                     found.append(torch.cat([_pooled(levels[layer]) for layer in self.layers], dim=1).float())
                 else:
-                    found.append(self.read(generator.synthesize(part, stop_resolution=enough(generator))))
+                    pictures = generator.synthesize(part, stop_resolution=enough(generator))
+                    found.append(self.read(pictures).to(generator.device))
                 if progress is not None:
                     progress(len(part))
         return torch.cat(found)
@@ -97,9 +98,7 @@ def enough(generator: GanGenerator) -> int | None:
     return height
 
 
-def network_space(
-    name: str, read: Callable[[Tensor], Tensor], key: object = None
-) -> FeatureSpace:
+def network_space(name: str, read: Callable[[Tensor], Tensor], key: object = None) -> FeatureSpace:
     """Any network: ``read`` takes pictures [B, 3, H, W] in -1..1 and gives [B, ...]."""
     return FeatureSpace(name, of_pictures=read, key=key)
 

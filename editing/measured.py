@@ -20,7 +20,7 @@ from .record import row_mask
 from .strength import apply_edit, plan_strength
 from .types import EditDirection, EditStrength
 
-ROUNDS = 1
+ROUNDS = 2
 _SLOPES = (0.4, 2.5)  # a picture's own answer to a move is believed within these multiples of the expected one
 _NEAR = 0.25  # standard deviations from the goal that halve no one's confidence, and twice that much does
 _STILL = 0.02  # a smaller move, in standard deviations of the score, says nothing about the slope

@@ -10,10 +10,11 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import building, rehome
-from .types import EditDirection
+from .types import EditDirection, check_family
 
 # An edit smaller than this share of the code's own length is rounding, not an edit.
 _SMALLEST_EDIT = 1e-5
+_SMALLEST_COSINE = 1e-2  # between an edit and the normal that shall measure it
 
 
 def record_edit(
@@ -22,16 +23,45 @@ def record_edit(
     w_edited: Tensor,  # the same shape: the example after
     layers: Sequence[int] | None = None,  # rows of W+ that take part; None: those that the edit changed
     name: str = "edit",
+    measured_by: EditDirection | None = None,  # an attribute whose normal measures what was edited
 ) -> EditDirection:
-    """The plain difference of two codes as a direction, its own normal, and the example's values along it.
+    """The plain difference of two codes as a direction, its own normal or another's, and the example's values along it.
 
-    Raises InputError when the shapes do not fit the generator, or when nothing was edited.
+    Raises InputError when the shapes do not fit the generator, when nothing was edited, or when the edit does not
+    change what `measured_by` measures.
     """
     start, edited = single_code(generator, w_start, "The start"), single_code(generator, w_edited, "The edited code")
     with building():
         difference = edited - start
         rows = edited_rows(difference, layers)
-        return with_example(difference, difference, rows, start, edited, "difference", generator.family, name)
+        normal, method = difference, "difference"
+        if measured_by is not None:
+            normal = _normal_of(measured_by, generator, rows, difference)
+            method = f"difference, measured by '{measured_by.name}'"
+        return with_example(difference, normal, rows, start, edited, method, generator.family, name)
+
+
+def _normal_of(attribute: EditDirection, generator: GanGenerator, rows: Sequence[int], edit: Tensor) -> Tensor:
+    """The attribute's normal on the edited rows; what it gives to other rows is shared among these.
+
+    In W all rows are equal, so that sharing changes no value; it keeps the attribute whole where few rows are edited.
+    """
+    check_family(attribute.family, generator.family, f"The direction '{attribute.name}'", "the generator")
+    if attribute.normal.shape != edit.shape:
+        raise InputError(
+            f"The direction '{attribute.name}' has shape {list(attribute.normal.shape)}, the codes {list(edit.shape)}; "
+            "it belongs to another generator."
+        )
+    whole = attribute.normal.to(edit)
+    inside = row_mask(rows, edit)
+    left_out = (whole * (1 - inside)).sum(dim=0)
+    normal = (whole + left_out / len(rows)) * inside
+    if abs(float((normal * edit).sum())) < _SMALLEST_COSINE * float(normal.norm() * edit.norm()):
+        raise InputError(
+            f"The edit hardly changes what '{attribute.name}' measures. Connect the direction that the example was "
+            "edited with, or none."
+        )
+    return normal
 
 
 def with_example(

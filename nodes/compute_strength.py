@@ -1,18 +1,30 @@
-"""Compute Strength: how far each picture has to move, in closed form."""
+"""Compute Strength: how far each picture has to move, in closed form or corrected by looking."""
 
 from __future__ import annotations
 
-from ..editing.strength import attribute_values, constant_strength, plan_strength
+import torch
+
+from ..editing.measured import ROUNDS
+from ..editing.strengths import MODES, Target, strengths_for
 from ..editing.types import EditDirection, EditStrength, GanLatent, check_family
 from ..host import io
 from ..models.errors import InputError
-from ._common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType
-
-_MODES = ("same state", "constant")
+from ._common import (
+    CATEGORY,
+    EditDirectionType,
+    EditStrengthType,
+    GanGeneratorType,
+    GanLatentType,
+    check_latent,
+    from_image_batch,
+    place,
+    progress_for,
+)
+from ._features import feature_space
 
 
 class ComputeStrength(io.ComfyNode):
-    """Edit One for All, step 2: costs nothing, so a strength slider here re-runs only the tail of the graph."""
+    """Edit One for All, step 2: cheap, so a strength slider here re-runs only the tail of the graph."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -34,8 +46,9 @@ class ComputeStrength(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "mode",
-                    options=list(_MODES),
-                    tooltip="same state: each picture moves as far as it needs. constant: all move equally far.",
+                    options=list(MODES),
+                    tooltip="same state: each picture moves as far as it needs. constant: all move equally far. "
+                    "number: each picture reaches 'target'.",
                 ),
                 io.Float.Input(
                     "limit",
@@ -50,11 +63,39 @@ class ComputeStrength(io.ComfyNode):
                     optional=True,
                     tooltip="One code whose state is the target, instead of the edited example's.",
                 ),
+                GanGeneratorType.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="Connect it to correct the strengths by looking at the edited pictures, and for 'number' "
+                    "and reference_image.",
+                ),
+                io.Int.Input(
+                    "corrections",
+                    default=ROUNDS,
+                    min=0,
+                    max=5,
+                    optional=True,
+                    tooltip="With a generator: how often pictures are drawn, measured and moved. 0: the formula.",
+                ),
+                io.Float.Input(
+                    "target",
+                    default=0.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="For mode 'number': the state to reach, in standard deviations from the average picture.",
+                ),
+                io.Image.Input(
+                    "reference_image",
+                    optional=True,
+                    tooltip="One picture whose state is the target; needs a generator and features that see pictures.",
+                ),
             ],
             outputs=[
                 EditStrengthType.Output("strengths", tooltip="The strength of each picture, for Apply Edit."),
                 io.Float.Output("alphas", is_output_list=True, tooltip="The same as a list of numbers."),
-                io.String.Output("report", tooltip="Strength per picture, and who was held back by the limit."),
+                io.String.Output("report", tooltip="Strength per picture, who was held back, and how certain it is."),
             ],
         )
 
@@ -67,29 +108,58 @@ class ComputeStrength(io.ComfyNode):
         mode: str,
         limit: float,
         reference: GanLatent | None = None,
+        generator=None,
+        corrections: int = ROUNDS,
+        target: float = 0.0,
+        reference_image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         check_family(direction.family, latents.family, f"The direction '{direction.name}'", "the latents")
-        if mode not in _MODES:
-            raise InputError(f"Unknown mode '{mode}'; expected one of {', '.join(_MODES)}.")
-        if mode == "constant":
-            result = constant_strength(direction, latents.codes, strength)
-        else:
-            target = None
-            if reference is not None:
-                target = _reference_value(direction, reference)
-            result = plan_strength(direction, latents.codes, strength, target, limit or None)
+        _check_reference(direction, reference, reference_image, generator, mode)
+        if generator is not None:
+            check_latent(generator, latents)
+            place(generator)
+        result = strengths_for(
+            direction,
+            latents.codes,
+            mode,
+            strength,
+            limit or None,
+            Target(
+                number=target if mode == "number" else None,
+                code=None if reference is None else reference.codes,
+                picture=None if reference_image is None else from_image_batch(reference_image, generator.device),
+            ),
+            generator,
+            corrections,
+            None if generator is None else lambda: feature_space(generator),
+            progress_for(len(latents), "measuring"),
+        )
         return io.NodeOutput(result, result.alpha.tolist(), _report(result, latents))
 
 
-def _reference_value(direction: EditDirection, reference: GanLatent) -> float:
-    check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
-    if len(reference) != 1:
-        raise InputError(f"The reference holds {len(reference)} codes; pick one with Select Latents.")
-    return float(attribute_values(direction, reference.codes)[0])
+def _check_reference(direction, reference, reference_image, generator, mode: str) -> None:
+    given = [mode == "number", reference is not None, reference_image is not None]
+    if sum(given) > 1:
+        raise InputError(
+            "More than one target is given. Use one of: mode 'number', 'reference' (a code), 'reference_image'."
+        )
+    if generator is None and (mode == "number" or reference_image is not None):
+        what = "Mode 'number'" if mode == "number" else "A reference_image"
+        raise InputError(f"{what} needs the generator: connect it to 'generator'.")
+    if reference is not None:
+        check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
+        if len(reference) != 1:
+            raise InputError(f"The reference holds {len(reference)} codes; pick one with Select Latents.")
+    if reference_image is not None and len(reference_image) != 1:
+        raise InputError(f"reference_image holds {len(reference_image)} pictures; connect one.")
 
 
 def _report(result: EditStrength, latents: GanLatent) -> str:
     lines = [f"{result.method}; {len(result)} pictures, {int(result.clamped.sum())} held back by the limit"]
-    for name, alpha, clamped in zip(latents.names, result.alpha.tolist(), result.clamped.tolist(), strict=True):
-        lines.append(f"{name}: {alpha:+.3f}{' (limit)' if clamped else ''}")
+    certain = [None] * len(result) if result.confidence is None else result.confidence.tolist()
+    for name, alpha, clamped, sure in zip(
+        latents.names, result.alpha.tolist(), result.clamped.tolist(), certain, strict=True
+    ):
+        note = "" if sure is None else f", confidence {sure:.0%}"
+        lines.append(f"{name}: {alpha:+.3f}{note}{' (limit)' if clamped else ''}")
     return "\n".join(lines)

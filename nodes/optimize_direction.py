@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from ..editing.directions import LEARNING_RATE, VARIANTS, optimize_direction
+from ..editing.attribute_score import SAMPLES
+from ..editing.directions import LEARNING_RATE, VARIANTS
+from ..editing.learned import EXAMPLE, NORMALS, learn_direction, steps_of
 from ..editing.types import EditDirection
 from ..host import io
 from ..models.errors import InputError
-from ._common import CATEGORY, EditDirectionType, GanGeneratorType, place, progress_for, seed_input
+from ._common import (
+    CATEGORY,
+    EditDirectionType,
+    GanGeneratorType,
+    TextImageScorerType,
+    check_choice,
+    place,
+    progress_for,
+    seed_input,
+)
+from ._features import feature_space, features_input
 
 
 class OptimizeDirection(io.ComfyNode):
-    """Edit One for All, step 1 (2401.10219), in its three published forms."""
+    """Edit One for All, step 1 (2401.10219): its three published forms, or the example's own change; and a normal."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -18,15 +30,17 @@ class OptimizeDirection(io.ComfyNode):
             node_id="SemanticEditOptimizeDirection",
             display_name="Optimize Direction",
             category=CATEGORY("batch"),
-            description="Optimises a direction that changes every picture as the recorded edit changed the example.",
+            description="Finds the direction that changes every picture as the edit changed the example, and a normal "
+            "that measures what it changes.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the edit."),
                 EditDirectionType.Input("edit", tooltip="What was done to the example, from Record Edit."),
                 io.Combo.Input(
                     "variant",
-                    options=list(VARIANTS),
-                    default="batch",
-                    tooltip="batch: 16 samples, starting at the edit. single: the example alone. text: for text edits.",
+                    options=[*VARIANTS, EXAMPLE],
+                    default=EXAMPLE,
+                    tooltip="example: the example's own change, nothing to optimise. batch: 16 samples, starting at "
+                    "the edit. single: the example alone. text: for text edits.",
                 ),
                 io.Int.Input("steps", default=0, min=0, max=10_000, tooltip="0 takes the published number of steps."),
                 io.Float.Input(
@@ -47,9 +61,32 @@ class OptimizeDirection(io.ComfyNode):
                 io.Combo.Input(
                     "landing",
                     options=["example", "direction"],
-                    tooltip="What strength 1 means: the example's own state, or (as published) the direction's length.",
+                    tooltip="What strength 1 means: the example's own state, or (as published) the direction's length, "
+                    "where the direction is its own normal.",
                 ),
                 seed_input(tooltip="Chooses the sampled pictures and the strengths tried."),
+                io.Combo.Input(
+                    "normal",
+                    options=list(NORMALS),
+                    default=NORMALS[0],
+                    optional=True,
+                    tooltip="What measures the attribute. features: learned from the edit on sampled pictures. as "
+                    "recorded: from Record Edit. direction: as published. automatic: the best of these.",
+                ),
+                features_input(optional=True),
+                io.Int.Input(
+                    "samples",
+                    default=SAMPLES,
+                    min=64,
+                    max=20_000,
+                    optional=True,
+                    tooltip="Pictures that a normal is learned from: they are kept, so the next edit learns faster.",
+                ),
+                TextImageScorerType.Input(
+                    "scorer",
+                    optional=True,
+                    tooltip="An open_clip model, in whose features pictures are compared instead.",
+                ),
             ],
             outputs=[EditDirectionType.Output("direction", tooltip="For Compute Strength and Apply Edit.")],
         )
@@ -65,26 +102,33 @@ class OptimizeDirection(io.ComfyNode):
         picture_height: int,
         landing: str,
         seed: int,
+        normal: str = NORMALS[0],
+        features: str = "automatic",
+        samples: int = SAMPLES,
+        scorer: object | None = None,
     ) -> io.NodeOutput:
         if edit.example is None:
             raise InputError(
                 f"The direction '{edit.name}' comes without an example's codes; connect an edit from Record Edit."
             )
         generator.check_latent(edit.example, edit.family, f"The example of '{edit.name}'")
+        check_choice("variant", variant, [*VARIANTS, EXAMPLE])
+        check_choice("normal", normal, NORMALS)
         place(generator)
-        total = steps or VARIANTS[variant].steps if variant in VARIANTS else 1
-        direction = optimize_direction(
+        moves = 0 if variant == EXAMPLE else steps or VARIANTS[variant].steps
+        learning = 0 if normal == "direction" else steps_of(samples)
+        direction = learn_direction(
             generator,
-            edit.example[0],
-            edit.example[1],
+            edit,
             variant=variant,
-            layers=edit.layers,
+            normal=normal,
+            space=feature_space(generator, features, scorer),
+            samples=samples,
+            progress=progress_for(max(1, moves + learning), "learning the direction"),
             steps=steps or None,
             learning_rate=learning_rate,
             stop_resolution=picture_height or None,
             landing=landing,
             seed=seed,
-            progress=progress_for(total, "optimising the direction"),
-            name=edit.name,
         )
         return io.NodeOutput(direction)
