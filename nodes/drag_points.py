@@ -87,8 +87,8 @@ class DragPoints(io.ComfyNode):
                 ),
                 io.String.Input(
                     "rows",
-                    default="all",
-                    tooltip="Rows of W+ that may change: all, coarse, middle, fine, or numbers such as 0-5.",
+                    default="auto",
+                    tooltip="Rows of W+ that may change. auto: the first six; or all, coarse, middle, fine, 0-7.",
                 ),
                 io.Int.Input(
                     "canvas_width",
@@ -155,7 +155,7 @@ class DragPoints(io.ComfyNode):
         size = generator.resolution
         canvas = (canvas_height, canvas_width) if canvas_width else None
         drags = pointing.parse_points(points, size, units, targets, canvas)
-        chosen = parse_rows(rows, generator.num_layers)
+        chosen = None if rows.strip().lower() == "auto" else parse_rows(rows, generator.num_layers)
         area, note = _region(region, size)
         settings = _settings(method, steps, tolerance / size[0], keep, learning_rate)
         common.place(generator)
