@@ -168,7 +168,6 @@ class _Survey:
         _, height, width = run.generator.network.synthesis.layer_size(run.layer)
         scale = max(1, min(_COMPARED, run.generator.resolution[0]) // height)
         self.size = (height * scale, width * scale)
-        rng = torch.Generator().manual_seed(0)
         sampled, masks, areas = [], [], []
         total = weight = square = plain = 0.0
         for part in run.parts():
@@ -187,8 +186,12 @@ class _Survey:
             weight = weight + small.sum(dim=(0, 2, 3)).double()
             plain = plain + features.sum(dim=(0, 2, 3)).double()
             square = square + features.square().sum(dim=(0, 2, 3)).double()
-            chosen = torch.randint(height * width, (_KEPT_PIXELS,), generator=rng)
-            sampled.append(features.flatten(2)[:, :, chosen.to(features.device)].movedim(1, 0).flatten(1).half().cpu())
+            flat = features.flatten(2)
+            for picture, values in enumerate(flat, part.start):
+                # A seed of its own: the quantiles do not depend on how the pictures are divided.
+                rng = torch.Generator().manual_seed(picture)
+                chosen = torch.randint(height * width, (_KEPT_PIXELS,), generator=rng)
+                sampled.append(values[:, chosen.to(values.device)].half().cpu())
             run.count(part, result.image[0] * 0.5 + 0.5)
         pixels = len(run.codes) * height * width
         self.inside = (total / weight[:, None].clamp(min=1e-6)).float().cpu()

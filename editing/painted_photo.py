@@ -13,7 +13,12 @@ from ..models.generator import GanGenerator
 from .blending import DILATION, FEATHER, blend, feathered_mask
 from .painting import Painting, painting_hook, painting_mask
 
-__all__ = ["Canvas", "PaintedPhoto", "render_painting", "render_painted_photo"]
+__all__ = ["Canvas", "PaintedPhoto", "changed", "render_painting", "render_painted_photo"]
+
+
+_UNCHANGED = (0.08, 0.2)  # difference of a colour, of 2: below the first nothing was painted, above the second it was
+_REACH, _EDGE = 5.0, 3.0  # px at 256
+_SHOWS = 0.05  # of the stroke: where less has changed, the object was the photo's alone, and the whole stroke is taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,7 @@ class Canvas:
         generator.check_latent(codes, "", "The latent to paint")
         self.generator, self.codes, self.noise = generator, codes.to(generator.device), noise
         self._states: dict[int, object] = {}
+        self._unpainted: Tensor | None = None
 
     def draw(self, painting: Painting) -> Tensor:
         """[B, 3, H, W], about -1..1: the pictures with the painting."""
@@ -45,6 +51,17 @@ class Canvas:
             return synthesis(self.codes, self.noise).image
         hook = painting_hook(painting, self.generator, self.codes, self.noise)
         return synthesis(self.codes, self.noise, resume=self._before(first), hook=hook).image
+
+    def unpainted(self) -> Tensor:
+        """[B, 3, H, W]: the pictures without painting, and without what an adaptation adds to places of its photos."""
+        if self._unpainted is None:
+
+            def nothing(layer: int, x: Tensor) -> Tensor:
+                return x
+
+            nothing.mask = torch.ones(1, 1, *self.generator.resolution, device=self.codes.device)
+            self._unpainted = self.generator.network.synthesis(self.codes, self.noise, hook=nothing).image
+        return self._unpainted
 
     def _before(self, layer: int):
         if layer == 0:
@@ -70,8 +87,13 @@ def render_painted_photo(
     dilation: float = DILATION,
     feather: float = FEATHER,
     method: str = "linear",
+    fit: bool = True,
 ) -> PaintedPhoto:
     """Draw the painting and join it to the photo, at the photo's own size. Outside the grown mask every pixel is kept.
+
+    ``fit`` keeps the photo also inside of it, wherever the painting changes nothing in what the generator draws: a
+    stroke that is wider than its object takes no details away. A picture in which hardly anything of the stroke shows
+    is joined over all of it: what was to be removed there is something that the generator never drew.
 
     Raises InputError for a painting without strokes, photos of another aspect or number, and unknown methods.
     """
@@ -89,8 +111,29 @@ def render_painted_photo(
             f"There are {len(photo)} photos for {len(canvas.codes)} codes; connect those of the same batch."
         )
     with torch.no_grad():
-        raw = canvas.draw(painting).clamp(-1, 1)
-        if tuple(raw.shape[2:]) != given:
-            raw = F.interpolate(raw, given, mode="bilinear", antialias=True, align_corners=False)
+        drawn = canvas.draw(painting).clamp(-1, 1)
+        raw = _resized(drawn, given)
         mask = feathered_mask(painting_mask(painting, *given).to(raw), dilation, feather)
+        if fit:
+            where = painting_mask(painting, *drawn.shape[2:]).to(drawn)
+            shows = changed(drawn, canvas.unpainted())
+            share = (shows * where).sum(dim=(1, 2, 3), keepdim=True) / where.sum(dim=(1, 2, 3), keepdim=True)
+            mask = mask * _resized(torch.where(share < _SHOWS, 1.0, shows), given)
         return PaintedPhoto(blend(photo.to(raw), raw, mask, method), raw, mask)
+
+
+def changed(painted: Tensor, unpainted: Tensor) -> Tensor:
+    """[B, 1, H, W] in 0..1: 1 where a painting shows, 0 where it leaves the picture as it was, with a soft edge.
+
+    The largest difference of a colour counts; what is within reach of a change belongs to it, since the photo's own
+    edges are wider than the generator's.
+    """
+    apart = (painted - unpainted.clamp(-1, 1)).abs().amax(dim=1, keepdim=True)
+    low, high = _UNCHANGED
+    return feathered_mask(((apart - low) / (high - low)).clamp(0, 1), _REACH, _EDGE)
+
+
+def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(pictures.shape[2:]) == size:
+        return pictures
+    return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)

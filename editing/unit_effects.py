@@ -20,7 +20,7 @@ from ..models.generator import GanGenerator
 from ..models.inference import rehome, training_mode
 from .concepts import ConceptUnits
 
-__all__ = ["causal_effects"]
+__all__ = ["causal_effects", "shares_along"]
 
 Score = Callable[[Tensor], Tensor]  # pictures [b, 3, H, W] -> soft masks [b, P, h, w], with gradients
 _POINTS = 4  # of the way, at the middles of equal parts
@@ -61,7 +61,7 @@ def causal_effects(
             if len(gone) >= _FEW:
                 ways.append((gone, region[torch.arange(len(gone)) % len(region)], inside))
             shares = [
-                _along(generator, concepts.layer, codes[chosen], features[chosen], where, goal, score, p)
+                shares_along(generator, concepts.layer, codes[chosen], features[chosen], where, goal, score, p)
                 for chosen, where, goal in ways
             ]
             # In removing, a good unit makes the area smaller. Each way counts as much as the other.
@@ -88,7 +88,7 @@ def _region(masks: Tensor, size) -> Tensor:
     return (F.max_pool2d(small, 3, 1, 1) > 0.25).to(masks)
 
 
-def _along(
+def shares_along(
     generator: GanGenerator,
     layer: int,
     codes: Tensor,  # [n, L, D]

@@ -64,6 +64,12 @@ class RenderPaintedPhoto(io.ComfyNode):
                     options=list(BLENDS),
                     tooltip="linear mixes by the soft mask. laplacian and poisson are the classical ways, to compare.",
                 ),
+                io.Boolean.Input(
+                    "keep_details",
+                    default=True,
+                    tooltip="Keep the photo under the stroke too, wherever painting changes nothing in what the "
+                    "generator draws: a wide stroke then takes no details away.",
+                ),
             ],
             outputs=[
                 io.Image.Output("composite", tooltip="The photos with the painting in them."),
@@ -82,6 +88,7 @@ class RenderPaintedPhoto(io.ComfyNode):
         dilation: float,
         feather: float,
         blending: str,
+        keep_details: bool,
     ) -> io.NodeOutput:
         check_choice("The blending", blending, tuple(BLENDS))
         check_latent(generator, latents)
@@ -90,6 +97,6 @@ class RenderPaintedPhoto(io.ComfyNode):
         canvas = _canvases.get(latents)
         if canvas is None or canvas.generator is not generator:
             canvas = _canvases[latents] = Canvas(generator, latents.codes)
-        painted = render_painted_photo(canvas, painting, pictures, dilation, feather, blending)
+        painted = render_painted_photo(canvas, painting, pictures, dilation, feather, blending, keep_details)
         joined = painted.mask[:, 0].expand(len(pictures), -1, -1).to(current().result_device()).contiguous()
         return io.NodeOutput(to_image_batch(painted.composite), to_image_batch(painted.raw), joined)
