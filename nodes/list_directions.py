@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .. import host
 from ..editing.library import fits, library_sheet, library_table
 from ..host import io, ui
@@ -40,17 +42,15 @@ class ListDirections(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:
-        side = host.current()
-        return "\n".join(file_state(side.model_path("directions", name)) for name in side.list_models("directions"))
+        return "\n".join(file_state(path) for path in _files().values())
 
     @classmethod
     def execute(cls, contains: str, fitting_only: bool, generator=None) -> io.NodeOutput:
         if fitting_only and generator is None:
             raise InputError("fitting_only needs a generator to compare with: connect one, or switch it off.")
-        side, wanted = host.current(), contains.strip().lower()
+        wanted = contains.strip().lower()
         entries, cells = [], []
-        for file in side.list_models("directions"):
-            path = side.model_path("directions", file)
+        for file, path in _files().items():
             try:
                 summary = summarize_direction(path)
             except InputError as problem:
@@ -66,8 +66,20 @@ class ListDirections(io.ComfyNode):
         if not entries:
             raise InputError(
                 "No direction matches. Save one with Save Direction, or put .safetensors files into "
-                f"{side.model_folders('directions')[0]}."
+                f"{host.current().model_folders('directions')[0]}."
             )
         report, sheet = library_table(entries, generator), library_sheet(cells)[None]
         shown = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
-        return io.NodeOutput(report, sheet.to(side.result_device()), ui=shown)
+        return io.NodeOutput(report, sheet.to(host.current().result_device()), ui=shown)
+
+
+def _files() -> dict[str, Path]:
+    """Every direction's file by its name in the lists; the first folder that has it wins, as when it is loaded."""
+    side = host.current()
+    folders = side.model_folders("directions")
+    found = {}
+    for name in side.list_models("directions"):
+        path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if path is not None:  # it may have been removed since the list was made
+            found[name] = path
+    return found

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from semantic_edit.editing import attribute_values, compute_strength
 from semantic_edit.editing.types import EditDirection, GanLatent
+from semantic_edit.headless import StoppedError
 from semantic_edit.models import InputError
 from semantic_edit.models.direction_file import read_direction, summarize_direction, write_direction, write_thumbnail
 
@@ -135,6 +136,20 @@ def test_codes_and_components_become_edits(run_node, tiny_generator, latents):
     assert found.layers == (0, 1) and sheet.shape[1:3] == (8, 8)
     with pytest.raises(InputError, match="components 0 to 15"):
         run_node("DiscoverDirections", generator=tiny_generator, component=16)
+
+
+def test_interrupting_a_sheet_stops_within_a_component(run_node, headless_host, tiny_generator, monkeypatch):
+    calls = []
+
+    def stop_at_second(self):
+        calls.append(1)
+        if len(calls) == 2:
+            raise StoppedError("stopped")
+
+    monkeypatch.setattr(type(headless_host), "check_interrupt", stop_at_second)
+    with pytest.raises(StoppedError):
+        run_node("DiscoverDirections", generator=tiny_generator, preview_count=8)
+    assert len(calls) == 2
 
 
 def test_saved_with_notes_and_thumbnail_listed_and_loaded(run_node, headless_host, tiny_generator, latents, edits):
