@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..models.errors import InputError
 
-__all__ = ["BLENDS", "blend", "blend_laplacian", "blend_linear", "blend_poisson", "feathered_mask"]
+__all__ = ["BLENDS", "blend", "blend_laplacian", "blend_linear", "blend_poisson", "dilated", "feathered_mask"]
 
 DILATION = 16.0  # px at 256
 FEATHER = 4.0  # px at 256, sigma
@@ -31,7 +31,7 @@ def feathered_mask(mask: Tensor, dilation: float = DILATION, feather: float = FE
     """
     scale = min(mask.shape[2:]) / 256
     radius = round(dilation * scale)
-    return _smoothed(_dilated(mask, radius), feather * scale)
+    return _smoothed(dilated(mask, radius), feather * scale)
 
 
 def blend_linear(photo: Tensor, painted: Tensor, mask: Tensor) -> Tensor:
@@ -132,8 +132,8 @@ def _check(photo: Tensor, painted: Tensor, mask: Tensor) -> None:
         )
 
 
-def _dilated(mask: Tensor, radius: int) -> Tensor:
-    """Grown by a disk: the largest value within ``radius`` pixels."""
+def dilated(mask: Tensor, radius: int) -> Tensor:
+    """[B, 1, H, W] grown by a disk: the largest value within ``radius`` pixels."""
     if radius < 1:
         return mask
     padded = F.pad(mask, (radius,) * 4)

@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..models.colour_match import donor_features
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from ..models.progan import ARCHITECTURE
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer
 from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, painting_hook, resized_mask
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 ACTIONS = ("insert", "remove")
 FORMS = ("donor", "units", "units, published")
-APPEARANCES = ("fine rows", "statistics", "nearest cells", "channel means")
+APPEARANCES = ("statistics", "fine rows", "nearest cells", "channel means")
 _SPREAD = 1e-3
 
 
@@ -76,16 +78,17 @@ def copy_appearance(
     mask: Tensor,  # MASK [B or 1, h, w]: where
     reference_codes: Tensor,  # [1 or B, L, D], the pictures that are copied from
     reference_mask: Tensor,  # MASK: what of them
-    form: str = "fine rows",
-    layer: int | None = None,  # of the three forms that work on one layer's features; None: `middle_layer`
+    form: str = "statistics",
+    layer: int | None = None,  # of the two forms that work on one layer's features; None: `middle_layer`
     painting: Painting | None = None,
 ) -> Painting:
-    """``painting`` with a stroke that gives a region the look of a reference region.
+    """``painting`` with strokes that give a region the look of a reference region.
 
-    "channel means" is the paper's: every unit takes its mean over the reference region. "statistics" keeps the target's
-    own structure and takes mean and spread from the reference. "nearest cells" gives each place the features of the
-    most similar place of the reference, compared after means and spreads are evened out. "fine rows" takes the
-    reference's rows of W+ for the painted layers, inside the mask: colours and textures, with the target's shapes.
+    "channel means" is the paper's: every unit of one layer takes its mean over the reference region. "nearest cells"
+    gives each place the features of the most similar place of the reference, compared after means and spreads are
+    evened out. "statistics" works on all layers that a donor's features replace: each unit keeps its pattern and takes
+    mean and spread from the reference region, and a ToRGB sees them as under the reference's own style, so that the
+    region's mean colour becomes the reference's. "fine rows" takes the reference's rows of W+ for these layers.
 
     Raises InputError for codes that do not fit, empty masks and unknown forms.
     """
@@ -111,6 +114,10 @@ def copy_appearance(
         rows = torch.zeros(generator.num_layers, 1).to(codes)
         rows[layers[0] :] = 1
         return _on(painting, DonorStroke(mask, layers, (reference_codes - codes) * rows, name=name), generator)
+    if form == "statistics":
+        for stroke in _statistics(generator, codes, mask, reference_codes, reference_mask, painting, name):
+            painting = _on(painting, stroke, generator)
+        return painting
     layer = middle_layer(generator) if layer is None else layer
     hook = painting_hook(painting, generator, codes) if painting else None
     with torch.no_grad():
@@ -182,11 +189,43 @@ def _look(form: str, target: Tensor, mask: Tensor, reference: Tensor, reference_
     mean, spread = _moments(reference, reference_weight)
     if form == "channel means":
         return mean.flatten(1)
-    own_mean, own_spread = _moments(target, weight)
-    evened = (target - own_mean) / own_spread
-    if form == "statistics":
-        return evened * spread + mean
+    evened = _evened(target, weight)
     return _nearest(evened, reference, (reference - mean) / spread, reference_weight)
+
+
+def _statistics(generator, codes, mask, reference_codes, reference_mask, painting, name) -> list[UnitStroke]:
+    """A stroke for each layer from `donor_layers` on."""
+    layers = donor_layers(generator)
+    hook = painting_hook(painting, generator, codes) if painting else None
+    synthesis = generator.network.synthesis
+    with torch.no_grad():
+        runs = []
+        for each, way in ((codes, hook), (reference_codes, None)):
+            begun = synthesis(each, want_features=layers[:1], stop_layer=layers[0], hook=way)
+            rest = {}
+            if layers[1:]:
+                rest = synthesis(each, want_features=layers[1:], stop_layer=layers[-1], resume=begun.state, hook=way)
+                rest = rest.features
+            runs.append(({**begun.features, **rest}, begun.state.image))
+        (own, image), (other, other_image) = runs
+        matched = {layer: _matched(own[layer], mask, other[layer], reference_mask) for layer in layers}
+        if generator.network.config.architecture != ARCHITECTURE:
+            recoloured = None if image is None else _matched(image, mask, other_image, reference_mask)
+            style = reference_codes.expand(len(codes), -1, -1)
+            matched = donor_features(synthesis, codes, style, matched, image, recoloured)
+    return [UnitStroke(mask, layer, range(x.shape[1]), x, name) for layer, x in sorted(matched.items())]
+
+
+def _matched(target: Tensor, mask: Tensor, reference: Tensor, reference_mask: Tensor) -> Tensor:
+    weights = (resized_mask(m, *x.shape[2:]).to(x) for m, x in ((mask, target), (reference_mask, reference)))
+    own, other = weights
+    mean, spread = _moments(reference, other)
+    return _evened(target, own) * spread + mean
+
+
+def _evened(x: Tensor, weight: Tensor) -> Tensor:
+    mean, spread = _moments(x, weight)
+    return (x - mean) / spread
 
 
 def _moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

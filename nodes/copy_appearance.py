@@ -34,15 +34,15 @@ class CopyAppearance(io.ComfyNode):
                 io.Combo.Input(
                     "form",
                     options=list(APPEARANCES),
-                    tooltip="fine rows: the reference's late rows of W+, under the mask. statistics: mean and spread "
-                    "of each unit. nearest cells: the most similar place's features. channel means: as published.",
+                    tooltip="statistics: mean and spread of each unit on all late layers, colours matched; keeps your "
+                    "structure. fine rows: the reference's late rows of W+. nearest cells, channel means: one layer.",
                 ),
                 io.Int.Input(
                     "layer",
                     default=-1,
                     min=-1,
                     max=64,
-                    tooltip="The layer whose features are copied; not used by 'fine rows'. -1 takes the usual one.",
+                    tooltip="The layer whose features are copied; of the last two forms. -1 takes the usual one.",
                 ),
                 GanPaintingType.Input(
                     "painting", optional=True, tooltip="Earlier strokes; this one is painted on top of them."
