@@ -149,7 +149,8 @@ def learn_normal(
         if normal == "automatic" and _spread(generator, direction, score, seed, told) < _spread(
             generator, learned, score, seed, told
         ):
-            return replace(direction, score=score, method=f"{direction.method}; normal: the direction, by measurement")
+            how = f"{direction.method}; normal: the direction, by measurement in {space.name}"
+            return replace(direction, score=score, method=how)
     return learned
 
 

@@ -1,0 +1,171 @@
+"""What one edit changed, learned without labels: against a world in which the truth is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from semantic_edit.editing import apply_edit, plan_strength, record_edit
+from semantic_edit.editing.attribute_score import Samples, Whitener, fit_head, fit_score, pull_back, sample_features
+from semantic_edit.editing.features import FeatureSpace, generator_space, network_space
+from semantic_edit.editing.learned import learn_direction, learn_normal, measured_apart, steps_of
+from semantic_edit.editing.types import EditDirection
+from semantic_edit.models import InputError
+
+
+class KnownSpace(FeatureSpace):
+    """Features that mix known attributes of a code, beside a rest that has nothing to do with them."""
+
+    def read_codes(self, generator, codes, progress=None):
+        if progress is not None:
+            progress(len(codes))
+        return self.of_pictures(codes.mean(dim=1))
+
+
+@pytest.fixture
+def world(tiny_generator):
+    """Three independent attributes, linear in w, and a direction that changes the first alone, yet is not its normal."""
+    rng = torch.Generator().manual_seed(11)
+    values, axes = torch.linalg.eigh(tiny_generator.w_covariance)
+    rotation = torch.linalg.qr(torch.randn(tiny_generator.w_dim, 3, generator=rng)).Q
+    reads = axes @ torch.diag(values.rsqrt()) @ rotation
+    mix = torch.randn(3, 20, generator=rng)
+    space = KnownSpace("known", of_pictures=lambda w: (w @ reads) @ mix)
+    change = torch.linalg.pinv(reads.t()) @ torch.tensor([1.0, 0.0, 0.0]) * 3
+    return space, reads, change.expand(tiny_generator.num_layers, -1).clone()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 9999), k=st.sampled_from([1e-3, 0.1, 1.0, 30.0]), wide=st.booleans())
+def test_one_decomposition_solves_every_ridge(seed, k, wide):
+    x = torch.randn(12, 30 if wide else 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    b = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    centred = x - x.mean(dim=0)
+    covariance = centred.t() @ centred / len(x)
+    dense = covariance + k * covariance.diagonal().mean() * torch.eye(x.shape[1], dtype=torch.float64)
+    torch.testing.assert_close(Whitener(x).solve(b, k), torch.linalg.solve(dense, b), rtol=1e-6, atol=1e-8)
+
+
+def test_the_score_follows_the_edited_attribute_and_no_other(tiny_generator, world):
+    space, reads, change = world
+    found = sample_features(tiny_generator, space, 400)
+    score = fit_score(tiny_generator, change, found)
+    attributes = found.codes.mean(dim=1) @ reads
+    values = score.of_features(found.features)
+    together = torch.corrcoef(torch.cat([values[None], attributes.t()]))[0, 1:]
+    assert float(together[0]) > 0.95
+    assert float(values.std()) == pytest.approx(1, abs=0.02) and float(values.mean()) == pytest.approx(0, abs=0.02)
+    assert score.response > 0
+
+
+def test_the_pulled_back_normal_brings_everyone_closer_than_the_direction(tiny_generator, world):
+    space, reads, change = world
+    codes = tiny_generator.map(torch.randn(40, tiny_generator.z_dim, generator=torch.Generator().manual_seed(3)))
+    edit = record_edit(tiny_generator, codes[0], codes[0] + change)
+    learned = learn_normal(tiny_generator, edit, edit, space, "features", samples=400)
+
+    def spread(direction):
+        moved = apply_edit(codes, direction, plan_strength(direction, codes).alpha)
+        return float((moved.mean(dim=1) @ reads)[:, 0].std())
+
+    assert spread(learned) < 0.4 * spread(edit)
+    moved = apply_edit(codes[:1], learned, plan_strength(learned, codes[:1]).alpha)
+    torch.testing.assert_close(moved[0], codes[0] + change, atol=1e-3, rtol=1e-3)  # the example follows itself
+
+
+def test_normals_stay_on_the_edited_rows_and_find_the_rows_that_count(tiny_generator, world):
+    _, reads, _ = world
+    space = KnownSpace("first row", of_pictures=lambda w: w)
+    found = sample_features(tiny_generator, space, 200)
+    looks = (found.codes[:, 0] @ reads, found.mixed_codes[:, 0] @ reads)  # row 0 alone decides what is seen
+    seen = Samples(space, found.codes, looks[0], found.mixed_codes, looks[1])
+    score = fit_head(seen, torch.ones(8, 16), torch.ones(8, 16))
+    pulled = pull_back(score, seen, (0, 2, 5))
+    assert not bool(pulled.normal[[1, 3, 4, 6, 7]].any()) and bool(pulled.normal[0].any())
+    assert pulled.rows[0] > 0.6 and sum(pulled.rows) == pytest.approx(1)
+
+
+def test_a_head_reads_what_a_normal_measures(tiny_generator, world):
+    space, reads, change = world
+    found = sample_features(tiny_generator, space, 400)
+    normal = reads[:, 1].expand(tiny_generator.num_layers, -1) / tiny_generator.num_layers
+    head = fit_head(found, normal, change)
+    attribute = found.codes.mean(dim=1) @ reads[:, 1]
+    assert float(torch.corrcoef(torch.stack([head.of_features(found.features), attribute]))[0, 1]) > 0.98
+    assert "normal" in head.origin
+
+
+def test_samples_are_kept_for_the_next_edit(tiny_generator, world):
+    space = world[0]
+    first = sample_features(tiny_generator, space, 64)
+    told = []
+    assert sample_features(tiny_generator, space, 64, told=told.append) is first
+    assert told and sample_features(tiny_generator, space, 65) is not first
+
+
+def test_the_generators_own_features_need_no_file_but_see_no_pictures(tiny_generator):
+    space = generator_space(tiny_generator)
+    w = tiny_generator.map(torch.randn(3, tiny_generator.z_dim))
+    features = space.read_codes(tiny_generator, w)
+    assert features.shape[0] == 3 and not space.sees_pictures
+    with pytest.raises(InputError, match="only be read from codes"):
+        space.read(torch.zeros(1, 3, 32, 32))
+    pixels = network_space("pixels", lambda pictures: pictures[:, :, ::8, ::8])
+    direct = pixels.read(tiny_generator.synthesize(w))
+    torch.testing.assert_close(pixels.read_codes(tiny_generator, w), direct)
+    with pytest.raises(InputError, match="either pictures or layers"):
+        FeatureSpace("nothing")
+
+
+def test_automatic_keeps_a_recorded_normal_and_falls_back_where_nothing_is_seen(tiny_generator, world):
+    space, reads, change = world
+    w = tiny_generator.map(torch.randn(1, tiny_generator.z_dim, generator=torch.Generator().manual_seed(5)))[0]
+    plain = record_edit(tiny_generator, w, w + change)
+    attribute = EditDirection(change, reads[:, 0].expand(8, -1) / 8, family=tiny_generator.family, name="first")
+    recorded = record_edit(tiny_generator, w, w + change, measured_by=attribute)
+    assert measured_apart(recorded) and not measured_apart(plain)
+    kept = learn_direction(tiny_generator, recorded, space=space, samples=64)
+    torch.testing.assert_close(kept.normal, recorded.normal)
+    assert kept.score is not None and "first" in kept.method
+    blind = network_space("blind", lambda pictures: torch.randn(len(pictures), 4, generator=torch.Generator()))
+    fallen = learn_direction(tiny_generator, plain, space=blind, samples=64)
+    assert torch.equal(fallen.normal, fallen.direction)
+    with pytest.raises(InputError, match=r"sees|learned|told"):
+        learn_direction(tiny_generator, plain, normal="features", space=blind, samples=64)
+
+
+def test_progress_counts_to_its_total_and_can_stop(tiny_generator, world):
+    space, _, change = world
+    w = tiny_generator.map(torch.randn(1, tiny_generator.z_dim, generator=torch.Generator().manual_seed(6)))[0]
+    edit = record_edit(tiny_generator, w, w + change)
+    steps = []
+    learn_direction(tiny_generator, edit, "batch", space=space, samples=64, steps=2, batch=2,
+                    progress=lambda step, preview=None: steps.append(step))  # fmt: skip
+    assert steps == sorted(steps) and steps[0] == 1 and steps[-1] <= 2 + steps_of(64)
+
+    def stop(step, preview=None):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn_direction(tiny_generator, edit, space=space, samples=66, progress=stop)
+
+
+def test_wrong_choices(tiny_generator, world):
+    space, _, change = world
+    w = tiny_generator.map(torch.randn(1, tiny_generator.z_dim))[0]
+    edit = record_edit(tiny_generator, w, w + change)
+    with pytest.raises(InputError, match="Unknown normal"):
+        learn_normal(tiny_generator, edit, edit, space, "best")
+    with pytest.raises(InputError, match="without a normal of its own"):
+        learn_normal(tiny_generator, edit, edit, space, "as recorded")
+    bare = EditDirection(edit.direction, edit.normal, name="imported")
+    with pytest.raises(InputError, match=r"imported.*without an example"):
+        learn_direction(tiny_generator, bare)
+    sideways = torch.zeros_like(change)
+    sideways[0, 0] = 1.0
+    flat = EditDirection(
+        change, sideways - change * float((sideways * change).sum() / change.square().sum()), name="other"
+    )
+    with pytest.raises(InputError, match=r"hardly changes what 'other'"):
+        record_edit(tiny_generator, w, w + change, measured_by=flat)
