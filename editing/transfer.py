@@ -17,19 +17,18 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import building
-from .attribute_score import AttributeScore, fit_head, fit_score, sample_features
-from .features import encoder_space
+from .attribute_score import AttributeScore, sample_features
+from .features import encoder_space, generator_space
 from .inversion import invert
-from .measured import Goal, measured_strength, standard_value
-from .strength import apply_edit, attribute_values, constant_strength, plan_strength
-from .types import EditDirection, EditStrength, check_family
+from .strength import apply_edit
+from .strengths import MODES, Target, score_of, strengths_for
+from .types import EditDirection, EditStrength
 
 if TYPE_CHECKING:
     from ..models.encoder import Encoder
 
-__all__ = ["MODES", "Transfer", "Transferred", "learn_score"]
+__all__ = ["Transfer", "Transferred", "learn_score"]
 
-MODES = ("same state", "constant")
 _MOST_PER_PASS = 8  # more are hardly faster, on one core or on many
 _PIXELS_PER_PASS = 2 * 1024 * 1024
 
@@ -59,14 +58,12 @@ class Transfer:
         generator: draws the pictures.
         direction: the edit.
         encoder: guesses each code; None starts the inversion at the mean of W.
-        strength: 1 is the example's state (see ``plan_strength``); with mode "constant", lengths of the direction.
-        mode: one of `MODES`.
-        target: a value of the attribute v . w to reach instead of the example's state.
-        limit: the largest alpha; None sets no bound.
+        mode, strength, target, limit: as in ``strengths_for``; target is the number of mode "number".
+        reference: one code [1, L, D] whose state is the target, instead of the example's.
         steps: inversion steps after the encoder's guess; 0 takes the guess.
         corrections: how often each picture is drawn, measured and adjusted before its strength is final; 0 trusts the
             closed form.
-        score: what measures the attribute on pictures, for corrections; None: the direction's own.
+        score: what measures the attribute on pictures, for corrections; None: see `learn_score`.
 
     Raises:
         InputError: the parts belong to different generators, there is no way to find codes, or the direction has no
@@ -78,29 +75,24 @@ class Transfer:
     encoder: Encoder | None = None
     strength: float = 1.0
     mode: str = MODES[0]
-    target: float | None = None
+    target: float = 0.0
+    reference: Tensor | None = None
     limit: float | None = None
     steps: int = 0
     corrections: int = 0
     score: AttributeScore | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise InputError(f"Unknown mode '{self.mode}'; expected one of {', '.join(MODES)}.")
-        if self.steps < 0:
-            raise InputError(f"The number of inversion steps cannot be negative; got {self.steps}.")
-        if self.corrections < 0 or (self.corrections and self.mode == "constant"):
+        if self.steps < 0 or self.corrections < 0:
             raise InputError(
-                f"The corrections are {self.corrections} in mode '{self.mode}'; expected a number from 0 on, and a "
-                "state to correct toward (mode 'same state')."
+                f"Inversion steps and corrections cannot be negative; got {self.steps} and {self.corrections}."
             )
-        if self.corrections and self.score is None:
-            if self.direction.score is None:
-                raise InputError(
-                    f"Nothing measures '{self.direction.name}' on pictures, so strengths cannot be corrected. Learn a "
-                    "score first, or set corrections to 0."
-                )
-            object.__setattr__(self, "score", self.direction.score)
+        if self.corrections and self.mode == "constant":
+            raise InputError("Mode 'constant' has no state to correct toward; set corrections to 0.")
+        if self.reference is not None and self.mode != MODES[0]:
+            raise InputError(f"A reference is the state to reach, and so is mode '{self.mode}'; use one of them.")
+        if self.reference is not None and len(self.reference) != 1:
+            raise InputError(f"The reference holds {len(self.reference)} codes; one is needed.")
         if self.encoder is None and self.steps == 0:
             raise InputError(
                 "Without an encoder, codes are found by inversion alone: give a number of steps (300 is a start), or "
@@ -116,7 +108,11 @@ class Transfer:
         if self.encoder is not None:
             height, width = self.generator.resolution
             self.encoder.encode(torch.zeros(1, 3, height, width, device=self.generator.device), self.generator)
-        self._closed_form(torch.zeros_like(self.direction.direction)[None])
+        if self.reference is not None:
+            self.generator.check_latent(self.reference, "", "The reference")
+        self._strengths(torch.zeros_like(self.direction.direction)[None], 0)
+        if self.corrections and self.score is None:
+            object.__setattr__(self, "score", learn_score(self.generator, self.direction, self.encoder))
 
     @property
     def per_pass(self) -> int:
@@ -127,30 +123,13 @@ class Transfer:
 
     def plan(self, codes: Tensor) -> EditStrength:
         """[B, L, D] -> the strength of each."""
-        if not self.corrections:
-            return self._closed_form(codes)
-        goal = None
-        if self.target is not None:
-            goal = Goal(standard_value(self.generator, self.direction, self.target), "the reference")
-        return measured_strength(
-            self.generator, self.direction, codes, self.score, self.strength, goal, self.corrections, self.limit
-        )
+        return self._strengths(codes, self.corrections)
 
-    def _closed_form(self, codes: Tensor) -> EditStrength:
-        if self.mode == "constant":
-            return constant_strength(self.direction, codes, self.strength)
-        return plan_strength(self.direction, codes, self.strength, self.target, self.limit)
-
-    def with_reference(self, code: Tensor, family: str = "") -> Transfer:
-        """The same, with the state of one code [1, L, D] as the target.
-
-        Raises:
-            InputError: several codes, or those of another generator.
-        """
-        check_family(self.direction.family, family, f"The direction '{self.direction.name}'", "the reference")
-        if code.shape[0] != 1:
-            raise InputError(f"The reference holds {code.shape[0]} codes; one is needed.")
-        return replace(self, target=float(attribute_values(self.direction, code)[0]))
+    def _strengths(self, codes: Tensor, corrections: int) -> EditStrength:
+        direction = replace(self.direction, score=self.score) if corrections else self.direction
+        number = self.target if self.mode == "number" else None
+        goal = Target(number, self.reference)
+        return strengths_for(direction, codes, self.mode, self.strength, self.limit, goal, self.generator, corrections)
 
     def encode(self, pictures: Tensor, tick: Callable[[], None] | None = None) -> Tensor:
         """[B, 3, H, W] in -1..1 at the generator's size -> codes [B, L, D]; ``tick`` is called each inversion step."""
@@ -210,19 +189,12 @@ class Transfer:
 def learn_score(
     generator: GanGenerator,
     direction: EditDirection,
-    encoder: Encoder,
+    encoder: Encoder | None = None,
     told: Callable[[int], None] | None = None,  # how many pictures more are drawn; may raise to stop
 ) -> AttributeScore:
-    """What measures the direction's attribute on pictures: its own score, or one learned in the encoder's features.
-
-    A normal of its own says already what to measure; without one, the edit's effect on sampled pictures does.
-
-    Raises:
-        InputError: the encoder sees nothing of the edit.
-    """
-    if direction.score is not None:
-        return direction.score
-    samples = sample_features(generator, encoder_space(encoder), told=told)
-    if torch.equal(direction.normal, direction.direction):
-        return fit_score(generator, direction.direction, samples, told=told)
-    return fit_head(samples, direction.normal, direction.direction)
+    """What measures the direction's attribute on pictures, for corrections: its own score, or one that is learned with
+    the encoder's eyes, or without one in the generator's own features."""
+    space = generator_space(generator) if encoder is None else encoder_space(encoder)
+    if direction.score is None:
+        sample_features(generator, space, told=told)  # the network keeps them, so that these few seconds can be stopped
+    return score_of(generator, direction, lambda: space)

@@ -10,7 +10,8 @@ import torch
 
 from .. import host
 from ..editing.attributes import fit_to_generator
-from ..editing.transfer import MODES, Transfer, learn_score
+from ..editing.strengths import MODES
+from ..editing.transfer import Transfer
 from ..jobs import FolderJob, run_job
 from ..models import load_generator
 from ..models.direction_file import read_direction
@@ -39,9 +40,11 @@ def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     batch.add_argument("--steps", type=int, default=0, metavar="N", help=about)
     about = "1: the example's state after its edit; with --mode constant, lengths of the direction (default: 1)"
     batch.add_argument("--strength", type=float, default=1.0, metavar="S", help=about)
-    about = "same-state: each picture moves as far as it needs; constant: all equally far"
+    about = "same-state: each picture moves as far as it needs; constant: all equally far; number: to --target"
     modes = [mode.replace(" ", "-") for mode in MODES]
     batch.add_argument("--mode", choices=modes, default=modes[0], help=about)
+    about = "for --mode number: the state, in standard deviations from the average picture (default: 0)"
+    batch.add_argument("--target", type=float, default=0.0, metavar="SIGMA", help=about)
     about = "a picture whose state is the target, instead of the direction's example"
     batch.add_argument("--reference", type=Path, metavar="PICTURE", help=about)
     about = "the farthest any picture may move, in lengths of the direction"
@@ -86,26 +89,28 @@ def make_job(options: argparse.Namespace, side: HeadlessHost) -> FolderJob:
             f"The direction '{direction.name}' comes without an example, so it has no state to reach. Add --reference "
             "PICTURE to reach that picture's state, or --mode constant to move all pictures equally far."
         )
-    score = None
-    if options.corrections > 0:
-        if encoder is None:
-            raise InputError("--corrections measures pictures with the encoder: leave --encoder none out, or give one.")
-        score = learn_score(generator, direction, encoder)
     background = BACKGROUNDS[options.background]
+    mode = options.mode.replace("-", " ")
+    reference = None
+    if options.reference:
+        if mode != MODES[0] or options.strength != 1.0:
+            raise InputError(
+                "--reference is the state that all pictures reach; it does not go together with --mode or --strength. "
+                "Leave one of them out."
+            )
+        reference = _reference(Transfer(generator, direction, encoder, mode="constant", steps=options.steps), options)
     transfer = Transfer(
         generator,
         direction,
         encoder,
         options.strength,
-        options.mode.replace("-", " "),
-        target=0.0 if options.reference else None,
-        limit=options.limit,
-        steps=options.steps,
-        corrections=options.corrections,
-        score=score,
+        mode,
+        options.target,
+        reference,
+        options.limit,
+        options.steps,
+        options.corrections,
     )
-    if options.reference:
-        transfer = _with_reference(transfer, options.reference, options.fit, background)
     return FolderJob(
         options.folder,
         options.output,
@@ -118,19 +123,15 @@ def make_job(options: argparse.Namespace, side: HeadlessHost) -> FolderJob:
     )
 
 
-def _with_reference(transfer: Transfer, file: Path, fit: str, background: tuple[int, int, int]) -> Transfer:
-    if transfer.mode == "constant" or transfer.strength != 1.0:
-        raise InputError(
-            "--reference is the state that all pictures reach; it does not go together with --mode constant or "
-            "--strength. Leave one of them out."
-        )
+def _reference(finder: Transfer, options: argparse.Namespace) -> torch.Tensor:
+    """The code of the reference picture, found as those of the folder will be."""
+    size, background = finder.generator.resolution, BACKGROUNDS[options.background]
     try:
-        colours, _ = read_picture(file, transfer.generator.resolution, fit, background)
+        colours, _ = read_picture(options.reference, size, options.fit, background)
     except PictureError as error:
-        raise InputError(f"The reference {file} cannot be used: {error}.") from None
-    picture = colours.movedim(-1, 0)[None].mul(2).sub(1)
+        raise InputError(f"The reference {options.reference} cannot be used: {error}.") from None
     with torch.no_grad():
-        return transfer.with_reference(transfer.encode(picture), transfer.generator.family)
+        return finder.encode(colours.movedim(-1, 0)[None].mul(2).sub(1))
 
 
 def _file(name: str, kind: str) -> Path:

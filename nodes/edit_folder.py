@@ -8,8 +8,9 @@ from pathlib import Path
 
 from .. import host
 from ..demo.assets import PHOTOS
-from ..editing.transfer import MODES, Transfer, learn_score
-from ..editing.types import EditDirection, GanLatent
+from ..editing.strengths import MODES
+from ..editing.transfer import Transfer, learn_score
+from ..editing.types import EditDirection, GanLatent, check_family
 from ..host import building, io, ui
 from ..jobs import FolderJob, run_job
 from ..jobs.listing import picture_names
@@ -83,7 +84,16 @@ class EditFolder(io.ComfyNode):
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
-                    tooltip="same state: each picture moves as far as it needs. constant: all move equally far.",
+                    tooltip="same state: each picture moves as far as it needs. constant: all move equally far. "
+                    "number: each picture reaches 'target'.",
+                ),
+                io.Float.Input(
+                    "target",
+                    default=0.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip="For mode 'number': the state to reach, in standard deviations from the average picture.",
                 ),
                 io.Float.Input(
                     "limit",
@@ -98,8 +108,8 @@ class EditFolder(io.ComfyNode):
                     default=0,
                     min=0,
                     max=8,
-                    tooltip="Draw, measure and adjust each picture so often before its strength is final. 0: trust the "
-                    "closed form. Needs an encoder or a direction that is measured.",
+                    tooltip="Draw, measure and adjust each picture so often before its strength is final: 1 lands "
+                    "closer, for twice the time. 0: the formula alone.",
                 ),
                 io.Combo.Input(
                     "fit",
@@ -170,6 +180,7 @@ class EditFolder(io.ComfyNode):
         steps: int,
         strength: float,
         mode: str,
+        target: float,
         limit: float,
         corrections: int,
         fit: str,
@@ -185,16 +196,17 @@ class EditFolder(io.ComfyNode):
         source, colour = _source(folder), background_colour(background)
         place(generator)
         network = None if encoder == _NO_ENCODER else load_encoder(chosen_file("encoders", encoder), generator.device)
-        target = None if reference is None else 0.0  # until the reference has been read
+        code = None
+        if reference is not None:
+            check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
+            code = reference.codes
         with building():
-            score = direction.score
-            if corrections and score is None and network is not None:
+            score = None
+            if corrections:
                 score = learn_score(generator, direction, network, lambda _: host.current().check_interrupt())
             transfer = Transfer(
-                generator, direction, network, strength, mode, target, limit or None, steps, corrections, score
+                generator, direction, network, strength, mode, target, code, limit or None, steps, corrections, score
             )
-            if reference is not None:
-                transfer = transfer.with_reference(reference.codes, reference.family)
         job = FolderJob(source, wanted, transfer, fit, colour, chunk, most, keep_codes)
         job = replace(job, output=own_folder(wanted, job.settings))
         report = str(run_job(job, progress_for(0, "editing the folder")))

@@ -249,7 +249,7 @@ def test_the_state_of_a_reference_picture_is_reached(command, tmp_path):
         (["--direction=no.safetensors"], "no.safetensors does not exist"),
         (["--direction=smile"], "belongs to another generator"),
         (["--encoder=none"], "Without an encoder"),
-        (["--encoder=none", "--steps=1", "--corrections=1"], "--corrections measures pictures with the encoder"),
+        (["--mode=constant", "--corrections=1"], "no state to correct toward"),
         (["--limit=0"], "--limit is 0"),
         (["--reference=none.png"], "The reference none.png cannot be used"),
         (["--reference=x.png", "--mode=constant"], "does not go together"),

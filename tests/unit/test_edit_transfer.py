@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from semantic_edit.editing import apply_edit, plan_strength
+from semantic_edit.editing import apply_edit, attribute_values, plan_strength
+from semantic_edit.editing.measured import standard_value
 from semantic_edit.editing.transfer import Transfer, learn_score
 from semantic_edit.editing.types import EditDirection
 from semantic_edit.models import InputError
@@ -64,8 +65,11 @@ def test_corrected_strengths_are_the_same_bits_too_and_tell_how_certain_they_are
     example = torch.randn(8, 16, generator=torch.Generator().manual_seed(8))
     moved = example + direction.direction
     whole = replace(direction, example=torch.stack([example, moved]))
-    score = learn_score(tiny_generator, whole, encoder)
-    transfer = Transfer(tiny_generator, whole, encoder, corrections=1, score=score)
+    drawn = []
+    score = learn_score(tiny_generator, whole, encoder, drawn.append)
+    assert sum(drawn) > 100
+    transfer = Transfer(tiny_generator, whole, encoder, corrections=1)
+    assert torch.equal(transfer.score.weights, score.weights)
     together = transfer(pictures)
     assert together.strength.confidence.shape == (11,)
     assert not torch.equal(together.strength.alpha, Transfer(tiny_generator, whole, encoder)(pictures).strength.alpha)
@@ -79,13 +83,19 @@ def test_corrected_strengths_are_the_same_bits_too_and_tell_how_certain_they_are
 
 def test_a_reference_is_the_state_that_all_reach(tiny_generator, encoder, direction, pictures):
     bare = EditDirection(direction.direction, direction.normal, direction.layers, family=tiny_generator.family)
-    transfer = Transfer(tiny_generator, bare, encoder, target=0.0)
-    code = transfer.encode(pictures[:1])
-    transfer = transfer.with_reference(code, tiny_generator.family)
-    edited = transfer(pictures[:3])
+    code = Transfer(tiny_generator, bare, encoder, mode="constant").encode(pictures[:1])
+    edited = Transfer(tiny_generator, bare, encoder, reference=code)(pictures[:3])
     assert abs(float(edited.strength.alpha[0])) < 1e-5 < abs(float(edited.strength.alpha[1]))
-    with pytest.raises(InputError, match="holds 2 codes"):
-        transfer.with_reference(code.repeat(2, 1, 1))
+    values = attribute_values(bare, apply_edit(edited.codes, bare, edited.strength.alpha))
+    assert torch.allclose(values, values[:1], atol=1e-4)
+
+
+def test_a_number_is_the_state_that_all_reach(tiny_generator, encoder, direction, pictures):
+    bare = EditDirection(direction.direction, direction.normal, direction.layers, family=tiny_generator.family)
+    edited = Transfer(tiny_generator, bare, encoder, mode="number", target=1.5)(pictures[:3])
+    values = attribute_values(bare, apply_edit(edited.codes, bare, edited.strength.alpha))
+    assert torch.allclose(values, values[:1], atol=1e-4)
+    assert standard_value(tiny_generator, bare, float(values[0])) == pytest.approx(1.5, abs=1e-3)
 
 
 def test_a_picture_without_a_finite_code_does_not_touch_its_neighbours(tiny_generator, encoder, direction, pictures):
@@ -126,9 +136,11 @@ def test_large_generators_get_smaller_passes(tiny_generator, encoder, direction)
     [
         ({"mode": "both"}, "Unknown mode 'both'"),
         ({"steps": -1}, "cannot be negative"),
-        ({"corrections": -1}, "expected a number from 0 on"),
-        ({"corrections": 1, "mode": "constant"}, "expected a number from 0 on"),
-        ({"corrections": 1}, "Nothing measures 'smile'"),
+        ({"corrections": -1}, "cannot be negative"),
+        ({"corrections": 1, "mode": "constant"}, "no state to correct toward"),
+        ({"reference": torch.zeros(1, 8, 16), "mode": "number"}, "use one of them"),
+        ({"reference": torch.zeros(2, 8, 16)}, "holds 2 codes"),
+        ({"reference": torch.zeros(1, 8, 17)}, "The reference has shape"),
         ({"encoder": None}, "Without an encoder"),
         ({"limit": 0.0}, "must be above 0"),
         ({"direction": "bare"}, "without an example"),
