@@ -16,7 +16,6 @@ from .attribute_score import (
     PAIRS,
     SAMPLES,
     AttributeScore,
-    fit_head,
     fit_score,
     plain_codes,
     pull_back,
@@ -127,11 +126,11 @@ def learn_normal(
             progress(min(seen, total), total)
 
     with building():
-        found = sample_features(generator, space, samples, seed, told)
         if apart and normal != "features":
-            head = fit_head(found, edit.normal, direction.direction)
-            return _with(direction, edit.normal, head, f"normal as recorded ({edit.method})")
+            # No score: it would cost all the samples, and only corrections need one; they learn it from the normal.
+            return _with(direction, edit.normal, None, f"normal as recorded ({edit.method})")
         try:
+            found = sample_features(generator, space, samples, seed, told)
             score = fit_score(generator, edit.direction, found, PAIRS, seed, told)
             pulled = pull_back(score, found, direction.layers)
             if pulled.r2 < _SMALLEST_R2:
@@ -160,7 +159,7 @@ def measured_apart(edit: EditDirection) -> bool:
     return bool(torch.nn.functional.cosine_similarity(v, d, dim=0) < 1 - _SAME)
 
 
-def _with(direction: EditDirection, normal: Tensor, score: AttributeScore, how: str) -> EditDirection:
+def _with(direction: EditDirection, normal: Tensor, score: AttributeScore | None, how: str) -> EditDirection:
     """The direction with another normal; start and offset are the example's values along it."""
     normal = normal.to(direction.direction) * row_mask(direction.layers, direction.direction)
     start, offset = direction.start, direction.offset

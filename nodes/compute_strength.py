@@ -20,7 +20,7 @@ from ._common import (
     place,
     progress_for,
 )
-from ._features import feature_space
+from ._features import feature_space, features_input
 
 
 class ComputeStrength(io.ComfyNode):
@@ -91,6 +91,7 @@ class ComputeStrength(io.ComfyNode):
                     optional=True,
                     tooltip="One picture whose state is the target; needs a generator and features that see pictures.",
                 ),
+                features_input(optional=True),
             ],
             outputs=[
                 EditStrengthType.Output("strengths", tooltip="The strength of each picture, for Apply Edit."),
@@ -112,6 +113,7 @@ class ComputeStrength(io.ComfyNode):
         corrections: int = ROUNDS,
         target: float = 0.0,
         reference_image: torch.Tensor | None = None,
+        features: str = "automatic",
     ) -> io.NodeOutput:
         check_family(direction.family, latents.family, f"The direction '{direction.name}'", "the latents")
         _check_reference(direction, reference, reference_image, generator, mode)
@@ -131,7 +133,7 @@ class ComputeStrength(io.ComfyNode):
             ),
             generator,
             corrections,
-            None if generator is None else lambda: feature_space(generator),
+            None if generator is None else lambda: feature_space(generator, features),
             progress_for(len(latents), "measuring"),
         )
         return io.NodeOutput(result, result.alpha.tolist(), _report(result, latents))
