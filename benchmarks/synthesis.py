@@ -114,8 +114,9 @@ def difference(reference: torch.nn.Module, ours: StyleGAN2, w: torch.Tensor) -> 
     return float((reference.synthesis(w, noise_mode="const") - ours.synthesis(w).image).abs().max())
 
 
-def networks(checkout: Path, size: str) -> tuple[torch.nn.Module, StyleGAN2]:
-    """NVlabs' network of ``size`` and ours with its weights, both frozen; full width (at most 512) or the demo's."""
+def networks(checkout: Path, size: str, base: int = 32768) -> tuple[torch.nn.Module, StyleGAN2]:
+    """NVlabs' network of ``size`` and ours with its weights, both frozen; ``base`` / pixels wide (at most 512), or as
+    narrow as the demo's."""
     if not (checkout / "training" / "networks.py").is_file():
         raise SystemExit(f"{checkout} is no checkout of stylegan2-ada-pytorch: training/networks.py is missing.")
     if str(checkout) not in sys.path:
@@ -124,10 +125,11 @@ def networks(checkout: Path, size: str) -> tuple[torch.nn.Module, StyleGAN2]:
     from training.networks import Generator
 
     pixels = int(size.removesuffix("demo"))
-    full = {2**k: min(32768 // 2**k, 512) for k in range(2, pixels.bit_length())}
+    full = {2**k: min(base // 2**k, 512) for k in range(2, pixels.bit_length())}
     channels = DEMO_CHANNELS if size.endswith("demo") else full
     torch.manual_seed(0)
-    reference = Generator(z_dim=512, c_dim=0, w_dim=512, img_resolution=pixels, img_channels=3).eval()
+    wide = {"channel_base": base}
+    reference = Generator(512, 0, 512, img_resolution=pixels, img_channels=3, synthesis_kwargs=wide).eval()
     reference.requires_grad_(False)
     if size.endswith("demo"):
         narrow(reference, channels)

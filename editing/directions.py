@@ -8,6 +8,7 @@ the result is the same: nothing flows into the generator's weights or through th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ VARIANTS = {
 LEARNING_RATE = 1e-3
 REGULARISATION = 0.02
 TRUNCATION = 0.7
+SCHEDULES = ("constant", "falling")
+_PIXELS_PER_PASS = 16 * 64 * 64  # with a graph: below 2 GB for the widest generators
 
 
 def optimize_direction(
@@ -55,6 +58,8 @@ def optimize_direction(
     learning_rate: float = LEARNING_RATE,
     regularisation: float = REGULARISATION,
     stop_resolution: int | None = None,  # compare pictures of this height instead of finished ones
+    schedule: str = "constant",  # of the rate; "falling" to 0 bears a far larger one
+    chunk: int | None = None,  # pictures per pass, which bounds the memory; None chooses by their size
     landing: str = "example",  # what a strength of 1 means: the "example"'s state, or the "direction"'s length
     seed: int = 0,
     progress: Progress | None = None,
@@ -65,12 +70,18 @@ def optimize_direction(
     landing "direction" is the published closed form: the target is start + |d*|^2. The optimisation shortens d*, so
     the batch stops short of the example; "example" aims at the edited example's own projection instead.
 
+    Pictures go through in passes whose gradients add up: what a pass holds changes the memory and the last digits only.
+
     Raises InputError for codes that do not fit, equal codes, and unknown variants.
     """
     if variant not in VARIANTS:
         raise InputError(f"Unknown variant '{variant}'; expected one of {', '.join(VARIANTS)}.")
     if landing not in ("example", "direction"):
         raise InputError(f"Unknown landing '{landing}'; expected 'example' or 'direction'.")
+    if schedule not in SCHEDULES:
+        raise InputError(f"Unknown schedule '{schedule}'; expected one of {', '.join(SCHEDULES)}.")
+    if chunk is not None and chunk < 1:
+        raise InputError(f"A pass holds at least one picture; got {chunk}.")
     form = VARIANTS[variant]
     start, edited = single_code(generator, w_start, "The start"), single_code(generator, w_edited, "The edited code")
     rows = edited_rows(edited - start, layers)
@@ -83,16 +94,22 @@ def optimize_direction(
         found.requires_grad_(True)
         optimizer = torch.optim.AdamW([found], lr=learning_rate)
         total = steps or form.steps
+        per_pass = chunk or _pictures_per_pass(generator, stop_resolution)
         for step in range(total):
+            if schedule == "falling":
+                optimizer.param_groups[0]["lr"] = learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / total))
             alpha, alpha_regular = (_alphas(pool.shape[0], form.signed, rng, pool) for _ in range(2))
-            with torch.no_grad():
-                wanted = _picture(generator, pool + alpha * edit, stop_resolution)
-            moved = pool + alpha * (found * inside)
-            seen = _picture(generator, moved, stop_resolution)
-            loss = (seen - wanted).square().mean()
-            loss = loss + regularisation * _regulariser(form, start, moved, found * inside, alpha_regular)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            seen = None
+            for first in range(0, pool.shape[0], per_pass):
+                here = slice(first, first + per_pass)
+                with torch.no_grad():
+                    wanted = _picture(generator, pool[here] + alpha[here] * edit, stop_resolution)
+                moved = pool[here] + alpha[here] * (found * inside)
+                seen = _picture(generator, moved, stop_resolution)
+                apart = (seen - wanted).square().mean(dim=(1, 2, 3))
+                off = _regulariser(form, start, moved, found * inside, alpha_regular[here])
+                ((apart + regularisation * off).sum() / pool.shape[0]).backward()
             optimizer.step()
             if progress is not None:
                 progress(step + 1, total, (seen[0].detach() + 1) / 2 if step % 10 == 0 else None)
@@ -127,16 +144,23 @@ def _alphas(count: int, signed: bool, rng: torch.Generator, like: Tensor) -> Ten
     return (uniform * 2 - 1 if signed else uniform).to(like)
 
 
+def _pictures_per_pass(generator: GanGenerator, stop_resolution: int | None) -> int:
+    height, width = generator.resolution
+    if stop_resolution is not None:
+        height, width = stop_resolution, width * stop_resolution // height
+    return max(1, _PIXELS_PER_PASS // (height * width))
+
+
 def _picture(generator: GanGenerator, w: Tensor, stop_resolution: int | None) -> Tensor:
     return generator.network.synthesis(w, "constant", stop_resolution).image
 
 
 def _regulariser(form: Variant, start: Tensor, moved: Tensor, found: Tensor, alpha: Tensor) -> Tensor:
-    """|sg[projection on d*] - what the slider says it should be|, as released."""
+    """[B]: |sg[projection on d*] - what the slider says it should be|, as released."""
     length = found.square().sum()
     if not form.sampled:
         scale = alpha.flatten()[0]
         projection = ((start + scale * found) * found).sum().detach()
-        return (projection - (scale - 1) * length).abs()
+        return (projection - (scale - 1) * length).abs()[None]
     projection = (moved * found).sum(dim=(1, 2)).detach()
-    return (projection - alpha.flatten().square() * length).abs().mean()
+    return (projection - alpha.flatten().square() * length).abs()

@@ -54,6 +54,8 @@ def sample(
     border: str = "edge",  # "reflect" mirrors the source at its edges, anything else repeats its edge
 ) -> Tensor:
     """[C, h, w] float32: what the result's pixels see of the source."""
+    if source.device.type == "mps":  # bicubic samples are not offered there
+        return sample(source.cpu(), transform, size, border).to(source.device)
     transform = transform.to("cpu", torch.float64)
     scale = float(transform[:, 0].norm())
     block = max(1, int(scale + 1e-3))
