@@ -10,12 +10,14 @@ from torch import Tensor
 
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
-from .blending import DILATION, FEATHER, blend, feathered_mask
+from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask
 from .painting import Painting, painting_hook, painting_mask
 
-__all__ = ["Canvas", "PaintedPhoto", "changed", "render_painting", "render_painted_photo"]
+__all__ = ["JOINS", "Canvas", "PaintedPhoto", "changed", "render_painting", "render_painted_photo"]
 
 
+CHANGE = "change only"
+JOINS = (*BLENDS, CHANGE)
 _UNCHANGED = (0.08, 0.2)  # difference of a colour, of 2: below the first nothing was painted, above the second it was
 _REACH, _EDGE = 5.0, 3.0  # px at 256
 _SHOWS = 0.05  # of the stroke: where less has changed, the object was the photo's alone, and the whole stroke is taken
@@ -43,13 +45,17 @@ class Canvas:
         self._states: dict[int, object] = {}
         self._unpainted: Tensor | None = None
 
-    def draw(self, painting: Painting) -> Tensor:
-        """[B, 3, H, W], about -1..1: the pictures with the painting."""
+    def draw(self, painting: Painting, bare: bool = False) -> Tensor:
+        """[B, 3, H, W], about -1..1: the pictures with the painting.
+
+        ``bare`` leaves out what an adaptation adds to places of its photos, as `unpainted` does."""
         synthesis = self.generator.network.synthesis
         first = painting.first_layer
         if first is None:
             return synthesis(self.codes, self.noise).image
         hook = painting_hook(painting, self.generator, self.codes, self.noise)
+        if bare:
+            hook.mask = torch.ones_like(hook.mask)
         return synthesis(self.codes, self.noise, resume=self._before(first), hook=hook).image
 
     def unpainted(self) -> Tensor:
@@ -95,8 +101,14 @@ def render_painted_photo(
     stroke that is wider than its object takes no details away. A picture in which hardly anything of the stroke shows
     is joined over all of it: what was to be removed there is something that the generator never drew.
 
+    ``method`` is one of `JOINS`: those of blending.py, or "change only", which adds to the photo what the painting
+    changes in the generator's picture. That keeps the photo's own strands and edges, and suits a new look of what is
+    there already; something new would let the old shine through.
+
     Raises InputError for a painting without strokes, photos of another aspect or number, and unknown methods.
     """
+    if method not in JOINS:
+        raise InputError(f"Unknown blending '{method}'; expected one of {', '.join(JOINS)}.")
     if not len(painting):
         raise InputError("The painting has no strokes yet; connect Paint Concept or Copy Appearance.")
     height, width = canvas.generator.resolution
@@ -111,15 +123,18 @@ def render_painted_photo(
             f"There are {len(photo)} photos for {len(canvas.codes)} codes; connect those of the same batch."
         )
     with torch.no_grad():
-        drawn = canvas.draw(painting).clamp(-1, 1)
+        drawn = canvas.draw(painting, bare=method == CHANGE)
+        if method == CHANGE:
+            drawn = _resized(drawn - canvas.unpainted(), given) + photo.to(drawn)
+        drawn = drawn.clamp(-1, 1)
         raw = _resized(drawn, given)
         mask = feathered_mask(painting_mask(painting, *given).to(raw), dilation, feather)
-        if fit:
+        if fit and method != CHANGE:
             where = painting_mask(painting, *drawn.shape[2:]).to(drawn)
             shows = changed(drawn, canvas.unpainted())
             share = (shows * where).sum(dim=(1, 2, 3), keepdim=True) / where.sum(dim=(1, 2, 3), keepdim=True)
             mask = mask * _resized(torch.where(share < _SHOWS, 1.0, shows), given)
-        return PaintedPhoto(blend(photo.to(raw), raw, mask, method), raw, mask)
+        return PaintedPhoto(blend(photo.to(raw), raw, mask, "linear" if method == CHANGE else method), raw, mask)
 
 
 def changed(painted: Tensor, unpainted: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ..editing.blending import BLENDS, DILATION, FEATHER
-from ..editing.painted_photo import Canvas, render_painted_photo
+from ..editing.blending import DILATION, FEATHER
+from ..editing.painted_photo import JOINS, Canvas, render_painted_photo
 from ..editing.painting import Painting
 from ..editing.types import GanLatent
 from ..host import current, io
@@ -61,8 +61,9 @@ class RenderPaintedPhoto(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "blending",
-                    options=list(BLENDS),
-                    tooltip="linear mixes by the soft mask. laplacian and poisson are the classical ways, to compare.",
+                    options=list(JOINS),
+                    tooltip="linear mixes by the soft mask. change only adds to the photo what painting changed: for "
+                    "new looks of what is there. laplacian and poisson are the classical ways, to compare.",
                 ),
                 io.Boolean.Input(
                     "keep_details",
@@ -90,7 +91,7 @@ class RenderPaintedPhoto(io.ComfyNode):
         blending: str,
         keep_details: bool,
     ) -> io.NodeOutput:
-        check_choice("The blending", blending, tuple(BLENDS))
+        check_choice("The blending", blending, JOINS)
         check_latent(generator, latents)
         pictures = from_image_batch(photos, generator.device)
         place(generator)

@@ -219,3 +219,27 @@ def test_wrong_inputs_are_refused_with_sentences(tiny_generator):
         with pytest.raises(InputError) as problem:
             attempt()
         assert words in str(problem.value), (words, str(problem.value))
+
+
+def test_change_only_adds_the_change_and_keeps_the_photos_detail(tiny_generator):
+    codes = codes_of(tiny_generator, 2)
+    painting = paint_concept(tiny_generator, concepts_for(tiny_generator), "hat", torch.ones(1, 32, 32))
+    canvas = Canvas(tiny_generator, codes)
+    photo = 0.1 * torch.rand(2, 3, 32, 32)
+    result = render_painted_photo(canvas, painting, photo, method="change only")
+    expected = (photo + canvas.draw(painting) - tiny_generator.synthesize(codes)).clamp(-1, 1)
+    assert torch.allclose(result.composite, expected, atol=1e-5)
+
+
+def test_a_wide_stroke_keeps_what_painting_does_not_change(tiny_generator):
+    codes = codes_of(tiny_generator, 2)
+    stroke = UnitStroke(torch.ones(1, 32, 32), 6, (0,), torch.zeros(2, 1, 32, 32))
+    base = tiny_generator.features(codes, [6])[6][:, :1]
+    values = base + 4 * torch.nn.functional.pad(torch.ones(2, 1, 8, 8), (12, 12, 12, 12))
+    painting = Painting((replace(stroke, values=values),))
+    photo = torch.rand(2, 3, 32, 32) * 2 - 1
+    canvas = Canvas(tiny_generator, codes)
+    kept, whole = (render_painted_photo(canvas, painting, photo, fit=fit).mask for fit in (True, False))
+    assert float(whole.min()) > 0.999 and float(kept[..., :4].max()) < 0.1 and float(kept[..., 16, 16].min()) > 0.5
+    nothing = Painting((replace(stroke, values=base),))
+    assert float(render_painted_photo(canvas, nothing, photo).mask.min()) > 0.999
