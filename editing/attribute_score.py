@@ -25,7 +25,7 @@ from ..models.generator import GanGenerator
 from .features import FeatureSpace
 from .sampling import draw
 
-SAMPLES = 384
+SAMPLES = 512
 PAIRS = 48
 MIXED = 96  # samples that tell the rows of W+ apart
 _OWN = 0.35  # how much of another code each of their rows gets
@@ -98,7 +98,8 @@ def sample_features(
 ) -> Samples:
     """Draw codes and read their pictures; kept for as long as the network lives, so that the next edit has them."""
     kept = _cache.setdefault(generator.network, {})
-    key = (space.key if space.key is not None else space, space.layers, count, seed, str(generator.device))
+    seen_by = space.key if space.key is not None else space
+    key = (seen_by, space.layers, count, seed, str(generator.device), generator.adaptation)
     if key in kept:
         if told is not None:
             told(count + MIXED)
