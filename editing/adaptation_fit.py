@@ -173,9 +173,9 @@ def fit_residual(job: Job, made: Adaptation, steps: int, rate: float, count: Cou
             missing = late.images - late.draw(_rows(made.deltas, part))
             counts = weight_outside(late.images, late.mask)
             residual = missing * counts
-            carry = late.composition({}).carry
+            carry, most = late.composition({}).carry, 2 * float(missing.abs().max())
             for _ in range(_SETTLING if job.hook is not None else 0):
-                residual = (residual + (missing - carry(residual)) * counts).clamp(-2, 2)
+                residual = (residual + (missing - carry(residual)) * counts).clamp(-most, most)
             found.append(as_stored(residual))
             count(late.images - missing + residual)
     return replace(made, residual=torch.cat(found))

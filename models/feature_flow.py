@@ -54,7 +54,7 @@ def feature_flow(
         before, after = before.detach().float().expand(after.shape), after.detach().float()
         if torch.equal(before, after):
             return FeatureFlow(torch.zeros_like(after[:, :2]), torch.ones_like(after[:, :1]))
-        spread = before.std(dim=(2, 3), keepdim=True).clamp(min=1e-4)
+        spread = before.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=1e-4)
         centre = before.mean(dim=(2, 3), keepdim=True)
         before, after = (before - centre) / spread, (after - centre) / spread
         pyramid = [(before, after)]
