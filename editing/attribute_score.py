@@ -111,7 +111,8 @@ def sample_features(
         others = plain_codes(generator, MIXED * generator.num_layers, seed + 3)[:, 0].unflatten(0, (MIXED, -1))
         mixed = mixed + _OWN * (others - generator.w_mean)
     features = space.read_codes(generator, torch.cat([codes, mixed]), told)
-    found = Samples(space, codes, features[:count], mixed, features[count:])
+    # On the CPU: what is fitted to them needs float64, which some devices lack, and other work needs the device.
+    found = Samples(space, codes.cpu(), features[:count].cpu(), mixed.cpu(), features[count:].cpu())
     while len(kept) >= _KEPT:
         kept.pop(next(iter(kept)))
     kept[key] = found
@@ -132,8 +133,8 @@ def fit_score(
     """
     base = plain_codes(generator, pairs, seed + 2)
     edit = edit.to(base)
-    forth = samples.space.read_codes(generator, base + edit, told).double()
-    back = samples.space.read_codes(generator, base - edit, told).double()
+    forth = samples.space.read_codes(generator, base + edit, told).cpu().double()
+    back = samples.space.read_codes(generator, base - edit, told).cpu().double()
     change = (forth - back) / 2
     x = samples.features.double()
     fitted, judged = slice(0, max(2, 3 * len(x) // 4)), slice(3 * len(x) // 4, None)

@@ -176,7 +176,7 @@ def _solve(matrix: Tensor, alone: Tensor, limit: float | None) -> tuple[Tensor, 
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
-    return float((a.double().cpu() * b.double().cpu()).sum())
+    return float((a.cpu().double() * b.cpu().double()).sum())
 
 
 def _fingerprint(edit: EditDirection) -> bytes:

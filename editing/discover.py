@@ -54,7 +54,7 @@ def find_components(generator: GanGenerator, method: str, rows: Sequence[int] | 
     """
     if method not in METHODS:
         raise InputError(f"Unknown method '{method}'; expected {' or '.join(METHODS)}.")
-    covariance = generator.w_covariance.double().cpu()
+    covariance = generator.w_covariance.cpu().double()
     if method == METHODS[0]:
         if isinstance(generator.network, ProgressiveGAN):
             raise InputError(
@@ -76,7 +76,7 @@ def find_components(generator: GanGenerator, method: str, rows: Sequence[int] | 
     vectors = vectors * largest.sign()
     deviations = ((vectors @ covariance) * vectors).sum(dim=1).clamp(min=1e-12).sqrt()
     shares = values / values.sum()
-    return Components(vectors, deviations, shares, generator.w_mean.double().cpu(), method, generator.family)
+    return Components(vectors, deviations, shares, generator.w_mean.cpu().double(), method, generator.family)
 
 
 def component_edit(
@@ -139,13 +139,13 @@ def _style_weights(generator: GanGenerator, row: int) -> Tensor:
     """[styles, D] of what a row of W+ feeds: its convolution, for the last row the colours."""
     network = generator.network
     if isinstance(network, ProgressiveGAN):
-        return network.synthesis.layer1.weight.double().cpu().transpose(1, 3).flatten(0, 2)
+        return network.synthesis.layer1.weight.cpu().double().transpose(1, 3).flatten(0, 2)
     synthesis = network.synthesis
     if row < len(synthesis.layers):
         block, name = synthesis.layers[row]
     else:
         block, name = len(synthesis.block_names) - 1, "torgb"
-    return getattr(getattr(synthesis, synthesis.block_names[block]), name).affine.weight.double().cpu()
+    return getattr(getattr(synthesis, synthesis.block_names[block]), name).affine.weight.cpu().double()
 
 
 def _stop_height(generator: GanGenerator) -> int | None:

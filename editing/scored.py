@@ -62,7 +62,7 @@ def fit_direction(
     Raises InputError for fewer than ten samples, another number of scores, and scores that are all the same.
     """
     rows = check_rows(range(latents.num_layers) if rows is None else rows, latents.num_layers, "A latent")
-    x, y = latents.codes[:, list(rows)].double().mean(dim=1).cpu(), scores.double().cpu()
+    x, y = latents.codes[:, list(rows)].cpu().double().mean(dim=1), scores.cpu().double()
     if y.ndim != 1 or len(y) != len(x):
         raise InputError(f"There are {len(x)} codes and scores of shape {list(y.shape)}; one score per code is needed.")
     if len(x) < FEWEST:
@@ -88,7 +88,7 @@ def fit_groups(
     both = GanLatent(torch.cat([positives.codes, negatives.codes.to(positives.codes)]), family=positives.family)
     scores = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))])
     edit, report = fit_direction(both, scores, rows, name)
-    means = [latent.codes.double().mean(dim=0).to(edit.direction) for latent in (negatives, positives)]
+    means = [latent.codes.cpu().double().mean(dim=0).to(edit.direction) for latent in (negatives, positives)]
     inside = row_mask(edit.layers, edit.direction)
     start, offset = (float((edit.normal * code).sum()) for code in means)
     step = (means[1] - means[0]) * inside
@@ -110,7 +110,7 @@ def direction_from_codes(
     many codes on both sides it tells how alike the differences of the pairs are.
     """
     _check_pair(before, after, "The codes before", "the codes after")
-    start, end = before.codes.double().mean(dim=0), after.codes.to(before.codes.device).double().mean(dim=0)
+    start, end = (latent.codes.cpu().double().mean(dim=0) for latent in (before, after))
     start, end = start.to(before.codes), end.to(before.codes)
     difference = end - start
     chosen = edited_rows(difference, rows)

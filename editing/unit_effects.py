@@ -111,5 +111,5 @@ def shares_along(
             image = synthesis(codes[part], resume=replace(state, features=at)).image
             area = score(image)[:, concept].mean(dim=(1, 2)).sum()
             (slope,) = torch.autograd.grad(area, at)
-            shares += (slope * way).sum(dim=(0, 2, 3)).double().cpu() / _POINTS
+            shares += (slope * way).sum(dim=(0, 2, 3)).cpu().double() / _POINTS
     return (shares / len(codes)).float()
