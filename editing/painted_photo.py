@@ -98,8 +98,8 @@ def render_painted_photo(
     """Draw the painting and join it to the photo, at the photo's own size. Outside the grown mask every pixel is kept.
 
     ``fit`` keeps the photo also inside of it, wherever the painting changes nothing in what the generator draws: a
-    stroke that is wider than its object takes no details away. A picture in which hardly anything of the stroke shows
-    is joined over all of it: what was to be removed there is something that the generator never drew.
+    stroke that is wider than its object takes no details away. Where something was removed the whole stroke is joined,
+    as in a picture in which hardly anything shows: what the generator never drew rightly would stay otherwise.
 
     ``method`` is one of `JOINS`: those of blending.py, or "change only", which adds to the photo what the painting
     changes in the generator's picture. That keeps the photo's own strands and edges, and suits a new look of what is
@@ -131,7 +131,10 @@ def render_painted_photo(
         mask = feathered_mask(painting_mask(painting, *given).to(raw), dilation, feather)
         if fit and method != CHANGE:
             where = painting_mask(painting, *drawn.shape[2:]).to(drawn)
+            cleared = Painting(tuple(stroke for stroke in painting.strokes if stroke.clears))
             shows = changed(drawn, canvas.unpainted())
+            whole = feathered_mask(painting_mask(cleared, *drawn.shape[2:]).to(drawn), dilation, feather)
+            shows = torch.maximum(shows, whole)
             share = (shows * where).sum(dim=(1, 2, 3), keepdim=True) / where.sum(dim=(1, 2, 3), keepdim=True)
             mask = mask * _resized(torch.where(share < _SHOWS, 1.0, shows), given)
         return PaintedPhoto(blend(photo.to(raw), raw, mask, "linear" if method == CHANGE else method), raw, mask)

@@ -38,6 +38,7 @@ class UnitStroke:
         units: the channels that change.
         values: [K] one value per unit, [B or 1, K] per picture, or [B or 1, K, h, w] a map (resized to the layer).
         name: what it does, for people.
+        clears: whether something is taken away: then the whole stroke counts when it is joined to a photo.
 
     Raises:
         InputError: shapes that do not belong together, or a mask without any area.
@@ -48,6 +49,7 @@ class UnitStroke:
     units: Sequence[int]
     values: Tensor
     name: str = "stroke"
+    clears: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", checked_mask(self.mask))
@@ -83,6 +85,7 @@ class DonorStroke:
         normal: [D], with w the mean of a code's rows; None: the step is taken as it is.
         target: where w . normal shall be.
         name: what it does, for people.
+        clears: as a unit stroke's.
 
     Raises:
         InputError: shapes that do not belong together, a step that does not move w . normal, or a mask without area.
@@ -94,6 +97,7 @@ class DonorStroke:
     normal: Tensor | None = None
     target: float | None = None
     name: str = "stroke"
+    clears: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", checked_mask(self.mask))

@@ -160,7 +160,7 @@ def _donor_stroke(generator, concepts, p: int, mask: Tensor, insert: bool, way: 
     begin, end = (absent, present) if insert else (present, absent)
     step = concepts.steps[p] if insert else -concepts.steps[p]
     target = begin + way * (end - begin)
-    return DonorStroke(mask, donor_layers(generator), step, concepts.normals[p], target, name)
+    return DonorStroke(mask, donor_layers(generator), step, concepts.normals[p], target, name, not insert)
 
 
 def _unit_stroke(concepts, p: int, mask: Tensor, insert: bool, form: str, count: float, name: str) -> UnitStroke:
@@ -169,7 +169,7 @@ def _unit_stroke(concepts, p: int, mask: Tensor, insert: bool, form: str, count:
         values = concepts.top[units] if insert else torch.zeros(len(units))
     else:
         values = (concepts.inside if insert else concepts.outside)[p, units]
-    return UnitStroke(mask, concepts.layer, units, values, name)
+    return UnitStroke(mask, concepts.layer, units, values, name, not insert)
 
 
 def _on(painting: Painting | None, stroke: Stroke, generator: GanGenerator) -> Painting:
