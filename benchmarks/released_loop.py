@@ -2,7 +2,8 @@
 
 The released loop is written again here, from reading it, and runs on NVlabs' own network (a checkout of
 stylegan2-ada-pytorch, see synthesis.py): the weights take gradients, the target picture has a graph, the mapping runs
-at every step, pictures are finished. Ours is `optimize_direction`. Both hold the same random weights, with random
+at every step, pictures are finished. Ours is `optimize_direction`
+with its quasi-Newton search, a step being one look at all pictures and its gradient. Both hold the same random weights, with random
 biases and noise strengths, and look for the same edit. Each measurement has a process of its own; memory is the
 process's peak above what it held with the models loaded.
 
@@ -11,7 +12,7 @@ the direction, relative to that of no direction, over codes that neither loop ha
 at 0: from the edit itself, where the released button starts, there is no image error to begin with.
 
 python benchmarks/released_loop.py --reference-path CHECKOUT [--pixels 256] [--width 16384] [--batch 16]
-    [--released-steps 3] [--curve-pixels 64] [--curve-steps 15 30 60 100] [--no-curve]
+    [--released-steps 3] [--curve-pixels 64] [--curve-steps 15 60 150] [--no-curve]
 """
 
 from __future__ import annotations
@@ -50,9 +51,8 @@ def main() -> None:
     parser.add_argument("--curve-width", type=int, default=2048)
     parser.add_argument("--curve-batch", type=int, default=16)
     parser.add_argument("--curve-stop", type=int, default=None)
-    parser.add_argument("--curve-steps", type=int, nargs="+", default=[15, 30, 60, 100])
-    parser.add_argument("--our-curve-steps", type=int, nargs="+", default=[5, 10, 20, 30])
-    parser.add_argument("--our-rates", type=float, nargs="+", default=[1e-2])
+    parser.add_argument("--curve-steps", type=int, nargs="+", default=[15, 60, 150])
+    parser.add_argument("--our-curve-steps", type=int, nargs="+", default=[5, 10, 15])
     parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--no-curve", action="store_true")
     options = parser.parse_args()
@@ -91,13 +91,12 @@ def curves(options: argparse.Namespace) -> None:
     for steps, error in apart(released_curve, *base, options.curve_steps):
         rows.append(("released", steps, f"{error:.4f}"))
         say(" | ".join(map(str, rows[-1])))
-    for rate in options.our_rates:
-        for stop in dict.fromkeys([None, options.curve_stop]):
-            for steps in options.our_curve_steps:
-                error = apart(our_error, *base, steps, rate, stop)
-                where = "whole" if stop is None else f"stops at {stop} px"
-                rows.append((f"ours, rate {rate:g} falling, {where}", steps, f"{error:.4f}"))
-                say(" | ".join(map(str, rows[-1])))
+    for stop in dict.fromkeys([None, options.curve_stop]):
+        for steps in options.our_curve_steps:
+            error = apart(our_error, *base, steps, stop)
+            where = "whole" if stop is None else f"stops at {stop} px"
+            rows.append((f"ours, {where}", steps, f"{error:.4f}"))
+            say(" | ".join(map(str, rows[-1])))
     say()
     say(f"{options.curve_pixels} px, batch {options.curve_batch}")
     say(table(("loop", "steps", "image error"), rows))
@@ -126,7 +125,7 @@ def timed(
         stamps = [now()]
         optimize_direction(
             generator, start, edited, "text", steps=steps, batch=batch, stop_resolution=stop,
-            progress=lambda *_: stamps.append(now()),
+            search="quasi-newton", progress=lambda *_: stamps.append(now()),
         )  # fmt: skip
     memory = peak() - held
     taken = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(stamps[:-1], stamps[1:], strict=True)]
@@ -180,13 +179,13 @@ def released_curve(checkout: str, pixels: int, width: int, batch: int, marks: li
     return found
 
 
-def our_error(checkout: str, pixels: int, width: int, batch: int, steps: int, rate: float, stop: int | None) -> float:
+def our_error(checkout: str, pixels: int, width: int, batch: int, steps: int, stop: int | None) -> float:
     """Image error of ours."""
     _, ours = networks(Path(checkout), str(pixels), width)
     start, edited = example(ours)
     direction = optimize_direction(
         GanGenerator(ours, "benchmark"), start, edited, "text",
-        steps=steps, batch=batch, learning_rate=rate, stop_resolution=stop, schedule="falling",
+        steps=steps, batch=batch, stop_resolution=stop, search="quasi-newton",
     )  # fmt: skip
     return image_error(ours, edited - start, direction.direction)
 

@@ -8,7 +8,6 @@ the result is the same: nothing flows into the generator's weights or through th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +42,7 @@ VARIANTS = {
 LEARNING_RATE = 1e-3
 REGULARISATION = 0.02
 TRUNCATION = 0.7
-SCHEDULES = ("constant", "falling")
+SEARCHES = ("adam", "quasi-newton")
 _PIXELS_PER_PASS = 16 * 64 * 64  # with a graph: below 2 GB for the widest generators
 
 
@@ -58,7 +57,7 @@ def optimize_direction(
     learning_rate: float = LEARNING_RATE,
     regularisation: float = REGULARISATION,
     stop_resolution: int | None = None,  # compare pictures of this height instead of finished ones
-    schedule: str = "constant",  # of the rate; "falling" to 0 bears a far larger one
+    search: str = "adam",  # as published; "quasi-newton" comes as near in a sixth of the steps
     chunk: int | None = None,  # pictures per pass, which bounds the memory; None chooses by their size
     landing: str = "example",  # what a strength of 1 means: the "example"'s state, or the "direction"'s length
     seed: int = 0,
@@ -70,6 +69,10 @@ def optimize_direction(
     landing "direction" is the published closed form: the target is start + |d*|^2. The optimisation shortens d*, so
     the batch stops short of the example; "example" aims at the edited example's own projection instead.
 
+    The pictures' error is nearly a square in d*, which the quasi-Newton search (L-BFGS with line search) uses: its
+    pictures keep their amounts a, evenly spread, a step is one look at all of them, and the best one seen is returned.
+    From 0 it stays, as Adam does not quite, within what moves pictures at all.
+
     Pictures go through in passes whose gradients add up: what a pass holds changes the memory and the last digits only.
 
     Raises InputError for codes that do not fit, equal codes, and unknown variants.
@@ -78,8 +81,8 @@ def optimize_direction(
         raise InputError(f"Unknown variant '{variant}'; expected one of {', '.join(VARIANTS)}.")
     if landing not in ("example", "direction"):
         raise InputError(f"Unknown landing '{landing}'; expected 'example' or 'direction'.")
-    if schedule not in SCHEDULES:
-        raise InputError(f"Unknown schedule '{schedule}'; expected one of {', '.join(SCHEDULES)}.")
+    if search not in SEARCHES:
+        raise InputError(f"Unknown search '{search}'; expected one of {', '.join(SEARCHES)}.")
     if chunk is not None and chunk < 1:
         raise InputError(f"A pass holds at least one picture; got {chunk}.")
     form = VARIANTS[variant]
@@ -92,15 +95,12 @@ def optimize_direction(
         pool = _pictures(generator, form, start, batch or form.batch, rng)
         found = edit.clone() if form.start_at_edit else torch.zeros_like(edit)
         found.requires_grad_(True)
-        optimizer = torch.optim.AdamW([found], lr=learning_rate)
         total = steps or form.steps
         per_pass = chunk or _pictures_per_pass(generator, stop_resolution)
-        for step in range(total):
-            if schedule == "falling":
-                optimizer.param_groups[0]["lr"] = learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / total))
-            alpha, alpha_regular = (_alphas(pool.shape[0], form.signed, rng, pool) for _ in range(2))
-            optimizer.zero_grad(set_to_none=True)
-            seen = None
+
+        def look(alpha: Tensor, alpha_regular: Tensor) -> tuple[float, Tensor]:
+            """The loss, whose gradient is left in ``found``, and the last picture."""
+            loss, found.grad = 0.0, None
             for first in range(0, pool.shape[0], per_pass):
                 here = slice(first, first + per_pass)
                 with torch.no_grad():
@@ -109,10 +109,24 @@ def optimize_direction(
                 seen = _picture(generator, moved, stop_resolution)
                 apart = (seen - wanted).square().mean(dim=(1, 2, 3))
                 off = _regulariser(form, start, moved, found * inside, alpha_regular[here])
-                ((apart + regularisation * off).sum() / pool.shape[0]).backward()
-            optimizer.step()
+                part = (apart + regularisation * off).sum() / pool.shape[0]
+                part.backward()
+                loss += float(part.detach())
+            return loss, seen[-1].detach()
+
+        def report(step: int, seen: Tensor) -> None:
             if progress is not None:
-                progress(step + 1, total, (seen[0].detach() + 1) / 2 if step % 10 == 0 else None)
+                progress(step, total, (seen + 1) / 2 if step % 10 == 1 else None)
+
+        if search == "adam":
+            optimizer = torch.optim.AdamW([found], lr=learning_rate)
+            for step in range(total):
+                _, seen = look(*(_alphas(pool.shape[0], form.signed, rng, pool) for _ in range(2)))
+                optimizer.step()
+                report(step + 1, seen)
+        else:
+            alphas = [_alphas(pool.shape[0], form.signed, rng, pool, spread=True) for _ in range(2)]
+            _quasi_newton(found, lambda: look(*alphas), total, report)
         result = (found.detach() * inside).clone()
         if float(result.norm()) < 1e-8:
             raise InputError("The optimisation ended with a direction of length 0: give it more steps.")
@@ -124,9 +138,7 @@ def optimize_direction(
     return edit_direction
 
 
-def _pictures(
-    generator: GanGenerator, form: Variant, start: Tensor, batch: int, rng: torch.Generator
-) -> Tensor:
+def _pictures(generator: GanGenerator, form: Variant, start: Tensor, batch: int, rng: torch.Generator) -> Tensor:
     """The codes whose pictures are compared, fixed for the whole optimisation: [batch, L, D]."""
     if not form.sampled:
         return start[None]
@@ -139,9 +151,45 @@ def _pictures(
         return generator.map(z, labels, truncation=TRUNCATION)
 
 
-def _alphas(count: int, signed: bool, rng: torch.Generator, like: Tensor) -> Tensor:
+def _alphas(count: int, signed: bool, rng: torch.Generator, like: Tensor, spread: bool = False) -> Tensor:
+    """[count, 1, 1] in 0..1 or -1..1; ``spread``: one in each of as many equal parts, in random order."""
     uniform = torch.rand(count, 1, 1, generator=rng)
+    if spread:
+        uniform = (uniform + torch.randperm(count, generator=rng)[:, None, None]) / count
     return (uniform * 2 - 1 if signed else uniform).to(like)
+
+
+class _Enough(Exception):  # noqa: N818  (no error)
+    pass
+
+
+def _quasi_newton(
+    found: Tensor, look: Callable[[], tuple[float, Tensor]], total: int, report: Callable[[int, Tensor], None]
+) -> None:
+    """Bring ``found`` to the best of ``total`` looks by L-BFGS (Liu and Nocedal 1989) with strong Wolfe conditions."""
+    optimizer = torch.optim.LBFGS(
+        [found], max_iter=total, max_eval=total, history_size=20, tolerance_grad=0.0, tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
+    )  # fmt: skip
+    looks, least, best = 0, float("inf"), found.detach().clone()
+
+    def closure() -> float:
+        nonlocal looks, least, best
+        if looks == total:
+            raise _Enough
+        loss, seen = look()
+        looks += 1
+        if loss < least:
+            least, best = loss, found.detach().clone()
+        report(looks, seen)
+        return loss
+
+    try:
+        optimizer.step(closure)
+    except _Enough:  # in the middle of a line search
+        pass
+    with torch.no_grad():
+        found.copy_(best)
 
 
 def _pictures_per_pass(generator: GanGenerator, stop_resolution: int | None) -> int:

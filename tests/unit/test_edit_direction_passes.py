@@ -1,10 +1,10 @@
-"""The direction's optimisation in passes, and with a falling rate."""
+"""The direction's optimisation in passes, and by a quasi-Newton search."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.directions import SCHEDULES, optimize_direction
+from semantic_edit.editing.directions import SEARCHES, optimize_direction
 from semantic_edit.models import InputError
 
 
@@ -25,19 +25,27 @@ def test_passes_change_the_last_digits_only(tiny_generator, example, variant):
     assert torch.allclose(whole, parts, atol=1e-4) and torch.allclose(whole, single, atol=1e-4)
 
 
-def test_a_falling_rate_comes_nearer_in_as_many_steps(tiny_generator, example):
-    """From 0 toward the edit: a large rate that falls leaves less of the way than the published small one."""
+def test_a_quasi_newton_search_leaves_less_error_in_fewer_steps(tiny_generator, example):
+    """From 0 toward the edit, in pictures that neither has seen."""
     edit = example[1] - example[0]
-    left = {}
-    for schedule, rate in (("constant", 1e-3), ("falling", 3e-2)):
-        given = dict(variant="text", steps=20, batch=6, schedule=schedule, learning_rate=rate, regularisation=0.0)
+    codes = tiny_generator.map(torch.randn(4, tiny_generator.z_dim, generator=torch.Generator().manual_seed(9)))
+    wanted, left, seen = tiny_generator.synthesize(codes + edit), {}, []
+    for search, steps in (("adam", 60), ("quasi-newton", 10)):
+        given = dict(variant="text", steps=steps, batch=6, search=search, progress=lambda step, *_: seen.append(step))
         found = optimize_direction(tiny_generator, *example, **given).direction
-        left[schedule] = float((found - edit).norm() / edit.norm())
-    assert left["falling"] < 0.8 * left["constant"]
-    assert SCHEDULES[0] == "constant", "the published forms stay as they were"
+        left[search] = float((tiny_generator.synthesize(codes + found) - wanted).square().mean())
+    assert left["quasi-newton"] < left["adam"] < float((tiny_generator.synthesize(codes) - wanted).square().mean())
+    assert seen[60:] == list(range(1, 11)), "a step is one look at the pictures, and none is more than asked for"
+    assert SEARCHES[0] == "adam", "the published forms stay as they were"
 
 
-@pytest.mark.parametrize(("wrong", "said"), [(dict(schedule="wild"), "schedule 'wild'"), (dict(chunk=0), "got 0")])
+def test_a_search_from_the_edit_itself_and_the_same_seed(tiny_generator, example):
+    given = dict(variant="batch", steps=3, batch=4, search="quasi-newton", seed=5)
+    once, again = (optimize_direction(tiny_generator, *example, **given).direction for _ in range(2))
+    assert torch.equal(once, again)
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(dict(search="wild"), "search 'wild'"), (dict(chunk=0), "got 0")])
 def test_wrong_settings_are_refused(tiny_generator, example, wrong, said):
     with pytest.raises(InputError, match=said):
         optimize_direction(tiny_generator, *example, **wrong)
