@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 from semantic_edit.headless import StoppedError, cli, use_headless
+from semantic_edit.headless.runner import Runner
+from semantic_edit.headless.workflow import Prompt
 from semantic_edit.models import InputError, save_generator
 from semantic_edit.models.direction_file import write_direction
 from semantic_edit.models.encoder import save_encoder
@@ -198,6 +200,38 @@ def test_wrong_films_are_sentences(film, run_node, tiny_generator, world, inputs
         inputs = {**inputs, "strengths": run_node("ComputeStrength", direction=world, latents=given)[0][0]}
     with pytest.raises(InputError, match=words):
         film(**inputs)
+
+
+def test_a_move_of_the_slider_runs_only_strength_apply_and_synthesis(world, headless_host):
+    runner = Runner(headless_host)
+
+    def ran(strength):
+        by_wire = {"direction": ["edit", 0], "latents": ["codes", 0]}
+        nodes = {
+            "load": ("LoadGenerator", {"file": "tiny.safetensors"}),
+            "edit": ("LoadDirection", {"generator": ["load", 0], "file": "smile.safetensors", "rows": "as saved"}),
+            "codes": (
+                "SampleLatents",
+                {"generator": ["load", 0], "count": 2, "seed": 1, "truncation": 1.0}
+                | {"truncation_layers": 0, "label": -1},
+            ),
+            "strength": ("ComputeStrength", {**by_wire, "strength": strength, "mode": "same state", "limit": 0.0}),
+            "apply": ("ApplyEdit", {**by_wire, "strength": ["strength", 0]}),
+            "draw": (
+                "GenerateImages",
+                {"generator": ["load", 0], "latents": ["apply", 0], "noise": "none", "noise_seed": 0},
+            ),
+        }
+        whole = {
+            name: {"class_type": f"SemanticEdit{kind}", "inputs": inputs, "_meta": {}}
+            for name, (kind, inputs) in nodes.items()
+        }
+        whole["show"] = {"class_type": "PreviewImage", "inputs": {"images": ["draw", 0]}, "_meta": {}}
+        return runner.run(Prompt(whole)).ran
+
+    assert len(ran(1.0)) == 7
+    assert ran(0.5) == ["strength", "apply", "draw", "show"]
+    assert ran(0.5) == []
 
 
 @pytest.fixture

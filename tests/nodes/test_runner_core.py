@@ -158,7 +158,7 @@ def test_an_animation_is_saved_with_its_workflow(runner, headless_host):
         },
     }
     shown = runner.run(Prompt({name: {**node, "_meta": {}} for name, node in nodes.items()}, {"title": "Grüße"})).ui
-    assert shown["4"]["animated"] == (True,)
+    assert list(shown["4"]["animated"]) == [True]
     assert [(each["filename"], each["subfolder"]) for each in shown["4"]["images"]] == [("film_00001_.webp", "sub")]
     folder = headless_host.output_directory() / "sub"
     assert [path.name for path in folder.iterdir()] == ["film_00001_.webp"]
