@@ -69,6 +69,9 @@ def run(options: argparse.Namespace) -> None:
     bar.start(options.folder.name, 1, 1)
     try:
         report = run_job(job, side.progress(0, ""))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nWhat is finished is kept: the same command goes on from here.\n")
+        raise
     finally:
         bar.clear()
     sys.stdout.write(f"{report}\nResults and manifest: {report.output}\n")
