@@ -1,4 +1,4 @@
-"""What a further stroke costs once a photo is adapted: its donor and the picture, each a partial synthesis, and joining.
+"""What a further stroke costs once a photo is adapted: its donor and the picture, each a part of a synthesis, joining.
 
     python benchmarks/paint_stroke.py [--repeats 7] [--threads 2] [--device cpu]
 

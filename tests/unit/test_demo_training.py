@@ -11,7 +11,9 @@ from semantic_edit.demo.segmenter import load_segmenter
 from semantic_edit.demo.train.__main__ import main
 from semantic_edit.demo.train.common import r_squared, warm_cosine
 from semantic_edit.demo.train.crew import Crew
+from semantic_edit.editing.concepts import ConceptUnits
 from semantic_edit.models import load_generator
+from semantic_edit.models.concept_file import read_concepts
 from semantic_edit.models.encoder import load_encoder
 
 
@@ -111,3 +113,14 @@ def test_the_rate_warms_up_holds_and_falls():
     rates = [warm_cosine(step, 100, 10, 0.5) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[50] == 1 and rates[100] == pytest.approx(0, abs=1e-9)
     assert all(a >= b for a, b in zip(rates[50:], rates[51:], strict=False))
+
+
+def test_the_concepts_of_that_generator_are_found(generator_file, folder):
+    out = folder / "concepts"
+    out.mkdir()
+    train("segmenter", out)
+    shutil.copy(out / "portraits.safetensors", out / "segmenter.safetensors")
+    shutil.copy(generator_file, out / "portraits.safetensors")
+    train("concepts", out)
+    concepts = ConceptUnits(**read_concepts(out / "concepts" / "portraits.safetensors"))
+    assert "hat" in concepts.names and concepts.family == load_generator(generator_file).family

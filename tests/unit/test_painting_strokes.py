@@ -111,16 +111,19 @@ def test_the_painting_mask_is_the_union_at_any_size(sizes, height, width):
     assert torch.allclose(mask, torch.full_like(mask, float(bool(sizes))))
 
 
-def test_a_canvas_keeps_what_lies_below_the_strokes(tiny_generator):
-    codes = codes_of(tiny_generator)
-    concepts = concepts_for(tiny_generator)
-    canvas = Canvas(tiny_generator, codes)
+@pytest.mark.parametrize("network", ["tiny_generator", "tiny_progan"])
+def test_a_canvas_keeps_what_lies_below_the_strokes(network, request):
+    generator = request.getfixturevalue(network)
+    codes = codes_of(generator)
+    concepts = concepts_for(generator)
+    canvas = Canvas(generator, codes)
     for form in ("units", "donor"):
-        painting = paint_concept(tiny_generator, concepts, "hat", left_half(), form=form)
-        whole = tiny_generator.network.synthesis(codes, hook=painting_hook(painting, tiny_generator, codes)).image
+        painting = paint_concept(generator, concepts, "hat", left_half(), form=form)
+        whole = generator.network.synthesis(codes, hook=painting_hook(painting, generator, codes)).image
+        assert not torch.equal(whole, generator.synthesize(codes))
         assert torch.equal(canvas.draw(painting), whole)
         assert torch.equal(canvas.draw(painting), whole)
-    assert torch.equal(canvas.draw(Painting()), tiny_generator.synthesize(codes))
+    assert torch.equal(canvas.draw(Painting()), generator.synthesize(codes))
 
 
 def test_levels_are_units_or_a_share_of_the_way(tiny_generator):
