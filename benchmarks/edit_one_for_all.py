@@ -12,7 +12,8 @@ perfect ("factor": the code of the same person with one factor changed, as a car
 What each row knows beyond the example's two codes:
     constant, difference, paper         nothing
     encoder                             the encoder's features of sampled pictures; no label anywhere
-    network                             the outputs of a network that reads portraits; not told what was edited
+    network                             the 15 readings of a network, of which the edit changes some; not told which
+    network, whitened                   the same network's readings as features, weighed by their covariance
     regression                          a normal fitted to labelled samples (the slider's own)
     ... corrected                       pictures rendered, measured in the same features, and moved on, twice;
                                         for "regression" measured by the reading its labels came from
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--sliders", nargs="*", default=list(SLIDERS))
     parser.add_argument("--edits", nargs="*", default=["slider", "factor"])
     parser.add_argument("--published", type=int, default=64, help="height of the paper's pictures; 0 leaves it out")
+    parser.add_argument("--only", nargs="*", help="feature spaces to grade, and nothing else")
     parser.add_argument("--encoder-corrected", action="store_true", help="corrections by the encoder's features, too")
     parser.add_argument("--probe-samples", type=int, default=1500, help="0 leaves the probe out")
     parser.add_argument("--json", type=Path)
@@ -122,10 +124,17 @@ class Bench:
         self.before, self.unedited = measure(pictures), feature_statistics(pictures)
         self.example_values = measure(generator.synthesize(self.examples))
         self.probes = probe_r2(generator, options.probe_samples) if options.probe_samples else {}
-        self.reading = network_space("network", reader("features"), "demo")
-        self.spaces = {"encoder": encoder_space(load_encoder(options.encoder)), "network": self.reading}
+        self.reading = network_space("network", reader("features"), "demo", readings=True)
+        plain = network_space("network, whitened", reader("features"), "demo")
+        self.spaces = {
+            "encoder": encoder_space(load_encoder(options.encoder)),
+            "network": self.reading,
+            "network, whitened": plain,
+        }
         self.methods, self.exact = options, {}
-        for space in self.spaces.values():
+        for name, space in self.spaces.items():
+            if self.methods.only and name not in self.methods.only:
+                continue
             sample_features(generator, space)
         generator.forget()
 
@@ -155,11 +164,15 @@ class Bench:
         """The batch's codes after the example's edit, by each method."""
         generator, batch = self.generator, self.batch
         plain = record_edit(generator, start, edited)
-        codes = {
-            "constant": apply_edit(batch, plain, constant_strength(plain, batch).alpha),
-            "difference": moved(batch, plain),
-        }
-        if self.methods.published:
+        codes = (
+            {}
+            if self.methods.only
+            else {
+                "constant": apply_edit(batch, plain, constant_strength(plain, batch).alpha),
+                "difference": moved(batch, plain),
+            }
+        )
+        if self.methods.published and not self.methods.only:
             found = optimize_direction(
                 generator.generator, start, edited, variant="batch", stop_resolution=self.methods.published
             )
@@ -167,12 +180,16 @@ class Bench:
             codes["paper, batch form"] = moved(batch, found)
             codes["paper, as published"] = moved(batch, published)
         for name, space in self.spaces.items():
+            if self.methods.only and name not in self.methods.only:
+                continue
             learned = learn_normal(generator, plain, plain, space, normal="features")
             codes[name] = moved(batch, learned)
             if name == "encoder" and not self.methods.encoder_corrected:
                 continue
             strength = measured_strength(generator, learned, batch, learned.score, rounds=CORRECTIONS)
             codes[f"{name}, corrected"] = apply_edit(batch, learned, strength.alpha)
+        if self.methods.only:
+            return codes
         regressed = record_edit(generator, start, edited, measured_by=slider)
         codes["regression"] = moved(batch, regressed)
         strength = measured_strength(

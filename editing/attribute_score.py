@@ -5,7 +5,7 @@ divided by the covariance C of the features over pictures, is the direction u = 
 unedited pictures best (Fisher's linear discriminant). If attributes vary independently and the edit changes only one,
 u . f is also the best linear estimate of that attribute, for every picture, edited or not: covariances over people
 divide out what people differ in besides. k is the one whose ratio of response to variance is best on pictures that took
-no part in the fit.
+no part in the fit. Where each feature is a reading with a meaning of its own, the readings that changed most are taken.
 
 Regressing this score on the codes gives v with v . w ~ score: a normal which measures what the edit changed, while the
 edit itself, taken as its own normal (2401.10219), also measures all that is entangled with it in W.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -31,9 +31,9 @@ MIXED = 96  # samples that tell the rows of W+ apart
 _OWN = 0.35  # how much of another code each of their rows gets
 _SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # k in units of the mean variance of a feature
 _RIDGES = (1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)  # in units of the mean variance of an entry of w
-_NEARLY = (
-    0.95  # of the best ratio: among equals the least shrinkage, since ratios also reward what only codes beside W show
-)
+# Among ratios this near the best, the least shrinkage: a ratio also rewards what only codes beside W show.
+_NEARLY = 0.95
+_CHOSEN = 0.4  # of the largest change among readings: smaller ones are side effects of this one example
 _SMALLEST_RESPONSE = 0.05  # of the score's deviation over people, for one length of the edit
 
 Told = Callable[[int], None]
@@ -103,7 +103,7 @@ def sample_features(
     if key in kept:
         if told is not None:
             told(count + MIXED)
-        return kept[key]
+        return replace(kept[key], space=space)
     codes = plain_codes(generator, count, seed)
     mixed = plain_codes(generator, MIXED, seed + 1)
     if generator.num_layers > 1:
@@ -139,13 +139,18 @@ def fit_score(
     x = samples.features.double()
     fitted, judged = slice(0, max(2, 3 * len(x) // 4)), slice(3 * len(x) // 4, None)
     early, late = change[: max(1, 3 * pairs // 4)], change[3 * pairs // 4 :]
-    trial = Whitener(x[fitted])
-    ratios = []
-    for k in _SHRINKAGE:
-        u = trial.solve(early.mean(dim=0), k)
-        ratios.append(float((late @ u).mean().square() / (x[judged] @ u).var().clamp(min=1e-30)))
-    best = next(k for k, ratio in zip(_SHRINKAGE, ratios, strict=True) if ratio >= _NEARLY * max(ratios))
-    u = Whitener(x).solve(change.mean(dim=0), best)
+    if samples.space.readings:
+        u = _chosen_readings(x, change)
+        ratio = float((late @ u).mean().square() / (x @ u).var().clamp(min=1e-30))
+    else:
+        trial = Whitener(x[fitted])
+        ratios = []
+        for k in _SHRINKAGE:
+            u = trial.solve(early.mean(dim=0), k)
+            ratios.append(float((late @ u).mean().square() / (x[judged] @ u).var().clamp(min=1e-30)))
+        ratio = max(ratios)
+        best = next(k for k, each in zip(_SHRINKAGE, ratios, strict=True) if each >= _NEARLY * ratio)
+        u = Whitener(x).solve(change.mean(dim=0), best)
     spread = float((x @ u).std())
     response = float((change @ u).mean()) / max(spread, 1e-30)
     if not spread > 0 or abs(response) < _SMALLEST_RESPONSE:
@@ -156,8 +161,19 @@ def fit_score(
         )
     u = u / spread
     return AttributeScore(
-        samples.space, u.float(), -float((x @ u).mean()), max(ratios) ** 0.5 if response > 0 else -(max(ratios) ** 0.5)
+        samples.space, u.float(), -float((x @ u).mean()), ratio**0.5 if response > 0 else -(ratio**0.5)
     )
+
+
+def _chosen_readings(x: Tensor, change: Tensor) -> Tensor:
+    """[F] weights of the readings that the edit changed most, in their standard deviations; zero for the rest.
+
+    A single example's edit changes other things a little, and a sum over all readings would carry their whole spread.
+    """
+    deviation = x.std(dim=0).clamp(min=1e-9)
+    moved = change.mean(dim=0) / deviation
+    moved = torch.where(moved.abs() >= _CHOSEN * moved.abs().max(), moved, torch.zeros_like(moved))
+    return moved / deviation
 
 
 def fit_head(

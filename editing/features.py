@@ -33,12 +33,15 @@ class FeatureSpace:
         name: for people, and to tell spaces apart.
         of_pictures: pictures [B, 3, H, W] in -1..1 -> features [B, F]; None for the generator's own.
         layers: layers whose features are read, for the generator's own.
+        readings: whether each feature has a meaning of its own, as the outputs of a classifier have; an edit then
+            changes few of them.
         key: what a cache may keep its features under; left out: the space itself.
     """
 
     name: str
     of_pictures: Callable[[Tensor], Tensor] | None = None
     layers: tuple[int, ...] = ()
+    readings: bool = False
     key: object = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -98,9 +101,11 @@ def enough(generator: GanGenerator) -> int | None:
     return height
 
 
-def network_space(name: str, read: Callable[[Tensor], Tensor], key: object = None) -> FeatureSpace:
-    """Any network: ``read`` takes pictures [B, 3, H, W] in -1..1 and gives [B, ...]."""
-    return FeatureSpace(name, of_pictures=read, key=key)
+def network_space(
+    name: str, read: Callable[[Tensor], Tensor], key: object = None, readings: bool = False
+) -> FeatureSpace:
+    """Any network: ``read`` takes pictures [B, 3, H, W] in -1..1 and gives [B, ...]; see `FeatureSpace.readings`."""
+    return FeatureSpace(name, of_pictures=read, readings=readings, key=key)
 
 
 def encoder_space(encoder: PictureEncoder, name: str = "encoder") -> FeatureSpace:

@@ -47,7 +47,11 @@ def feature_space(generator: GanGenerator, choice: str = AUTOMATIC, scorer: obje
         return generator_space(generator)
     if choice == DEMO:
         network = reader("features")
-        return network_space("demo network", lambda pictures: network(pictures.to("cpu", torch.float32)), "demo")
+
+        def read(pictures: torch.Tensor) -> torch.Tensor:
+            return network(pictures.to("cpu", torch.float32))
+
+        return network_space("demo network", read, "demo", readings=True)
     network = _encoder(choice, *_state(choice))
     if not _fits(network, generator):
         raise InputError(

@@ -86,6 +86,15 @@ def test_normals_stay_on_the_edited_rows_and_find_the_rows_that_count(tiny_gener
     assert pulled.rows[0] > 0.6 and sum(pulled.rows) == pytest.approx(1)
 
 
+def test_among_readings_those_that_changed_are_chosen(tiny_generator, world):
+    space, reads, change = world
+    readings = KnownSpace("readings", of_pictures=lambda w: w @ reads, readings=True)
+    other = torch.linalg.pinv(reads.t()) @ torch.tensor([0.0, 0.4, -0.3])
+    score = fit_score(tiny_generator, change + other, sample_features(tiny_generator, readings, 64))
+    assert score.weights.nonzero().flatten().tolist() == [0]  # the side effects of this one edit are left out
+    assert float(score.weights[0]) > 0
+
+
 def test_a_head_reads_what_a_normal_measures(tiny_generator, world):
     space, reads, change = world
     found = sample_features(tiny_generator, space, 400)
@@ -100,7 +109,7 @@ def test_samples_are_kept_for_the_next_edit(tiny_generator, world):
     space = world[0]
     first = sample_features(tiny_generator, space, 64)
     told = []
-    assert sample_features(tiny_generator, space, 64, told=told.append) is first
+    assert sample_features(tiny_generator, space, 64, told=told.append).features is first.features
     assert told and sample_features(tiny_generator, space, 65) is not first
 
 
