@@ -3,9 +3,9 @@
 The released loop is written again here, from reading it, and runs on NVlabs' own network (a checkout of
 stylegan2-ada-pytorch, see synthesis.py): the weights take gradients, the target picture has a graph, the mapping runs
 at every step, pictures are finished. Ours is `optimize_direction`
-with its quasi-Newton search, a step being one look at all pictures and its gradient. Both hold the same random weights, with random
-biases and noise strengths, and look for the same edit. Each measurement has a process of its own; memory is the
-process's peak above what it held with the models loaded.
+with its quasi-Newton search, a step being one look at all pictures and its gradient. Both hold the same random weights,
+with random biases and noise strengths, and look for the same edit. Each measurement has a process of its own; memory is
+the process's peak above what it held with the models loaded.
 
 The image error of a found direction is the squared difference that is left between pictures moved by the edit and by
 the direction, relative to that of no direction, over codes that neither loop has seen, in finished pictures. Both start

@@ -71,7 +71,8 @@ def optimize_direction(
 
     The pictures' error is nearly a square in d*, which the quasi-Newton search (L-BFGS with line search) uses: its
     pictures keep their amounts a, evenly spread, a step is one look at all of them, and the best one seen is returned.
-    From 0 it stays, as Adam does not quite, within what moves pictures at all.
+    The regulariser is left out, since the published one does not descend along its own gradient; from 0 the search
+    stays within what moves pictures anyway.
 
     Pictures go through in passes whose gradients add up: what a pass holds changes the memory and the last digits only.
 
@@ -108,8 +109,10 @@ def optimize_direction(
                 moved = pool[here] + alpha[here] * (found * inside)
                 seen = _picture(generator, moved, stop_resolution)
                 apart = (seen - wanted).square().mean(dim=(1, 2, 3))
-                off = _regulariser(form, start, moved, found * inside, alpha_regular[here])
-                part = (apart + regularisation * off).sum() / pool.shape[0]
+                if search == "adam":
+                    off = _regulariser(form, start, moved, found * inside, alpha_regular[here])
+                    apart = apart + regularisation * off
+                part = apart.sum() / pool.shape[0]
                 part.backward()
                 loss += float(part.detach())
             return loss, seen[-1].detach()
@@ -125,8 +128,8 @@ def optimize_direction(
                 optimizer.step()
                 report(step + 1, seen)
         else:
-            alphas = [_alphas(pool.shape[0], form.signed, rng, pool, spread=True) for _ in range(2)]
-            _quasi_newton(found, lambda: look(*alphas), total, report)
+            alpha = _alphas(pool.shape[0], form.signed, rng, pool, spread=True)
+            _quasi_newton(found, lambda: look(alpha, alpha), total, report)
         result = (found.detach() * inside).clone()
         if float(result.norm()) < 1e-8:
             raise InputError("The optimisation ended with a direction of length 0: give it more steps.")
