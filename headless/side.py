@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .. import host
 from ..models.errors import InputError
+from ..models.torchvision_ops import allow_declaring
 from . import api, ui
 from .files import numbered
 from .terminal import Bar
@@ -43,6 +44,7 @@ class HeadlessHost(host.Host):
         self.settings = settings
         self._device = _device(settings.device)
         self._stop = threading.Event()
+        allow_declaring()
 
     def device(self) -> torch.device:
         return self._device

@@ -19,6 +19,7 @@ from .checkpoint import read_safetensors
 from .errors import CheckpointError, InputError
 from .inference import building
 from .scorer_files import ScorerDescription, describe_scorer
+from .torchvision_ops import declare_where_allowed
 
 _AT_ONCE = 64  # sentences or pictures per pass where no gradient is asked for
 
@@ -123,6 +124,7 @@ def load_scorer(
 
 def import_open_clip() -> Any:
     """The library, imported when it is first needed; InputError says how to get it."""
+    declare_where_allowed()
     try:
         import open_clip
     except ImportError:
@@ -133,8 +135,8 @@ def import_open_clip() -> Any:
     except RuntimeError as problem:  # a torchvision that does not fit its torch
         raise InputError(
             f"open_clip cannot be imported, because torchvision does not fit torch {torch.__version__} ({problem}). "
-            "Install the torchvision that belongs to it; outside ComfyUI on a CPU, "
-            "semantic_edit.models.torchvision_ops.declare_missing_operators() called first helps as well."
+            "Install the torchvision that belongs to it; in a program of your own on a CPU, calling "
+            "semantic_edit.models.torchvision_ops.allow_declaring() first helps as well."
         ) from None
     return open_clip
 

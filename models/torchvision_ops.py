@@ -2,8 +2,8 @@
 
 The torchvision on the package index is built for CUDA builds of torch; beside a CPU wheel its import fails because two
 operators, which we never call, have no declaration. Declaring them lets open_clip be imported. This changes torch's
-own registry, so it is for our command line and training scripts alone: inside ComfyUI the user's installation stays
-as it is.
+own registry, so it happens only where the program is ours (the command line, the training scripts), which say so by
+`allow_declaring`: inside ComfyUI the user's installation stays as it is.
 """
 
 from __future__ import annotations
@@ -18,10 +18,18 @@ _SCHEMAS = {
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
 _kept: list[torch.library.Library] = []  # a declaration lasts as long as its library object
+_allowed: list[bool] = []
 
 
-def declare_missing_operators() -> None:
-    """Nothing when torchvision is absent or imports as it is; else declare what it misses."""
+def allow_declaring() -> None:
+    """This process is ours: what torchvision misses may be declared when it is needed."""
+    _allowed.append(True)
+
+
+def declare_where_allowed() -> None:
+    """Declare what torchvision misses; nothing when it is absent, imports as it is, or the process is not ours."""
+    if not _allowed:
+        return
     try:
         importlib.import_module("torchvision")
     except ImportError:

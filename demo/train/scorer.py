@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ...models.scorer import import_open_clip
 from ...models.scorer_files import CONFIG_NAME
-from ...models.torchvision_ops import declare_missing_operators
+from ...models.torchvision_ops import allow_declaring
 from ..portraits.captions import ATTRIBUTES
 from ..portraits.factors import normalised, visible
 from ..readers import READER_SIZE
@@ -37,7 +37,7 @@ _READING = 8.0  # weight of reading the factors
 
 def train_scorer(job: Job) -> None:
     """10,000 renders, a fresh sentence for each picture at every step."""
-    declare_missing_operators()
+    allow_declaring()
     open_clip = import_open_clip()
     torch.manual_seed(job.seed)
     rng = torch.Generator().manual_seed(job.seed)
