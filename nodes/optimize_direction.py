@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..editing.attribute_score import SAMPLES
-from ..editing.directions import LEARNING_RATE, VARIANTS
+from ..editing.directions import LEARNING_RATE, SEARCHES, VARIANTS
 from ..editing.learned import EXAMPLE, NORMALS, learn_direction, steps_of
 from ..editing.types import EditDirection
 from ..host import io
@@ -82,6 +82,13 @@ class OptimizeDirection(io.ComfyNode):
                     optional=True,
                     tooltip="Pictures that a normal is learned from: they are kept, so the next edit learns faster.",
                 ),
+                io.Combo.Input(
+                    "search",
+                    options=list(SEARCHES),
+                    optional=True,
+                    tooltip="adam: as published. quasi-newton: as near in a sixth of the steps or less; rate and "
+                    "published regulariser play no part.",
+                ),
                 TextImageScorerType.Input(
                     "scorer",
                     optional=True,
@@ -105,6 +112,7 @@ class OptimizeDirection(io.ComfyNode):
         normal: str = NORMALS[0],
         features: str = "automatic",
         samples: int = SAMPLES,
+        search: str = SEARCHES[0],
         scorer: object | None = None,
     ) -> io.NodeOutput:
         if edit.example is None:
@@ -114,6 +122,7 @@ class OptimizeDirection(io.ComfyNode):
         generator.check_latent(edit.example, edit.family, f"The example of '{edit.name}'")
         check_choice("variant", variant, [*VARIANTS, EXAMPLE])
         check_choice("normal", normal, NORMALS)
+        check_choice("search", search, SEARCHES)
         place(generator)
         moves = 0 if variant == EXAMPLE else steps or VARIANTS[variant].steps
         learning = 0 if normal == "direction" else steps_of(samples)
@@ -129,6 +138,7 @@ class OptimizeDirection(io.ComfyNode):
             learning_rate=learning_rate,
             stop_resolution=picture_height or None,
             landing=landing,
+            search=search,
             seed=seed,
         )
         return io.NodeOutput(direction)
