@@ -1,75 +1,145 @@
 """How closely held-out portraits are inverted, and whether edits of inverted portraits still work.
 
-    psnr      dB per picture, mean: encoder alone, then with the optimisation
+    PSNR      dB per picture, mean and worst
     distance  of the codes from the mean of W, in standard deviations (about 1 for sampled codes)
-    spread    of the smile, after / before, when the batch follows one edited example: inverted and sampled codes
+    spread    of an attribute when all portraits are brought to one state along the shipped direction, by its regressed
+              normal: standard deviation after the edit / that of portraits at large, mean over five attributes; beside
+              it the ratio to what as many sampled codes reach (the bar is 1.1)
 
-    python benchmarks/inversion.py [--portraits 32] [--steps 60 150]
+    python benchmarks/inversion.py [--portraits 8] [--steps 60] [--pictures FOLDER] [--write]
+
+The oracle measures the spread and takes part in nothing. --pictures writes a sheet: portraits, redrawn, residual.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import torch
+from _harness import say, table, write_section
 from semantic_edit.demo import measure, render, sample_factors
-from semantic_edit.editing import apply_edit, invert, plan_strength, record_edit
-from semantic_edit.editing.attributes import fit_to_generator, slide_attribute
+from semantic_edit.editing import apply_edit, invert
+from semantic_edit.editing.attributes import fit_to_generator
+from semantic_edit.editing.inversion import PULL
+from semantic_edit.editing.inversion_report import heat_picture
+from semantic_edit.editing.strength import attribute_values
 from semantic_edit.models import load_generator
 from semantic_edit.models.direction_file import read_direction
 from semantic_edit.models.encoder import load_encoder
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
+ATTRIBUTES = {
+    "smile": "smile",
+    "yaw": "turn_head",
+    "hair_len": "long_hair",
+    "mouth_open": "open_mouth",
+    "eye_open": "open_eyes",
+}
+CODES_AT_LARGE = 64  # sampled portraits whose attributes give the unit of spread
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--portraits", type=int, default=32)
-    parser.add_argument("--steps", type=int, nargs="*", default=[60, 150])
+    parser.add_argument("--portraits", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--pictures", type=Path, help="folder for a sheet of portraits, redrawn ones and residuals")
+    parser.add_argument("--only", nargs="*", type=int, help="these rows of the table alone, counted from 1")
+    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     options = parser.parse_args()
+    torch.manual_seed(0)
     generator = load_generator(MODELS / "generators" / "demo_portraits.safetensors")
     encoder = load_encoder(MODELS / "encoders" / "demo_portraits.safetensors")
-    factors = sample_factors(options.portraits, torch.Generator().manual_seed(4242))
-    pictures = render(factors, generator.resolution[0]).images
-    began = time.monotonic()
+    pictures = render(
+        sample_factors(options.portraits, torch.Generator().manual_seed(4242)), generator.resolution[0]
+    ).images
+    spread = Spread(generator)
+    own = spread(generator, spread.codes[: options.portraits])
+    say(f"sampled codes: spread {own:.3f}")
     start = encoder.encode(pictures, generator)
-    say(f"encoder: {options.portraits} pictures in {time.monotonic() - began:.2f} s")
-    report("encoder alone", invert(generator, pictures, start=start, steps=0), generator, 0.0)
-    for steps in options.steps:
-        for space, first in (("w+", start), ("w+", None), ("w", start)):
-            began = time.monotonic()
-            found = invert(generator, pictures, start=first, space=space, steps=steps)
-            label = f"{space}, {steps} steps, from the {'mean' if first is None else 'encoder'}"
-            report(label, found, generator, time.monotonic() - began)
-    sampled = generator.map(torch.randn(options.portraits, generator.z_dim, generator=torch.Generator().manual_seed(5)))
-    say(f"sampled codes: spread of the smile {smile_spread(generator, sampled):.3f}")
+    cases = {
+        "encoder alone": {"start": start, "steps": 0},
+        "W+, from the encoder, no pull": {"start": start, "pull": 0.0},
+        "W+, from the encoder, pull 0.02": {"start": start, "pull": 0.02},
+        f"W+, from the encoder, pull {PULL:g} (default)": {"start": start},
+        "W+, from the encoder, pull 0.4": {"start": start, "pull": 0.4},
+        "W, from the encoder": {"start": start, "space": "w"},
+        "W+, from the mean": {},
+        "W+, best of 4 starts, no encoder": {"starts": 4},
+        "W+ and features of 5 early layers": {"start": start, "early_layers": 5},
+    }
+    rows = []
+    chosen = [label for k, label in enumerate(cases, 1) if not options.only or k in options.only]
+    for label in chosen:
+        case = cases[label]
+        began = time.process_time()
+        found = invert(generator, pictures, **{"steps": options.steps, **case})
+        seconds = time.process_time() - began
+        mean = spread(found.generator, found.codes)
+        rows.append(
+            (
+                label,
+                f"{float(found.psnr.mean()):.1f} dB ({float(found.psnr.min()):.1f})",
+                f"{float(found.distance.mean()):.2f}",
+                f"{mean:.3f}",
+                f"{mean / own:.2f}",
+                f"{seconds / options.portraits:.1f} s",
+            )
+        )
+        say(" | ".join(rows[-1]))
+        if options.pictures:
+            sheet(options.pictures / f"{len(rows):02} {label.split(',')[0]}.png", pictures, found)
+    head = ("", "PSNR, mean (worst)", "distance", "spread", "/ sampled", "CPU per portrait")
+    text = table(head, rows)
+    say(text)
+    if options.write:
+        about = (
+            f"`python benchmarks/inversion.py --portraits {options.portraits} --steps {options.steps}`: held-out "
+            f"renders, {generator.resolution[0]} px. Spread: what is left of five attributes' standard deviation when all "
+            f"portraits are brought to one state; {own:.3f} for as many sampled codes, and the ratio to it."
+        )
+        write_section("Inversion", f"{about}\n\n{text}")
 
 
-def report(label, found, generator, seconds) -> None:
-    spread = smile_spread(generator, found.codes)
-    say(
-        f"{label}: {float(found.psnr.mean()):.2f} dB (worst {float(found.psnr.min()):.2f}), distance "
-        f"{float(found.distance.mean()):.2f}, spread of the smile {spread:.3f}, {seconds:.0f} s"
-    )
+class Spread:
+    """The mean over attributes of (std after bringing all codes to one state) / (std of sampled portraits)."""
+
+    def __init__(self, generator) -> None:
+        z = torch.randn(CODES_AT_LARGE, generator.z_dim, generator=torch.Generator().manual_seed(5))
+        self.codes = generator.map(z)
+        self.directions = {
+            factor: fit_to_generator(generator, **read_direction(MODELS / "directions" / f"{name}.safetensors"))
+            for factor, name in ATTRIBUTES.items()
+        }
+        at_large = self._measured(generator, self.codes)
+        self.unit = {factor: at_large[factor].std() for factor in ATTRIBUTES}
+
+    def __call__(self, generator, codes) -> float:
+        total = 0.0
+        for factor, direction in self.directions.items():
+            values = attribute_values(direction, codes)
+            gain = (direction.normal * direction.direction).sum()
+            alpha = (values.median() + gain - values) / gain  # one length beyond the middle of the batch
+            after = self._measured(generator, apply_edit(codes, direction, alpha))[factor]
+            total += float(after.std() / self.unit[factor])
+        return total / len(self.directions)
+
+    @staticmethod
+    def _measured(generator, codes):
+        with torch.no_grad():
+            return measure(generator.synthesize(codes, chunk=8 if generator.adaptation is None else len(codes)))
 
 
-def smile_spread(generator, codes) -> float:
-    """The first picture smiles more, and all follow by the plain difference."""
-    with torch.no_grad():
-        fields = read_direction(MODELS / "directions" / "smile.safetensors")
-        direction = fit_to_generator(generator, **fields)
-        edit = record_edit(generator, codes[:1], slide_attribute(codes[:1], direction, 1.5))
-        moved = apply_edit(codes, edit, plan_strength(edit, codes).alpha)
-        before, after = (measure(generator.synthesize(c))["smile"].std() for c in (codes, moved))
-    return float(after / before)
+def sheet(path: Path, pictures, found) -> None:
+    """Portraits, redrawn, residual: one row each."""
+    from PIL import Image
 
-
-def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    rows = [pictures, found.images, heat_picture(found.error)]
+    whole = torch.cat([torch.cat(list(row[:8]), dim=2) for row in rows], dim=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    numbers = whole.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).movedim(0, -1)
+    Image.fromarray(numbers.numpy()).save(path)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
-"""From pictures to codes: optimise rows of W+ until the generator draws the pictures, all of them at once."""
+"""From pictures to codes: optimise rows of W+ until the generator draws the pictures, all of them at once.
+
+Codes far from W draw their picture and edit badly, so the rows are pulled toward one another and toward the cloud of W.
+Several starts race at first; noise stays as it is and is never optimised; what codes alone cannot say may go into the
+features of the early layers, as GANPaint (2005.07727) does for a Progressive GAN, whose z says little.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,24 +18,34 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import building, rehome, training_mode
-from .similarity import perceptual_distance, psnr
+from .adaptation import adapt, psnr_outside
+from .inversion_report import error_map, region_words
+from .inversion_starts import RACE_STEPS, candidates
+from .similarity import perceptual_distance
 
 Progress = Callable[..., None]
 SPACES = ("w+", "w")
+PULL = 0.1  # measured: codes edit like sampled ones, at a cost of 0.02 dB against 0.02
+_FEATURE_RATE = 0.03
 
 
 @dataclass(frozen=True, eq=False)
 class Inversion:
-    """codes [B, L, D]; images [B, 3, H, W] as the generator draws them; psnr [B] in dB; distance [B].
+    """codes [B, L, D]; images [B, 3, H, W] as the generator draws them; psnr [B] in dB where the mask counts.
 
-    ``distance`` is how far a code lies from the mean of W in standard deviations of W: about 1 for sampled codes;
-    codes of several times that draw the picture but edit badly.
+    ``distance`` [B] is how far a code lies from the mean of W in standard deviations of W: about 1 for sampled codes;
+    codes of several times that draw the picture but edit badly. ``error`` [B, 1, H, W] is where the picture still
+    differs, ``where`` the same in words, ``starts`` the start that won. ``generator`` has the early features, if any.
     """
 
     codes: Tensor
     images: Tensor
     psnr: Tensor
     distance: Tensor
+    error: Tensor
+    where: Sequence[str]
+    starts: Sequence[str]
+    generator: GanGenerator
 
 
 def invert(
@@ -40,75 +55,171 @@ def invert(
     space: str = "w+",  # "w+": a row of its own for each layer; "w": one row for all
     steps: int = 150,
     learning_rate: float = 0.05,  # in standard deviations of W
-    pull: float = 0.02,  # toward one row for all layers and toward where W is dense; 0 lets the code roam
+    pull: float = PULL,  # toward one row for all layers and toward where W is dense; 0 lets the code roam
     perceptual: float = 0.3,  # weight of structure and edges beside the squared error
     mask: Tensor | None = None,  # [B or 1, 1, H, W]: 1 where the picture counts
     noise: str | int = "constant",
+    starts: int = 1,  # how many race: the given codes, the mean, then sampled codes near each picture
+    early_layers: int = 0,  # this many layers from the first get features of their own after the codes are found
+    seed: int = 0,  # of the sampled starts
+    names: Sequence[str] = (),  # of the pictures, for the adapted generator
     progress: Progress | None = None,
 ) -> Inversion:
     """Codes whose pictures equal ``images``; picture i's result does not depend on its neighbours in the batch.
 
     The first half of the steps compares pictures of half size, which is cheaper and keeps the search from hanging on
-    fine detail. Deterministic: nothing is drawn at random.
+    fine detail. The same seed gives the same codes; without sampled starts nothing is drawn at random.
 
-    Raises InputError for pictures of another size, unknown spaces, and start codes that do not fit.
+    Raises InputError for pictures of another size, unknown spaces, masks without anything, and starts that do not fit.
     """
-    _check(generator, images, start, space, steps)
+    _check(generator, images, start, space, steps, mask)
+    if not 0 <= early_layers <= len(generator.network.synthesis.layers):
+        raise InputError(
+            f"early_layers is {early_layers}; '{generator.name}' has {len(generator.network.synthesis.layers)} layers. "
+            "0 leaves its features alone."
+        )
     with training_mode():
-        images = rehome(images.to(generator.device, torch.float32))
-        mask = None if mask is None else rehome(mask.to(images))
-        mean, spread = rehome(generator.w_mean), _spread(generator)
-        rows = 1 if space == "w" else generator.num_layers
-        first = _first_codes(generator, images.shape[0], start, rows)
-        offset = ((first - mean) / spread).requires_grad_(True)  # in standard deviations: one rate fits every W
-        optimizer = torch.optim.Adam([offset], lr=learning_rate, betas=(0.9, 0.99))
-        coarse = _coarse_height(generator)
-        best = _Best(first, mean, spread, generator, images, mask, perceptual, pull, noise)
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = learning_rate * _schedule(step / steps)
-            height = coarse if step < steps // 2 else None
-            codes = mean + offset * spread
-            seen = generator.network.synthesis(_all_rows(codes, generator), noise, height).image
-            loss = _distance(seen, images, mask, perceptual) + pull * _roaming(offset)
-            optimizer.zero_grad(set_to_none=True)
-            if height is None:
-                best.offer(loss, codes)
-            # A sum, so that every picture has the gradient (and Adam's state) it would have alone.
-            loss.sum().backward()
-            optimizer.step()
-            if progress is not None:
-                progress(step + 1, steps, (seen[0].detach() + 1) / 2 if step % 10 == 0 else None)
-        codes = _all_rows(best.codes, generator).clone()
-    return describe_inversion(generator, codes, images, noise)
+        job = _Job(generator, images, mask, space, learning_rate, pull, perceptual, noise)
+        count = _Count(progress, steps)
+        first, won = _first_codes(job, start, starts, seed, steps, count)
+        codes = job.all_rows(_descend(job, first, steps, count)).clone()
+        finished = generator
+        if early_layers and steps:
+            ignored = None if job.mask is None else 1 - job.mask
+            finished = adapt(
+                generator, job.images, codes, "free", ignored, steps, _FEATURE_RATE, layers=range(early_layers),
+                follow=False, noise=noise, names=names, progress=count.more(steps),
+            ).generator  # fmt: skip
+    return describe_inversion(finished, codes, images, noise, mask, won)
 
 
 def describe_inversion(
-    generator: GanGenerator, codes: Tensor, images: Tensor, noise: str | int = "constant"
+    generator: GanGenerator,
+    codes: Tensor,
+    images: Tensor,
+    noise: str | int = "constant",
+    mask: Tensor | None = None,
+    starts: Sequence[str] = (),
 ) -> Inversion:
     """The pictures that ``codes`` give, beside the ones they were made from."""
     with building():
         codes, images = rehome(codes.to(generator.device)), rehome(images.to(generator.device, torch.float32))
+        mask = None if mask is None else rehome(mask.to(images))
         drawn = generator.synthesize(codes, noise)
         away = (codes - rehome(generator.w_mean)) / _spread(generator)
-        return Inversion(codes, drawn, psnr(drawn, images), away.square().mean(dim=(1, 2)).sqrt())
+        error = error_map(drawn, images, mask)
+        return Inversion(
+            codes,
+            drawn,
+            psnr_outside(drawn, images, None if mask is None else 1 - mask),
+            away.square().mean(dim=(1, 2)).sqrt(),
+            error,
+            region_words(error),
+            tuple(starts),
+            generator,
+        )
 
 
-class _Best:
-    """The best code of each picture so far, the start included: a good start is never made worse."""
+class _Job:
+    """What stays the same while codes are looked for."""
 
-    def __init__(self, first, mean, spread, generator, images, mask, perceptual, pull, noise) -> None:
-        self.codes = first
-        with torch.no_grad():
-            seen = generator.synthesize(_all_rows(first, generator), noise)
-            self.loss = _distance(seen, images, mask, perceptual) + pull * _roaming((first - mean) / spread)
+    def __init__(self, generator, images, mask, space, learning_rate, pull, perceptual, noise) -> None:
+        self.generator, self.learning_rate, self.noise = generator, learning_rate, noise
+        self.pull, self.perceptual = pull, perceptual
+        self.images = rehome(images.to(generator.device, torch.float32))
+        self.mask = None if mask is None else rehome(mask.to(self.images))
+        self.mean, self.spread = rehome(generator.w_mean), _spread(generator)
+        self.rows = 1 if space == "w" else generator.num_layers
+        self.coarse = _coarse_height(generator)
 
-    def offer(self, loss: Tensor, codes: Tensor) -> None:
-        better = loss.detach() < self.loss
-        self.loss = torch.where(better, loss.detach(), self.loss)
-        self.codes = torch.where(better[:, None, None], codes.detach(), self.codes)
+    def all_rows(self, codes: Tensor) -> Tensor:
+        """[B, 1 or L, D] -> [B, L, D]."""
+        return codes.expand(-1, self.generator.num_layers, -1)
+
+    def loss(self, codes: Tensor, height: int | None) -> tuple[Tensor, Tensor]:
+        """([B], the pictures) of codes [B, 1 or L, D]."""
+        seen = self.generator.network.synthesis(self.all_rows(codes), self.noise, height).image
+        roaming = _roaming((codes - self.mean) / self.spread)
+        return _distance(seen, self.images, self.mask, self.perceptual) + self.pull * roaming, seen
 
 
-def _check(generator: GanGenerator, images: Tensor, start: Tensor | None, space: str, steps: int) -> None:
+class _Count:
+    """Progress over a total that grows with each part of the work."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def step(self, seen: Tensor | None = None) -> None:
+        self.done += 1
+        if self.progress is not None:
+            preview = (seen[0].detach() + 1) / 2 if seen is not None and self.done % 10 == 1 else None
+            self.progress(self.done, max(self.total, self.done), preview)
+
+    def more(self, steps: int) -> Progress | None:
+        """A reporter of another piece of work of about so many steps."""
+        if self.progress is None:
+            return None
+        before, report = self.done, self.progress
+        return lambda step, total, preview=None: report(before + step, before + total, preview)
+
+
+def _descend(job: _Job, first: Tensor, steps: int, count: _Count) -> Tensor:
+    """The best code of each picture, [B, 1 or L, D], the start included: a good start is never made worse."""
+    offset = ((first - job.mean) / job.spread).requires_grad_(True)  # in standard deviations: one rate fits every W
+    optimizer = torch.optim.Adam([offset], lr=job.learning_rate, betas=(0.9, 0.99))
+    with torch.no_grad():
+        best, least = first, job.loss(first, None)[0]
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = job.learning_rate * _schedule(step / steps)
+        height = job.coarse if step < steps // 2 else None
+        codes = job.mean + offset * job.spread
+        loss, seen = job.loss(codes, height)
+        optimizer.zero_grad(set_to_none=True)
+        if height is None:
+            best, least = _kept(best, least, codes.detach(), loss.detach())
+        # A sum, so that every picture has the gradient (and Adam's state) it would have alone.
+        loss.sum().backward()
+        optimizer.step()
+        count.step(seen)
+    return best
+
+
+def _kept(best: Tensor, least: Tensor, codes: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
+    better = loss < least
+    return torch.where(better[:, None, None], codes, best), torch.where(better, loss, least)
+
+
+def _first_codes(
+    job: _Job, start: Tensor | None, starts: int, seed: int, steps: int, count: _Count
+) -> tuple[Tensor, tuple[str, ...]]:
+    """[B, 1 or L, D] and the name of each picture's start: the one that is ahead after a few steps at a small size."""
+    found = candidates(job.generator, job.images, start, starts, seed, job.noise, job.mask, job.coarse, count.step)
+    narrowed = [(name, codes.mean(dim=1, keepdim=True) if job.rows == 1 else codes) for name, codes in found]
+    if len(narrowed) == 1 or not steps:
+        name, codes = narrowed[0]
+        return codes.clone(), (name,) * len(codes)
+    count.total += RACE_STEPS * len(narrowed)
+    best, least, won = narrowed[0][1], None, [narrowed[0][0]] * len(job.images)
+    for name, codes in narrowed:
+        offset = ((codes - job.mean) / job.spread).requires_grad_(True)
+        optimizer = torch.optim.Adam([offset], lr=job.learning_rate, betas=(0.9, 0.99))
+        for _ in range(RACE_STEPS):
+            loss, seen = job.loss(job.mean + offset * job.spread, job.coarse)
+            optimizer.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            optimizer.step()
+            count.step(seen)
+        ahead = torch.ones_like(loss, dtype=torch.bool) if least is None else loss.detach() < least
+        won = [name if first else old for first, old in zip(ahead.tolist(), won, strict=True)]
+        # The race only chooses: the search begins again at the start itself, which is then never made worse.
+        best = torch.where(ahead[:, None, None], codes, best)
+        least = loss.detach() if least is None else torch.where(ahead, loss.detach(), least)
+    return best.clone(), tuple(won)
+
+
+def _check(
+    generator: GanGenerator, images: Tensor, start: Tensor | None, space: str, steps: int, mask: Tensor | None
+) -> None:
     height, width = generator.resolution
     if images.ndim != 4 or images.shape[0] == 0 or tuple(images.shape[1:]) != (3, height, width):
         raise InputError(
@@ -123,22 +234,20 @@ def _check(generator: GanGenerator, images: Tensor, start: Tensor | None, space:
         generator.check_latent(start, "", "The start of the inversion")
         if start.shape[0] != images.shape[0]:
             raise InputError(f"There are {start.shape[0]} start codes for {images.shape[0]} pictures.")
+    if mask is None:
+        return
+    if mask.ndim != 4 or mask.shape[0] not in (1, images.shape[0]) or tuple(mask.shape[1:]) != (1, height, width):
+        raise InputError(
+            f"The mask has shape {tuple(mask.shape)}; expected [{images.shape[0]} or 1, 1, {height}, {width}], one for "
+            "each picture or one for all."
+        )
+    if bool((mask.flatten(1).mean(dim=1) < 0.01).any()):
+        raise InputError("The mask is empty for a picture, so nothing of it counts. It is 1 where the picture counts.")
 
 
 def _spread(generator: GanGenerator) -> Tensor:
     """One standard deviation of W, a single number for all dimensions so that directions keep their angles."""
     return rehome(generator.w_covariance).diagonal().mean().sqrt()
-
-
-def _first_codes(generator: GanGenerator, count: int, start: Tensor | None, rows: int) -> Tensor:
-    if start is None:
-        return rehome(generator.w_mean).expand(count, rows, -1).clone()
-    start = rehome(start.to(generator.device, torch.float32))
-    return start.mean(dim=1, keepdim=True) if rows == 1 else start.clone()
-
-
-def _all_rows(codes: Tensor, generator: GanGenerator) -> Tensor:
-    return codes.expand(-1, generator.num_layers, -1)
 
 
 def _coarse_height(generator: GanGenerator) -> int | None:

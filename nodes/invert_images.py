@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..editing.inversion import SPACES, invert
+from ..editing.inversion import PULL, SPACES, invert
+from ..editing.inversion_report import heat_picture
 from ..editing.pictures import fit_to_resolution
 from ..editing.types import GanLatent
 from ..host import io
 from ._common import (
     CATEGORY,
+    MAX_SEED,
     GanGeneratorType,
     GanLatentType,
     check_latent,
@@ -51,7 +53,7 @@ class InvertImages(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "pull",
-                    default=0.02,
+                    default=PULL,
                     min=0.0,
                     max=10.0,
                     step=0.001,
@@ -75,12 +77,43 @@ class InvertImages(io.ComfyNode):
                     force_input=True,
                     tooltip="Names of the pictures, one a line, as Load Image Folder gives them.",
                 ),
+                io.Int.Input(
+                    "starts",
+                    default=1,
+                    min=1,
+                    max=16,
+                    optional=True,
+                    tooltip="Starts that race for each picture: the given codes, the mean, then sampled codes near it.",
+                ),
+                io.Int.Input(
+                    "early_layers",
+                    default=0,
+                    min=0,
+                    max=32,
+                    optional=True,
+                    tooltip="So many layers from the first get features of their own: closer, mostly for Progressive "
+                    "GANs. 0: codes alone.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=False,
+                    optional=True,  # graphs made before it was there stay valid
+                    tooltip="Which sampled codes may take part in the race of the starts.",
+                ),
             ],
             outputs=[
                 GanLatentType.Output("latents", tooltip="A code [L, D] for each picture."),
                 io.Image.Output("redrawn", tooltip="The pictures as the generator draws them from these codes."),
                 io.Float.Output("psnr", is_output_list=True, tooltip="Likeness per picture in dB; above 30 is close."),
-                io.String.Output("report", tooltip="Likeness and distance from the mean of W, one picture a line."),
+                io.String.Output("report", tooltip="Likeness, distance from the mean of W, and where the rest is."),
+                io.Image.Output("residual", tooltip="Where pictures differ: black equal, red, yellow, white most."),
+                GanGeneratorType.Output(
+                    "fitted",
+                    tooltip="The generator, with the pictures' early features when early_layers asks for them.",
+                ),
             ],
         )
 
@@ -97,6 +130,9 @@ class InvertImages(io.ComfyNode):
         start: GanLatent | None = None,
         mask: torch.Tensor | None = None,
         names: str | None = None,
+        starts: int = 1,
+        early_layers: int = 0,
+        seed: int = 0,
     ) -> io.NodeOutput:
         pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
         if start is not None:
@@ -113,15 +149,23 @@ class InvertImages(io.ComfyNode):
             pull=pull,
             perceptual=perceptual,
             mask=None if mask is None else _mask_for(mask, pictures),
+            starts=starts,
+            early_layers=early_layers,
+            seed=seed,
+            names=labels,
             progress=progress_for(max(steps, 1), "inverting"),
         )
+        rows = zip(labels, result.psnr.tolist(), result.distance.tolist(), result.where, result.starts, strict=True)
         lines = [
-            f"{label}: {psnr:.1f} dB, {away:.2f} standard deviations from the mean of W"
-            for label, psnr, away in zip(labels, result.psnr.tolist(), result.distance.tolist(), strict=True)
+            f"{label}: {psnr:.1f} dB, {away:.2f} standard deviations from the mean of W; residual {where}"
+            + (f"; from the start '{won}'" if starts > 1 else "")
+            for label, psnr, away, where, won in rows
         ]
         report = "\n".join([f"mean {float(result.psnr.mean()):.1f} dB over {len(labels)} pictures", *lines])
         latent = GanLatent(result.codes, labels, generator.family)
-        return io.NodeOutput(latent, to_image_batch(result.images), result.psnr.tolist(), report)
+        heat = to_image_batch(heat_picture(result.error))
+        drawn = to_image_batch(result.images)
+        return io.NodeOutput(latent, drawn, result.psnr.tolist(), report, heat, result.generator)
 
 
 def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:

@@ -93,15 +93,33 @@ def test_constant_strength_and_limit(run_node, batch, edit):
 
 def test_inversion_from_pictures(run_node, tiny_generator, batch):
     latent, images = batch
-    (found, redrawn, psnr, report), _ = run_node(
+    (found, redrawn, psnr, report, residual, fitted), _ = run_node(
         "InvertImages", generator=tiny_generator, images=images, steps=12, names="a\nb\nc\nd\ne"
     )
     assert found.names == ("a", "b", "c", "d", "e") and found.family == tiny_generator.family
     assert redrawn.shape == images.shape and len(psnr) == 5 and report.splitlines()[1].startswith("a: ")
-    (kept, _, psnr, _), _ = run_node("InvertImages", generator=tiny_generator, images=images, steps=0, start=latent)
+    assert residual.shape == images.shape and 0 <= float(residual.min()) and float(residual.max()) <= 1
+    assert fitted is tiny_generator
+    (kept, _, psnr, *_), _ = run_node("InvertImages", generator=tiny_generator, images=images, steps=0, start=latent)
     assert kept.names == latent.names and min(psnr) > 30  # IMAGE clamps what lies outside 0..1
     bigger = torch.nn.functional.interpolate(images.movedim(-1, 1), scale_factor=2).movedim(1, -1)
     run_node("InvertImages", generator=tiny_generator, images=bigger, steps=1, mask=torch.ones(64, 64))
+
+
+def test_inversion_with_starts_and_early_features(run_node, tiny_progan):
+    codes = tiny_progan.map(torch.randn(2, 16, generator=torch.Generator().manual_seed(3)))
+    images = (tiny_progan.synthesize(codes).clamp(-1, 1).movedim(1, -1) + 1) / 2
+    (found, redrawn, psnr, report, _, fitted), _ = run_node(
+        "InvertImages", generator=tiny_progan, images=images, steps=6, starts=2, early_layers=3
+    )
+    assert found.codes.shape == (2, 1, 16) and report.count("from the start 'sample") == 2
+    assert sorted(fitted.adaptation.deltas) == [0, 1, 2] and fitted.family == tiny_progan.family
+    again = (fitted.synthesize(found.codes).clamp(-1, 1).movedim(1, -1) + 1) / 2
+    assert torch.allclose(again, redrawn, atol=1e-4)
+    with pytest.raises(InputError, match="early_layers is 20; 'tiny progan' has 8 layers"):
+        run_node("InvertImages", generator=tiny_progan, images=images, steps=1, early_layers=20)
+    with pytest.raises(InputError, match="mask is empty"):
+        run_node("InvertImages", generator=tiny_progan, images=images, steps=1, mask=torch.zeros(32, 32))
 
 
 def test_an_encoder_gives_a_start(run_node, headless_host, tiny_generator, batch):

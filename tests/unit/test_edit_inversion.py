@@ -56,11 +56,87 @@ def test_masked_pixels_do_not_pull(tiny_generator, pictures):
 
 def test_more_pull_stays_nearer(tiny_generator, pictures):
     _, images = pictures
+
     def apart(codes):
         return float((codes - codes.mean(dim=1, keepdim=True)).norm())
 
     loose, tight = (invert(tiny_generator, images, steps=30, pull=p).codes for p in (0.0, 5.0))
     assert apart(tight) < apart(loose)
+
+
+def test_the_best_of_several_starts_is_kept(tiny_generator, pictures):
+    w, images = pictures
+    spoiled = w.clone()
+    spoiled[1] += 3.0  # the encoder failed at one picture
+    one = invert(tiny_generator, images, start=spoiled, steps=6)
+    several = invert(tiny_generator, images, start=spoiled, steps=6, starts=4)
+    assert several.starts[0] == several.starts[2] == "given codes" and several.starts[1] != "given codes"
+    assert float(several.psnr[1]) > float(one.psnr[1]) + 1
+    again = invert(tiny_generator, images, start=spoiled, steps=6, starts=4)
+    assert torch.equal(several.codes, again.codes)
+
+
+def test_starts_near_the_pictures_are_found(tiny_generator):
+    from semantic_edit.editing.inversion_starts import candidates
+    from semantic_edit.editing.sampling import sample
+
+    pool = sample(tiny_generator, 96, 3).codes
+    with torch.no_grad():
+        images = tiny_generator.synthesize(pool[[5, 80]])
+    found = candidates(tiny_generator, images, None, 3, 3, "constant")
+    assert [name for name, _ in found] == ["mean", "sample 1", "sample 2"]
+    assert torch.allclose(found[1][1], pool[[5, 80]], atol=1e-5)
+    with pytest.raises(InputError, match="at least one start"):
+        invert(tiny_generator, images, starts=0)
+
+
+def test_a_progressive_gan_is_inverted_with_features_of_its_own(tiny_progan):
+    codes = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        images = tiny_progan.synthesize(codes).roll(4, 3)  # no code draws that
+    plain = invert(tiny_progan, images, steps=12)
+    fitted = invert(tiny_progan, images, steps=12, early_layers=4)
+    assert torch.equal(plain.codes, fitted.codes) and plain.generator is tiny_progan
+    assert bool((fitted.psnr > plain.psnr + 0.3).all())
+    assert fitted.generator.family == tiny_progan.family and plain.starts == ("sample 1", "sample 1")
+
+
+def test_the_report_says_where_the_rest_is(tiny_generator, pictures):
+    w, images = pictures
+    spoiled = images.clone()
+    spoiled[0, :, :10, :10] = 1.0
+    result = invert(tiny_generator, spoiled, start=w, steps=0)
+    assert result.where[0].startswith("top left: ") and "% of the error on 11 % of it" in result.where[0]
+    assert result.where[1] == "even over the picture"
+    assert float(result.error[0, 0, :8, :8].mean()) > 0.2 > float(result.error[0, 0, 20:].max())
+    mask = torch.ones(1, 1, *images.shape[2:])
+    mask[:, :, :14, :14] = 0
+    masked = invert(tiny_generator, spoiled, start=w, steps=0, mask=mask)
+    assert float(masked.psnr[0]) > 60 > float(result.psnr[0]) and float(masked.error.max()) < 0.01
+
+
+def test_heat_is_black_where_pictures_are_equal():
+    from semantic_edit.editing.inversion_report import heat_picture
+
+    error = torch.tensor([0.0, 0.15, 0.4, 0.6]).reshape(1, 1, 1, 4)
+    colours = heat_picture(error)[0, :, 0].t()
+    assert colours[0].tolist() == [-1, -1, -1] and colours[3].tolist() == [1, 1, 1]
+    assert bool((colours[1:].sum(dim=1) > colours[:-1].sum(dim=1)).all())
+
+
+def test_progress_counts_the_race_and_can_stop_it(tiny_generator, pictures):
+    _, images = pictures
+    seen = []
+    invert(tiny_generator, images, steps=4, starts=2, early_layers=1, progress=lambda *a: seen.append(a[:2]))
+    assert seen[-1][0] == seen[-1][1] and all(step <= total for step, total in seen)
+    assert [step for step, _ in seen] == sorted(step for step, _ in seen)
+
+    def stop(step, total, preview=None):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        invert(tiny_generator, images, steps=4, starts=3, progress=stop)
 
 
 def test_under_inference_mode(tiny_generator, pictures):
@@ -78,6 +154,12 @@ def test_wrong_inputs(tiny_generator, pictures):
         invert(tiny_generator, images, space="z")
     with pytest.raises(InputError, match="2 start codes for 3"):
         invert(tiny_generator, images, start=w[:2])
+    with pytest.raises(InputError, match="The mask has shape"):
+        invert(tiny_generator, images, mask=torch.ones(1, 1, 8, 8))
+    with pytest.raises(InputError, match="mask is empty"):
+        invert(tiny_generator, images, mask=torch.zeros(1, 1, 32, 32))
+    with pytest.raises(InputError, match="early_layers is -1"):
+        invert(tiny_generator, images, early_layers=-1)
     with pytest.raises(InputError, match="negative"):
         invert(tiny_generator, images, steps=-1)
 
