@@ -96,8 +96,8 @@ def main() -> None:
     if options.write:
         about = (
             f"`python benchmarks/inversion.py --portraits {options.portraits} --steps {options.steps}`: held-out "
-            f"renders, {generator.resolution[0]} px. Spread: what is left of five attributes' standard deviation when all "
-            f"portraits are brought to one state; {own:.3f} for as many sampled codes, and the ratio to it."
+            f"renders, {generator.resolution[0]} px. Spread: what is left of five attributes' standard deviation when "
+            f"all portraits are brought to one state; {own:.3f} for as many sampled codes, and the ratio to it."
         )
         write_section("Inversion", f"{about}\n\n{text}")
 
