@@ -14,7 +14,16 @@ from torch import Tensor
 
 from ..models.errors import InputError
 
-__all__ = ["BLENDS", "blend", "blend_laplacian", "blend_linear", "blend_poisson", "dilated", "feathered_mask"]
+__all__ = [
+    "BLENDS",
+    "blend",
+    "blend_laplacian",
+    "blend_linear",
+    "blend_poisson",
+    "dilated",
+    "feathered_mask",
+    "harmonic",
+]
 
 DILATION = 16.0  # px at 256
 FEATHER = 4.0  # px at 256, sigma
@@ -72,11 +81,11 @@ def blend_poisson(photo: Tensor, painted: Tensor, mask: Tensor) -> Tensor:
     """
     _check(photo, painted, mask)
     inside = (mask.to(photo) >= 0.5).to(photo).expand(len(photo), 1, -1, -1)
-    correction = _harmonic((photo - painted) * (1 - inside), inside)
+    correction = harmonic((photo - painted) * (1 - inside), inside)
     return torch.where(inside > 0, painted + correction, photo)
 
 
-def _harmonic(border: Tensor, inside: Tensor) -> Tensor:
+def harmonic(border: Tensor, inside: Tensor) -> Tensor:
     """[B, 3, H, W]: ``border`` where ``inside`` [B, 1, H, W] is 0, and its harmonic continuation where it is 1.
 
     Conjugate gradients, started from the answer at half the size, which has the slow part of it.
@@ -86,7 +95,7 @@ def _harmonic(border: Tensor, inside: Tensor) -> Tensor:
     if min(height, width) > _COARSEST:
         outside = _pooled(1 - inside)
         coarse = _pooled(border) / outside.clamp(min=1e-6)
-        start = _enlarged(_harmonic(coarse, (outside == 0).to(inside)), (height, width)) * inside
+        start = _enlarged(harmonic(coarse, (outside == 0).to(inside)), (height, width)) * inside
     # Neighbours that exist: pixels at the frame have fewer.
     degree = _neighbours(torch.ones_like(inside))
     # Without a pixel outside nothing says where to begin: the answer is 0.

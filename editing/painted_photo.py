@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
-from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask
+from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
 from .painting import Painting, painting_hook, painting_mask
 
 __all__ = ["JOINS", "Canvas", "PaintedPhoto", "changed", "render_painting", "render_painted_photo"]
@@ -19,6 +19,7 @@ __all__ = ["JOINS", "Canvas", "PaintedPhoto", "changed", "render_painting", "ren
 CHANGE = "change only"
 JOINS = (*BLENDS, CHANGE)
 _UNCHANGED = (0.08, 0.2)  # difference of a colour, of 2: below the first nothing was painted, above the second it was
+_CONTINUED = 0.5  # of the difference at the border: all of it lets a remnant at the border bleed in
 _REACH, _EDGE = 5.0, 3.0  # px at 256
 _SHOWS = 0.05  # of the stroke: where less has changed, the object was the photo's alone, and the whole stroke is taken
 
@@ -126,18 +127,35 @@ def render_painted_photo(
         drawn = canvas.draw(painting, bare=method == CHANGE)
         if method == CHANGE:
             drawn = _resized(drawn - canvas.unpainted(), given) + photo.to(drawn)
+        cleared = painting_mask(Painting(tuple(stroke for stroke in painting.strokes if stroke.clears)), height, width)
+        if method == "linear":
+            drawn = drawn + _CONTINUED * _continued(canvas, painting, photo, cleared.to(drawn))
         drawn = drawn.clamp(-1, 1)
         raw = _resized(drawn, given)
         mask = feathered_mask(painting_mask(painting, *given).to(raw), dilation, feather)
         if fit and method != CHANGE:
             where = painting_mask(painting, *drawn.shape[2:]).to(drawn)
-            cleared = Painting(tuple(stroke for stroke in painting.strokes if stroke.clears))
             shows = changed(drawn, canvas.unpainted())
-            whole = feathered_mask(painting_mask(cleared, *drawn.shape[2:]).to(drawn), dilation, feather)
-            shows = torch.maximum(shows, whole)
+            shows = torch.maximum(shows, feathered_mask(cleared.to(drawn), dilation, feather))
             share = (shows * where).sum(dim=(1, 2, 3), keepdim=True) / where.sum(dim=(1, 2, 3), keepdim=True)
             mask = mask * _resized(torch.where(share < _SHOWS, 1.0, shows), given)
         return PaintedPhoto(blend(photo.to(raw), raw, mask, "linear" if method == CHANGE else method), raw, mask)
+
+
+def _continued(canvas: Canvas, painting: Painting, photo: Tensor, cleared: Tensor) -> Tensor:
+    """[B, 3, h, w]: the photo's difference to the generator's picture, continued from the border of what was cleared.
+
+    Where something is taken away, its surroundings go on, and so does the light that the generator missed in them. A
+    stroke that puts something there is left alone: its colours are its own.
+    """
+    placed = Painting(tuple(stroke for stroke in painting.strokes if not stroke.clears))
+    size = tuple(cleared.shape[2:])
+    free = 1 - (painting_mask(placed, *size).to(cleared) >= 0.5).to(cleared)
+    inside = ((cleared >= 0.5).to(cleared) * free).expand(len(photo), 1, -1, -1)
+    if not bool(inside.any()):
+        return torch.zeros_like(inside)
+    missed = _resized(photo.to(cleared), size) - canvas.unpainted()
+    return harmonic(missed * (1 - inside), inside) * inside
 
 
 def changed(painted: Tensor, unpainted: Tensor) -> Tensor:
