@@ -36,11 +36,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         side = use_headless(HeadlessSettings(output=Path(folder), device="cpu"))
         runner = Runner(side)
-        whole, ran, _ = timed(runner, graph(options.portraits, options.steps, 1.0))
-        moves = [
-            timed(runner, graph(options.portraits, options.steps, 0.5 + 0.1 * k), "strength")
-            for k in range(options.moves)
-        ]
+        prompts = [graph(options.portraits, options.steps, 1.0 - 0.1 * k) for k in range(options.moves + 1)]
+        whole, ran, _ = timed(runner, prompts[0])
+        moves = [timed(runner, prompt) for prompt in prompts[1:]]
         again = {tuple(found) for _, found, _ in moves}
         if again != {tuple(TAIL)}:
             raise SystemExit(f"a move ran {again}, expected {TAIL}")
@@ -53,7 +51,7 @@ def main() -> None:
     say(table((f"{options.portraits} portraits, {options.threads} threads", "nodes run", "wall", "processor"), rows))
 
 
-def timed(runner: Runner, prompt: Prompt, first: str = "") -> tuple[float, list[str], float]:
+def timed(runner: Runner, prompt: Prompt) -> tuple[float, list[str], float]:
     """Seconds, the nodes that ran, and processor seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     ran = runner.run(prompt).ran
