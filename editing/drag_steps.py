@@ -231,13 +231,14 @@ class _Model:
         """The change of theta [K] that is the damped model's minimum; handles aim ``reach`` pixels ahead at most."""
         ahead = self.scene.targets - places
         ahead = ahead * (reach / ahead.norm(dim=1, keepdim=True).clamp(min=1e-9)).clamp(max=1)
-        moves = self.moves.double() / self.sigma
+        # In float64 on the CPU, since some devices have none; the system is small.
+        moves = self.moves.cpu().double() / self.sigma
         curve = moves.t() @ moves + (1 + damping) * torch.eye(len(theta)).to(moves)
-        slope = moves.t() @ (ahead.flatten().double() / self.sigma) - theta.double()
+        slope = moves.t() @ (ahead.flatten().cpu().double() / self.sigma) - theta.cpu().double()
         if self.keep:
-            curve = curve + self.keep * self.stiffness.double()
-            slope = slope - self.keep * self.kept.double()
-        return torch.linalg.solve(curve, slope).to(theta.dtype)
+            curve = curve + self.keep * self.stiffness.cpu().double()
+            slope = slope - self.keep * self.kept.cpu().double()
+        return torch.linalg.solve(curve, slope).to(theta)
 
     def predicted(self, change: Tensor) -> Tensor:
         """How far the handles go [N, 2] when theta changes."""
@@ -246,11 +247,11 @@ class _Model:
 
 def _components(covariance: Tensor) -> Tensor:
     """[D, K]: the principal directions of W, each as long as its standard deviation."""
-    values, vectors = torch.linalg.eigh(covariance.double())
+    values, vectors = torch.linalg.eigh(covariance.cpu().double())
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     covered = (values.cumsum(0) / values.sum().clamp(min=1e-30)) < _VARIANCE
     count = min(int(covered.sum()) + 1, _COMPONENTS, len(values))
-    return (vectors[:, :count] * values[:count].sqrt()).to(covariance.dtype)
+    return (vectors[:, :count] * values[:count].sqrt()).to(covariance)
 
 
 def _arrived(scene: DragScene, places: Tensor, tolerance: float) -> str:
