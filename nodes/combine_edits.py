@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import torch
+
 from ..editing.combine import Combination, combine_edits
 from ..editing.strength import constant_strength
 from ..editing.types import EditDirection, EditStrength, GanLatent, check_family
@@ -13,6 +15,8 @@ from ._common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentTyp
 
 _MODES = ("same state", "constant")
 _COUNT = 4
+_OWN_NORMAL = 0.9999  # cosine
+_NOTABLE = 0.1  # lengths by which the other edits would move a state
 
 
 def _strength_input(k: int) -> io.Float.Input:
@@ -92,7 +96,7 @@ class CombineEdits(io.ComfyNode):
         names = _distinct([edit.name for edit in edits])
         table = {name: [round(a, 5) for a in found.alphas[:, k].tolist()] for k, name in enumerate(names)}
         edited = GanLatent(found.codes, latents.names, latents.family)
-        return io.NodeOutput(edited, _report(found, names), json.dumps(table))
+        return io.NodeOutput(edited, _report(found, names, [_own_normal(edit) for edit in edits]), json.dumps(table))
 
 
 def _strength(
@@ -114,7 +118,12 @@ def _distinct(names: list[str]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({k + 1})" for k, name in enumerate(names)]
 
 
-def _report(found: Combination, names: list[str]) -> str:
+def _own_normal(edit: EditDirection) -> bool:
+    cosine = torch.nn.functional.cosine_similarity(edit.direction.flatten(), edit.normal.flatten(), dim=0)
+    return abs(float(cosine)) > _OWN_NORMAL
+
+
+def _report(found: Combination, names: list[str], own_normal: list[bool]) -> str:
     """Strengths are in lengths of each edit's direction."""
     lines = [f"{len(names)} edits, {len(found.codes)} pictures"]
     pushed = found.pushed()
@@ -126,4 +135,9 @@ def _report(found: Combination, names: list[str]) -> str:
         )
         others = [f"{pushed[k, j]:.3f} by {names[j]}" for j in range(len(names)) if j != k]
         lines.append(f"  one after the other, its state would have been moved by {', '.join(others)} lengths")
+        if own_normal[k] and float(pushed[k].max()) > _NOTABLE:
+            lines.append(
+                "  it is its own normal, which feels other attributes too: look whether one after the other is better, "
+                "or fit a normal"
+            )
     return "\n".join(lines)

@@ -49,6 +49,14 @@ def test_two_and_three_edits_reach_all_states(run_node, latents, edits):
     assert torch.equal(swapped.codes, edited.codes)
 
 
+def test_the_report_tells_whose_normal_is_its_direction(run_node, latents, edits):
+    turn, smile, _ = edits
+    both = smile.direction + turn.direction
+    plain = EditDirection(both, both, (0, 1, 2, 3), 0.2, 9.0, "test", smile.family, "plain")
+    (_, report, _), _ = run_node("CombineEdits", latents=latents, edit_1=turn, edit_2=plain, strength_1=10.0)
+    assert report.count("its own normal") == 1 and "its own normal" in report.splitlines()[-1]
+
+
 def test_strengths_from_compute_strength_and_sliders_mix(run_node, latents, edits):
     turn, smile, _ = edits
     (planned, *_), _ = run_node("ComputeStrength", direction=turn, latents=latents, mode="constant", strength=0.5)
