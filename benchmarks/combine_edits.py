@@ -14,7 +14,7 @@ closed-form strengths of the codes that it finds, or solved together (`editing/c
     landing  |mean after - the edited example's value|, in the attribute's standard deviation
     missed   mean distance from the states asked for, v . w, in lengths of the edit
 
-    python benchmarks/combine_edits.py [--portraits 64] [--examples 1] [--write]
+    python benchmarks/combine_edits.py [--portraits 64] [--examples 2]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 import torch
-from _harness import say, table, write_section
+from _harness import say, table
 from semantic_edit.demo import measure
 from semantic_edit.demo.assets import reader
 from semantic_edit.demo.portraits.factors import LIVE_NAMES
@@ -56,8 +56,7 @@ PICKED, CANDIDATES = 12, 160
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=int, default=64)
-    parser.add_argument("--examples", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
+    parser.add_argument("--examples", type=int, default=2)
     options = parser.parse_args()
     generator = load_generator(MODELS / "generators" / "demo_portraits.safetensors")
     rng = torch.Generator().manual_seed(200)
@@ -81,9 +80,7 @@ def main() -> None:
     whole = table(["edits", "kind", "", "spread, landing of each", "first moved", "missed"], rows)
     means = [mean_row(key, found) for key, found in overall.items()]
     head = table(["kind", "", "first moved", "missed", "spread", "landing"], means)
-    say("\n" + head)
-    if options.write:
-        write_section("Several edits at once", f"{HEADING}\n\n{head}\n\n{whole}")
+    say(f"\n{head}\n\n{whole}")
 
 
 def pick_by_hand(generator) -> dict:
@@ -175,12 +172,6 @@ def mean_row(key: tuple[str, str], found: list[dict]) -> list[str]:
     moved = statistics.mean(one["moved"] for one in found)
     return [*key, f"{moved:.2f}", f"{missed:.3f}", f"{spread:.2f}", f"{landing:.2f}"]
 
-
-HEADING = """`python benchmarks/combine_edits.py --write`: 64 sampled portraits follow two or three edits at once. Graded by the oracle, which took part in
-nothing. Edits: *plain* is a slider whose direction is its own normal; *slider* has a regressed normal; *by hand* is the difference of 12 pictures
-with the attribute and 12 without, with the regressed normal. First moved: what the other edits did to the first one's attribute; missed: distance
-from the states asked for, in lengths of the edit; spread and landing in the attribute's standard deviation (for glasses the share that arrives).
-The first table is the mean over the sets."""  # noqa: E501
 
 if __name__ == "__main__":
     torch.set_grad_enabled(False)
