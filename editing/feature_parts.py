@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.errors import InputError
@@ -71,9 +72,9 @@ def parts_from_masks(masks: list[Tensor], names: list[str], rest: str = "everyth
         if mask.ndim != 3 or len(mask) not in (1, batch):
             raise InputError(f"The mask of '{name}' has shape {list(mask.shape)}; expected [{batch} or 1, h, w].")
     resized = [
-        torch.nn.functional.interpolate(mask[:, None].float(), size, mode="bilinear", antialias=True).expand(batch, -1, -1, -1)
+        F.interpolate(mask[:, None].float(), size, mode="bilinear", antialias=True).expand(batch, -1, -1, -1)
         for mask in shaped
-    ]  # fmt: skip
+    ]
     stacked = torch.cat(resized, dim=1).clamp(0, 1)
     if not bool(stacked.amax() > 0):
         raise InputError("All masks are empty; mark at least one part.")
@@ -96,7 +97,7 @@ def _layer_of(generator: GanGenerator, height: int) -> int:
 def _labels(generator: GanGenerator, count: int, rng: torch.Generator) -> Tensor | None:
     if not generator.label_dim:
         return None
-    return torch.nn.functional.one_hot(
+    return F.one_hot(
         torch.randint(generator.label_dim, (count,), generator=rng), generator.label_dim
     ).float()
 
@@ -104,7 +105,7 @@ def _labels(generator: GanGenerator, count: int, rng: torch.Generator) -> Tensor
 def _normed(generator: GanGenerator, codes: Tensor, layer: int) -> Tensor:
     """Unit vectors at every place: what is painted, not how strongly."""
     features = generator.features(codes, [layer])[layer].float()
-    return torch.nn.functional.normalize(features - features.mean(dim=(2, 3), keepdim=True), dim=1)
+    return F.normalize(features - features.mean(dim=(2, 3), keepdim=True), dim=1)
 
 
 def _clusters(points: Tensor, count: int, rng: torch.Generator) -> Tensor:
@@ -118,7 +119,7 @@ def _clusters(points: Tensor, count: int, rng: torch.Generator) -> Tensor:
         centres = torch.cat([centres, points[chosen.to(points.device)]])
     for _ in range(_ROUNDS):
         nearest = torch.cdist(points, centres).argmin(dim=1)
-        members = torch.nn.functional.one_hot(nearest, count).to(points)
+        members = F.one_hot(nearest, count).to(points)
         sizes = members.sum(dim=0)
         moved = members.t() @ points / sizes.clamp(min=1)[:, None]
         centres = torch.where(sizes[:, None] > 0, moved, centres)

@@ -129,13 +129,16 @@ def row_masks(
     return masks
 
 
+def check_edit_fits(edit: TextEdit, generator: GanGenerator) -> None:
+    """InputError unless the edit was made for this generator's W space."""
+    if generator.network.config.architecture == "progressive":
+        raise InputError("Text edits need a generator with a style per layer; a Progressive GAN has one code only.")
+    generator.check_latent(edit.offset[None], edit.family, f"The text edit '{edit.prompt}'")
+
+
 def check_edit(edit: TextEdit, generator: GanGenerator, codes: Tensor, parts: PartLabels | None) -> None:
     """InputError unless edit, generator, codes and parts belong together."""
-    if generator.network.config.architecture == "progressive":
-        raise InputError(
-            "Text edits need a generator with a style for each layer; a Progressive GAN has one code only."
-        )
-    generator.check_latent(edit.offset[None], edit.family, f"The text edit '{edit.prompt}'")
+    check_edit_fits(edit, generator)
     generator.check_latent(codes, "", "The latent")
     if edit.selection is None:
         return

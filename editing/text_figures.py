@@ -12,9 +12,10 @@ from .figures import GREY, INK, PAPER, as_picture, as_tensor, font
 from .part_labels import PartLabels
 from .text_edit import TextEdit
 
-__all__ = ["part_colours", "region_layer_chart", "row_mask_sheet"]
+__all__ = ["loss_chart", "part_colours", "region_layer_chart", "row_mask_sheet"]
 
 _CELL = 46
+_LINES = ((38, 42, 51), (64, 110, 220), (219, 84, 70), (46, 140, 88), (150, 96, 190), (214, 140, 30))
 _HOT = ((247, 249, 252), (64, 110, 220), (22, 34, 84))  # 0, 0.5, 1
 
 
@@ -76,6 +77,34 @@ def part_colours(parts: PartLabels) -> Tensor:
     turn = torch.arange(count) / count * 2 * torch.pi
     colours = torch.stack([0.55 + 0.4 * torch.cos(turn + shift) for shift in (0.0, 2.1, 4.2)], dim=1)
     return torch.einsum("bphw,pc->bchw", parts.masks, colours.to(parts.masks)).clamp(0, 1) * 2 - 1
+
+
+def loss_chart(losses: dict[str, list[float]], title: str, size: tuple[int, int] = (760, 380)) -> Tensor:
+    """Every part of the loss against the steps, averaged over ten. [H, W, 3] in 0..1."""
+    width, height = size
+    picture = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(picture)
+    left, right, top, bottom = 60, width - 220, 50, height - 40
+    highest = max(max(_averaged(values)) for values in losses.values()) or 1.0
+    draw.text((left, 14), title, fill=INK, font=font(17))
+    for k in range(5):
+        y = bottom - k / 4 * (bottom - top)
+        draw.line([(left, y), (right, y)], fill=(226, 229, 235))
+        draw.text((left - 8, y), f"{highest * k / 4:.2f}", fill=GREY, font=font(11), anchor="rm")
+    for k, (name, values) in enumerate(losses.items()):
+        shown = _averaged(values)
+        places = [left + (right - left) * j / max(1, len(shown) - 1) for j in range(len(shown))]
+        points = [(x, bottom - value / highest * (bottom - top)) for x, value in zip(places, shown, strict=True)]
+        colour = _LINES[k % len(_LINES)]
+        draw.line(points * (2 if len(points) == 1 else 1), fill=colour, width=2)
+        draw.text((right + 14, top + 20 * k), f"{name} {shown[-1]:.3f}", fill=colour, font=font(12))
+    draw.text(((left + right) / 2, height - 18), f"{len(next(iter(losses.values())))} steps", fill=GREY, font=font(12),
+              anchor="mm")  # fmt: skip
+    return as_tensor(picture)
+
+
+def _averaged(values: Sequence[float], width: int = 10) -> list[float]:
+    return [sum(values[max(0, k - width + 1) : k + 1]) / min(k + 1, width) for k in range(len(values))]
 
 
 def _large(mask: Tensor, size: Sequence[int]) -> Tensor:

@@ -126,6 +126,27 @@ def train_text_edit(
     return Trained(edit, losses)
 
 
+def report_of(trained: Trained) -> str:
+    """What a training chose, and how the loss went, as lines of text."""
+    edit, total = trained.edit, trained.losses["total"]
+    sizes = edit.offset.norm(dim=1)
+    lines = [f"'{edit.prompt}', {edit.method}; loss {total[0]:.3f} to {total[-1]:.3f}", *selection_report(edit)]
+    lines.append("change per row: " + ", ".join(f"{row}: {float(sizes[row]):.2f}" for row in edit.rows))
+    return "\n".join(lines)
+
+
+def selection_report(edit: TextEdit) -> list[str]:
+    """For each part the rows it changes, the strongest part first."""
+    if edit.selection is None:
+        return []
+    lines = []
+    for name, weights in sorted(zip(edit.parts, edit.selection, strict=True), key=lambda entry: -float(entry[1].max())):
+        rows = [f"{row} ({weight:.2f})" for row, weight in enumerate(weights.tolist()) if weight > edit.threshold]
+        if rows:
+            lines.append(f"{name}: rows {', '.join(rows)}")
+    return lines
+
+
 class _Model:
     """What is learned: the change of the codes, the selection of parts, the attention."""
 

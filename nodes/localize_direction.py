@@ -1,0 +1,83 @@
+"""Localize Direction: regions and layers for an edit that exists already."""
+
+from __future__ import annotations
+
+from ..editing.part_labels import PartLabels
+from ..editing.text_localize import localize_direction
+from ..editing.text_training import selection_report
+from ..editing.types import EditDirection, GanLatent
+from ..host import io
+from ._common import (
+    CATEGORY,
+    EditDirectionType,
+    GanGeneratorType,
+    GanLatentType,
+    PartLabelsType,
+    TextEditType,
+    check_latent,
+    place,
+    progress_for,
+    seed_input,
+)
+
+
+class LocalizeDirection(io.ComfyNode):
+    """The region and layer selection of text edits, for a drag, a slider or an imported direction."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditLocalizeDirection",
+            display_name="Localize Direction",
+            category=CATEGORY("text"),
+            description="Finds the regions and layers that a direction needs, and leaves everything else alone. No "
+            "sentence and no scorer are needed.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator of the direction."),
+                EditDirectionType.Input("direction", tooltip="A drag, a slider, an imported or optimised direction."),
+                GanLatentType.Input("latents", tooltip="Pictures to learn from, 16 to 64 sampled ones do well."),
+                PartLabelsType.Input("parts", tooltip="Part labels of these latents."),
+                io.Float.Input(
+                    "amount",
+                    default=1.0,
+                    min=-20.0,
+                    max=20.0,
+                    step=0.1,
+                    tooltip="Lengths of the direction that strength 1 of the result shall be.",
+                ),
+                io.Float.Input(
+                    "area",
+                    default=0.3,
+                    min=0.0,
+                    max=5.0,
+                    step=0.05,
+                    tooltip="What changing everything costs, against 1 for losing the whole effect.",
+                ),
+                io.Int.Input("steps", default=80, min=1, max=2000, tooltip="Training steps of 4 pictures each."),
+                seed_input(tooltip="Decides the order of the pictures."),
+            ],
+            outputs=[
+                TextEditType.Output("text_edit", tooltip="For Apply Text Edit and Region Layer Masks."),
+                io.String.Output("report", tooltip="Which rows each part changes."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator,
+        direction: EditDirection,
+        latents: GanLatent,
+        parts: PartLabels,
+        amount: float,
+        area: float,
+        steps: int,
+        seed: int,
+    ) -> io.NodeOutput:
+        check_latent(generator, latents)
+        place(generator)
+        edit = localize_direction(
+            generator, direction, latents.codes, parts, amount, area, steps, seed=seed,
+            progress=progress_for(steps, "looking for regions"),
+        )  # fmt: skip
+        return io.NodeOutput(edit, "\n".join(selection_report(edit)) or "no part is needed")

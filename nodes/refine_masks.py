@@ -1,0 +1,70 @@
+"""Refine Masks: change by hand where and at which layers a text edit acts, without training again."""
+
+from __future__ import annotations
+
+import torch
+
+from ..editing.rows import parse_rows
+from ..editing.text_edit import TextEdit
+from ..editing.text_refine import refine
+from ..host import io
+from ._common import CATEGORY, TextEditType
+
+
+class RefineMasks(io.ComfyNode):
+    """Rows, parts, threshold and regions of an edit, by hand."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditRefineMasks",
+            display_name="Refine Masks",
+            category=CATEGORY("text"),
+            description="Changes by hand where a text edit acts: rows, parts, threshold, and regions to add or to cut. "
+            "Nothing is trained again.",
+            inputs=[
+                TextEditType.Input("text_edit", tooltip="The edit to change; it stays as it is itself."),
+                io.String.Input(
+                    "rows",
+                    default="as trained",
+                    tooltip="Rows of W+ that may still change: as trained, all, coarse, middle, fine, or 0-5.",
+                ),
+                io.String.Input(
+                    "drop_parts", default="", tooltip="Parts that shall not change, with commas between; empty: none."
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=-0.05,
+                    min=-0.05,
+                    max=0.95,
+                    step=0.05,
+                    tooltip="Masks fainter than this are cut off. Below 0: as trained.",
+                ),
+                io.Mask.Input(
+                    "only_here", optional=True, tooltip="1 where the edit may show; everywhere else it is cut off."
+                ),
+                io.Mask.Input(
+                    "also_here", optional=True, tooltip="1 where the edit shows in full, whatever it has learned."
+                ),
+            ],
+            outputs=[
+                TextEditType.Output("refined_edit", tooltip="The changed edit, for Apply Text Edit."),
+                io.String.Output("report", tooltip="What is left of rows and parts."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        text_edit: TextEdit,
+        rows: str,
+        drop_parts: str,
+        threshold: float,
+        only_here: torch.Tensor | None = None,
+        also_here: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        kept = None if rows.strip().lower() in ("", "as trained") else parse_rows(rows, len(text_edit.offset))
+        dropped = [name.strip() for name in drop_parts.split(",") if name.strip()]
+        edit = refine(text_edit, kept, dropped, None if threshold < 0 else threshold, only_here, also_here)
+        left = ", ".join(edit.parts) or "no parts: everywhere or by attention"
+        return io.NodeOutput(edit, f"rows {', '.join(map(str, edit.rows))}; {left}; threshold {edit.threshold:g}")

@@ -1,0 +1,58 @@
+"""Region Layer Masks: see which regions change at which layers."""
+
+from __future__ import annotations
+
+import torch
+
+from ..editing.part_labels import PartLabels
+from ..editing.text_apply import effective_mask
+from ..editing.text_edit import TextEdit, row_masks
+from ..editing.text_figures import region_layer_chart, row_mask_sheet
+from ..editing.types import GanLatent
+from ..host import io
+from ..models.errors import InputError
+from ._common import CATEGORY, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, check_latent, place
+
+
+class RegionLayerMasks(io.ComfyNode):
+    """What a text edit has learned about where to act."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditRegionLayerMasks",
+            display_name="Region Layer Masks",
+            category=CATEGORY("text"),
+            description="Shows which regions a text edit changes at which layers: a chart, and each layer's mask on a "
+            "picture.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator of the edit."),
+                GanLatentType.Input("latents", tooltip="Pictures to show the masks on."),
+                TextEditType.Input("text_edit", tooltip="The edit to look into."),
+                io.Int.Input("index", default=0, min=0, max=100_000, tooltip="Which picture of the batch to show."),
+                PartLabelsType.Input(
+                    "parts", optional=True, tooltip="Part labels of these latents."
+                ),
+            ],
+            outputs=[
+                io.Image.Output("chart", tooltip="Parts against rows of W+, how far each takes part."),
+                io.Image.Output("layers", tooltip="The picture once per row, dark where the row changes nothing."),
+                io.Mask.Output("mask", tooltip="Where the pictures can change at all, at any layer."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, generator, latents: GanLatent, text_edit: TextEdit, index: int, parts: PartLabels | None = None
+    ) -> io.NodeOutput:
+        check_latent(generator, latents)
+        if index >= len(latents):
+            raise InputError(f"index is {index}, but there are {len(latents)} pictures; count from 0.")
+        place(generator)
+        masks = row_masks(text_edit, generator, latents.codes, parts)
+        whole = effective_mask(masks, len(latents), generator.resolution)
+        shares = torch.tensor([[0.0 if mask is None else float(mask.mean()) for mask in masks]])
+        chosen = [None if mask is None else mask[index if len(mask) > 1 else 0][None] for mask in masks]
+        picture = generator.synthesize(latents.codes[index : index + 1])[0].cpu()
+        chart = region_layer_chart(text_edit, shares)
+        return io.NodeOutput(chart[None], row_mask_sheet(picture, chosen)[None], whole)

@@ -1,0 +1,38 @@
+"""Save Text Edit."""
+
+from __future__ import annotations
+
+from .. import host
+from ..editing.text_edit import TextEdit
+from ..host import io
+from ..models.text_edit_file import write_text_edit
+from ._common import CATEGORY, TextEditType
+
+
+class SaveTextEdit(io.ComfyNode):
+    """A trained edit to a file of a few kB to MB."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditSaveTextEdit",
+            display_name="Save Text Edit",
+            category=CATEGORY("text"),
+            description="Saves a text edit below output/semantic_edit/text_edits, where Load Text Edit "
+            "finds it. Nothing is ever overwritten.",
+            inputs=[
+                TextEditType.Input("text_edit", tooltip="The edit to keep."),
+                io.String.Input(
+                    "name", default="", tooltip="File name without number; empty: the sentence."
+                ),
+            ],
+            outputs=[io.String.Output("file", tooltip="The name under which Load Text Edit lists it.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, text_edit: TextEdit, name: str) -> io.NodeOutput:
+        side = host.current()
+        path = side.save_path("text_edits", name.strip() or text_edit.prompt)
+        write_text_edit(path, vars(text_edit), {"source": text_edit.source, "method": text_edit.method})
+        return io.NodeOutput(path.relative_to(side.output_directory() / "semantic_edit" / "text_edits").as_posix())
