@@ -304,23 +304,34 @@ def styles_table(bench: Bench) -> None:
     for style, change in (("pencil drawing", drawing), ("poster", poster)):
         for concept in OBJECTS:
             without, with_it, mask = bench.portraits(concept, count, photos=True)
-            for action, start in (("insert", change(without)), ("remove", change(with_it))):
+            for action, start, truth in (
+                ("insert", change(without), change(with_it)),
+                ("remove", change(with_it), change(without)),
+            ):
                 codes = bench.encoder.encode(start, bench.generator)
                 painting = bench.paint(concept, mask, action)
                 adapted = adapt(bench.generator, start, codes).generator
                 where = painting_mask(painting, bench.size, bench.size)
-                shares, shown = [], [start]
-                for generator in (bench.generator, adapted):
-                    raw, results = joined(Canvas(generator, codes), painting, start)
-                    result = results["linear, keeping details"]
-                    outside = float(decibels(raw, start, 1 - where).mean())
-                    shares += [f"{present(result, concept, action):.0%}", f"{outside:.1f} dB"]
-                    shown += [raw, result]
+                cells, shown = [], [start]
+                with torch.no_grad():
+                    for generator in (bench.generator, adapted):
+                        raw = Canvas(generator, codes).draw(painting).clamp(-1, 1)
+                        cells.append(f"{float(decibels(raw, start, 1 - where).mean()):.1f} dB")
+                    for tones in (False, True):
+                        canvas = Canvas(adapted, codes)
+                        result = render_painted_photo(canvas, painting, start, tones=tones).composite
+                        near = (feathered_mask(where) > 0.01).float()
+                        like = float(decibels(result, truth, near).mean())
+                        cells += [f"{present(result, concept, action):.0%}", f"{like:.1f} dB"]
+                        shown.append(result)
                 kept = f"{1 - present(start, concept, action):.0%}"
-                rows.append([style, f"{action} {concept}", kept, *shares])
+                rows.append([style, f"{action} {concept}", kept, *cells])
                 bench.show(f"{style.split()[0]}_{action}_{concept}", *shown)
-    say(table(("style", "", "oracle reads the start rightly", "plain: by the oracle", "outside, before joining",
-               "adapted: by the oracle", "outside, before joining"), rows))  # fmt: skip
+    head = (
+        "style", "", "oracle reads the start rightly", "outside, plain", "outside, adapted",
+        "by the oracle", "likeness to the truth", "by the oracle, tones matched", "likeness to the truth",
+    )  # fmt: skip
+    say(table(head, rows))
 
 
 def drawing(pictures):

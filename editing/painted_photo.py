@@ -13,12 +13,13 @@ from ..models.generator import GanGenerator
 from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
 from .painting import Painting, painting_hook, painting_mask
 
-__all__ = ["JOINS", "Canvas", "PaintedPhoto", "changed", "render_painting", "render_painted_photo"]
+__all__ = ["JOINS", "Canvas", "PaintedPhoto", "changed", "render_painting", "render_painted_photo", "toned"]
 
 
 CHANGE = "change only"
 JOINS = (*BLENDS, CHANGE)
 _UNCHANGED = (0.08, 0.2)  # difference of a colour, of 2: below the first nothing was painted, above the second it was
+_HELD = 0.01  # ridge of the map of tones
 _CONTINUED = 0.5  # of the difference at the border: all of it lets a remnant at the border bleed in
 _REACH, _EDGE = 5.0, 3.0  # px at 256
 _SHOWS = 0.05  # of the stroke: where less has changed, the object was the photo's alone, and the whole stroke is taken
@@ -95,12 +96,16 @@ def render_painted_photo(
     feather: float = FEATHER,
     method: str = "linear",
     fit: bool = True,
+    tones: bool = False,
 ) -> PaintedPhoto:
     """Draw the painting and join it to the photo, at the photo's own size. Outside the grown mask every pixel is kept.
 
     ``fit`` keeps the photo also inside of it, wherever the painting changes nothing in what the generator draws: a
     stroke that is wider than its object takes no details away. Where something was removed the whole stroke is joined,
     as in a picture in which hardly anything shows: what the generator never drew rightly would stay otherwise.
+
+    ``tones`` gives what is painted the tones of the picture round it, by one affine map of colours: for drawings and
+    other styles, whose colours the generator does not have. On photos it costs more than it brings.
 
     ``method`` is one of `JOINS`: those of blending.py, or "change only", which adds to the photo what the painting
     changes in the generator's picture. That keeps the photo's own strands and edges, and suits a new look of what is
@@ -124,22 +129,41 @@ def render_painted_photo(
             f"There are {len(photo)} photos for {len(canvas.codes)} codes; connect those of the same batch."
         )
     with torch.no_grad():
-        drawn = canvas.draw(painting, bare=method == CHANGE)
+        drawn = canvas.draw(painting, bare=tones or method == CHANGE)
         if method == CHANGE:
             drawn = _resized(drawn - canvas.unpainted(), given) + photo.to(drawn)
         cleared = painting_mask(Painting(tuple(stroke for stroke in painting.strokes if stroke.clears)), height, width)
-        if method == "linear":
+        if method == "linear" and not tones:
             drawn = drawn + _CONTINUED * _continued(canvas, painting, photo, cleared.to(drawn))
-        drawn = drawn.clamp(-1, 1)
-        raw = _resized(drawn, given)
+        shown = drawn.clamp(-1, 1)
+        if tones and method != CHANGE:
+            beyond = 1 - feathered_mask(painting_mask(painting, height, width).to(drawn), dilation, feather)
+            shown = toned(shown, canvas.unpainted(), _resized(photo.to(drawn), (height, width)), beyond)
+        raw = _resized(shown, given)
         mask = feathered_mask(painting_mask(painting, *given).to(raw), dilation, feather)
         if fit and method != CHANGE:
             where = painting_mask(painting, *drawn.shape[2:]).to(drawn)
-            shows = changed(drawn, canvas.unpainted())
+            shows = changed(drawn.clamp(-1, 1), canvas.unpainted())
             shows = torch.maximum(shows, feathered_mask(cleared.to(drawn), dilation, feather))
             share = (shows * where).sum(dim=(1, 2, 3), keepdim=True) / where.sum(dim=(1, 2, 3), keepdim=True)
             mask = mask * _resized(torch.where(share < _SHOWS, 1.0, shows), given)
         return PaintedPhoto(blend(photo.to(raw), raw, mask, "linear" if method == CHANGE else method), raw, mask)
+
+
+def toned(painted: Tensor, unpainted: Tensor, photo: Tensor, beyond: Tensor) -> Tensor:
+    """``painted`` [B, 3, H, W] under the affine map of colours that takes ``unpainted`` to ``photo`` best where
+    ``beyond`` [B or 1, 1, H, W] is 1, held back a little toward leaving colours alone."""
+    ones = torch.ones_like(unpainted[:, :1])
+    seen = torch.cat([unpainted.clamp(-1, 1), ones], dim=1).flatten(2)
+    weight = beyond.expand(len(photo), -1, -1, -1).flatten(2)
+    weight = weight / weight.sum(dim=2, keepdim=True).clamp(min=1e-6)
+    plain = torch.eye(3, 4).to(seen)
+    held = _HELD * torch.eye(4).to(seen)
+    together = (seen * weight) @ seen.transpose(1, 2) + held
+    wanted = (photo.flatten(2) * weight) @ seen.transpose(1, 2) + plain @ held
+    colours = torch.linalg.solve(together, wanted.transpose(1, 2)).transpose(1, 2)
+    mapped = colours @ torch.cat([painted, ones], dim=1).flatten(2)
+    return mapped.unflatten(2, painted.shape[2:]).clamp(-1, 1)
 
 
 def _continued(canvas: Canvas, painting: Painting, photo: Tensor, cleared: Tensor) -> Tensor:

@@ -71,6 +71,12 @@ class RenderPaintedPhoto(io.ComfyNode):
                     tooltip="Keep the photo under the stroke too, wherever painting changes nothing in what the "
                     "generator draws: a wide stroke then takes no details away.",
                 ),
+                io.Boolean.Input(
+                    "match_tones",
+                    default=False,
+                    tooltip="Give what is painted the tones of the picture round it: for drawings and other styles. "
+                    "On photos it is better off.",
+                ),
             ],
             outputs=[
                 io.Image.Output("composite", tooltip="The photos with the painting in them."),
@@ -90,6 +96,7 @@ class RenderPaintedPhoto(io.ComfyNode):
         feather: float,
         blending: str,
         keep_details: bool,
+        match_tones: bool,
     ) -> io.NodeOutput:
         check_choice("The blending", blending, JOINS)
         check_latent(generator, latents)
@@ -98,6 +105,8 @@ class RenderPaintedPhoto(io.ComfyNode):
         canvas = _canvases.get(latents)
         if canvas is None or canvas.generator is not generator:
             canvas = _canvases[latents] = Canvas(generator, latents.codes)
-        painted = render_painted_photo(canvas, painting, pictures, dilation, feather, blending, keep_details)
+        painted = render_painted_photo(
+            canvas, painting, pictures, dilation, feather, blending, keep_details, match_tones
+        )
         joined = painted.mask[:, 0].expand(len(pictures), -1, -1).to(current().result_device()).contiguous()
         return io.NodeOutput(to_image_batch(painted.composite), to_image_batch(painted.raw), joined)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing.concepts import ConceptUnits
-from semantic_edit.editing.painted_photo import Canvas, render_painted_photo, render_painting
+from semantic_edit.editing.painted_photo import Canvas, render_painted_photo, render_painting, toned
 from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, painting_hook, painting_mask
 from semantic_edit.editing.strokes import APPEARANCES, copy_appearance, donor_layers, paint_concept
 from semantic_edit.models.errors import InputError
@@ -246,3 +246,13 @@ def test_a_wide_stroke_keeps_what_painting_does_not_change(tiny_generator):
     assert float(whole.min()) > 0.999 and float(kept[..., :4].max()) < 0.1 and float(kept[..., 16, 16].min()) > 0.5
     nothing = Painting((replace(stroke, values=base),))
     assert float(render_painted_photo(canvas, nothing, photo).mask.min()) > 0.999
+
+
+def test_tones_of_a_grey_picture_make_the_painting_grey():
+    rng = torch.Generator().manual_seed(4)
+    unpainted, painted = (torch.rand(2, 3, 32, 32, generator=rng) * 2 - 1 for _ in range(2))
+    beyond = 1 - left_half()[:, None]
+    grey = unpainted.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    mapped = toned(painted, unpainted, grey, beyond)
+    assert (mapped - mapped.mean(dim=1, keepdim=True)).abs().max() < 0.1
+    assert torch.allclose(toned(painted, unpainted, unpainted, beyond), painted, atol=1e-3)
