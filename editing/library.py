@@ -12,6 +12,7 @@ from torch import Tensor
 from ..models.direction_file import DirectionSummary
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from ..models.printable import printable
 from .figures import GREY, INK, LIGHT, PAPER, as_picture, as_tensor, font
 from .strength import apply_edit, constant_strength, plan_strength
 from .types import EditDirection
@@ -69,8 +70,8 @@ def library_table(
         parts += [text for text in (summary.date, summary.notes) if text]
         if generator is not None:
             parts.append(fits(summary, generator) or f"fits '{generator.name}'")
-        lines.append(f"{file}: {'; '.join(parts)}")
-    return "\n".join(lines)
+        lines.append(f"{file}: {'; '.join(' '.join(part.split()) for part in parts)}")
+    return "\n".join(printable(line) for line in lines)  # a foreign file's name must not write on a terminal
 
 
 def library_sheet(entries: Sequence[tuple[str, str, Tensor | None]], columns: int = 3) -> Tensor:

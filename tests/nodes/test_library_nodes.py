@@ -197,7 +197,7 @@ def test_the_list_names_what_does_not_fit_and_what_is_damaged(run_node, headless
     write_direction(folder / "a_fits.safetensors", torch.ones(1, 16), name="fits", method="imported")
     write_direction(folder / "a_wide.safetensors", torch.ones(1, 512))
     write_direction(folder / "a_far.safetensors", torch.ones(1, 16), family="elsewhere")
-    write_direction(folder / "a_row.safetensors", torch.ones(1, 16), layers=(30,))
+    write_direction(folder / "a_row.safetensors", torch.ones(1, 16), layers=(30,), name="\x1b[2J red\nnext line")
     (folder / "a_damaged.safetensors").write_bytes(b"nothing")
     (folder / "a_fits.jpg").write_bytes(b"no picture")
     (report, _), _ = run_node("ListDirections", generator=tiny_generator, contains="A_")
@@ -209,6 +209,7 @@ def test_the_list_names_what_does_not_fit_and_what_is_damaged(run_node, headless
         "family unknown (checked by shape)",
         "fits 'tiny'",
     )
+    assert "\x1b" not in report and len(report.splitlines()) == 6
     for words in told:
         assert words in report
     (report, _), _ = run_node("ListDirections", generator=tiny_generator, contains="a_", fitting_only=True)
