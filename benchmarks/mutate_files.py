@@ -19,9 +19,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from semantic_edit.models import CheckpointError, StyleGAN2, StyleGAN2Config, load_generator, save_generator
+from semantic_edit.models import (
+    CheckpointError,
+    ProgressiveConfig,
+    ProgressiveGAN,
+    StyleGAN2,
+    StyleGAN2Config,
+    load_generator,
+    save_generator,
+)
 from semantic_edit.models.convert import convert_file
 from semantic_edit.models.direction_file import read_direction, write_direction
+from semantic_edit.models.encoder import load_encoder, save_encoder
+from semantic_edit.models.irse_encoder import IrseConfig, IrseEncoder
 
 SLOW = 20.0  # seconds of work after which a single file counts as a hang
 Sample = tuple[str, bytes, Callable[[Path, Path], object]]
@@ -70,11 +80,26 @@ def samples(folder: Path) -> list[Sample]:
     add("tensorflow.pkl", forge.dumps(forge.tensorflow_snapshot(network), 3), convert)
     add("weights.pt", torch_bytes(network.state_dict(), old=False), convert)
     add("old_weights.pt", torch_bytes(network.state_dict(), old=True), convert)
+    progressive = ProgressiveGAN(ProgressiveConfig(4, (4, 4))).requires_grad_(False)
+    parts = {"weight": "conv.weight", "bias": "wscale.b"}
+    theirs = {
+        f"{layer.replace('output', 'output_8x8')}.{parts[part]}": tensor
+        for (layer, part), tensor in ((n.split("."), t) for n, t in progressive.synthesis.state_dict().items())
+    }
+    add("church.pth", torch_bytes(theirs, old=True), convert)
+    encoder = IrseEncoder(IrseConfig(4, size=(32, 32), widths=(2, 2, 3, 4, 5), units=(1, 1, 1, 1), w_dim=5))
+    state = {f"encoder.{n}": t for n, t in encoder.requires_grad_(False).state_dict().items() if n != "w_mean"}
+    options = {"encoder_type": "Encoder4Editing", "start_from_latent_avg": True}
+    add("e4e.pt", torch_bytes({"state_dict": state, "latent_avg": encoder.w_mean, "opts": options}, False), convert)
     add("direction.pt", torch_bytes(torch.ones(1, 6, 16), old=False), convert)
     add("boundary.npy", numpy_bytes(np.save, np.ones((1, 32), np.float32)), convert)
     add("components.npz", numpy_bytes(np.savez_compressed, lat_comp=np.ones((4, 1, 32), np.float32)), convert)
     generator = save_generator(folder / "generator.safetensors", network)
     add("generator.safetensors", generator.read_bytes(), lambda path, target: load_generator(path))
+    church = save_generator(folder / "church.safetensors", progressive)
+    add("church.safetensors", church.read_bytes(), lambda path, target: load_generator(path))
+    encoded = save_encoder(folder / "encoder.safetensors", encoder)
+    add("encoder.safetensors", encoded.read_bytes(), lambda path, target: load_encoder(path))
     direction = write_direction(folder / "direction.safetensors", torch.ones(4, 4), layers=(0, 1), name="smile")
     add("direction.safetensors", direction.read_bytes(), lambda path, target: read_direction(path))
     return made

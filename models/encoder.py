@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .checkpoint import parse_json, read_safetensors, write_safetensors
 from .encoder_base import PictureEncoder
 from .errors import CheckpointError
+from .generator import check_shapes
 from .irse_encoder import IRSE, IrseConfig, IrseEncoder
 from .printable import printable
 
@@ -76,10 +77,8 @@ def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Pictur
     # Outside inference mode, so that the encoder can also serve as a loss.
     with torch.inference_mode(False), torch.no_grad():
         encoder = _shared(values, family, path) if values.get("kind") == IRSE else _own(values, family, path)
-        try:
-            encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-        except RuntimeError as error:
-            raise CheckpointError(f"{path.name} does not match the encoder of its header: {error}") from None
+        check_shapes(encoder, tensors, path, "encoder")
+        encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
         return encoder.eval().requires_grad_(False).to(device)
 
 

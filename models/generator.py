@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .checkpoint import parse_json, read_safetensors, write_safetensors
 from .errors import CheckpointError, InputError
@@ -216,7 +216,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
         _check_size(config, tensors, path)
         with torch.device("meta"):  # no memory is spent on weights that the file replaces
             network = ProgressiveGAN(config) if progressive else StyleGAN2(config)
-        _check_shapes(network, tensors, path)
+        check_shapes(network, tensors, path)
         plain = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
         network.load_state_dict(plain, strict=True, assign=True)
         network = network.requires_grad_(False).eval().to(device)
@@ -245,13 +245,15 @@ def _check_size(config: StyleGAN2Config | ProgressiveConfig, tensors: dict[str, 
         raise CheckpointError(f"{path.name}: it holds {len(tensors)} tensors, far more than its config describes.")
 
 
-def _check_shapes(network: Network, tensors: dict[str, Tensor], path: Path) -> None:
+def check_shapes(network: nn.Module, tensors: dict[str, Tensor], path: Path, what: str = "generator") -> None:
+    """CheckpointError unless ``tensors`` are floating point, with the names and shapes of the network's own."""
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     missing = sorted(set(expected) - set(tensors))
     extra = sorted(set(tensors) - set(expected))
     if missing or extra:
-        what = f"lacks {', '.join(missing[:3])}" if missing else f"has unknown tensors {', '.join(extra[:3])}"
-        raise CheckpointError(f"{path.name} {what}; it does not match the generator that its header describes.")
+        names = printable(", ".join((missing or extra)[:3]))[:200]
+        differs = f"lacks {names}" if missing else f"has unknown tensors {names}"
+        raise CheckpointError(f"{path.name} {differs}; it does not match the {what} that its header describes.")
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:
             raise CheckpointError(
