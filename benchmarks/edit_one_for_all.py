@@ -208,7 +208,7 @@ class Bench:
         values = samples.features[:, LIVE_NAMES.index(attribute)]
         weights = torch.zeros(samples.features.shape[1])
         weights[LIVE_NAMES.index(attribute)] = 1 / float(values.std())
-        return replace(head, weights=weights, intercept=-float(values.mean() / values.std()))
+        return replace(head, weights=weights, intercept=-float(values.mean() / values.std()), trust=1.0)
 
     def grade(self, codes, attribute: str, goal: float) -> dict:
         """Spread, landing, presence, drift and realism of one batch."""

@@ -8,7 +8,8 @@ picture, so the batch also lands where the example is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from .attribute_score import AttributeScore
 from .record import row_mask
-from .strength import apply_edit, plan_strength
+from .strength import apply_edit, attribute_values, plan_strength, target_value
 from .types import EditDirection, EditStrength
 
 ROUNDS = 2
@@ -67,16 +68,21 @@ def measured_strength(
     slope = expected_slope(generator, direction)
     if goal is None:
         goal = example_goal(generator, direction, score, strength)
-        first = plan_strength(direction, w, strength, None, limit)
+        value = standard_value(generator, direction, target_value(direction, strength))
     else:
-        first = plan_strength(direction, w, target=raw_value(generator, direction, goal.score), limit=limit)
-    alpha = first.alpha
+        value = goal.score
+    alpha = plan_strength(direction, w, target=raw_value(generator, direction, value), limit=limit).alpha
+    # What is read of a picture: its score and, by the share which that leaves, what the normal says of its code.
+    trust, base = score.trust, standard_value(generator, direction, attribute_values(direction, w))
+    wanted = trust * goal.score + (1 - trust) * value
     answer = torch.full_like(alpha, slope)
     best, error = alpha, torch.full_like(alpha, float("inf"))
     before: tuple[Tensor, Tensor] | None = None
     for _ in range(rounds + 1):
         seen = score.of_codes(generator, apply_edit(w, direction, alpha), told).to(alpha)
-        missing = goal.score - seen
+        if trust < 1:
+            seen = trust * seen + (1 - trust) * (base + slope * alpha)
+        missing = wanted - seen
         better = missing.abs() < error
         best, error = torch.where(better, alpha, best), torch.where(better, missing.abs(), error)
         if before is not None:
@@ -134,8 +140,8 @@ def expected_slope(generator: GanGenerator, direction: EditDirection) -> float:
     return gain / unit
 
 
-def standard_value(generator: GanGenerator, direction: EditDirection, value: float) -> float:
-    """A value of v . w in standard deviations from the generator's average picture."""
+def standard_value(generator: GanGenerator, direction: EditDirection, value: Tensor | float) -> Any:
+    """A value of v . w, or several, in standard deviations from the generator's average picture."""
     return (value - _average(generator, direction)) / standard_deviation(generator, direction)
 
 
@@ -148,11 +154,6 @@ def standard_deviation(generator: GanGenerator, direction: EditDirection) -> flo
     """Of v . w over the generator's own codes."""
     v = direction.normal.sum(dim=0).to(generator.w_covariance)
     return float((v @ generator.w_covariance @ v).clamp(min=1e-30).sqrt())
-
-
-def with_score(direction: EditDirection, score: AttributeScore | None) -> EditDirection:
-    """The same direction, carrying what measures it on pictures."""
-    return replace(direction, score=score)
 
 
 def _average(generator: GanGenerator, direction: EditDirection) -> float:

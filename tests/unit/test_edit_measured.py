@@ -57,6 +57,19 @@ def test_no_correction_is_the_closed_form(tiny_generator, scene):
     torch.testing.assert_close(found.alpha, plan_strength(edit, codes, 0.5).alpha)
 
 
+def test_half_trust_lands_between_the_score_and_the_normal(tiny_generator, scene):
+    edit, codes, score = scene
+    goal = Goal(float(score.of_codes(tiny_generator, edit.example[1:])[0]), "a test")
+    ends = [
+        measured_strength(tiny_generator, edit, codes, replace(score, trust=trust), goal=goal, rounds=4).alpha
+        for trust in (0.0, 0.5, 1.0)
+    ]
+    closed = plan_strength(edit, codes, target=raw_value(tiny_generator, edit, goal.score)).alpha
+    torch.testing.assert_close(ends[0], closed, atol=1e-4, rtol=1e-4)
+    low, high = torch.minimum(ends[0], ends[2]), torch.maximum(ends[0], ends[2])
+    assert bool(((ends[1] >= low - 1e-3) & (ends[1] <= high + 1e-3)).all())
+
+
 def test_each_picture_is_corrected_by_itself(tiny_generator, scene):
     edit, codes, score = scene
     together = measured_strength(tiny_generator, edit, codes, score).alpha
