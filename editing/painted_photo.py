@@ -36,15 +36,17 @@ class PaintedPhoto:
 
 
 class Canvas:
-    """Codes that are painted on again and again: the layers before the painting are computed once.
+    """Codes that are painted on again and again: the layers before the painting, and the donors of its strokes, are
+    computed once, so that a further stroke costs the same however many there are.
 
-    One for each picture or batch that is edited; it keeps the features of one layer.
+    One for each picture or batch that is edited; it keeps the features of one layer, and a donor's for each stroke.
     """
 
     def __init__(self, generator: GanGenerator, codes: Tensor, noise: str | int = "constant") -> None:
         generator.check_latent(codes, "", "The latent to paint")
         self.generator, self.codes, self.noise = generator, codes.to(generator.device), noise
         self._states: dict[int, object] = {}
+        self._donors: dict[tuple, dict[int, Tensor]] = {}
         self._unpainted: Tensor | None = None
 
     def draw(self, painting: Painting, bare: bool = False) -> Tensor:
@@ -55,10 +57,14 @@ class Canvas:
         first = painting.first_layer
         if first is None:
             return synthesis(self.codes, self.noise).image
-        hook = painting_hook(painting, self.generator, self.codes, self.noise)
+        below = self._before(first)
+        hook = painting_hook(painting, self.generator, self.codes, self.noise, below, self._donors)
+        for strokes in list(self._donors):  # those of an earlier painting are not asked for again
+            if painting.strokes[: len(strokes)] != strokes:
+                del self._donors[strokes]
         if bare:
             hook.mask = torch.ones_like(hook.mask)
-        return synthesis(self.codes, self.noise, resume=self._before(first), hook=hook).image
+        return synthesis(self.codes, self.noise, resume=below, hook=hook).image
 
     def unpainted(self) -> Tensor:
         """[B, 3, H, W]: the pictures without painting, and without what an adaptation adds to places of its photos."""

@@ -22,6 +22,7 @@ from ..models.colour_match import donor_features
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.progan import ARCHITECTURE
+from ..models.stylegan2 import LayerState
 
 __all__ = ["DonorStroke", "Painting", "UnitStroke", "painting_hook", "painting_mask"]
 
@@ -166,7 +167,12 @@ class Painting:
 
 
 def painting_hook(
-    painting: Painting, generator: GanGenerator, codes: Tensor | None = None, noise: str | int = "constant"
+    painting: Painting,
+    generator: GanGenerator,
+    codes: Tensor | None = None,
+    noise: str | int = "constant",
+    below: LayerState | None = None,
+    kept: dict[tuple, dict[int, Tensor]] | None = None,
 ) -> Hook:
     """The hook ``(layer, features [B, C, h, w]) -> features`` by which a synthesis draws the painting.
 
@@ -176,6 +182,8 @@ def painting_hook(
         codes: [B, L, D], what will be drawn; needed for donor strokes, whose features are made here (a partial
             synthesis each, up to the last layer that the stroke paints on, with the strokes below it).
         noise: the noise of the picture that will be drawn; donors have the same.
+        below: where a synthesis of the codes stands before the first painted layer, if that is known already.
+        kept: what donors gave, by the strokes up to theirs; read, and added to. For the same generator and codes only.
 
     Raises:
         InputError: another family, a layer or unit that the generator does not have, another number of pictures.
@@ -188,11 +196,16 @@ def painting_hook(
             x = paint(x)
         return x
 
-    for stroke in painting.strokes:
+    kept = {} if kept is None else kept
+    for k, stroke in enumerate(painting.strokes):
         if isinstance(stroke, UnitStroke):
             by_layer.setdefault(stroke.layer, []).append(_unit_painter(stroke))
             continue
-        taken = _donor(stroke, generator, codes.to(generator.device), noise, hook if by_layer else None)
+        so_far = painting.strokes[: k + 1]
+        if so_far not in kept:
+            codes = codes.to(generator.device)
+            kept[so_far] = _donor(stroke, generator, codes, noise, hook if by_layer else None, below)
+        taken = kept[so_far]
         for layer, features in taken.items():
             by_layer.setdefault(layer, []).append(_donor_painter(stroke, features))
     # An adapted generator leaves the photo's details out where this paints.
@@ -259,7 +272,12 @@ def _unit_painter(stroke: UnitStroke) -> Callable[[Tensor], Tensor]:
 
 
 def _donor(
-    stroke: DonorStroke, generator: GanGenerator, codes: Tensor, noise: str | int, hook: Hook | None
+    stroke: DonorStroke,
+    generator: GanGenerator,
+    codes: Tensor,
+    noise: str | int,
+    hook: Hook | None,
+    below: LayerState | None,
 ) -> dict[int, Tensor]:
     """layer -> [B, C, h, w]: what the stroke paints, with the colours it has under the donor's own code."""
     synthesis = generator.network.synthesis
@@ -273,8 +291,10 @@ def _donor(
         )
     if generator.network.config.architecture == ARCHITECTURE:  # a Progressive GAN: no styles, nothing to match
         return features
-    so_far = synthesis(codes, noise, stop_layer=first, hook=hook).state.image
-    return donor_features(synthesis, codes, moved, features, so_far, begun.state.image)
+    # Between the two convolutions of a block the picture so far is the same.
+    if below is None or below.layer != first - 1 or synthesis.layers[first][1] != "conv1":
+        below = synthesis(codes, noise, stop_layer=first, hook=hook).state
+    return donor_features(synthesis, codes, moved, features, below.image, begun.state.image)
 
 
 def _donor_painter(stroke: DonorStroke, features: Tensor) -> Callable[[Tensor], Tensor]:

@@ -256,3 +256,15 @@ def test_tones_of_a_grey_picture_make_the_painting_grey():
     mapped = toned(painted, unpainted, grey, beyond)
     assert (mapped - mapped.mean(dim=1, keepdim=True)).abs().max() < 0.1
     assert torch.allclose(toned(painted, unpainted, unpainted, beyond), painted, atol=1e-3)
+
+
+def test_a_further_stroke_begins_with_what_is_known(tiny_generator):
+    codes, concepts = codes_of(tiny_generator), concepts_for(tiny_generator)
+    canvas, painting = Canvas(tiny_generator, codes), Painting(family=tiny_generator.family)
+    right = 1 - left_half()
+    for mask, concept, form in ((left_half(), "hat", "donor"), (right, "hair", "donor"), (right, "hair", "units")):
+        painting = paint_concept(tiny_generator, concepts, concept, mask, form=form, painting=painting)
+        fresh = render_painting(tiny_generator, codes, painting)
+        assert torch.allclose(canvas.draw(painting), fresh, atol=1e-6)
+    assert torch.allclose(canvas.draw(Painting(painting.strokes[:1])), render_painting(
+        tiny_generator, codes, Painting(painting.strokes[:1])), atol=1e-6)  # fmt: skip
