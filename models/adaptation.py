@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .errors import InputError
 from .feature_flow import FeatureFlow, feature_flow
 from .inference import building
+from .layer_blend import LayerBlend
 from .stylegan2 import LayerState, SynthesisResult
 
 __all__ = [
@@ -259,15 +260,19 @@ class AdaptedSynthesis(nn.Module):
         dtype: torch.dtype | None = None,
         first_index: int = 0,
         photos: Tensor | None = None,  # [n] whose photo each code is; None: as `photos_of` sees it
+        blend: LayerBlend | None = None,  # a second set of codes, and where each row of it shows
     ) -> SynthesisResult:
         """As the base's; what the adaptation adds is where it belongs also in a run that resumes."""
+        blends = () if blend is None else (blend,)  # a network with one row of codes knows no blending
         if not self.adaptation.local or ws.ndim != 3 or ws.shape[1:] != self.adaptation.codes.shape[1:]:
             # A wrong latent is refused by the inner synthesis, in its own words.
-            return self.run(ws, noise, stop_resolution, want_features, stop_layer, resume, hook, dtype, first_index)
+            return self.run(
+                ws, noise, stop_resolution, want_features, stop_layer, resume, hook, dtype, first_index, *blends
+            )
         photos = photos_of(ws, self.adaptation.codes) if photos is None else photos.to(ws.device)
         composition = self._composition(ws, photos, noise, resume, hook, first_index)
         result = self.run(
-            ws, noise, stop_resolution, want_features, stop_layer, resume, composition, dtype, first_index
+            ws, noise, stop_resolution, want_features, stop_layer, resume, composition, dtype, first_index, *blends
         )
         image, state, flow = result.image, result.state, composition.flow
         if image is not None and self.adaptation.residual is not None:

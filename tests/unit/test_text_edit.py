@@ -1,0 +1,238 @@
+"""Text edits: where they act, how they are refined, kept and applied, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from semantic_edit.editing.feature_parts import parts_from_features, parts_from_masks
+from semantic_edit.editing.part_labels import PartLabels
+from semantic_edit.editing.text_apply import apply_text_edit, smoothed_over_time
+from semantic_edit.editing.text_edit import TextEdit, row_masks
+from semantic_edit.editing.text_figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
+from semantic_edit.editing.text_localize import localize_direction
+from semantic_edit.editing.text_refine import refine
+from semantic_edit.editing.types import EditDirection
+from semantic_edit.models.adaptation import Adaptation, with_adaptation
+from semantic_edit.models.errors import CheckpointError, InputError
+from semantic_edit.models.text_edit_file import read_text_edit, write_text_edit
+from semantic_edit.models.text_edit_networks import LatentMapper, LayerAttention
+
+
+@pytest.fixture
+def codes(tiny_generator):
+    return tiny_generator.map(torch.randn(3, tiny_generator.z_dim, generator=torch.Generator().manual_seed(2)))
+
+
+@pytest.fixture
+def halves(tiny_generator):
+    """Two parts: the upper and the lower half of every picture."""
+    height, width = tiny_generator.resolution
+    upper = torch.zeros(1, height, width)
+    upper[:, : height // 2] = 1
+    return PartLabels(torch.stack([upper, 1 - upper], dim=1), ("upper", "lower"))
+
+
+@pytest.fixture
+def edit(tiny_generator, codes):
+    rows = tiny_generator.num_layers
+    offset = torch.randn(rows, tiny_generator.w_dim, generator=torch.Generator().manual_seed(3))
+    selection = torch.zeros(2, rows)
+    selection[0] = 1
+    return TextEdit("a hat", offset, selection=selection, parts=("upper", "lower"), family=tiny_generator.family)
+
+
+def test_an_edit_of_everything_is_the_plain_edit(tiny_generator, codes, halves, edit):
+    everywhere = edit.refined(selection=torch.ones(2, tiny_generator.num_layers))
+    done = apply_text_edit(tiny_generator, codes, everywhere, halves, alpha=0.7)
+    assert torch.allclose(done.images, tiny_generator.synthesize(codes + 0.7 * edit.offset), atol=2e-5)
+    assert bool((done.masks == 1).all())
+
+
+def test_strength_0_is_the_plain_picture_and_strengths_are_each_picture_s_own(tiny_generator, codes, halves, edit):
+    plain = tiny_generator.synthesize(codes)
+    none = apply_text_edit(tiny_generator, codes, edit, halves, alpha=0.0)
+    assert torch.allclose(none.images, plain, atol=2e-5)
+    own = apply_text_edit(tiny_generator, codes, edit, halves, alpha=torch.tensor([0.0, 1.0, -1.0]))
+    whole = apply_text_edit(tiny_generator, codes, edit, halves, alpha=1.0)
+    assert torch.allclose(own.images[0], plain[0], atol=2e-5)
+    assert torch.allclose(own.images[1], whole.images[1], atol=2e-5)
+    assert not torch.allclose(own.images[2], whole.images[2], atol=1e-3)
+
+
+def test_the_last_layer_s_edit_stays_in_its_part(tiny_generator, codes, halves, edit):
+    fine = edit.refined(rows=[tiny_generator.num_layers - 1])
+    change = apply_text_edit(tiny_generator, codes, fine, halves).images - tiny_generator.synthesize(codes)
+    middle = change.shape[2] // 2
+    assert change[:, :, : middle - 1].abs().max() > 10 * change[:, :, middle + 1 :].abs().max()
+
+
+def test_batches_and_chunks_do_not_matter(tiny_generator, codes, halves, edit):
+    attention = LayerAttention([tiny_generator.network.synthesis.layer_size(k)[0]
+                                for k in range(len(tiny_generator.network.synthesis.layers))])  # fmt: skip
+    both = edit.refined(attention=attention)
+    whole = apply_text_edit(tiny_generator, codes, both, halves, chunk=3)
+    single = apply_text_edit(tiny_generator, codes, both, halves, chunk=1)
+    assert torch.allclose(whole.images, single.images, atol=2e-5) and torch.allclose(
+        whole.masks, single.masks, atol=1e-5
+    )
+
+
+def test_a_mapper_moves_each_code_its_own_way(tiny_generator, codes, edit):
+    mapper = LatentMapper(tiny_generator.num_layers, tiny_generator.w_dim, 1.0).requires_grad_(False)
+    moved = edit.refined(mapper=mapper).changed(codes) - codes
+    assert not torch.allclose(moved[0], moved[1]) and torch.allclose(moved, mapper(codes), atol=1e-5)
+
+
+def test_rows_that_are_dropped_stay_plain(tiny_generator, codes, halves, edit):
+    masks = row_masks(edit.refined(rows=[1, 2]), tiny_generator, codes, halves)
+    assert [mask is not None for mask in masks] == [row in (1, 2) for row in range(tiny_generator.num_layers)]
+
+
+def test_refining_by_hand(tiny_generator, codes, halves, edit):
+    height, width = tiny_generator.resolution
+    left = torch.zeros(height, width)
+    left[:, : width // 2] = 1
+    fine = edit.refined(rows=[tiny_generator.num_layers - 1])  # masks of coarse layers are blurred by their size
+    cut = apply_text_edit(tiny_generator, codes, refine(fine, region=left), halves).masks
+    assert cut[:, : height // 2, width // 2 + 2 :].max() < 0.1
+    assert cut[:, 2 : height // 2 - 2, 2 : width // 2 - 2].min() > 0.9
+    added = apply_text_edit(tiny_generator, codes, refine(edit, extra=left), halves).masks
+    assert added[:, height // 2 + 2 :, : width // 2 - 2].min() > 0.9
+    for change, said in (
+        ({"drop_parts": ["nose"]}, "no part 'nose'"),
+        ({"drop_parts": ["upper"]}, "nothing is left"),
+        ({"region": torch.zeros(4, 4)}, "is empty"),
+        ({"region": torch.ones(2, 4, 4)}, "one mask"),
+        ({"rows": [99]}, "None of the rows"),
+    ):
+        with pytest.raises(InputError, match=said):
+            refine(edit, **change)
+
+
+def test_a_file_brings_everything_back(tmp_path, tiny_generator, codes, halves, edit):
+    channels = [tiny_generator.network.synthesis.layer_size(k)[0]
+                for k in range(len(tiny_generator.network.synthesis.layers))]  # fmt: skip
+    full = edit.refined(
+        mapper=LatentMapper(tiny_generator.num_layers, tiny_generator.w_dim, 0.3).requires_grad_(False),
+        attention=LayerAttention(channels).requires_grad_(False), threshold=0.2, source="a person",
+        extra=torch.rand(8, 8, generator=torch.Generator().manual_seed(1)),
+    )  # fmt: skip
+    path = write_text_edit(tmp_path / "edit.safetensors", vars(full))
+    again = TextEdit(**read_text_edit(path))
+    assert (again.prompt, again.source, again.parts, again.rows, again.threshold) == (
+        "a hat",
+        "a person",
+        full.parts,
+        full.rows,
+        0.2,
+    )
+    first, second = (apply_text_edit(tiny_generator, codes, each, halves).images for each in (full, again))
+    assert torch.equal(first, second)
+    other = tmp_path / "other.safetensors"
+    save_file({"a": torch.ones(1)}, str(other))
+    with pytest.raises(CheckpointError, match="text_edit"):
+        read_text_edit(other)
+
+
+def test_an_edit_reaches_a_generator_adapted_to_a_photo(tiny_generator, codes, halves, edit):
+    channels, *size = tiny_generator.network.synthesis.layer_size(len(tiny_generator.network.synthesis.layers) - 1)
+    last = len(tiny_generator.network.synthesis.layers) - 1
+    delta = 0.1 * torch.randn(3, channels, *size, generator=torch.Generator().manual_seed(4))
+    adapted = with_adaptation(
+        tiny_generator,
+        Adaptation(codes, deltas={last: delta}, family=tiny_generator.family),
+    )
+    none = apply_text_edit(adapted, codes, edit, halves, alpha=0.0).images
+    assert torch.allclose(none, adapted.synthesize(codes), atol=2e-5)
+    assert not torch.allclose(apply_text_edit(adapted, codes, edit, halves).images, none, atol=1e-3)
+
+
+def test_a_direction_of_the_lower_half_is_found_there(tiny_generator, codes, halves):
+    """A direction whose change is confined by construction: only the lower part is worth its area."""
+    direction = EditDirection(
+        torch.randn(tiny_generator.num_layers, tiny_generator.w_dim, generator=torch.Generator().manual_seed(6)),
+        torch.ones(tiny_generator.num_layers, tiny_generator.w_dim), layers=[tiny_generator.num_layers - 1],
+        family=tiny_generator.family,
+    )  # fmt: skip
+    found = localize_direction(tiny_generator, direction, codes, halves, steps=12, area=0.0, batch=2)
+    assert found.rows == (tiny_generator.num_layers - 1,)
+    assert found.selection[:, -1].min() > 0.5 and found.selection[:, :-1].max() == 0
+    dear = localize_direction(tiny_generator, direction, codes, halves, steps=12, area=50.0, batch=2)
+    assert dear.selection[:, -1].max() < 0.5
+
+
+def test_masks_of_a_film_are_steadied():
+    masks = torch.zeros(9, 1, 2, 2)
+    masks[::2] = 1
+    steady = smoothed_over_time(masks, 2.0)
+    assert steady.diff(dim=0).abs().max() < 0.2 and torch.equal(smoothed_over_time(masks[:1], 2.0), masks[:1])
+
+
+def test_parts_from_features_are_the_same_parts_in_any_batch(tiny_generator, codes):
+    parts = parts_from_features(tiny_generator, codes, count=3, height=8, samples=6)
+    assert parts.names == ("part 1", "part 2", "part 3")
+    assert torch.allclose(parts.masks.sum(dim=1), torch.ones_like(parts.masks[:, 0]), atol=1e-5)
+    alone = parts_from_features(tiny_generator, codes[1:2], count=3, height=8, samples=6)
+    assert torch.allclose(alone.masks[0], parts.masks[1], atol=1e-4)
+    with pytest.raises(InputError, match="height 7"):
+        parts_from_features(tiny_generator, codes, height=7)
+
+
+def test_parts_from_masks_leave_the_rest_to_a_part_of_its_own():
+    hair, face = torch.zeros(2, 8, 8), torch.zeros(4, 4)
+    hair[:, :4], face[2:] = 1, 1
+    parts = parts_from_masks([hair, face], ["hair", "face"])
+    assert parts.names == ("hair", "face", "everything else") and parts.masks.shape == (2, 3, 8, 8)
+    assert torch.allclose(parts.masks.sum(dim=1), torch.ones(2, 8, 8))
+    for masks, names, said in (
+        ([hair], ["hair", "face"], "2 names for 1"),
+        ([torch.zeros(8, 8)], ["hair"], "All masks are empty"),
+        ([hair, torch.ones(3, 8, 8)], ["hair", "face"], "mask of 'hair'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            parts_from_masks(masks, names)
+
+
+def test_pictures_of_what_was_chosen(tiny_generator, codes, halves, edit):
+    assert region_layer_chart(edit).shape[-1] == 3
+    sheet = row_mask_sheet(tiny_generator.synthesize(codes[:1])[0], row_masks(edit, tiny_generator, codes[:1], halves))
+    assert sheet.shape[-1] == 3 and 0 <= float(sheet.min()) and float(sheet.max()) <= 1
+    assert part_colours(halves).shape == (1, 3, *tiny_generator.resolution)
+    assert loss_chart({"total": [3.0, 2.0, 1.0]}, "a hat").shape == (380, 760, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"offset": torch.zeros(8, 4)}, "changes nothing"),
+        ({"selection": torch.ones(3, 8)}, "selection has shape"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"rows": [99]}, "rows 0 to"),
+    ],
+)
+def test_an_impossible_edit_is_refused(change, said):
+    fields = {
+        "prompt": "a hat",
+        "offset": torch.ones(8, 4),
+        "parts": ("upper",),
+        "selection": torch.ones(1, 8),
+        **change,
+    }
+    with pytest.raises(InputError, match=said):
+        TextEdit(**fields)
+
+
+def test_what_does_not_belong_together_is_refused(tiny_generator, tiny_progan, codes, halves, edit):
+    with pytest.raises(InputError, match="connect the part labels"):
+        apply_text_edit(tiny_generator, codes, edit)
+    with pytest.raises(InputError, match="'upper', which is not among"):
+        apply_text_edit(tiny_generator, codes, edit, PartLabels(halves.masks, ("hair", "lower")))
+    with pytest.raises(InputError, match="part labels of 2 pictures for 3"):
+        apply_text_edit(tiny_generator, codes, edit, PartLabels(halves.masks.expand(2, -1, -1, -1), halves.names))
+    with pytest.raises(InputError, match="2 strengths for 3"):
+        apply_text_edit(tiny_generator, codes, edit, halves, alpha=torch.ones(2))
+    with pytest.raises(InputError, match="family"):
+        apply_text_edit(tiny_generator, codes, edit.refined(family="another-64x64"), halves)
+    with pytest.raises(InputError, match="Progressive"):
+        apply_text_edit(tiny_progan, torch.zeros(1, 1, tiny_progan.z_dim), edit, halves)
