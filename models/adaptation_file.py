@@ -19,7 +19,7 @@ from .perturbation import perturbation_deltas
 __all__ = ["read_adaptation", "write_adaptation"]
 
 KIND = "adaptation"
-_MOST_VALUES = 2**31  # of all deltas that a header may ask for
+_MOST_VALUES = 2**28  # of one photo's deltas that a header may ask for
 
 
 def write_adaptation(path: str | Path, adaptation: Adaptation, provenance: dict[str, object] | None = None) -> Path:
@@ -75,7 +75,7 @@ def read_adaptation(path: str | Path) -> Adaptation:
                 state=state,
                 seed=seed,
             )
-        except (InputError, RuntimeError, IndexError) as problem:
+        except (InputError, RuntimeError, IndexError, TypeError, ValueError) as problem:
             raise CheckpointError(f"{path.name}: {problem}") from None
 
 

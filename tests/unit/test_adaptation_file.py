@@ -89,3 +89,23 @@ def test_another_kind_and_nothing(tmp_path):
         read_adaptation(file)
     with pytest.raises(CheckpointError, match="does not exist"):
         read_adaptation(tmp_path / "b.safetensors")
+
+
+def test_damaged_bytes_load_or_are_a_sentence(tmp_path, tiny_generator, photos):
+    import random
+
+    codes, pictures = photos
+    made = adapt(tiny_generator, pictures, codes, "network + residual", steps=1).generator.adaptation
+    whole = write_adaptation(tmp_path / "a.safetensors", made).read_bytes()
+    rng = random.Random(4)
+    header = int.from_bytes(whole[:8], "little")
+    for k in range(150):
+        damaged = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            damaged[rng.randrange(8 + header if k % 3 else len(whole))] = rng.randrange(256)
+        file = tmp_path / "b.safetensors"
+        file.write_bytes(bytes(damaged if k % 5 else damaged[: rng.randrange(len(damaged))]))
+        try:
+            read_adaptation(file)
+        except CheckpointError as problem:
+            assert str(problem).startswith("b.safetensors")
