@@ -14,7 +14,7 @@ the oracle reads the factors of the result, and the landmarks of these factors a
 
 "the sample itself" is the generator's own picture of the changed sample: what a perfect drag would give here.
 
-    python benchmarks/drag.py [--drags 20] [--methods NAME ...] [--published-steps 300] [--write]
+    python benchmarks/drag.py [--drags 20] [--methods NAME ...] [--published-steps 150] [--write]
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drags", type=int, default=20)
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
-    parser.add_argument("--published-steps", type=int, default=PUBLISHED.steps)
+    parser.add_argument("--published-steps", type=int, default=150)
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     options = parser.parse_args()
     generator = load_generator(demo_file("generators"))

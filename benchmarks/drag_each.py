@@ -52,7 +52,7 @@ HAND = 2.0  # px of 128: by how much a hand misses a target that nobody has mark
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=int, default=32)
-    parser.add_argument("--factors", nargs="*", default=["yaw", "mouth_open", "hair_len"])
+    parser.add_argument("--factors", nargs="*", default=["yaw", "hair_len"])
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     options = parser.parse_args()
     generator = load_generator(demo_file("generators"))
