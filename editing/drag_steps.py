@@ -24,7 +24,7 @@ class DragScene:
     start: Tensor  # [1, L, D]
     handles: Tensor  # [N, 2] px
     targets: Tensor  # [N, 2] px
-    fixed: Tensor | None  # [1, 1, h, w] at the feature map's size, 1 where nothing may change
+    fixed: Tensor | None  # [1, 1, h, w] at the feature map's size, 1 where nothing may change; None without a region
     rows: tuple[int, ...]
     layer: int
     size: tuple[int, int]  # height, width of the picture
@@ -152,6 +152,7 @@ def least_change_steps(scene: DragScene) -> Iterator[DragState]:
 _REACH = 0.03  # of the height: how far a handle may go in the first step
 _SIGMA = 0.002  # of the height: this far from the target costs as much as one standard deviation of W
 _KEEP = 4000.0  # of a mean square change of the fixed features, in their variance
+_EVERYWHERE = 0.1  # of that weight holds the whole picture where no region says what may move
 _TOGETHER = 8  # components that are tried at once
 _TRIAL = 0.5  # standard deviations by which each component is tried
 _VARIANCE = 0.999  # share of W's variance that the components cover, unless there are more than _COMPONENTS of them
@@ -168,7 +169,7 @@ class _Model:
         self.scene, settings = scene, scene.settings
         self.basis = _components(scene.covariance)
         self.sigma = _SIGMA * scene.size[0]
-        self.keep = _KEEP * settings.keep if scene.fixed is not None else 0.0
+        self.keep = _KEEP * settings.keep * (_EVERYWHERE if scene.fixed is None else 1.0)
         self.patch = disk(scene.pixels(settings.patch, 1.5 * scene.pitch), scene.pitch)
         self.search = scene.pixels(settings.search, 2 * scene.pitch)
         self.inside = scene.start.new_zeros(scene.start.shape[1], 1)
@@ -189,7 +190,8 @@ class _Model:
         self.first, self.inverse = features, 1 / features.std(dim=(2, 3), keepdim=True).clamp(min=1e-6)
         self.templates = Templates.of(features * self.inverse, scene.handles, self.patch, scene.size)
         if self.keep:
-            share = scene.fixed / (scene.fixed.sum() * features.shape[1])
+            fixed = torch.ones_like(features[:, :1]) if scene.fixed is None else scene.fixed
+            share = fixed / (fixed.sum() * features.shape[1])
             self.weight = share.sqrt() * self.inverse  # squares sum to a mean square, in the features' variance
             self.stiffness = self._stiffness()
 

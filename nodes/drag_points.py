@@ -75,7 +75,7 @@ class DragPoints(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.1,
-                    tooltip="With a region: how strongly the rest is held. More keeps more and reaches less.",
+                    tooltip="How strongly the rest is held. More keeps more and reaches less; 0 holds nothing.",
                 ),
                 io.Float.Input(
                     "learning_rate",
@@ -110,7 +110,11 @@ class DragPoints(io.ComfyNode):
                     force_input=True,
                     tooltip="The targets alone, for editors that give two lists; 'points' then holds the handles.",
                 ),
-                io.Mask.Input("region", optional=True, tooltip="1 where the picture may change. Left out: everywhere."),
+                io.Mask.Input(
+                    "region",
+                    optional=True,
+                    tooltip="1 where the picture may change. Left out: everywhere.",
+                ),
             ],
             outputs=[
                 common.GanLatentType.Output("start", tooltip="The example's code before the drag."),
@@ -207,7 +211,7 @@ def _report(points: pointing.DragPoints, result: dragging.Drag, note: str) -> st
         lines.append(f"drag {k}: {far:.1f} px before, {near:.2f} px after")
     if result.outside is not None:
         lines.append(f"mean change outside the region: {result.outside / 2:.2%} of the range from black to white")
-    if result.stop == "no further":
+    if result.stop == "no further" and max(after) > 0.1 * max(before):
         lines.append(_HINT)
     if note:
         lines.append(note)
