@@ -4,8 +4,10 @@ Move sampled pictures along the edit, both ways, and look at them in a feature s
 divided by the covariance C of the features over pictures, is the direction u = (C + k I)^-1 m which tells edited from
 unedited pictures best (Fisher's linear discriminant). If attributes vary independently and the edit changes only one,
 u . f is also the best linear estimate of that attribute, for every picture, edited or not: covariances over people
-divide out what people differ in besides. k is the one whose ratio of response to variance is best on pictures that took
-no part in the fit. Where each feature is a reading with a meaning of its own, the readings that changed most are taken.
+divide out what people differ in besides. k is the one that is best on pictures which took no part in the fit, by the
+ratio of response to variance times the share of the score that codes explain: the ratio alone would also reward what
+shows only in pictures of codes beside W. Where each feature is a reading with a meaning of its own, the readings that
+changed most are taken.
 
 Regressing this score on the codes gives v with v . w ~ score: a normal which measures what the edit changed, while the
 edit itself, taken as its own normal (2401.10219), also measures all that is entangled with it in W.
@@ -31,8 +33,8 @@ MIXED = 96  # samples that tell the rows of W+ apart
 _OWN = 0.35  # how much of another code each of their rows gets
 _SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # k in units of the mean variance of a feature
 _RIDGES = (1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)  # in units of the mean variance of an entry of w
-# Among ratios this near the best, the least shrinkage: a ratio also rewards what only codes beside W show.
-_NEARLY = 0.95
+_RIDGE = 0.03  # the usual one among these
+_NEARLY = 0.95  # of the best: among such shrinkages the least
 _CHOSEN = 0.4  # of the largest change among readings: smaller ones are side effects of this one example
 _SMALLEST_RESPONSE = 0.05  # of the score's deviation over people, for one length of the edit
 
@@ -148,14 +150,15 @@ def fit_score(
         u = _chosen_readings(x, change)
         ratio = float((late @ u).mean().square() / (x @ u).var().clamp(min=1e-30))
     else:
-        trial = Whitener(x[fitted])
-        ratios = []
+        trial, codes = Whitener(x[fitted]), Whitener(samples.codes[fitted, 0].double())
+        ratios, worths = [], []
         for k in _SHRINKAGE:
             u = trial.solve(early.mean(dim=0), k)
             ratios.append(float((late @ u).mean().square() / (x[judged] @ u).var().clamp(min=1e-30)))
-        ratio = max(ratios)
-        best = next(k for k, each in zip(_SHRINKAGE, ratios, strict=True) if each >= _NEARLY * ratio)
-        u = Whitener(x).solve(change.mean(dim=0), best)
+            worths.append(ratios[-1] * max(0.0, _told_by_codes(samples, codes, x @ u)))
+        best = next(n for n, worth in enumerate(worths) if worth >= _NEARLY * max(worths))
+        ratio = ratios[best]
+        u = Whitener(x).solve(change.mean(dim=0), _SHRINKAGE[best])
     spread = float((x @ u).std())
     response = float((change @ u).mean()) / max(spread, 1e-30)
     if not spread > 0 or abs(response) < _SMALLEST_RESPONSE:
@@ -172,6 +175,13 @@ def fit_score(
         ratio**0.5 if response > 0 else -(ratio**0.5),
         trust=1.0 if samples.space.readings else _HALF,
     )
+
+
+def _told_by_codes(samples: Samples, codes: Whitener, scores: Tensor) -> float:
+    """How much of the held-out scores a regression on codes explains: what it does not is no property of a picture."""
+    w, cut = samples.codes[:, 0].double(), len(codes.centred)
+    v = codes.solve(codes.centred.t() @ (scores[:cut] - scores[:cut].mean()) / cut, _RIDGE)
+    return 1 - _error(w, scores, v, cut) / float(scores[cut:].var().clamp(min=1e-30))
 
 
 def _chosen_readings(x: Tensor, change: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from .types import EditDirection
 EXAMPLE = "example"  # the variant without optimisation
 NORMALS = ("automatic", "features", "as recorded", "direction")
 _CHECKED = 32  # pictures that decide between two normals
-_SMALLEST_R2 = 0.25  # of a score that W explains; below, what was learned is not about the generator's pictures
+_SMALLEST_R2 = 0.1  # of a score that W explains; below, what was learned is not about the generator's pictures
 _SAME = 1e-4  # a normal that differs less from its direction, relatively, was not recorded apart from it
 
 __all__ = ["EXAMPLE", "NORMALS", "learn_direction", "learn_normal", "measured_apart", "steps_of"]
