@@ -25,7 +25,7 @@ from .similarity import perceptual_distance
 
 Progress = Callable[..., None]
 SPACES = ("w+", "w")
-PULL = 0.1  # measured: edits a tenth more like those of sampled codes than with 0.02, for 0.02 dB
+PULL = 0.4  # measured: edits as precise as those of sampled codes, for 0.2 dB against 0.02
 _FEATURE_RATE = 0.03
 
 
