@@ -148,7 +148,7 @@ class Bench:
         middle = float(self.before[attribute].median())
         for k, (example, value) in enumerate(zip(self.examples, self.example_values[attribute].tolist(), strict=True)):
             # Away from where the example is, so that the edit is one that people would make.
-            up = value < middle or (kind == "slider" and attribute in PRESENCE)
+            up = value < (0.5 if attribute in PRESENCE else middle)
             if kind == "slider":
                 start, edited = example, slide_attribute(example[None], direction, amount if up else -amount)[0]
             else:
