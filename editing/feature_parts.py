@@ -97,9 +97,7 @@ def _layer_of(generator: GanGenerator, height: int) -> int:
 def _labels(generator: GanGenerator, count: int, rng: torch.Generator) -> Tensor | None:
     if not generator.label_dim:
         return None
-    return F.one_hot(
-        torch.randint(generator.label_dim, (count,), generator=rng), generator.label_dim
-    ).float()
+    return F.one_hot(torch.randint(generator.label_dim, (count,), generator=rng), generator.label_dim).float()
 
 
 def _normed(generator: GanGenerator, codes: Tensor, layer: int) -> Tensor:

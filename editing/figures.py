@@ -84,9 +84,7 @@ def contact_sheet(
     height, width = height * scale, width * scale
     margin = max((int(font(14).getlength(label)) for label in labels), default=0) + (16 if labels else 0)
     columns = max(len(row) for row in rows)
-    sheet = Image.new(
-        "RGB", (margin + columns * (width + gap) + gap, len(rows) * (height + gap) + gap), PAPER
-    )
+    sheet = Image.new("RGB", (margin + columns * (width + gap) + gap, len(rows) * (height + gap) + gap), PAPER)
     draw = ImageDraw.Draw(sheet)
     for r, row in enumerate(rows):
         y = gap + r * (height + gap)

@@ -45,9 +45,7 @@ def sample(
     return GanLatent(codes, [f"seed {seed} #{k + 1}" for k in range(count)], generator.family)
 
 
-def draw(
-    generator: GanGenerator, count: int, seed: int, label: int = ANY_CLASS
-) -> tuple[Tensor, Tensor | None]:
+def draw(generator: GanGenerator, count: int, seed: int, label: int = ANY_CLASS) -> tuple[Tensor, Tensor | None]:
     """Draw z [B, Z] and, for generators with labels, one-hot labels [B, C]; both on the CPU.
 
     Raises:

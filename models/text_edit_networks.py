@@ -59,7 +59,8 @@ class LayerAttention(nn.Module):
 
     def forward(self, layer: int, features: Tensor) -> Tensor:
         """The mask of one layer."""
-        return torch.sigmoid(self.layers[layer](features.float()))
+        # torch 2.13's GroupNorm of a few channels crashes in backward in channels-last memory on the CPU.
+        return torch.sigmoid(self.layers[layer](features.float().contiguous()))
 
 
 def _drawn(module: nn.Module, rng: torch.Generator | None) -> None:

@@ -49,9 +49,7 @@ class PartsFromFeatures(io.ComfyNode):
                     step=0.05,
                     tooltip="0: every place belongs to one part alone. Above: parts fade into each other.",
                 ),
-                seed_input(
-                    tooltip="Decides the sampled pictures; the same seed gives the same parts."
-                ),
+                seed_input(tooltip="Decides the sampled pictures; the same seed gives the same parts."),
             ],
             outputs=[
                 PartLabelsType.Output("parts", tooltip="'part 1' (the largest), 'part 2', ... of every picture."),

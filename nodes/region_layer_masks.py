@@ -30,9 +30,7 @@ class RegionLayerMasks(io.ComfyNode):
                 GanLatentType.Input("latents", tooltip="Pictures to show the masks on."),
                 TextEditType.Input("text_edit", tooltip="The edit to look into."),
                 io.Int.Input("index", default=0, min=0, max=100_000, tooltip="Which picture of the batch to show."),
-                PartLabelsType.Input(
-                    "parts", optional=True, tooltip="Part labels of these latents."
-                ),
+                PartLabelsType.Input("parts", optional=True, tooltip="Part labels of these latents."),
             ],
             outputs=[
                 io.Image.Output("chart", tooltip="Parts against rows of W+, how far each takes part."),

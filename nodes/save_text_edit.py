@@ -22,9 +22,7 @@ class SaveTextEdit(io.ComfyNode):
             "finds it. Nothing is ever overwritten.",
             inputs=[
                 TextEditType.Input("text_edit", tooltip="The edit to keep."),
-                io.String.Input(
-                    "name", default="", tooltip="File name without number; empty: the sentence."
-                ),
+                io.String.Input("name", default="", tooltip="File name without number; empty: the sentence."),
             ],
             outputs=[io.String.Output("file", tooltip="The name under which Load Text Edit lists it.")],
             is_output_node=True,

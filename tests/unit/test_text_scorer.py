@@ -1,0 +1,249 @@
+"""The text-image scorer: open_clip's models from files, and edits trained by their opinion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from semantic_edit.demo.portraits.captions import caption
+from semantic_edit.demo.portraits.factors import INDEX, sample_factors
+from semantic_edit.demo.portraits.render import render
+from semantic_edit.demo.train.sentences import matches, sentence, spoken_of
+from semantic_edit.demo.train.vocabulary import learn_merges
+from semantic_edit.editing.part_labels import PartLabels
+from semantic_edit.editing.text_score import TextGoal, moved_copies
+from semantic_edit.editing.text_training import CHANGES, MASKS, TextEditSettings, report_of, train_text_edit
+from semantic_edit.models.errors import CheckpointError, InputError
+from semantic_edit.models.scorer import import_open_clip, load_scorer
+from semantic_edit.models.scorer_files import CONFIG_NAME, recognise
+from semantic_edit.models.scorer_names import from_transformers
+from semantic_edit.models.torchvision_ops import allow_declaring
+
+allow_declaring()  # a CPU wheel of torch has no operators for torchvision
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo" / "scorers" / "demo_portraits"
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    return load_scorer(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def portraits():
+    factors = sample_factors(12, torch.Generator().manual_seed(5))
+    return factors, render(factors, 96).images
+
+
+def test_the_shipped_model_tells_glasses_and_hats(scorer, portraits):
+    factors, images = portraits
+    for name, texts in (("glasses", ("glasses", "no glasses")), ("hat", ("a hat", "no hat"))):
+        there, absent = scorer.encode_text([f"a person with {text}" for text in texts])
+        found = scorer.encode_images(images) @ (there - absent) > 0
+        assert (found == (factors[:, INDEX[name]] > 0.5)).float().mean() >= 0.9
+
+
+def test_pictures_of_any_shape_and_range_are_read(scorer):
+    wide = torch.rand(2, 3, 40, 90, generator=torch.Generator().manual_seed(1)) * 3 - 1.5
+    assert scorer.prepare(wide).shape == (2, 3, *scorer.image_size)
+    assert torch.equal(scorer.encode_images(wide), scorer.encode_images(wide.clamp(-1, 1)))
+    cut = wide[..., 25:65]
+    assert torch.allclose(scorer.encode_images(cut), scorer.encode_images(wide), atol=0.2)
+    assert torch.allclose(scorer.encode_images(wide).norm(dim=1), torch.ones(2))
+
+
+def test_gradients_flow_into_pictures_also_below_inference_mode(scorer):
+    with torch.inference_mode():
+        target = scorer.encode_text(["a person with a hat"])
+    picture = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    (scorer.encode_images(picture) @ target.t()).sum().backward()
+    assert picture.grad.abs().sum() > 0 and not target.is_inference()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("", "is empty"), ("hat " * 60, "has 62 tokens"), ("zebra " * 20, "tokens")]
+)
+def test_sentences_that_cannot_be_read_are_refused(scorer, text, said):
+    with pytest.raises(InputError, match=said):
+        scorer.encode_text([text])
+
+
+def test_a_lone_file_is_recognised_by_its_shapes_or_refused(tmp_path):
+    open_clip = import_open_clip()
+    wide = open_clip.get_model_config("ViT-S-32-alt") or open_clip.get_model_config("ViT-S-32")
+    name = "ViT-S-32-alt" if open_clip.get_model_config("ViT-S-32-alt") else "ViT-S-32"
+    with torch.device("meta"):
+        shapes = open_clip.CLIP(**wide).state_dict()
+    assert recognise({key: tuple(t.shape) for key, t in shapes.items()}, open_clip, "x.safetensors") == name
+    lone = tmp_path / "lone.safetensors"
+    shutil.copy(SHIPPED / "open_clip_model.safetensors", lone)
+    with pytest.raises(CheckpointError, match="no architecture that this open_clip knows"):
+        load_scorer(lone)
+    with pytest.raises(CheckpointError, match="does not fit at"):
+        load_scorer(lone, architecture="RN50")
+    with pytest.raises(InputError, match="has no architecture 'RN51'"):
+        load_scorer(lone, architecture="RN51")
+    save_file({"a": torch.ones(1)}, str(tmp_path / "no.safetensors"))
+    with pytest.raises(CheckpointError, match="both towers"):
+        load_scorer(tmp_path / "no.safetensors")
+
+
+def test_a_folder_without_its_parts_is_refused(tmp_path):
+    for missing, said in (("words.txt.gz", "vocabulary"), ("open_clip_model.safetensors", "holds 0")):
+        folder = tmp_path / missing
+        shutil.copytree(SHIPPED, folder)
+        (folder / missing).unlink()
+        with pytest.raises(CheckpointError, match=said):
+            load_scorer(folder)
+    config = json.loads((SHIPPED / CONFIG_NAME).read_text())
+    for text, said in (
+        ("{", "does not describe"),
+        ("[]", "does not describe"),
+        ('{"model_cfg": {}}', "does not describe"),
+    ):
+        folder = tmp_path / f"bad{len(text)}{text[0] == '['}"
+        shutil.copytree(SHIPPED, folder)
+        (folder / CONFIG_NAME).write_text(text)
+        with pytest.raises(CheckpointError, match=said):
+            load_scorer(folder)
+    config["model_cfg"]["text_cfg"]["hf_model_name"] = "somebody/elses"
+    (folder / CONFIG_NAME).write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="would download"):
+        load_scorer(folder)
+
+
+def test_weights_under_the_other_library_s_names_are_the_same_weights():
+    open_clip = import_open_clip()
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"layers": 2, "width": 64, "head_width": 32, "image_size": 32, "patch_size": 16},
+        "text_cfg": {"context_length": 8, "vocab_size": 60, "width": 32, "heads": 2, "layers": 2},
+    }
+    model = open_clip.CLIP(**config).eval()
+    ours = model.state_dict()
+    renamed = from_transformers(_theirs(ours))
+    assert set(renamed) == set(ours) and all(torch.equal(renamed[name], ours[name]) for name in ours)
+    with pytest.raises(CheckpointError, match="no part of a CLIP model"):
+        from_transformers({"text_model.encoder.layers.0.strange.weight": torch.ones(1)})
+
+
+def test_losses_fall_toward_the_sentence(scorer, portraits):
+    factors, images = portraits
+    goal = TextGoal(scorer, "a person with glasses", "a person", copies=2)
+    before = goal.embed(images)
+    worn = factors.clone()
+    worn[:, INDEX["glasses"]] = 1
+    bare = factors[:, INDEX["glasses"]] < 0.5
+    with_glasses = render(worn, 96).images
+    assert (goal.loss(with_glasses, before) < goal.loss(images, before))[bare].all()
+    assert (goal.reached(with_glasses) >= goal.reached(images))[bare].all()
+    for arguments, said in (
+        (("a hat", "a hat"), "no difference"), (("a hat", "a person", "warm"), "Unknown score"),
+        (("a hat", "a person", "cosine", ("no place",)), "needs {}"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            TextGoal(scorer, *arguments)
+
+
+def test_moved_copies_stay_near_and_keep_their_order():
+    ramp = torch.linspace(-1, 1, 32).expand(2, 3, 32, 32).clone()
+    ramp[1] *= -1
+    copies = moved_copies(ramp, 3, torch.Generator().manual_seed(0))
+    assert copies.shape == (6, 3, 32, 32)
+    for k in range(6):
+        assert (copies[k] - ramp[k % 2]).abs().mean() < 0.2 < (copies[k] - ramp[1 - k % 2]).abs().mean()
+
+
+@pytest.mark.parametrize("masks", MASKS)
+@pytest.mark.parametrize("changes", CHANGES)
+def test_every_variant_trains_and_lowers_its_loss(tiny_generator, scorer, masks, changes):
+    codes = tiny_generator.map(torch.randn(4, tiny_generator.z_dim, generator=torch.Generator().manual_seed(2)))
+    upper = torch.zeros(1, 1, *tiny_generator.resolution)
+    upper[..., :16, :] = 1
+    parts = PartLabels(torch.cat([upper, 1 - upper], dim=1), ("upper", "lower"))
+    settings = TextEditSettings(masks=masks, changes=changes, steps=8, batch=2, seed=3)
+    seen = []
+    with torch.inference_mode():
+        trained = train_text_edit(
+            tiny_generator, TextGoal(scorer, "a person with a hat"), codes.clone(), parts, "a hat", settings,
+            progress=lambda step, total, preview=None: seen.append(step),
+        )  # fmt: skip
+    assert seen == list(range(1, 9)) and trained.edit.prompt == "a hat"
+    assert min(trained.losses["total"][1:]) < trained.losses["total"][0]
+    assert (trained.edit.selection is not None) == ("regions" in masks) and "a hat" in report_of(trained)
+    again = train_text_edit(tiny_generator, TextGoal(scorer, "a person with a hat"), codes, parts, "a hat", settings)
+    assert torch.equal(again.edit.offset, trained.edit.offset)
+
+
+def test_a_training_that_cannot_work_is_refused(tiny_generator, tiny_progan, scorer):
+    codes = tiny_generator.map(torch.randn(3, tiny_generator.z_dim, generator=torch.Generator().manual_seed(2)))
+    goal = TextGoal(scorer, "a person with a hat")
+    two = PartLabels(torch.ones(2, 1, 4, 4), ("all",))
+    with pytest.raises(InputError, match="need part labels"):
+        train_text_edit(tiny_generator, goal, codes)
+    with pytest.raises(InputError, match="part labels of 2 pictures, the latent has 3"):
+        train_text_edit(tiny_generator, goal, codes, two)
+    with pytest.raises(InputError, match="Progressive"):
+        train_text_edit(tiny_progan, goal, torch.zeros(1, 1, tiny_progan.z_dim))
+    with pytest.raises(InputError, match="Unknown masks"):
+        TextEditSettings(masks="everything")
+    with pytest.raises(InputError, match="No chosen row"):
+        train_text_edit(
+            tiny_generator, goal, codes, settings=TextEditSettings(masks="none", rows=(7,), stop_resolution=8)
+        )
+
+
+def test_sentences_know_what_makes_them_true():
+    rng = torch.Generator().manual_seed(0)
+    known = spoken_of(sample_factors(40, rng))
+    said = [sentence(entry, rng) for entry in known]
+    holds = matches(known, said)
+    assert bool(holds.diagonal().all()) and 0.02 < float(holds.float().mean()) < 0.6
+    bare = [entry for entry in said if not entry.conditions]
+    assert all(matches(known, [entry]).all() for entry in bare)
+
+
+def test_every_word_of_the_vocabulary_is_one_token(scorer):
+    for text in (
+        "a portrait of a person with glasses and a red hat",
+        caption(sample_factors(1)[0], torch.Generator(), 8),
+    ):
+        assert scorer.count_tokens(text) == len(text.replace(",", " ,").split()) + 2
+    assert learn_merges(["ab", "abc"])[0] in {("a", "b"), ("a", "b</w>")}
+
+
+def test_the_shipped_weights_are_half_precision_and_small():
+    weights = load_file(SHIPPED / "open_clip_model.safetensors")
+    assert all(t.dtype == torch.float16 for t in weights.values() if t.is_floating_point())
+
+
+def _theirs(ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """open_clip's weights under the other library's names, written down independently of the reader."""
+    found = {
+        "logit_scale": ours["logit_scale"],
+        "text_projection.weight": ours["text_projection"].t(),
+        "visual_projection.weight": ours["visual.proj"].t(),
+        "text_model.embeddings.token_embedding.weight": ours["token_embedding.weight"],
+        "text_model.embeddings.position_embedding.weight": ours["positional_embedding"],
+        "text_model.embeddings.position_ids": torch.arange(8)[None],
+        "vision_model.embeddings.class_embedding": ours["visual.class_embedding"],
+        "vision_model.embeddings.patch_embedding.weight": ours["visual.conv1.weight"],
+        "vision_model.embeddings.position_embedding.weight": ours["visual.positional_embedding"],
+    }
+    norms = {"text_model.final_layer_norm": "ln_final", "vision_model.pre_layrnorm": "visual.ln_pre",
+             "vision_model.post_layernorm": "visual.ln_post"}  # fmt: skip
+    for tower, prefix in (("text_model", "transformer"), ("vision_model", "visual.transformer")):
+        for k in range(2):
+            there, here = f"{tower}.encoder.layers.{k}", f"{prefix}.resblocks.{k}"
+            norms |= {f"{there}.layer_norm1": f"{here}.ln_1", f"{there}.layer_norm2": f"{here}.ln_2",
+                      f"{there}.self_attn.out_proj": f"{here}.attn.out_proj", f"{there}.mlp.fc1": f"{here}.mlp.c_fc",
+                      f"{there}.mlp.fc2": f"{here}.mlp.c_proj"}  # fmt: skip
+            for kind in ("weight", "bias"):
+                q, key, value = ours[f"{here}.attn.in_proj_{kind}"].chunk(3)
+                found |= {f"{there}.self_attn.{n}_proj.{kind}": t for n, t in (("q", q), ("k", key), ("v", value))}
+    for theirs, name in norms.items():
+        found |= {f"{theirs}.{kind}": ours[f"{name}.{kind}"] for kind in ("weight", "bias")}
+    return found
