@@ -16,8 +16,8 @@ class LoadGenerator(io.ComfyNode):
             node_id="SemanticEditLoadGenerator",
             display_name="Load Generator",
             category=common.CATEGORY("generator"),
-            description="Loads a StyleGAN2 or Progressive GAN generator from models/semantic_edit/generators. Other formats "
-            "(.pkl, .pt) become usable by the command 'semantic-edit convert'.",
+            description="Loads a StyleGAN2 or Progressive GAN generator from models/semantic_edit/generators. Other "
+            "formats (.pkl, .pt) become usable by the command 'semantic-edit convert'.",
             inputs=[
                 common.file_input(
                     "generators", "file", "A .safetensors generator below models/semantic_edit/generators."

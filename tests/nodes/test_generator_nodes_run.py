@@ -48,7 +48,7 @@ def test_a_replaced_generator_is_loaded_again(run_node, generator_file, tiny_net
 def test_an_empty_folder_tells_what_to_do(run_node, headless_host):
     from semantic_edit.nodes._common import file_input, no_file
 
-    assert file_input("scorers", "file", "x").options == [no_file("scorers")]
+    assert file_input("imagic", "file", "x").options == [no_file("imagic")]
     with pytest.raises(InputError, match="no generators yet. Put .safetensors files into .*semantic-edit convert"):
         run_node("LoadGenerator", file=no_file("generators"))
 

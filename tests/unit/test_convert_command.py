@@ -69,7 +69,7 @@ def test_the_published_pack_works_without_its_converter(tmp_path):
     rules = ignored()
     assert "/models/convert/" in rules and all(rule.startswith("/") for rule in rules)
     pack = tmp_path / "published-pack"
-    packages = ["editing", "demo", "headless", "kernels", "models", "nodes"]
+    packages = ["editing", "demo", "headless", "jobs", "kernels", "models", "nodes"]
     for name in packages:
         shutil.copytree(ROOT / name, pack / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     for file in ("__init__.py", "host.py"):

@@ -42,8 +42,8 @@ def test_a_name_that_is_not_listed_is_refused(headless_host, tmp_path, name):
 
 
 def test_without_files_the_sentence_says_where_to_put_them(headless_host, tmp_path):
-    with pytest.raises(InputError, match=r"Available: none yet\. Put \.safetensors files into .*scorers"):
-        headless_host.model_path("scorers", "clip.safetensors")
+    with pytest.raises(InputError, match=r"Available: none yet\. Put \.safetensors files into .*imagic"):
+        headless_host.model_path("imagic", "clip.safetensors")
 
 
 def test_new_files_are_numbered_and_listed(headless_host, tmp_path):

@@ -91,8 +91,8 @@ def test_masks_keep_their_mean_when_they_get_smaller():
     ("masks", "said"),
     [
         ([None], "1 masks for"),
-        ([torch.ones(2, 1, 4, 4)] * 8, "mask of row 0 is"),
-        ([torch.ones(1, 3, 4, 4)] * 8, "mask of row 0 is"),
+        ([torch.ones(2, 1, 4, 4)] * 8, "mask of row 0"),
+        ([torch.ones(1, 3, 4, 4)] * 8, "mask of row 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(codes, masks, said):
