@@ -2,7 +2,7 @@
 
     reached   share of portraits that, by the oracle, show what the sentence says after the edit
     amount    mean change of the attribute, in its standard deviation over portraits
-    outside   mean absolute change (of 255) away from the parts that have to change; also relative to the plain direction
+    outside   mean absolute change (of 255) away from the parts that have to change, and its share of the plain one's
     drift     mean absolute change of every other attribute, in its standard deviation
     person    similarity of the identity network before and after
     seconds   of training, one process
