@@ -55,6 +55,7 @@ VARIANTS = {
     "none": {"masks": "none"},
     "one layer": {"masks": "regions", "rows": (5,)},
     "regions": {"masks": "regions"},
+    "regions, area 0.03": {"masks": "regions", "area": 0.03},
     "regions, mapper": {"masks": "regions", "changes": "mapper"},
     "attention": {"masks": "attention"},
     "attention in regions": {"masks": "attention in regions"},

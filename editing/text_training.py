@@ -46,7 +46,7 @@ class TextEditSettings:
     mask_rate: float = 0.08
     full: float = 0.5  # share of the sentence's loss that the whole edit takes
     l2: float = 0.004
-    area: float = 0.10
+    area: float = 0.03
     smoothness: float = 0.02
     identity: float = 0.0
     rows: tuple[int, ...] = ()  # rows that may change; none: all
