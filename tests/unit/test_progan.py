@@ -68,9 +68,10 @@ def test_it_equals_the_definition_by_hand(tiny_progan_network):
 @settings(max_examples=10, deadline=None)
 @given(z_dim=st.integers(1, 6), channels=st.lists(st.integers(1, 6), min_size=1, max_size=3), batch=st.integers(1, 3))
 def test_every_width_equals_the_definition(z_dim, channels, batch):
-    network = ProgressiveGAN(ProgressiveConfig(z_dim, tuple(channels))).requires_grad_(False)
-    ws = codes(network, batch)
-    assert np.abs(network.synthesis(ws).image.numpy() - by_hand(network, ws[:, 0].numpy())[1]).max() < 1e-4
+    # In double precision: with a few channels pixel norm enlarges the rounding of features near zero without bound.
+    network = ProgressiveGAN(ProgressiveConfig(z_dim, tuple(channels))).requires_grad_(False).double()
+    ws = codes(network, batch).double()
+    assert np.abs(network.synthesis(ws).image.numpy() - by_hand(network, ws[:, 0].numpy())[1]).max() < 1e-8
 
 
 @pytest.mark.parametrize("layer", range(8))
