@@ -15,6 +15,7 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import building
+from ..models.layer_blend import resized_mask
 from .part_labels import PartLabels
 
 __all__ = ["parts_from_features", "parts_from_masks"]
@@ -71,10 +72,7 @@ def parts_from_masks(masks: list[Tensor], names: list[str], rest: str = "everyth
     for name, mask in zip(names, shaped, strict=True):
         if mask.ndim != 3 or len(mask) not in (1, batch):
             raise InputError(f"The mask of '{name}' has shape {list(mask.shape)}; expected [{batch} or 1, h, w].")
-    resized = [
-        F.interpolate(mask[:, None].float(), size, mode="bilinear", antialias=True).expand(batch, -1, -1, -1)
-        for mask in shaped
-    ]
+    resized = [resized_mask(mask[:, None].float(), size).expand(batch, -1, -1, -1) for mask in shaped]
     stacked = torch.cat(resized, dim=1).clamp(0, 1)
     if not bool(stacked.amax() > 0):
         raise InputError("All masks are empty; mark at least one part.")

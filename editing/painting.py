@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..kernels import blend_features
+from ..models import layer_blend
 from ..models.colour_match import donor_features
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
@@ -227,10 +228,7 @@ def painting_mask(painting: Painting, height: int, width: int, batch: int | None
 
 def resized_mask(mask: Tensor, height: int, width: int) -> Tensor:
     """[B, h, w] -> [B, 1, height, width], the share of each cell that the mask covers."""
-    mask = mask[:, None]
-    if tuple(mask.shape[2:]) == (height, width):
-        return mask
-    return F.interpolate(mask, (height, width), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+    return layer_blend.resized_mask(mask[:, None], (height, width))
 
 
 def checked_mask(mask: Tensor) -> Tensor:

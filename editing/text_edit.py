@@ -11,6 +11,7 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.layer_blend import LayerBlend, resized_mask
+from ..models.progan import ARCHITECTURE as PROGRESSIVE
 from ..models.text_edit_networks import LatentMapper, LayerAttention
 from .part_labels import PartLabels
 from .types import EditDirection, check_rows
@@ -129,10 +130,20 @@ def row_masks(
     return masks
 
 
+def check_styles(generator: GanGenerator) -> None:
+    """InputError for a generator without a style of its own for each layer."""
+    if generator.network.config.architecture == PROGRESSIVE:
+        raise InputError("Text edits need a generator with a style per layer; a Progressive GAN has one code only.")
+
+
+def selected_mask(labels: Tensor, weights: Tensor, size: Sequence[int]) -> Tensor:
+    """Part masks [B, P, h, w] and how much of each takes part [P] -> their sum [B, 1, *size] in 0..1."""
+    return (resized_mask(labels, size) * weights[:, None, None]).sum(dim=1, keepdim=True).clamp(0, 1)
+
+
 def check_edit_fits(edit: TextEdit, generator: GanGenerator) -> None:
     """InputError unless the edit was made for this generator's W space."""
-    if generator.network.config.architecture == "progressive":
-        raise InputError("Text edits need a generator with a style per layer; a Progressive GAN has one code only.")
+    check_styles(generator)
     generator.check_latent(edit.offset[None], edit.family, f"The text edit '{edit.prompt}'")
 
 
@@ -172,7 +183,7 @@ def _row_mask(edit, row, layer, generator, codes, parts, attended) -> Tensor | N
         if float(chosen.max()) <= edit.threshold:
             return _with_extra(edit, None, size, codes)
         labels = torch.stack([parts.part(name) for name in edit.parts], dim=1).to(codes)
-        mask = (resized_mask(labels, size) * chosen[:, None, None]).sum(dim=1, keepdim=True).clamp(0, 1)
+        mask = selected_mask(labels, chosen, size)
     if attended:
         mask = mask * attended[layer].to(codes)
     if edit.threshold > 0:

@@ -14,9 +14,9 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import rehome, training_mode
-from ..models.layer_blend import LayerBlend, resized_mask
+from ..models.layer_blend import LayerBlend
 from .part_labels import PartLabels
-from .text_edit import TextEdit
+from .text_edit import TextEdit, check_styles, selected_mask
 from .types import EditDirection
 
 __all__ = ["localize_direction"]
@@ -45,8 +45,7 @@ def localize_direction(
     """
     generator.check_latent(codes, "", "The latent")
     generator.check_latent(direction.direction[None], direction.family, f"The direction '{direction.name}'")
-    if generator.network.config.architecture == "progressive":
-        raise InputError("Layers can be chosen for generators with a style per layer; a Progressive GAN has one code.")
+    check_styles(generator)
     if len(parts) not in (1, len(codes)):
         raise InputError(f"There are part labels of {len(parts)} pictures for {len(codes)} codes; label this batch.")
     rng = torch.Generator().manual_seed(seed)
@@ -68,8 +67,7 @@ def localize_direction(
             here = labels if len(labels) == 1 else labels[chosen]
             selection = torch.sigmoid(logits)
             masks = [
-                (resized_mask(here, sizes[row]) * selection[:, row, None, None]).sum(1, keepdim=True).clamp(0, 1)
-                if row in direction.layers else None
+                selected_mask(here, selection[:, row], sizes[row]) if row in direction.layers else None
                 for row in range(generator.num_layers)
             ]  # fmt: skip
             found = synthesis(plain, "constant", stop_resolution, blend=LayerBlend(plain + change, masks)).image

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from ..models.errors import InputError
@@ -58,6 +57,6 @@ def _single(mask: Tensor, what: str) -> Tensor:
     mask = mask[0] if mask.ndim == 3 and len(mask) == 1 else mask
     if mask.ndim != 2:
         raise InputError(f"{what} holds masks {list(mask.shape)}; one mask [h, w] for all pictures is expected.")
-    if not bool(torch.as_tensor(mask).amax() > 0):
+    if not bool(mask.amax() > 0):
         raise InputError(f"The mask {what} is empty; draw where the edit shall show, or disconnect it.")
     return mask.float().clamp(0, 1).cpu()

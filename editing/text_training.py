@@ -22,10 +22,10 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import rehome, training_mode
-from ..models.layer_blend import LayerBlend, resized_mask
+from ..models.layer_blend import LayerBlend
 from ..models.text_edit_networks import LatentMapper, LayerAttention
 from .part_labels import PartLabels
-from .text_edit import TextEdit
+from .text_edit import TextEdit, check_styles, selected_mask
 from .text_score import TextGoal
 from .types import check_rows
 
@@ -152,9 +152,9 @@ class _Model:
 
     def __init__(self, generator, codes, parts, rows, settings: TextEditSettings, rng: torch.Generator) -> None:
         layers, width = generator.num_layers, generator.w_dim
-        self.rows, self.parts, self.settings = rows, parts, settings
+        self.rows, self.parts = rows, parts
         self.scale = float(generator.w_covariance.diagonal().mean().sqrt())
-        self.offset = self.mapper = self.logits = self.attention = None
+        self.offset = self.mapper = self.logits = self.attention = self.part_masks = None
         self.sample = codes
         self.inside = torch.zeros(layers, 1, device=codes.device)
         self.inside[list(rows)] = 1
@@ -164,6 +164,7 @@ class _Model:
             self.offset = (0.02 * torch.randn(layers, width, generator=rng)).to(codes.device).requires_grad_()
         if settings.masks in ("regions", "attention in regions"):
             self.logits = torch.zeros(len(parts.names), layers, device=codes.device, requires_grad=True)
+            self.part_masks = rehome(parts.masks).to(self.inside)  # once: steps only pick from it
         if settings.masks in ("attention", "attention in regions"):
             synthesis = generator.network.synthesis
             channels = [synthesis.layer_size(layer)[0] for layer in range(len(synthesis.layers))]
@@ -192,19 +193,15 @@ class _Model:
             layer = min(row, last)
             mask = torch.ones(1, 1, 1, 1, device=self.inside.device)
             if self.logits is not None:
-                weights = torch.sigmoid(self.logits[:, row])[:, None, None]
-                size = synthesis.layer_size(layer)[1:]
-                mask = (resized_mask(labels, size) * weights).sum(dim=1, keepdim=True).clamp(0, 1)
+                mask = selected_mask(labels, torch.sigmoid(self.logits[:, row]), synthesis.layer_size(layer)[1:])
             if self.attention is not None:
                 mask = mask * self.attention(layer, features[layer])
             found[row] = mask
         return found
 
     def _labels(self, chosen: Tensor) -> Tensor | None:
-        if self.parts is None or self.logits is None:
-            return None
-        masks = rehome(self.parts.masks).to(self.inside)
-        return masks if len(masks) == 1 else masks[chosen.to(masks.device)]
+        masks = self.part_masks
+        return masks if masks is None or len(masks) == 1 else masks[chosen.to(masks.device)]
 
     def finished(self, prompt: str, source: str, generator, settings: TextEditSettings) -> TextEdit:
         mapper = attention = selection = None
@@ -320,10 +317,7 @@ def _rows(generator: GanGenerator, settings: TextEditSettings) -> tuple[int, ...
 
 
 def _check(generator: GanGenerator, codes: Tensor, parts: PartLabels | None, settings: TextEditSettings) -> None:
-    if generator.network.config.architecture == "progressive":
-        raise InputError(
-            "Text edits need a generator with a style for each layer; a Progressive GAN has one code only."
-        )
+    check_styles(generator)
     generator.check_latent(codes, "", "The latent")
     if settings.masks not in ("regions", "attention in regions"):
         return
