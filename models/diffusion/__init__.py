@@ -1,0 +1,1 @@
+"""Diffusion models from diffusers folders, for use without ComfyUI."""

@@ -1,0 +1,205 @@
+"""A diffusers network with its noise schedule and latent format: the headless counterpart of ComfyUI's MODEL.
+
+It never changes: `patched` returns another model that shares every weight but the changed ones. `editing.imagic` works
+on it through the same methods that the host offers for ComfyUI's MODEL.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..inference import building
+from .schedule import NoiseSchedule
+
+__all__ = ["DiffusionModel", "LatentForm"]
+
+_SIZES = ("height", "width", "crop_h", "crop_w", "target_height", "target_width")  # SDXL's order
+
+
+@dataclass(frozen=True)
+class LatentForm:
+    """What lies between a VAE's latents and the network's: ``(latent - shift) * scale``.
+
+    downscale: pixels per latent cell, along each side.
+    """
+
+    channels: int = 4
+    scale: float = 0.18215
+    shift: float = 0.0
+    downscale: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionModel:
+    """One network that removes noise.
+
+    Args:
+        network: diffusers' UNet2DConditionModel or SD3Transformer2DModel, frozen, in evaluation mode.
+        schedule: its noise levels.
+        latent: its latent format.
+        name: for messages.
+        changes: names of the weights that differ from the model as loaded, for messages.
+    """
+
+    network: nn.Module
+    schedule: NoiseSchedule
+    latent: LatentForm = LatentForm()
+    name: str = "diffusion model"
+    changes: tuple[str, ...] = field(default=())
+
+    @property
+    def prediction(self) -> str:
+        """epsilon, v_prediction or flow."""
+        return self.schedule.prediction
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return next(self.network.parameters()).dtype
+
+    @property
+    def sigma_min(self) -> float:
+        """The least noise the network knows."""
+        return float(self.schedule.sigmas[0])
+
+    @property
+    def sigma_max(self) -> float:
+        """The most noise the network knows."""
+        return float(self.schedule.sigmas[-1])
+
+    def latent_in(self, latent: Tensor) -> Tensor:
+        """A VAE's latent [B, C, h, w] as the network sees it, float32 on its device.
+
+        Raises:
+            InputError: another number of channels than the network's.
+        """
+        if latent.ndim != 4 or latent.shape[1] != self.latent.channels:
+            raise InputError(
+                f"The latent has shape {list(latent.shape)}; '{self.name}' works on [B, {self.latent.channels}, h, w]: "
+                "encode the picture with the VAE of the same model."
+            )
+        return (latent.to(self.device, torch.float32) - self.latent.shift) * self.latent.scale
+
+    def latent_out(self, x: Tensor) -> Tensor:
+        """The inverse of `latent_in`."""
+        return x / self.latent.scale + self.latent.shift
+
+    def sigmas_at(self, u: Tensor) -> Tensor:
+        """Noise levels [B] at shares u [B] of the trained timesteps, 0 the least noise, 1 the most."""
+        return self.schedule.at(u).to(self.device)
+
+    def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """x0 and noise [B, ...] at noise levels [B]."""
+        return self.schedule.noised(x0, noise, sigma)
+
+    def output_gain(self, sigma: Tensor) -> Tensor:
+        """d(x0 estimate) / d(network's output) at noise levels [B]."""
+        return self.schedule.output_gain(sigma)
+
+    def condition(self, embedding: Tensor, extras: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """One CONDITIONING entry as the network's arguments; gradients flow to the embedding and the pooled output.
+
+        Args:
+            embedding: [1 or B, T, D].
+            extras: the entry's dictionary; pooled_output [1 or B, P] and SDXL's sizes are read.
+            shape: of the latents, [B, C, h, w]; gives the sizes that the entry does not name.
+
+        Raises:
+            InputError: the network needs a pooled output and the entry has none, or widths differ.
+        """
+        given = {"encoder_hidden_states": embedding.to(self.device, self.dtype)}
+        config = self.network.config
+        width = getattr(config, "cross_attention_dim", None) or getattr(config, "joint_attention_dim", None)
+        if isinstance(width, int) and embedding.shape[-1] != width:
+            raise InputError(
+                f"The conditioning is {embedding.shape[-1]} wide; '{self.name}' takes {width}: encode the text with "
+                "the CLIP of the same model."
+            )
+        if not self._takes_pooled:
+            return given
+        pooled = extras.get("pooled_output")
+        if pooled is None:
+            raise InputError(f"'{self.name}' needs a pooled output in its conditioning, and this one has none.")
+        given["pooled"] = pooled.to(self.device, self.dtype)
+        if self._takes_sizes:
+            height, wide = (side * self.latent.downscale for side in shape[-2:])
+            usual = {"height": height, "width": wide, "crop_h": 0, "crop_w": 0}
+            usual["target_height"] = extras.get("height", height)
+            usual["target_width"] = extras.get("width", wide)
+            sizes = [float(extras.get(name, usual[name])) for name in _SIZES]
+            given["sizes"] = torch.tensor([sizes], device=self.device, dtype=self.dtype)
+        return given
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+        """The picture the network sees in x.
+
+        Args:
+            x: noisy latents [B, C, h, w], float32.
+            sigma: noise levels [B].
+            condition: from `condition`.
+
+        Returns:
+            x0 estimates [B, C, h, w], float32.
+        """
+        batch = len(x)
+        sigma = sigma.to(x).expand(batch)
+        text, pooled, sizes = (condition.get(key) for key in ("encoder_hidden_states", "pooled", "sizes"))
+        inputs = self.schedule.network_input(x, sigma).to(self.dtype)
+        arguments: dict[str, Any] = {"encoder_hidden_states": _rows(text, batch), "return_dict": False}
+        if self._takes_sizes:
+            arguments["added_cond_kwargs"] = {"text_embeds": _rows(pooled, batch), "time_ids": _rows(sizes, batch)}
+        elif pooled is not None:
+            arguments["pooled_projections"] = _rows(pooled, batch)
+        output = self.network(inputs, timestep=self.schedule.timestep(sigma), **arguments)[0]
+        return self.schedule.denoised(x, output.float(), sigma)
+
+    def patched(self, deltas: Mapping[str, Tensor], strength: float = 1.0) -> DiffusionModel:
+        """Another model with ``strength * delta`` added to the named parameters; every other weight is shared.
+
+        Args:
+            deltas: parameter name -> tensor of the parameter's shape.
+
+        Raises:
+            InputError: a name the network does not have, or another shape.
+        """
+        weights = dict(self.network.named_parameters())
+        for name, delta in deltas.items():
+            if name not in weights or weights[name].shape != delta.shape:
+                there = f"has shape {list(weights[name].shape)}" if name in weights else "does not exist"
+                raise InputError(
+                    f"The change of '{name}' has shape {list(delta.shape)}, which {there} in '{self.name}': "
+                    "it was made for another model."
+                )
+        with building():
+            shared = [*self.network.parameters(), *self.network.buffers()]
+            memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
+            for name, delta in deltas.items():
+                weight = weights[name]
+                fresh = weight.float() + strength * delta.to(weight.device, torch.float32)
+                memo[id(weight)] = nn.Parameter(fresh.to(weight.dtype), requires_grad=False)
+            network = copy.deepcopy(self.network, memo)
+        return replace(self, network=network, changes=tuple(dict.fromkeys([*self.changes, *deltas])))
+
+    @property
+    def _takes_sizes(self) -> bool:
+        return getattr(self.network.config, "addition_embed_type", None) == "text_time"
+
+    @property
+    def _takes_pooled(self) -> bool:
+        return self._takes_sizes or getattr(self.network.config, "pooled_projection_dim", None) is not None
+
+
+def _rows(values: Tensor, batch: int) -> Tensor:
+    return values.expand(batch, *values.shape[1:]) if len(values) == 1 else values
