@@ -6,8 +6,9 @@ on it through the same methods that the host offers for ComfyUI's MODEL.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..inference import building
+from ..inference import building, rehome
 from .schedule import NoiseSchedule
 
 __all__ = ["DiffusionModel", "LatentForm"]
@@ -164,6 +165,23 @@ class DiffusionModel:
             arguments["pooled_projections"] = _rows(pooled, batch)
         output = self.network(inputs, timestep=self.schedule.timestep(sigma), **arguments)[0]
         return self.schedule.denoised(x, output.float(), sigma)
+
+    def lora_name(self, layer: str) -> str:
+        """A layer's name in LoRA files, in the spelling that most tools know."""
+        return "lora_unet_" + layer.replace(".", "_")
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Gradients may be taken inside; the weights ask for none, and are as they were afterwards."""
+        rehome(self.network)
+        asking = [weight for weight in self.network.parameters() if weight.requires_grad]
+        for weight in asking:
+            weight.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for weight in asking:
+                weight.requires_grad_(True)
 
     def patched(self, deltas: Mapping[str, Tensor], strength: float = 1.0) -> DiffusionModel:
         """Another model with ``strength * delta`` added to the named parameters; every other weight is shared.

@@ -1,0 +1,145 @@
+"""Low-rank changes of a network's layers (LoRA, 2106.09685), added by hooks: the user's weights are never written."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...models.errors import InputError
+
+__all__ = ["BLOCKS", "Lora", "adapted", "chosen_layers", "in_blocks", "new_loras"]
+
+# What a layer's name says of its place, in ComfyUI's and in diffusers' spelling, U-shaped and transformer networks.
+_PLACES = {
+    "encoder": ("input_blocks.", "down_blocks."),
+    "middle": ("middle_block.", "mid_block."),
+    "decoder": ("output_blocks.", "up_blocks."),
+}
+_ATTENTION = ("attn", "attention", ".qkv", "_qkv", "to_q", "to_k", "to_v", "to_out", ".proj_out", "linear1", "linear2")
+_CROSS = ("attn2.", "add_q", "add_k", "add_v", "txt_attn", "context_block", "cross_attn")
+BLOCKS = ("attention", "cross attention", "encoder", "middle", "decoder", "all")
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """One layer's change ``up @ down``: down [r, in] or [r, in, k, k], up [out, r] or [out, r, 1, 1], float32."""
+
+    up: Tensor
+    down: Tensor
+
+    @property
+    def delta(self) -> Tensor:
+        """The change in the layer's own shape."""
+        flat = self.up.flatten(1) @ self.down.flatten(1)
+        return flat.reshape(self.up.shape[0], *self.down.shape[1:])
+
+
+def in_blocks(layer: str, blocks: str) -> bool:
+    """Whether a layer's name lies in one of BLOCKS."""
+    if blocks == "all":
+        return True
+    if blocks == "attention":
+        return any(mark in layer for mark in _ATTENTION)
+    if blocks == "cross attention":
+        return any(mark in f"{layer}." for mark in _CROSS)
+    return any(mark in f".{layer}" for mark in _PLACES[blocks])
+
+
+def chosen_layers(network: nn.Module, blocks: Sequence[str]) -> dict[str, nn.Module]:
+    """The linear and convolutional layers that lie in any of ``blocks``, by name, in the network's order.
+
+    Raises:
+        InputError: an unknown block, none at all, or layers whose weights hold no plain numbers (quantised).
+    """
+    unknown = [name for name in blocks if name not in BLOCKS]
+    if unknown or not blocks:
+        raise InputError(f"The blocks are {', '.join(blocks) or 'empty'}; expected some of {', '.join(BLOCKS)}.")
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    chosen = {name: module for name, module in layers.items() if any(in_blocks(name, block) for block in blocks)}
+    if not chosen:
+        raise InputError(
+            f"No layer of this model lies in {', '.join(blocks)}: it has {len(layers)} layers, such as "
+            f"{', '.join(list(layers)[:3])}. Choose 'attention' or 'all'."
+        )
+    for name, module in chosen.items():
+        if module.weight is None or module.weight.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+            kind = "no weight" if module.weight is None else str(module.weight.dtype).removeprefix("torch.")
+            raise InputError(
+                f"The layer '{name}' is stored as {kind}, which has no gradient: load the model unquantised (float16, "
+                "bfloat16 or float32)."
+            )
+        if isinstance(module, nn.Conv2d) and module.groups != 1:
+            raise InputError(f"The layer '{name}' is a grouped convolution; choose 'attention' instead.")
+    return chosen
+
+
+def new_loras(layers: Mapping[str, nn.Module], rank: int, rng: torch.Generator) -> dict[str, Lora]:
+    """Trainable changes that are zero at first: down random, up zero.
+
+    Raises:
+        InputError: a rank below 1.
+    """
+    if rank < 1:
+        raise InputError(f"The rank is {rank}; expected 1 or more.")
+    made = {}
+    for name, layer in layers.items():
+        weight = layer.weight
+        fan_in = weight[0].numel()
+        used = min(rank, weight.shape[0], fan_in)
+        bound = 1 / math.sqrt(fan_in)
+        down = (torch.rand(used, *weight.shape[1:], generator=rng) * 2 - 1) * bound
+        up = torch.zeros(weight.shape[0], used, *[1] * (weight.ndim - 2))
+        made[name] = Lora(*(tensor.to(weight.device).requires_grad_(True) for tensor in (up, down)))
+    return made
+
+
+@contextlib.contextmanager
+def adapted(layers: Mapping[str, nn.Module], loras: Mapping[str, Lora]) -> Iterator[Switch]:
+    """The network with these changes while inside; the switch turns them off for a moment."""
+    switch = Switch()
+    hooks = [
+        layers[name].register_forward_hook(_Adding(lora, switch), with_kwargs=True) for name, lora in loras.items()
+    ]
+    try:
+        yield switch
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Switch:
+    """Turns changes off and on."""
+
+    def __init__(self) -> None:
+        self.on = True
+
+    @contextlib.contextmanager
+    def off(self) -> Iterator[None]:
+        """The network as it was, while inside."""
+        self.on = False
+        try:
+            yield
+        finally:
+            self.on = True
+
+
+class _Adding:
+    """A forward hook that adds ``up(down(x))`` to a layer's output."""
+
+    def __init__(self, lora: Lora, switch: Switch) -> None:
+        self.lora, self.switch = lora, switch
+
+    def __call__(self, layer: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Tensor:
+        if not self.switch.on:
+            return output
+        x = args[0] if args else kwargs["input"]
+        down, up = self.lora.down.to(x.dtype), self.lora.up.to(x.dtype)
+        if isinstance(layer, nn.Linear):
+            return output + F.linear(F.linear(x, down), up)
+        return output + F.conv2d(F.conv2d(x, down, None, layer.stride, layer.padding, layer.dilation), up)

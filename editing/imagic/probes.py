@@ -1,0 +1,57 @@
+"""Looks at a model before and after the work: whether it has gradients, and what it loses on fixed noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...models.errors import InputError
+from .conditioning import Entry
+from .denoiser import Denoiser
+from .loss import Photo, denoising_loss
+
+__all__ = ["Probe", "check_gradient", "weight_storages"]
+
+_DRAWS = 16
+
+
+class Probe:
+    """The denoising loss over the same draws each time, so that two values differ by what was learned alone."""
+
+    def __init__(self, denoiser: Denoiser, photo: Photo, levels: tuple[float, float], seed: int) -> None:
+        self.denoiser, self.photo = denoiser, photo
+        self.draws = photo.draws(denoiser, _DRAWS, levels, torch.Generator().manual_seed(seed + 1))
+
+    def loss(self, entry: Entry) -> float:
+        """The mean loss of one entry."""
+        with torch.no_grad():
+            parts = [denoising_loss(self.denoiser, self.photo, part, entry) for part in self.draws.parts(4)]
+        return float(torch.stack(parts).mean())
+
+
+def check_gradient(denoiser: Denoiser, photo: Photo, entry: Entry) -> None:
+    """Refuse a model that cannot tell which embedding would be better.
+
+    Raises:
+        InputError: no gradient reaches the embedding (a quantised model, an attention backend made for sampling), or
+            it is zero or not finite.
+    """
+    draw = photo.draws(denoiser, 1, (0.3, 0.7), torch.Generator().manual_seed(0))
+    advice = "Use unquantised weights and the standard attention (no --use-sage-attention or --use-flash-attention)."
+    half = denoiser.dtype == torch.float16
+    try:
+        loss = denoising_loss(denoiser, photo, draw, entry) * (2.0**12 if half else 1.0)
+        (gradient,) = torch.autograd.grad(loss, [entry.embedding], allow_unused=True)
+    except (RuntimeError, NotImplementedError) as error:
+        if "out of memory" in str(error).lower() or "interrupt" in type(error).__name__.lower():
+            raise
+        raise InputError(f"'{denoiser.name}' gives no gradient: {str(error).splitlines()[0]}. {advice}") from error
+    if gradient is None or not bool(torch.isfinite(gradient).all()) or not bool(gradient.any()):
+        kind = "no gradient" if gradient is None else "a gradient of zeros or of values that are not finite"
+        raise InputError(f"'{denoiser.name}' gives {kind} for its text conditioning. {advice}")
+
+
+def weight_storages(network: nn.Module) -> set[int]:
+    """Addresses of the network's own memory."""
+    tensors: list[Tensor] = [*network.parameters(), *network.buffers()]
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
