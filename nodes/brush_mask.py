@@ -7,10 +7,13 @@ import torch
 from ..editing.brush import brush_mask
 from ..host import current, io
 from ._common import CATEGORY
+from ._shown import shown, waiting
+
+_NO_STROKES = "Brush Mask: there are no strokes. Paint on the picture in the node, or type points x y, and run again."
 
 
 class BrushMask(io.ComfyNode):
-    """Lines of a round brush. A mask of the mask editor goes where this one goes."""
+    """Lines of a round brush, painted in the node. A mask of the mask editor goes where this one goes."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -18,7 +21,7 @@ class BrushMask(io.ComfyNode):
             node_id="SemanticEditBrushMask",
             display_name="Brush Mask",
             category=CATEGORY("paint"),
-            description="Draws a mask from typed brush strokes: for examples and for work without a mask editor.",
+            description="Draws a mask from brush strokes that are painted on the picture in the node, or typed.",
             inputs=[
                 io.Image.Input("images", tooltip="The pictures whose size the mask gets."),
                 io.String.Input(
@@ -26,7 +29,7 @@ class BrushMask(io.ComfyNode):
                     default="0.5 0.5",
                     multiline=True,
                     tooltip="One stroke a line: points x y, as shares of width and height from the top left, joined "
-                    "by a brush. Example: 0.2 0.3, 0.8 0.3",
+                    "by a brush. Example: 0.2 0.3, 0.8 0.3. A radius may come first, 0.05: 0.2 0.3; below 0 it erases.",
                 ),
                 io.Float.Input(
                     "radius",
@@ -45,7 +48,10 @@ class BrushMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: torch.Tensor, strokes: str, radius: float) -> io.NodeOutput:
+        sent = shown(cls, {"picture": images[:1]})
+        if not strokes.strip():
+            return waiting(_NO_STROKES, sent)
         mask = brush_mask(strokes, radius, *images.shape[1:3]).to(current().result_device())
         red = torch.tensor([1.0, 0.1, 0.1]).to(images)
         preview = images[..., :3] + 0.5 * mask.to(images)[..., None] * (red - images[..., :3])
-        return io.NodeOutput(mask, preview)
+        return io.NodeOutput(mask, preview, ui=sent)

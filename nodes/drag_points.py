@@ -10,14 +10,20 @@ import torch.nn.functional as F
 
 from ..editing import drag as dragging
 from ..editing import points as pointing
+from ..editing.brush import add_strokes, brush_mask
 from ..editing.drag_figure import drag_pictures
 from ..editing.rows import parse_rows
 from ..editing.types import GanLatent
 from ..host import current, io
 from ..models.errors import InputError
 from . import _common as common
+from ._shown import shown, waiting
 
 log = logging.getLogger(__name__)
+_RADIUS = 0.06  # of a stroke that names none
+_NO_POINTS = (
+    "Drag Points: the points are empty. Pull on the picture in the node, or type 'x,y -> x,y' lines, and run again."
+)
 
 
 class DragPoints(io.ComfyNode):
@@ -115,6 +121,14 @@ class DragPoints(io.ComfyNode):
                     optional=True,
                     tooltip="1 where the picture may change. Left out: everywhere.",
                 ),
+                io.String.Input(
+                    "strokes",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="The region as brush strokes of the editor, 'radius: x y, x y' a line in shares of the "
+                    "picture; added to a connected region. Empty: none.",
+                ),
             ],
             outputs=[
                 common.GanLatentType.Output("start", tooltip="The example's code before the drag."),
@@ -145,6 +159,7 @@ class DragPoints(io.ComfyNode):
         canvas_height: int,
         targets: str | None = None,
         region: torch.Tensor | None = None,
+        strokes: str = "",
     ) -> io.NodeOutput:
         common.check_latent(generator, latents)
         if len(latents) != 1:
@@ -157,10 +172,16 @@ class DragPoints(io.ComfyNode):
         if bool(canvas_width) != bool(canvas_height):
             raise InputError("Give both canvas_width and canvas_height, or leave both at 0.")
         size = generator.resolution
+        if not points.strip() and targets is None:
+            common.place(generator)
+            example = common.to_image_batch(generator.synthesize(latents.codes))
+            return waiting(_NO_POINTS, shown(cls, {"picture": example}))
         canvas = (canvas_height, canvas_width) if canvas_width else None
         drags = pointing.parse_points(points, size, units, targets, canvas)
         chosen = None if rows.strip().lower() == "auto" else parse_rows(rows, generator.num_layers)
         area, note = _region(region, size)
+        if strokes.strip():
+            area = add_strokes(area, brush_mask(strokes, _RADIUS, *size))[0]
         settings = _settings(method, steps, tolerance / size[0], keep, learning_rate)
         common.place(generator)
         result = dragging.drag(
@@ -170,7 +191,9 @@ class DragPoints(io.ComfyNode):
         images = common.to_image_batch(pictures)
         preview = drag_pictures(images[0].cpu(), images[1].cpu(), drags, result).to(current().result_device())
         edited = GanLatent(result.code, latents.names, generator.family)
-        return io.NodeOutput(latents, edited, images, preview, _report(drags, result, note))
+        report = _report(drags, result, note)
+        sent = shown(cls, {"picture": images[:1], "result": images[1:]}, report=report)
+        return io.NodeOutput(latents, edited, images, preview, report, ui=sent)
 
 
 def _settings(method: str, steps: int, tolerance: float, keep: float, learning_rate: float) -> dragging.DragSettings:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import torch
 
+from ..editing.brush import add_strokes, brush_mask
 from ..editing.concepts import ConceptUnits
 from ..editing.painting import Painting
 from ..editing.strokes import ACTIONS, FORMS, paint_concept
 from ..host import io
 from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice
+from ._shown import shown, waiting
 
+_RADIUS = 0.06  # of a stroke that names none
+_NOWHERE = (
+    "Paint Concept: nothing says where to paint. Connect a mask, or connect the picture to 'images' and paint on it in "
+    "the node; then run again."
+)
 _LEVELS = ("low", "medium", "high", "number")
 
 
@@ -22,12 +29,11 @@ class PaintConcept(io.ComfyNode):
             node_id="SemanticEditPaintConcept",
             display_name="Paint Concept",
             category=CATEGORY("paint"),
-            description="Inserts or removes a concept, such as a hat, where the mask is white. Chain several for "
-            "several strokes; Render Painted Photo draws them.",
+            description="Inserts or removes a concept, such as a hat, where it is brushed or the mask is white. Chain "
+            "several for several strokes; Render Painted Photo draws them.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that will draw, or one of its family."),
                 ConceptUnitsType.Input("concepts", tooltip="From Load Concepts or Dissect Concepts."),
-                io.Mask.Input("mask", tooltip="Where to paint: 1 (white) is painted. Any size; it is resized."),
                 io.String.Input("concept", default="hat", tooltip="A dissected concept, such as hat or hair."),
                 io.Combo.Input("action", options=list(ACTIONS), tooltip="Put the concept there, or take it away."),
                 io.Combo.Input(
@@ -54,6 +60,22 @@ class PaintConcept(io.ComfyNode):
                 GanPaintingType.Input(
                     "painting", optional=True, tooltip="Earlier strokes; this one is painted on top of them."
                 ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where to paint: 1 (white) is painted. Any size; it is resized. Strokes are added to it.",
+                ),
+                io.Image.Input(
+                    "images", optional=True, tooltip="The picture to paint on in the node; it changes no result."
+                ),
+                io.String.Input(
+                    "strokes",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="Where to paint, as brush strokes of the painter: 'radius: x y, x y' a line, in shares of "
+                    "the picture. Added to a connected mask.",
+                ),
             ],
             outputs=[GanPaintingType.Output("painted", tooltip="The strokes so far, with this one on top.")],
         )
@@ -63,14 +85,23 @@ class PaintConcept(io.ComfyNode):
         cls,
         generator,
         concepts: ConceptUnits,
-        mask: torch.Tensor,
         concept: str,
         action: str,
         level: str,
         number: float,
         form: str,
         painting: Painting | None = None,
+        mask: torch.Tensor | None = None,
+        images: torch.Tensor | None = None,
+        strokes: str = "",
     ) -> io.NodeOutput:
         check_choice("The level", level, _LEVELS)
         amount = number if level == "number" else level
-        return io.NodeOutput(paint_concept(generator, concepts, concept.strip(), mask, action, amount, form, painting))
+        sent = shown(cls, {} if images is None else {"picture": images[:1]}, concepts=list(concepts.names))
+        if strokes.strip():
+            height, width = images.shape[1:3] if images is not None else generator.resolution
+            mask = add_strokes(mask, brush_mask(strokes, _RADIUS, height, width))
+        if mask is None:
+            return waiting(_NOWHERE, sent)
+        painted = paint_concept(generator, concepts, concept.strip(), mask, action, amount, form, painting)
+        return io.NodeOutput(painted, ui=sent)

@@ -9,6 +9,7 @@ from ..editing.text_edit import TextEdit
 from ..editing.text_refine import refine
 from ..host import io
 from ._common import CATEGORY, TextEditType
+from ._shown import edit_to_show, shown
 
 
 class RefineMasks(io.ComfyNode):
@@ -67,4 +68,6 @@ class RefineMasks(io.ComfyNode):
         dropped = [name.strip() for name in drop_parts.split(",") if name.strip()]
         edit = refine(text_edit, kept, dropped, None if threshold < 0 else threshold, only_here, also_here)
         left = ", ".join(edit.parts) or "no parts: everywhere or by attention"
-        return io.NodeOutput(edit, f"rows {', '.join(map(str, edit.rows))}; {left}; threshold {edit.threshold:g}")
+        sent = shown(cls, edit=edit_to_show(text_edit))
+        report = f"rows {', '.join(map(str, edit.rows))}; {left}; threshold {edit.threshold:g}"
+        return io.NodeOutput(edit, report, ui=sent)

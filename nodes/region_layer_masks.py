@@ -12,6 +12,7 @@ from ..editing.types import GanLatent
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, check_latent, place
+from ._shown import layers_to_show, shown
 
 
 class RegionLayerMasks(io.ComfyNode):
@@ -53,4 +54,5 @@ class RegionLayerMasks(io.ComfyNode):
         chosen = [None if mask is None else mask[index if len(mask) > 1 else 0][None] for mask in masks]
         picture = generator.synthesize(latents.codes[index : index + 1])[0].cpu()
         chart = region_layer_chart(text_edit, shares)
-        return io.NodeOutput(chart[None], row_mask_sheet(picture, chosen)[None], whole)
+        sent = shown(cls, *layers_to_show(text_edit, picture, chosen, parts, index))
+        return io.NodeOutput(chart[None], row_mask_sheet(picture, chosen)[None], whole, ui=sent)

@@ -91,7 +91,6 @@ def test_an_interruption_stops_at_the_next_step(run_node, headless_host, given, 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (dict(points=""), "points are empty"),
         (dict(points="12,16"), "cannot be read"),
         (dict(points="12,16 -> 99,16"), "outside the picture"),
         (dict(points="-1,16 -> 9,16"), "outside the picture"),
@@ -114,6 +113,23 @@ def test_an_interruption_stops_at_the_next_step(run_node, headless_host, given, 
 def test_wrong_inputs_are_refused_with_a_sentence(run_node, given, changes, words):
     with pytest.raises(InputError, match=words):
         run_node("DragPoints", **given | changes)
+
+
+def test_without_points_the_example_is_shown_and_what_follows_waits(run_node, given):
+    values, shown = run_node("DragPoints", **given | dict(points=" "))
+    assert len(values) == 5 and all("points are empty" in value.message for value in values)
+    (picture,) = shown["semantic_edit_picture"]
+    assert picture["type"] == "temp" and "images" not in shown
+
+
+def test_brushed_strokes_are_a_region(run_node, given, headless_host):
+    (_, held, *_, report), shown = run_node("DragPoints", **given, strokes="0.3: 0.4 0.5")
+    (_, free, *_), _ = run_node("DragPoints", **given)
+    assert "outside the region" in report and not torch.equal(held.codes, free.codes)
+    assert len(shown["semantic_edit_picture"]) == len(shown["semantic_edit_result"]) == 1
+    assert shown["semantic_edit_report"] == [report]
+    with pytest.raises(InputError, match="not pairs of numbers"):
+        run_node("DragPoints", **given, strokes="0.3: 0.4")
 
 
 def test_several_codes_and_strangers_are_refused(run_node, given, batch):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing.blending import BLENDS, blend, blend_laplacian, blend_poisson, feathered_mask
-from semantic_edit.editing.brush import brush_mask
+from semantic_edit.editing.brush import add_strokes, brush_mask
 from semantic_edit.models.errors import InputError
 
 
@@ -96,7 +96,21 @@ def test_a_brush_draws_lines_and_dots():
     assert mask[0, 20, 40] == 1 and mask[0, 4, 40] == 1 and mask[0, 20, 10] == 0 and mask[0, 30, 40] == 0
 
 
-@pytest.mark.parametrize("strokes", ["", "0.5", "a b", "0.5 nan", "5 5"])
+def test_a_stroke_may_have_its_own_radius_and_erase():
+    mask = brush_mask("0.25: 0.5 0.5\n-0.1: 0.5 0.5\n0.25 0.5", 0.02, 40, 40)[0]
+    assert mask[20, 20] == 0 and mask[20, 27] == 1 and mask[20, 35] == 0 and mask[20, 12] == 1
+
+
+def test_strokes_are_added_to_a_mask_of_any_size():
+    drawn = brush_mask("0.1: 0.5 0.5", 0.1, 40, 40)
+    corner = torch.zeros(2, 10, 10)
+    corner[:, :3, :3] = 1
+    both = add_strokes(corner, drawn)
+    assert both.shape == (2, 40, 40) and both[1, 20, 20] == 1 and both[1, 0, 0] == 1 and both[1, 39, 39] == 0
+    assert add_strokes(None, drawn) is drawn
+
+
+@pytest.mark.parametrize("strokes", ["", "0.5", "a b", "0.5 nan", "5 5", "0: 0.5 0.5", "9: 0.5 0.5", "-0.1: 0.5 0.5"])
 def test_strokes_that_say_nothing_are_refused(strokes):
     with pytest.raises(InputError, match="strokes?"):
         brush_mask(strokes, 0.1, 16, 16)

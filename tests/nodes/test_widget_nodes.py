@@ -1,0 +1,36 @@
+"""What nodes send to their widgets in the browser, and how they wait for a person's first stroke."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from semantic_edit.models import InputError
+
+
+def test_compare_images_lays_pairs_side_by_side(run_node):
+    before, after = torch.rand(3, 20, 30, 3), torch.rand(3, 20, 30, 3)
+    (pairs,), shown = run_node("CompareImages", before=before, after=after)
+    assert torch.equal(pairs, torch.cat([before, after], dim=2))
+    assert len(shown["semantic_edit_before"]) == len(shown["semantic_edit_after"]) == 3 and "images" not in shown
+
+
+def test_one_picture_before_serves_all_and_is_resized(run_node):
+    (pairs,), _ = run_node("CompareImages", before=torch.rand(1, 10, 10, 4), after=torch.rand(2, 20, 30, 3))
+    assert pairs.shape == (2, 20, 60, 3)
+
+
+def test_many_pairs_are_counted(run_node):
+    (pairs,), shown = run_node("CompareImages", before=torch.rand(1, 4, 4, 3), after=torch.rand(70, 4, 4, 3))
+    assert len(pairs) == 70 and len(shown["semantic_edit_after"]) == 64
+    assert shown["semantic_edit_note"] == ["The first 64 of 70 pairs are shown."]
+
+
+@pytest.mark.parametrize(("before", "words"), [(torch.rand(2, 4, 4, 3), "2 pictures before"), (torch.rand(4, 4), "IMAGE")])
+def test_wrong_pairs_are_refused(run_node, before, words):
+    with pytest.raises(InputError, match=words):
+        run_node("CompareImages", before=before, after=torch.rand(3, 4, 4, 3))
+
+
+def test_a_brush_without_strokes_shows_the_picture_and_waits(run_node):
+    values, shown = run_node("BrushMask", images=torch.rand(2, 30, 40, 3), strokes=" \n")
+    assert all("no strokes" in value.message for value in values) and len(shown["semantic_edit_picture"]) == 1
