@@ -112,6 +112,11 @@ class Host(ABC):
     def temp_directory(self) -> Path:
         """Return the folder for previews."""
 
+    @property
+    @abstractmethod
+    def diffusion(self) -> Any:
+        """What deals with MODEL, VAE and LoRA: denoiser, tuned, sample, encode, decode, samplers, free_memory."""
+
     @abstractmethod
     def place(self, module: nn.Module) -> None:
         """Bring a network's weights to `device`, making room for them.
@@ -217,6 +222,12 @@ class ComfyHost(Host):
 
     def temp_directory(self) -> Path:
         return Path(self._paths.get_temp_directory())
+
+    @property
+    def diffusion(self) -> Any:
+        from .host_diffusion import ComfyDiffusion
+
+        return ComfyDiffusion()
 
     def place(self, module: nn.Module) -> None:
         import comfy.model_patcher

@@ -13,6 +13,7 @@ from .. import host
 from ..models.errors import InputError
 from ..models.torchvision_ops import allow_declaring
 from . import api, ui
+from .diffusion import HeadlessDiffusion
 from .files import numbered
 from .terminal import Bar
 
@@ -90,6 +91,10 @@ class HeadlessHost(host.Host):
 
     def temp_directory(self) -> Path:
         return (self.settings.temp or self.settings.output / "previews").absolute()
+
+    @property
+    def diffusion(self) -> HeadlessDiffusion:
+        return HeadlessDiffusion()
 
     def place(self, module: nn.Module) -> None:
         with host.building():

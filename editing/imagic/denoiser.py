@@ -61,5 +61,8 @@ class Denoiser(Protocol):
     def lora_name(self, layer: str) -> str:
         """The name of a layer of `network` in LoRA files."""
 
+    def preview(self, x0: Tensor) -> Tensor:
+        """A denoised latent [1, C, h, w] as a rough picture [3, h, w] in 0..1."""
+
     def training(self) -> AbstractContextManager[None]:
         """Gradients may be taken inside; afterwards the model is as it was, whatever happened."""

@@ -15,7 +15,7 @@ from .denoiser import Denoiser
 from .descent import Descent
 from .loss import Photo, check_levels, denoising_loss
 from .memory import fitting_draws, graph_bytes
-from .probes import Probe, check_gradient, weight_storages
+from .probes import Probe, Reporter, check_gradient, weight_storages
 
 __all__ = ["EmbeddingFit", "EmbeddingSettings", "optimize_embedding"]
 
@@ -90,7 +90,7 @@ def optimize_embedding(
     mask: Tensor | None = None,  # [1, H, W], 1 where the photo counts `mask_weight` fold
     mask_weight: float = 1.0,
     free: int | None = None,  # bytes of memory that may be used
-    progress: Callable[[int, int], None] = lambda step, total: None,
+    progress: Callable[..., None] = lambda step, total, preview=None: None,
 ) -> EmbeddingFit:
     """Minimise the denoising loss of the photo over the embedding, from the target's (or from a caption's).
 
@@ -124,7 +124,7 @@ def optimize_embedding(
         descent = Descent(
             [([tensor], settings.rate * _rms(tensor)) for tensor in free_tensors], denoiser.dtype == torch.float16
         )
-        losses = []
+        losses, reporter = [], Reporter(denoiser, photo, progress)
         for step in range(settings.steps):
             draws = photo.draws(denoiser, settings.draws, settings.levels, rng)
             losses.append(
@@ -133,7 +133,7 @@ def optimize_embedding(
                     for part in draws.parts(at_once)
                 )
             )
-            progress(step + 1, settings.steps)
+            reporter.step(step + 1, settings.steps, entry())
         last = entry()
         found = last.replaced(last.embedding.detach(), None if last.pooled is None else last.pooled.detach())
         after = probe.loss(found)

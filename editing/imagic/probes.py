@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from ...models.errors import InputError
 from .conditioning import Entry
 from .denoiser import Denoiser
-from .loss import Photo, denoising_loss
+from .loss import Photo, denoising_loss, network_error
 
-__all__ = ["Probe", "check_gradient", "weight_storages"]
+__all__ = ["Probe", "Reporter", "check_gradient", "weight_storages"]
 
 _DRAWS = 16
 
@@ -27,6 +29,24 @@ class Probe:
         with torch.no_grad():
             parts = [denoising_loss(self.denoiser, self.photo, part, entry) for part in self.draws.parts(4)]
         return float(torch.stack(parts).mean())
+
+
+class Reporter:
+    """Passes progress on, now and then with a glimpse of the photo as the model sees it through half of the noise."""
+
+    def __init__(self, denoiser: Denoiser, photo: Photo, progress: Callable[..., None], glimpses: int = 8) -> None:
+        self.denoiser, self.photo, self.progress, self.glimpses = denoiser, photo, progress, glimpses
+        self.draw = photo.draws(denoiser, 1, (0.55, 0.65), torch.Generator().manual_seed(0))
+
+    def step(self, step: int, total: int, entry: Entry) -> None:
+        """Report that ``step`` of ``total`` steps are done."""
+        if step % max(total // self.glimpses, 1):
+            self.progress(step, total)
+            return
+        with torch.no_grad():
+            error = network_error(self.denoiser, self.photo, self.draw, entry)
+            gain = self.denoiser.output_gain(self.draw.sigma).to(error).reshape(-1, *[1] * (error.ndim - 1))
+            self.progress(step, total, preview=self.denoiser.preview(self.photo.x0 + error * gain))
 
 
 def check_gradient(denoiser: Denoiser, photo: Photo, entry: Entry) -> None:

@@ -22,7 +22,7 @@ from .lora import adapted, chosen_layers, new_loras
 from .lora_file import lora_tensors, whole_tensors
 from .loss import Draws, Photo, check_levels, denoising_loss, network_error
 from .memory import fitting_draws, graph_bytes
-from .probes import Probe, check_gradient, weight_storages
+from .probes import Probe, Reporter, check_gradient, weight_storages
 from .whole_weights import WholeWeights
 
 __all__ = ["METHODS", "TuneSettings", "Tuning", "tune_model"]
@@ -115,7 +115,7 @@ def tune_model(
     mask: Tensor | None = None,  # [1, H, W]
     mask_weight: float = 1.0,
     free: int | None = None,
-    progress: Callable[[int, int], None] = lambda step, total: None,
+    progress: Callable[..., None] = lambda step, total, preview=None: None,
 ) -> Tuning:
     """Let the model paint this photo under this embedding.
 
@@ -160,12 +160,12 @@ def tune_model(
             groups = [(change.parameters, settings.rate)]
             groups += [([t], settings.embedding_rate * float(t.detach().square().mean().sqrt())) for t in learned]
             descent = Descent(groups, denoiser.dtype == torch.float16)
-            losses = []
+            losses, reporter = [], Reporter(denoiser, photo, progress)
             for step in range(settings.steps):
                 draws = photo.draws(denoiser, settings.draws, settings.levels, rng)
                 parts = draws.parts(at_once)
                 losses.append(descent.step(loss_of(part) * (len(part.sigma) / settings.draws) for part in parts))
-                progress(step + 1, settings.steps)
+                reporter.step(step + 1, settings.steps, own)
             after = probe.loss(own)
         lora = change.tensors(denoiser)
         found = entry

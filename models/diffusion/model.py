@@ -170,6 +170,11 @@ class DiffusionModel:
         """A layer's name in LoRA files, in the spelling that most tools know."""
         return "lora_unet_" + layer.replace(".", "_")
 
+    def preview(self, x0: Tensor) -> Tensor:
+        """A denoised latent [1, C, h, w] as a rough picture [3, h, w] in 0..1: its first three channels."""
+        colours = x0[0, :3].float()
+        return colours.sub(colours.amin()).div((colours.amax() - colours.amin()).clamp(min=1e-6))
+
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """Gradients may be taken inside; the weights ask for none, and are as they were afterwards."""

@@ -1,0 +1,162 @@
+"""What Imagic's stages show: losses, the grid over eta and seed, and the curves that decide eta."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..figures import AFTER, BEFORE, GREY, INK, LIGHT, PAPER, TARGET, as_picture, as_tensor, contact_sheet, font
+from .common_state import CommonState
+from .sweep import EtaSweep
+
+__all__ = ["common_plot", "loss_plot", "sweep_plot", "sweep_sheet"]
+
+
+def loss_plot(losses: Sequence[float], before: float, after: float, title: str) -> Tensor:
+    """The loss of each step, its running mean, and the loss on fixed noise before and after. [H, W, 3] in 0..1."""
+    width, height = 760, 360
+    picture = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(picture)
+    left, right, top, bottom = 64, width - 150, 48, height - 44
+    high = max(*losses, before, after) * 1.05 or 1.0
+
+    def place(step: float, value: float) -> tuple[float, float]:
+        x = left + (right - left) * step / max(1, len(losses) - 1)
+        return x, bottom - min(value / high, 1.0) * (bottom - top)
+
+    draw.text((left, 14), title, fill=INK, font=font(17))
+    for k in range(5):
+        y = bottom - k / 4 * (bottom - top)
+        draw.line([(left, y), (right, y)], fill=LIGHT)
+        draw.text((left - 8, y), f"{high * k / 4:.3f}", fill=GREY, font=font(11), anchor="rm")
+    _line(draw, [place(k, value) for k, value in enumerate(losses)], BEFORE, 1)
+    mean, curve = losses[0], []
+    for k, value in enumerate(losses):
+        mean = mean + (value - mean) / min(k + 1, 20)
+        curve.append(place(k, mean))
+    _line(draw, curve, AFTER, 2)
+    for name, value, step in (("before", before, 0), ("after", after, len(losses) - 1)):
+        x, y = place(step, value)
+        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=TARGET)
+        draw.text((right + 14, y), f"{name} {value:.4f}", fill=TARGET, font=font(12), anchor="lm")
+    draw.text(((left + right) / 2, height - 18), f"{len(losses)} steps; red: on fixed noise", fill=GREY,
+              font=font(12), anchor="mm")  # fmt: skip
+    return as_tensor(picture)
+
+
+def sweep_sheet(sweep: EtaSweep) -> Tensor:
+    """The photo on top, then a row of pictures for each seed, eta rising to the right; a frame on the chosen one."""
+    seeds = [[sweep.images[e, s] for e in range(len(sweep.etas))] for s in range(len(sweep.seeds))]
+    scale = max(1, 128 // seeds[0][0].shape[1])
+    grid = contact_sheet(seeds, [f"seed {seed}" for seed in sweep.seeds], scale)
+    head = contact_sheet([[sweep.photo]], ["photo"], scale)
+    width = max(grid.shape[1], head.shape[1])
+    sheet = as_picture(torch.cat([_widened(head, width), torch.ones(26, width, 3), _widened(grid, width)]))
+    draw = ImageDraw.Draw(sheet)
+    tile = seeds[0][0].shape[1] * scale + 4
+    left = grid.shape[1] - 4 - tile * len(sweep.etas)
+    nearest = min(range(len(sweep.etas)), key=lambda k: abs(sweep.etas[k] - sweep.chosen))
+    for k, eta in enumerate(sweep.etas):
+        name = f"eta {eta:g}" + (" (camera moved)" if sweep.moves[k].moved else "")
+        middle = left + (k + 0.5) * tile
+        draw.text((middle, head.shape[0] + 14), name, fill=TARGET if k == nearest else INK, font=font(13), anchor="mm")
+    box = (left + nearest * tile + 1, head.shape[0] + 27, left + (nearest + 1) * tile + 2, sheet.height - 2)
+    draw.rectangle(box, outline=TARGET, width=3)
+    return as_tensor(sheet)
+
+
+def sweep_plot(sweep: EtaSweep, title: str) -> Tensor:
+    """The score and the distance from the photo over eta, each on its own scale, and the chosen eta."""
+    curves = [("distance from the photo", sweep.distances, BEFORE)]
+    if sweep.scores is not None:
+        curves.append(("fits the sentence", sweep.scores, AFTER))
+    marks = [(sweep.chosen, f"eta {sweep.chosen:.2f}")]
+    return _curves(sweep.etas, curves, marks, title)
+
+
+def common_plot(etas: Sequence[float], scores: Sequence[Sequence[float]], state: CommonState, title: str) -> Tensor:
+    """A curve for each photo, the level that all are brought to, and where each meets it."""
+    width, height = 760, 420
+    picture = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(picture)
+    values = [value for row in scores for value in row] + [state.level]
+    low, high = min(values), max(values)
+    frame = _Frame(64, width - 40, 50, height - 50, min(etas), max(etas), low, high)
+    draw.text((frame.left, 14), title, fill=INK, font=font(17))
+    frame.axes(draw, "eta")
+    for row in scores:
+        _line(draw, [frame.at(eta, value) for eta, value in zip(etas, row, strict=True)], BEFORE, 2)
+    (x0, y), (x1, _) = frame.at(min(etas), state.level), frame.at(max(etas), state.level)
+    draw.line([(x0, y), (x1, y)], fill=TARGET, width=2)
+    for eta, there in zip(state.etas, state.reached, strict=True):
+        x, y = frame.at(eta, state.level)
+        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=AFTER if there else PAPER, outline=AFTER, width=2)
+    return as_tensor(picture)
+
+
+class _Frame:
+    """From values to places of a plot."""
+
+    def __init__(self, left, right, top, bottom, x_low, x_high, low, high) -> None:
+        self.left, self.right, self.top, self.bottom = left, right, top, bottom
+        self.x_low, self.x_high = x_low, x_high if x_high > x_low else x_low + 1
+        margin = 0.06 * (high - low) or 0.05
+        self.low, self.high = low - margin, high + margin
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        across = (x - self.x_low) / (self.x_high - self.x_low)
+        up = (y - self.low) / (self.high - self.low)
+        return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
+
+    def axes(self, draw: ImageDraw.ImageDraw, name: str) -> None:
+        for k in range(6):
+            x = self.x_low + (self.x_high - self.x_low) * k / 5
+            place = self.at(x, self.low)[0]
+            draw.line([(place, self.top), (place, self.bottom)], fill=LIGHT)
+            draw.text((place, self.bottom + 12), f"{x:.2f}", fill=GREY, font=font(11), anchor="mm")
+        for k in range(5):
+            value = self.low + (self.high - self.low) * k / 4
+            y = self.at(self.x_low, value)[1]
+            draw.line([(self.left, y), (self.right, y)], fill=LIGHT)
+            draw.text((self.left - 8, y), f"{value:.2f}", fill=GREY, font=font(11), anchor="rm")
+        draw.text(((self.left + self.right) / 2, self.bottom + 32), name, fill=GREY, font=font(12), anchor="mm")
+
+
+def _curves(etas, curves, marks, title) -> Tensor:
+    width, height = 760, 400
+    picture = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((40, 14), title, fill=INK, font=font(17))
+    for name, values, colour in curves:
+        low, high = min(values), max(values)
+        frame = _Frame(40, width - 40, 76, height - 50, min(etas), max(etas), low, high)
+        if name == curves[0][0]:
+            frame.axes(draw, "eta")
+            draw.rectangle([0, 70, 38, height], fill=PAPER)  # two scales share the paper, so that neither has numbers
+            draw.rectangle([width - 38, 70, width, height - 60], fill=PAPER)
+        points = [frame.at(eta, value) for eta, value in zip(etas, values, strict=True)]
+        _line(draw, points, colour, 3)
+        for (x, y), value in zip(points, values, strict=True):
+            draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
+            draw.text((x, y - 12), f"{value:.3f}", fill=colour, font=font(11), anchor="mm")
+    x_text = 40
+    for name, _, colour in curves:
+        draw.text((x_text, 44), name, fill=colour, font=font(13))
+        x_text += 30 + font(13).getlength(name)
+    frame = _Frame(40, width - 40, 76, height - 50, min(etas), max(etas), 0, 1)
+    for eta, name in marks:
+        x, _ = frame.at(eta, 0)
+        draw.line([(x, 70), (x, height - 50)], fill=TARGET, width=2)
+        draw.text((x, 60), name, fill=TARGET, font=font(12), anchor="mm")
+    return as_tensor(picture)
+
+
+def _line(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], colour, width: int) -> None:
+    draw.line(points * (2 if len(points) == 1 else 1), fill=colour, width=width)
+
+
+def _widened(sheet: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(sheet, (0, 0, 0, width - sheet.shape[1]), value=1.0)

@@ -1,0 +1,71 @@
+"""The headless host's side of diffusion models: what `host_diffusion` does for ComfyUI's, for those of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..editing.imagic.sampling import Sampling
+from ..models.diffusion.lora import with_lora
+from ..models.diffusion.model import DiffusionModel
+from ..models.inference import building
+
+__all__ = ["HeadlessDiffusion"]
+
+
+class HeadlessDiffusion:
+    """Native objects are those of `models.diffusion`."""
+
+    def samplers(self) -> list[str]:
+        """Names of the samplers."""
+        from ..models.diffusion.sampling import SAMPLERS
+
+        return list(SAMPLERS)
+
+    def schedulers(self) -> list[str]:
+        """Names of the noise schedules."""
+        from ..models.diffusion.sampling import SCHEDULES
+
+        return list(SCHEDULES)
+
+    def denoiser(self, model: DiffusionModel) -> DiffusionModel:
+        """The model itself, which already has what the methods need."""
+        return model
+
+    def tuned(self, model: DiffusionModel, lora: Mapping[str, Tensor], strength: float = 1.0) -> DiffusionModel:
+        """A new model with the changes of a LoRA; the one given is as it was."""
+        with building():
+            return with_lora(model, lora, strength)
+
+    def sample(
+        self, model: DiffusionModel, positive: list, negative: list, latent: Tensor, sampling: Sampling, seed: int
+    ) -> Tensor:
+        """What KSampler returns for these inputs: a latent like the one given."""
+        from ..models.diffusion.sampling import sample
+
+        return sample(
+            model, latent, positive, negative, seed=seed, steps=sampling.steps, cfg=sampling.cfg,
+            sampler=sampling.sampler, scheduler=sampling.scheduler, denoise=sampling.denoise,
+        )  # fmt: skip
+
+    def encode(self, vae: Any, images: Tensor) -> Tensor:
+        """Pictures [B, H, W, 3] in 0..1 as a latent."""
+        return vae.encode(images)
+
+    def decode(self, vae: Any, latent: Tensor) -> Tensor:
+        """A latent as pictures [B, H, W, 3] in 0..1."""
+        return vae.decode(latent)
+
+    def free_memory(self, device: torch.device) -> int | None:
+        """Bytes free on a device, None where that is not told."""
+        if device.type == "cuda":
+            return int(torch.cuda.mem_get_info(device)[0])
+        try:
+            with open("/proc/meminfo", encoding="ascii") as file:
+                found = next((line for line in file if line.startswith("MemAvailable:")), "")
+            return int(found.split()[1]) * 1024
+        except (OSError, IndexError, ValueError):
+            return None

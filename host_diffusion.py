@@ -1,0 +1,254 @@
+"""ComfyUI's own diffusion models, as the Imagic methods see them: MODEL, VAE and LoRA, native objects in and out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .editing.imagic.sampling import Sampling
+from .models.errors import InputError
+from .models.inference import building, rehome
+
+__all__ = ["ComfyDenoiser", "ComfyDiffusion"]
+
+_PREFIX = "diffusion_model."  # of the network, among ComfyUI's weights
+
+
+class ComfyDiffusion:
+    """The part of the ComfyUI host that deals with diffusion models."""
+
+    def samplers(self) -> list[str]:
+        """Names of the samplers."""
+        import comfy.samplers
+
+        return list(comfy.samplers.KSampler.SAMPLERS)
+
+    def schedulers(self) -> list[str]:
+        """Names of the noise schedules."""
+        import comfy.samplers
+
+        return list(comfy.samplers.KSampler.SCHEDULERS)
+
+    def denoiser(self, model: Any) -> ComfyDenoiser:
+        """A MODEL, loaded in full, ready for gradients.
+
+        Raises:
+            InputError: it does not fit the memory as a whole, or is stored in a form without gradients.
+        """
+        return ComfyDenoiser(model)
+
+    def tuned(self, model: Any, lora: Mapping[str, Tensor], strength: float = 1.0) -> Any:
+        """A new MODEL with the changes of a LoRA; the one given is as it was.
+
+        Raises:
+            InputError: tensors that belong to no weight of this model.
+        """
+        import comfy.lora
+        import comfy.lora_convert
+
+        keys = comfy.lora.model_lora_keys_unet(model.model, {})
+        strange = [key for key in lora if not any(key.startswith(f"{name}.") for name in _stems(key, keys))]
+        if strange:
+            raise InputError(
+                f"{len(strange)} of {len(lora)} tensors of the LoRA belong to no weight of this model, such as "
+                f"'{strange[0]}': it was made for another model."
+            )
+        patches = comfy.lora.load_lora(dict(lora), keys)
+        tuned = model.clone()
+        tuned.add_patches(patches, strength)
+        return tuned
+
+    def sample(
+        self, model: Any, positive: list, negative: list, latent: Tensor, sampling: Sampling, seed: int
+    ) -> Tensor:
+        """What KSampler returns for these inputs: a latent like the one given."""
+        import comfy.sample
+
+        latent = comfy.sample.fix_empty_latent_channels(model, latent)
+        noise = comfy.sample.prepare_noise(latent, seed)
+        return comfy.sample.sample(
+            model, noise, sampling.steps, sampling.cfg, sampling.sampler, sampling.scheduler, positive, negative,
+            latent, denoise=sampling.denoise, disable_pbar=True, seed=seed,
+        )  # fmt: skip
+
+    def encode(self, vae: Any, images: Tensor) -> Tensor:
+        """Pictures [B, H, W, 3] in 0..1 as a latent."""
+        return vae.encode(images[..., :3])
+
+    def decode(self, vae: Any, latent: Tensor) -> Tensor:
+        """A latent as pictures [B, H, W, 3] in 0..1."""
+        images = vae.decode(latent)
+        return images.reshape(-1, *images.shape[-3:])
+
+    def free_memory(self, device: torch.device) -> int | None:
+        """Bytes free on a device."""
+        import comfy.model_management
+
+        return int(comfy.model_management.get_free_memory(device))
+
+
+class ComfyDenoiser:
+    """A MODEL of any kind: what it denoises is affine in its network's output, whatever that predicts.
+
+    Args:
+        model: ComfyUI's ModelPatcher; its own patches (LoRAs of the user) are in force while it is loaded.
+
+    Raises:
+        InputError: partly loaded, or weights without gradients.
+    """
+
+    def __init__(self, model: Any) -> None:
+        import comfy.model_management as management
+
+        self.patcher, self._management = model, management
+        self._load()
+        self.base = model.model
+        self.network = self.base.diffusion_model
+        self.name = type(self.base).__name__
+        self.sampling = model.get_model_object("model_sampling")
+        self._check_weights()
+
+    def _load(self) -> None:
+        with building():
+            self._management.load_models_gpu([self.patcher], force_full_load=True)
+        there, whole = self.patcher.loaded_size(), self.patcher.model_size()
+        if self.patcher.load_device.type != "cpu" and 0 < there < 0.98 * whole:
+            free = self._management.get_free_memory(self.patcher.load_device)
+            raise InputError(
+                f"Only {there / 2**20:.0f} of {whole / 2**20:.0f} MB of the model fit on {self.patcher.load_device} "
+                f"({free / 2**20:.0f} MB are free), and a model that is loaded in parts has no gradients. Free memory, "
+                "start ComfyUI without --lowvram or with --cpu, or use a smaller model."
+            )
+
+    def _check_weights(self) -> None:
+        plain = (torch.float32, torch.float16, torch.bfloat16)
+        for name, weight in self.network.named_parameters():
+            if weight.dtype not in plain or type(weight.data) is not Tensor:
+                kind = str(weight.dtype).removeprefix("torch.")
+                raise InputError(
+                    f"The model's weight '{name}' is stored as {kind} ({type(weight.data).__name__}), which has no "
+                    "gradient. Load the model unquantised: weight_dtype float16, bfloat16 or default."
+                )
+
+    @property
+    def device(self) -> torch.device:
+        return self.patcher.load_device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.base.manual_cast_dtype or self.base.get_dtype()
+
+    @property
+    def sigma_min(self) -> float:
+        return float(self.sampling.sigma_min)
+
+    @property
+    def sigma_max(self) -> float:
+        return float(self.sampling.sigma_max)
+
+    def latent_in(self, latent: Tensor) -> Tensor:
+        form = self.patcher.get_model_object("latent_format")
+        if latent.ndim == 4 and getattr(form, "latent_dimensions", 2) == 3:
+            latent = latent[:, :, None]  # of models that also make films
+        if latent.ndim not in (4, 5) or latent.shape[1] != form.latent_channels:
+            raise InputError(
+                f"The latent has shape {list(latent.shape)}; this {self.name} model works on {form.latent_channels} "
+                "channels: encode the picture with the VAE of the same model."
+            )
+        return rehome(self.base.process_latent_in(rehome(latent.to(self.device, torch.float32))))
+
+    def latent_out(self, x: Tensor) -> Tensor:
+        return self.base.process_latent_out(x)
+
+    def sigmas_at(self, u: Tensor) -> Tensor:
+        shares = (1 - u).clamp(1e-4, 1 - 1e-4)  # the ends stand for "no limit" in ComfyUI
+        found = [float(self.sampling.percent_to_sigma(float(share))) for share in shares]
+        return torch.tensor(found, device=self.device).clamp(self.sigma_min, self.sigma_max)
+
+    def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        return self.sampling.noise_scaling(sigma, noise, x0, False)
+
+    def output_gain(self, sigma: Tensor) -> Tensor:
+        one = torch.ones(len(sigma), 1, 1, 1, device=sigma.device)
+        zero = torch.zeros_like(one)
+        gain = self.sampling.calculate_denoised(sigma, one, zero) - self.sampling.calculate_denoised(sigma, zero, zero)
+        return gain.flatten()
+
+    def condition(self, embedding: Tensor, extras: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+        given = {key: _normal(value) for key, value in extras.items()}
+        given.update(cross_attn=embedding, device=self.device, prompt_type="positive")
+        given["noise"] = torch.zeros(1, *shape[1:], device=self.device)
+        given.setdefault("width", shape[-1] * 8)
+        given.setdefault("height", shape[-2] * 8)
+        try:
+            return self.base.extra_conds(**given)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"The conditioning does not suit this {self.name} model ({type(error).__name__}: {error}); encode the "
+                "text with the CLIP of the same checkpoint."
+            ) from error
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Mapping[str, Any]) -> Tensor:
+        batch = len(x)
+        conds = {
+            name: cond.process_cond(batch_size=batch, device=self.device, area=None).cond
+            for name, cond in condition.items()
+        }
+        options = dict(self.patcher.model_options.get("transformer_options", {}))
+        options.update(cond_or_uncond=[0] * batch, sigmas=sigma)
+        return self.base.apply_model(x, sigma, transformer_options=options, **conds).float()
+
+    def lora_name(self, layer: str) -> str:
+        names = self.__dict__.get("_names")
+        if names is None:
+            import comfy.utils
+
+            pairs = comfy.utils.unet_to_diffusers(self.base.model_config.unet_config).items()
+            # Many weights have several spellings; the one diffusers writes itself comes last.
+            names = {ours.removesuffix(".weight"): theirs for theirs, ours in pairs if ours.endswith(".weight")}
+            self._names = names
+        if layer in names:
+            return "lora_unet_" + names[layer].removesuffix(".weight").replace(".", "_")
+        return _PREFIX + layer
+
+    def preview(self, x0: Tensor) -> Tensor:
+        """A denoised latent [1, C, h, w] as a rough picture [3, h, w] in 0..1."""
+        latent = x0[0].flatten(1, -3).float() if x0.ndim == 5 else x0[0].float()
+        factors = getattr(self.patcher.get_model_object("latent_format"), "latent_rgb_factors", None)
+        if factors is None or len(factors) != latent.shape[0]:
+            colours = latent[:3]
+            return colours.sub(colours.amin()).div((colours.amax() - colours.amin()).clamp(min=1e-6))
+        mixed = torch.einsum("chw,ck->khw", latent, torch.tensor(factors, device=latent.device))
+        return mixed.add(1).mul(0.5).clamp(0, 1)
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Gradients may be taken inside; the weights ask for none, and the model is as it was afterwards."""
+        if hasattr(self._management, "in_training"):
+            before, self._management.in_training = self._management.in_training, True
+        rehome(self.base)
+        asking = [weight for weight in self.base.parameters() if weight.requires_grad]
+        for weight in asking:
+            weight.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for weight in asking:
+                weight.requires_grad_(True)
+            if hasattr(self._management, "in_training"):
+                self._management.in_training = before
+
+
+def _normal(value: Any) -> Any:
+    """What travels in a conditioning may have been made under inference mode."""
+    return rehome(value) if isinstance(value, Tensor) else value
+
+
+def _stems(key: str, names: Mapping[str, Any]) -> list[str]:
+    """The names that a tensor of a LoRA may belong to."""
+    parts = key.split(".")
+    return [stem for stem in (".".join(parts[:n]) for n in range(1, len(parts))) if stem in names]

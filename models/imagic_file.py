@@ -1,0 +1,67 @@
+"""An Imagic edit as one file: the photo's embedding, what was added to the model, and how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checkpoint import parse_json, read_safetensors, write_safetensors
+from .errors import CheckpointError
+
+__all__ = ["KIND", "read_imagic", "write_imagic"]
+
+KIND = "imagic"
+_LORA, _EXTRA = "lora.", "extra."
+
+
+def write_imagic(
+    path: str | Path,
+    embedding: Tensor,  # [1, T, D]
+    extras: Mapping[str, Any],
+    lora: Mapping[str, Tensor],
+    prompt: str = "",
+    provenance: Mapping[str, object] | None = None,
+) -> Path:
+    """Write one edit. Of the extras, tensors, numbers, texts and truth values are kept; a file has no place for others."""
+    tensors = {"embedding": embedding.float()}
+    tensors.update({_LORA + name: tensor for name, tensor in lora.items()})
+    tensors.update({_EXTRA + name: value for name, value in extras.items() if isinstance(value, Tensor)})
+    plain = {name: value for name, value in extras.items() if isinstance(value, bool | int | float | str)}
+    return write_safetensors(path, tensors, KIND, {"prompt": prompt, "extras": plain}, provenance)
+
+
+def read_imagic(path: str | Path) -> dict[str, Any]:
+    """embedding, extras, lora, prompt and provenance of :func:`write_imagic`.
+
+    Raises:
+        CheckpointError: naming what is wrong with the file.
+    """
+    path = Path(path)
+    tensors, metadata = read_safetensors(path, kind=KIND)
+    config = parse_json(metadata, "config", path)
+    embedding = tensors.get("embedding")
+    if embedding is None or embedding.ndim != 3 or embedding.shape[0] != 1 or not embedding.is_floating_point():
+        raise CheckpointError(f"{path.name}: its embedding should be [1, tokens, width].")
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path.name}: '{name}' should hold finite numbers.")
+    extras, prompt = config.get("extras", {}), config.get("prompt", "")
+    if not isinstance(extras, dict) or not isinstance(prompt, str):
+        raise CheckpointError(f"{path.name}: its fields 'extras' and 'prompt' should be an object and a text.")
+    extras = {name: value for name, value in extras.items() if isinstance(value, bool | int | float | str)}
+    extras.update(_below(tensors, _EXTRA))
+    return {
+        "embedding": embedding.float(),
+        "extras": extras,
+        "lora": _below(tensors, _LORA),
+        "prompt": prompt,
+        "provenance": parse_json(metadata, "provenance", path),
+    }
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

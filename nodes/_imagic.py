@@ -1,0 +1,116 @@
+"""What the Imagic nodes share: their sockets, sampling inputs, and the host's models as the methods see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import host
+from ..editing.imagic.sampling import Sampling, Studio
+from ..host import io
+from ..models.errors import InputError
+from ._common import check_choice, seed_input
+
+ImagicPhotosType = io.Custom("IMAGIC_PHOTOS")
+ImagicSweepsType = io.Custom("IMAGIC_SWEEPS")
+
+
+def sampling_inputs() -> list:
+    """KSampler's own inputs, for nodes that paint."""
+    side = host.current().diffusion
+    return [
+        seed_input(tooltip="Seed of the first picture's noise; the others count on from it."),
+        io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps per picture."),
+        io.Float.Input("cfg", default=4.0, min=0.0, max=30.0, step=0.1, tooltip="Guidance; Imagic likes 3 to 7.5."),
+        io.Combo.Input("sampler_name", options=side.samplers(), default="euler", tooltip="As in KSampler."),
+        io.Combo.Input("scheduler", options=side.schedulers(), default="normal", tooltip="As in KSampler."),
+    ]
+
+
+def sampling_of(steps: int, cfg: float, sampler_name: str, scheduler: str) -> Sampling:
+    """The checked settings.
+
+    Raises:
+        InputError: a sampler or scheduler that the host does not know.
+    """
+    side = host.current().diffusion
+    check_choice("sampler_name", sampler_name, side.samplers())
+    check_choice("scheduler", scheduler, side.schedulers())
+    return Sampling(steps, cfg, sampler_name, scheduler)
+
+
+def noise_level_inputs() -> list:
+    """Which noise the photo is learned under, for nodes that train."""
+    return [
+        io.Float.Input(
+            "noise_from",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            tooltip="Least noise learned under, as a share of the model's timesteps. Low noise is fine detail.",
+        ),
+        io.Float.Input(
+            "noise_to",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            tooltip="Most noise learned under. High noise is composition.",
+        ),
+    ]
+
+
+def mask_inputs() -> list:
+    """Where the photo counts more, for nodes that train."""
+    return [
+        io.Mask.Input("mask", optional=True, tooltip="Where the photo counts more, such as the subject."),
+        io.Float.Input(
+            "mask_weight",
+            default=4.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            optional=True,
+            tooltip="How many times more the masked area counts. Below 1: less.",
+        ),
+    ]
+
+
+def latent_of(latent: dict, what: str = "latent") -> Tensor:
+    """The samples of a LATENT as a normal tensor.
+
+    Raises:
+        InputError: no samples, or values that are not finite.
+    """
+    samples = latent.get("samples") if isinstance(latent, dict) else None
+    if not isinstance(samples, Tensor):
+        raise InputError(f"The {what} holds no samples; connect VAE Encode.")
+    with host.building():
+        samples = samples.detach().float().clone()
+    if not bool(torch.isfinite(samples).all()):
+        raise InputError(f"The {what} has values that are not finite.")
+    if not bool(samples.any()):
+        raise InputError(f"The {what} is empty (all zeros); connect VAE Encode with the photo, not an empty latent.")
+    return samples
+
+
+def free_memory(denoiser: Any) -> int | None:
+    """Bytes that may be used where the model is, with a little left for everything else."""
+    free = host.current().diffusion.free_memory(denoiser.device)
+    return None if free is None else int(free * 0.92)
+
+
+def studio_of(model: Any, vae: Any, negative: list, latent: Tensor, sampling: Sampling) -> Studio:
+    """What paints pictures of the latent's size with this model."""
+    side = host.current().diffusion
+
+    def sample(conditioning: list, seed: int) -> Tensor:
+        host.current().check_interrupt()
+        return side.sample(model, conditioning, negative, torch.zeros_like(latent), sampling, seed)
+
+    return Studio(sample, lambda found: side.decode(vae, found))
