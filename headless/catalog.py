@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import core_files, core_films, core_images, core_values
+from . import core_diffusion, core_files, core_films, core_images, core_values
 from .api import ComfyNode
 
-CORE = (core_files, core_films, core_images, core_values)
+CORE = (core_diffusion, core_files, core_films, core_images, core_values)
 
 
 def core_nodes() -> dict[str, type[ComfyNode]]:

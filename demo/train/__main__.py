@@ -21,6 +21,7 @@ JOBS = {
     "segmenter": ("segmenter", "train_segmenter", 41),
     "identity": ("identity", "train_identity", 29),
     "scorer": ("scorer", "train_scorer", 57),
+    "diffusion": ("diffusion", "train_diffusion", 83),
 }
 
 
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, help="default: the seed of the shipped checkpoint")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    parser.add_argument("--resume", action="store_true", help="go on from what OUT holds (generator)")
+    parser.add_argument("--resume", action="store_true", help="go on from what OUT holds (generator, diffusion)")
     options = parser.parse_args(arguments)
     module, function, seed = JOBS[options.job]
     job = Job(options.job, options.out, seed if options.seed is None else options.seed, options.smoke, options.resume)

@@ -71,7 +71,7 @@ def network(size: int, rng: torch.Generator) -> StyleGAN2:
 def train_generator(job: Job) -> None:
     """All phases; ``--resume`` goes on from the last saved step. Trains the regressor first if OUT lacks it."""
     torch.manual_seed(job.seed)  # the synthesis draws its training noise from torch's own state
-    reader = _features(job)
+    reader = features(job)
     run = Run(job, reader)
     for index, phase in enumerate(_SMOKE if job.smoke else PHASES):
         run.train(index, phase)
@@ -219,7 +219,8 @@ def _grow(small: StyleGAN2, large: StyleGAN2) -> StyleGAN2:
     return large
 
 
-def _features(job: Job) -> PortraitReader:
+def features(job: Job) -> PortraitReader:
+    """The regressor whose features are the perceptual loss, from OUT; trained first if it is not there."""
     path: Path = job.out / "features.safetensors"
     if not path.is_file():
         regressor = Job("regressor", job.out, 5, job.smoke)

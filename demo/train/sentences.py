@@ -42,9 +42,9 @@ def spoken_of(factors: Tensor) -> list[dict[str, str]]:
     return [phrases(row) for row in factors]
 
 
-def sentence(known: dict[str, str], rng: torch.Generator, most: int = 8) -> Sentence:
-    """A sentence of 0 to ``most`` attributes of one portrait, mostly few: edits are short."""
-    few = torch.rand((), generator=rng) < 0.75
+def sentence(known: dict[str, str], rng: torch.Generator, most: int = 8, brief: float = 0.75) -> Sentence:
+    """A sentence of 0 to ``most`` attributes of one portrait, a share of ``brief`` with at most 3: edits are short."""
+    few = torch.rand((), generator=rng) < brief
     count = int(torch.randint(0 if few else 4, (3 if few else most) + 1, (), generator=rng))
     names = list(known)
     chosen = [names[i] for i in torch.randperm(len(names), generator=rng)[:count].tolist()]

@@ -1,0 +1,178 @@
+"""Stable Diffusion 1, 2 and SDXL from a diffusers folder, offline, safetensors only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..inference import building
+from .libraries import import_diffusers, import_transformers
+from .model import DiffusionModel, LatentForm
+from .pictures import PictureCoder
+from .schedule import NoiseSchedule
+from .text import TextEncoder, TextTower
+
+__all__ = ["DiffusionBundle", "is_diffusers_folder", "load_diffusion"]
+
+INDEX = "model_index.json"
+_UNET, _VAE = "UNet2DConditionModel", "AutoencoderKL"
+_ENCODERS = {"CLIPTextModel", "CLIPTextModelWithProjection"}
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionBundle:
+    """What a loader gives: the counterparts of ComfyUI's MODEL, CLIP and VAE."""
+
+    model: DiffusionModel
+    clip: TextEncoder
+    vae: PictureCoder
+
+
+def is_diffusers_folder(folder: Path) -> bool:
+    """Whether a folder says of itself that it holds a diffusers pipeline."""
+    return (folder / INDEX).is_file()
+
+
+def load_diffusion(
+    folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> DiffusionBundle:
+    """Read a diffusers folder. Nothing is downloaded and no pickle is opened.
+
+    Args:
+        folder: with model_index.json, unet, vae, text_encoder, tokenizer and scheduler.
+        device: where the networks go.
+        dtype: what they compute in; default float32 on the CPU, float16 elsewhere (the VAE always float32).
+
+    Raises:
+        InputError: no such folder, another kind of model in it, a part missing or damaged, weights only as pickle, or
+            diffusers and transformers are not installed.
+    """
+    folder, device = Path(folder), torch.device(device)
+    parts = _parts(folder)
+    schedule = _schedule(folder)
+    dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
+    diffusers, transformers = import_diffusers(), import_transformers()
+    with building():
+        unet = _network(diffusers.UNet2DConditionModel, folder, "unet", device, dtype)
+        vae = _network(diffusers.AutoencoderKL, folder, "vae", device, torch.float32)
+        towers = [
+            _tower(transformers, folder, suffix, device, dtype)
+            for suffix in ("", "_2")
+            if f"text_encoder{suffix}" in parts
+        ]
+    coder = PictureCoder(vae, folder.name)
+    latent = LatentForm(
+        channels=coder.latent_channels,
+        scale=float(vae.config.scaling_factor),
+        shift=float(getattr(vae.config, "shift_factor", None) or 0.0),
+        downscale=coder.downscale_ratio,
+    )
+    model = DiffusionModel(unet, schedule, latent, folder.name)
+    return DiffusionBundle(model, TextEncoder(towers, len(towers) > 1, folder.name), coder)
+
+
+def _parts(folder: Path) -> dict[str, str]:
+    """Part -> class, of the parts that are there; refuses what is not a Stable Diffusion."""
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; expected one with {INDEX}, as diffusers saves a pipeline.")
+    index = _json(folder / INDEX)
+    parts = {name: value[1] for name, value in index.items() if isinstance(value, list) and value[-1] is not None}
+    wrong = [
+        f"{name} is {parts.get(name, 'missing')}"
+        for name, known in (("unet", {_UNET}), ("vae", {_VAE}), ("text_encoder", _ENCODERS), ("scheduler", None))
+        if name not in parts or (known is not None and parts[name] not in known)
+    ]
+    if parts.get("text_encoder_2", "CLIPTextModelWithProjection") != "CLIPTextModelWithProjection":
+        wrong.append(f"text_encoder_2 is {parts['text_encoder_2']}")
+    if wrong:
+        raise InputError(
+            f"The folder {folder.name} holds {index.get('_class_name', 'another model')} ({'; '.join(wrong)}). Outside "
+            "ComfyUI only Stable Diffusion 1, 2 and SDXL are read; other models work inside ComfyUI."
+        )
+    return parts
+
+
+def _schedule(folder: Path) -> NoiseSchedule:
+    config = _json(folder / "scheduler" / "scheduler_config.json")
+    for name in ("trained_betas", "rescale_betas_zero_terminal_snr"):
+        if config.get(name):
+            raise InputError(f"The scheduler of {folder.name} has {name}, which is not supported outside ComfyUI.")
+    return NoiseSchedule.discrete(
+        config.get("prediction_type", "epsilon"),
+        float(config.get("beta_start", 0.00085)),
+        float(config.get("beta_end", 0.012)),
+        config.get("beta_schedule", "scaled_linear"),
+        int(config.get("num_train_timesteps", 1000)),
+    )
+
+
+def _network(kind: type, folder: Path, part: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "torch_dtype": dtype}
+    variant = _variant(folder / part)
+    if part.startswith(("unet", "vae")):
+        options["low_cpu_mem_usage"] = False  # the other way needs one more package
+    try:
+        with _quiet():
+            network = kind.from_pretrained(str(folder), subfolder=part, variant=variant, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"The {part} of {folder.name} cannot be read: {reason}") from None
+    return network.to(device).eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bars, which end up among what the command line prints."""
+    logging = import_transformers().logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _tower(transformers: Any, folder: Path, suffix: str, device: torch.device, dtype: torch.dtype) -> TextTower:
+    kind = transformers.CLIPTextModelWithProjection if suffix else transformers.CLIPTextModel
+    network = _network(kind, folder, f"text_encoder{suffix}", device, dtype)
+    place = folder / f"tokenizer{suffix}"
+    try:
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(str(place), local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"The {place.name} of {folder.name} cannot be read: {reason}") from None
+    return TextTower(network, tokenizer)
+
+
+def _variant(part: Path) -> str | None:
+    """None, or "fp16" where the weights are there in no other form; refuses pickles."""
+    files = [path.name for path in part.glob("*")] if part.is_dir() else []
+    weights = [name for name in files if name.endswith(".safetensors")]
+    if not weights:
+        there = "only pickles" if any(name.endswith((".bin", ".ckpt", ".pt")) for name in files) else "no weights"
+        raise InputError(
+            f"The folder {part.parent.name}/{part.name} has {there}; expected .safetensors files. Save the pipeline "
+            "again with safe_serialization=True."
+        )
+    return "fp16" if all(".fp16" in name for name in weights) else None
+
+
+def _json(path: Path) -> dict:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"The file {path.parent.name}/{path.name} is missing: this is no diffusers folder.") from None
+    except ValueError:
+        raise InputError(f"The file {path.parent.name}/{path.name} is damaged: it is not JSON.") from None
+    if not isinstance(values, dict):
+        raise InputError(f"The file {path.parent.name}/{path.name} is damaged: expected a JSON object.")
+    return values
