@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +33,12 @@ class ComfyDiffusion:
         import comfy.samplers
 
         return list(comfy.samplers.KSampler.SCHEDULERS)
+
+    def open(self, folder: Path) -> tuple[Any, Any, Any]:
+        """MODEL, CLIP and VAE from the diffusers folder of a small Stable Diffusion 1.x."""
+        from .host_native import open_diffusion
+
+        return open_diffusion(folder)
 
     def denoiser(self, model: Any) -> ComfyDenoiser:
         """A MODEL, loaded in full, ready for gradients.

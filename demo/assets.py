@@ -28,6 +28,20 @@ def demo_file(kind: str, name: str = "demo_portraits") -> Path:
     return path
 
 
+def demo_diffusion() -> Path:
+    """The folder of the shipped diffusion model, as diffusers saves pipelines.
+
+    Raises InputError when this installation came without it.
+    """
+    folder = _DEMO / "diffusion" / "demo_portraits"
+    if not (folder / "model_index.json").is_file():
+        raise InputError(
+            "The demo diffusion model is missing from this installation. Install the pack again, or make it with "
+            "`python -m semantic_edit.demo.train diffusion`."
+        )
+    return folder
+
+
 @functools.lru_cache(maxsize=4)
 def reader(kind: str) -> PortraitReader:
     """The shipped "oracle", "identity" or "features" network, read once."""

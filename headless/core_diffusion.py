@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from .. import host
-from ..models.diffusion.folder import load_diffusion
 from ..models.diffusion.model import DiffusionModel
 from ..models.diffusion.pictures import PictureCoder
 from ..models.diffusion.sampling import SAMPLERS, SCHEDULES, sample
@@ -100,6 +99,31 @@ class ConditioningZeroOut(io.ComfyNode):
     @classmethod
     def execute(cls, conditioning: list) -> io.NodeOutput:
         return io.NodeOutput([[torch.zeros_like(embedding), _silent(extras)] for embedding, extras in conditioning])
+
+
+class LoraModelLoader(io.ComfyNode):
+    """A model with the changes of a LoRA that a node of this graph made."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoraModelLoader",
+            display_name="Load LoRA Model",
+            category="loaders",
+            is_experimental=True,
+            inputs=[
+                io.Model.Input("model"),
+                io.LoraModel.Input("lora"),
+                io.Float.Input("strength_model", default=1.0, min=-100.0, max=100.0, step=0.01),
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: DiffusionModel, lora: dict, strength_model: float) -> io.NodeOutput:
+        if strength_model == 0:
+            return io.NodeOutput(model)
+        return io.NodeOutput(host.current().diffusion.tuned(model, lora, strength_model))
 
 
 class VAEEncode(io.ComfyNode):
@@ -223,8 +247,7 @@ class KSampler(io.ComfyNode):
 
 
 def _loaded(folder: Path) -> io.NodeOutput:
-    bundle = load_diffusion(folder, host.current().device())
-    return io.NodeOutput(bundle.model, bundle.clip, bundle.vae)
+    return io.NodeOutput(*host.current().diffusion.open(folder))
 
 
 def _found(find, name: str) -> bool | str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .. import host
 from ..editing.imagic.sampling import Sampling
 from ..models.diffusion.lora import with_lora
 from ..models.diffusion.model import DiffusionModel
+from ..models.diffusion.pictures import PictureCoder
+from ..models.diffusion.text import TextEncoder
 from ..models.inference import building
 
 __all__ = ["HeadlessDiffusion"]
@@ -30,6 +34,13 @@ class HeadlessDiffusion:
         from ..models.diffusion.sampling import SCHEDULES
 
         return list(SCHEDULES)
+
+    def open(self, folder: Path) -> tuple[DiffusionModel, TextEncoder, PictureCoder]:
+        """The counterparts of MODEL, CLIP and VAE from a diffusers folder, on the host's device."""
+        from ..models.diffusion.folder import load_diffusion
+
+        bundle = load_diffusion(folder, host.current().device())
+        return bundle.model, bundle.clip, bundle.vae
 
     def denoiser(self, model: DiffusionModel) -> DiffusionModel:
         """The model itself, which already has what the methods need."""
