@@ -1,0 +1,100 @@
+/** A picture with a brush, whose strokes live in one text input of the node. Base of Brush Mask and Paint Concept. */
+
+import { Brush } from "./brush.js";
+import { button, make, radioRow, set, widgetBox } from "./dom.js";
+import { History } from "./history.js";
+import { isWired, pictureUrl, setValues, valueOf } from "./node_widget.js";
+import { Stage } from "./stage.js";
+import { formatStrokes, parseStrokes } from "./strokes.js";
+
+const INPUT = "strokes";
+
+export class Painter {
+  constructor(node, label, colour, hint) {
+    this.node = node;
+    this.hint = hint;
+    this.height = 380;
+    this.strokes = [];
+    this.history = new History(null);
+    this.stage = new Stage("The picture to paint on", {
+      press: (place) => this.canEdit && this.brush.press(place),
+      move: (place) => this.brush.move(place),
+      release: () => this.brush.release(),
+      cancel: () => this.brush.cancel(),
+      hover: (place) => this.brush.hover(place),
+      draw: () => this.draw(),
+    });
+    const ownRadius = () => Number(valueOf(node, "radius", 0.06)) || 0.06;
+    this.brush = new Brush(this.stage, colour, () => this.strokes, (strokes) => this.commit(strokes), ownRadius);
+    this.modes = radioRow("What the brush does", [["paint", "Paint", "Paint"], ["erase", "Erase", "Take away"]], (mode) => {
+      this.brush.erase = mode === "erase";
+      this.modes.show(mode);
+    });
+    this.modes.show("paint");
+    this.undoButton = button("Undo", "Undo (Ctrl+Z)", () => this.step("undo"));
+    this.redoButton = button("Redo", "Redo (Ctrl+Y)", () => this.step("redo"));
+    this.clearButton = button("Clear", "Remove all strokes", () => this.canEdit && this.commit([]));
+    const tools = make("div", { class: "se-row", role: "group", "aria-label": "Tools" });
+    tools.append(this.modes, this.undoButton, this.redoButton, this.clearButton, this.brush.sizeLabel, ...this.stage.zoomRow);
+    this.status = make("div", { class: "se-status", role: "status" });
+    this.element = widgetBox(label);
+    this.element.append(tools, this.stage.element, this.status);
+    this.element.addEventListener("keydown", (event) => this.key(event));
+    this.stage.loaded = () => this.changed();
+    this.stage.failed = () => this.changed();
+    this.stage.svg.append(this.brush.cursor);
+  }
+
+  shown({ picture }) {
+    if (picture?.[0]) this.stage.show(pictureUrl(picture[0]));
+  }
+
+  changed() {
+    const found = parseStrokes(valueOf(this.node, INPUT));
+    this.problem = isWired(this.node, INPUT) ? "The strokes come by wire; they are not changed here." : found.problem;
+    this.strokes = found.strokes;
+    this.history.reset(valueOf(this.node, INPUT));
+    this.draw();
+  }
+
+  get canEdit() {
+    return !this.problem && Boolean(this.stage.size);
+  }
+
+  commit(strokes) {
+    const value = formatStrokes(strokes);
+    this.history.push(value);
+    setValues(this.node, { [INPUT]: value });
+    this.changed();
+  }
+
+  step(which) {
+    const value = this.history[which]();
+    if (value === null) return;
+    setValues(this.node, { [INPUT]: value });
+    this.changed();
+  }
+
+  key(event) {
+    const ctrl = event.ctrlKey || event.metaKey;
+    if (ctrl && event.key.toLowerCase() === "z") this.step(event.shiftKey ? "redo" : "undo");
+    else if (ctrl && event.key.toLowerCase() === "y") this.step("redo");
+    else if (event.key === "Escape") this.brush.cancel();
+    else if (event.target === this.stage.element && this.canEdit && this.brush.key(event)) return;
+    else return;
+    event.preventDefault();
+  }
+
+  draw() {
+    if (!this.brush) return;
+    this.brush.draw();
+    this.stage.say(this.stage.size ? "" : this.hint);
+    this.undoButton.disabled = !this.history.past.length;
+    this.redoButton.disabled = !this.history.future.length;
+    this.clearButton.disabled = !this.canEdit || !this.strokes.length;
+    const count = this.strokes.length;
+    const text = this.problem || (count ? `${count === 1 ? "1 stroke" : `${count} strokes`}.` : "No strokes yet.");
+    if (this.status.textContent !== text) this.status.textContent = text;
+    set(this.status, { "data-kind": this.problem ? "warning" : null });
+  }
+}

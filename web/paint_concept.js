@@ -1,0 +1,55 @@
+/** Paint Concept: a palette of the dissected concepts, a brush, and how strongly. */
+
+import { make, radioRow } from "./lib/dom.js";
+import { recall, register, remember, setValues, valueOf } from "./lib/node_widget.js";
+import { Painter } from "./lib/painter.js";
+
+const HINT = "Connect the picture to 'images' and run once: it appears here, and you paint on it.";
+const COLOURS = ["#ff5d5d", "#ffb43b", "#ffe14d", "#5ddc7a", "#45c8f0", "#5b8dff", "#b07bff", "#ff7bd0", "#c9a27a"];
+
+class ConceptPainter extends Painter {
+  constructor(node) {
+    super(node, "Concept painter", COLOURS[0], HINT);
+    this.height = 460;
+    const choose = (name) => (value) => {
+      setValues(node, { [name]: value });
+      this.changed();
+    };
+    this.palette = radioRow("Concept", [], choose("concept"));
+    this.actions = radioRow("Action", [["insert", "Insert", "Put the concept there"], ["remove", "Remove", "Take it away"]], choose("action"));
+    this.levels = radioRow("Level", [["low", "Low"], ["medium", "Medium"], ["high", "High"], ["number", "Number", "As many units as the input says"]], choose("level"));
+    const row = make("div", { class: "se-row" });
+    row.append(this.actions, make("span", { "aria-hidden": "true" }, "|"), this.levels);
+    this.element.prepend(this.palette, row);
+  }
+
+  shown(values) {
+    const names = values.concepts?.[0];
+    if (names?.length) {
+      remember(this.node, "concepts", names);
+      this.changed();
+    }
+    super.shown(values);
+  }
+
+  changed() {
+    if (this.palette) this.showChoices();
+    super.changed();
+  }
+
+  showChoices() {
+    const concept = String(valueOf(this.node, "concept")).trim();
+    const known = recall(this.node, "concepts") ?? [];
+    const names = known.includes(concept) || !concept ? known : [concept, ...known];
+    if (names.join() !== this.names) {
+      this.names = names.join();
+      this.palette.fill(names.map((name) => [name, name, `Paint ${name}`]));
+    }
+    this.palette.show(concept);
+    this.actions.show(valueOf(this.node, "action"));
+    this.levels.show(valueOf(this.node, "level"));
+    this.brush.colour = COLOURS[Math.max(0, known.indexOf(concept)) % COLOURS.length];
+  }
+}
+
+register("PaintConcept", "SemanticEditPaintConcept", (node) => new ConceptPainter(node));
