@@ -40,7 +40,7 @@ def main() -> None:
 def _definition(schema: Schema) -> dict:
     definition: dict = {"display_name": schema.display_name, "description": schema.description}
     inputs = {socket.id: _socket(socket, socket.id) for socket in schema.inputs or []}
-    outputs = {str(k): _socket(socket, str(socket.io_type)) for k, socket in enumerate(schema.outputs or [])}
+    outputs = {str(k): _socket(socket, socket.id or str(socket.io_type)) for k, socket in enumerate(schema.outputs or [])}
     return definition | {name: part for name, part in (("inputs", inputs), ("outputs", outputs)) if part}
 
 

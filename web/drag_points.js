@@ -17,6 +17,7 @@ class DragEditor {
   constructor(node) {
     this.node = node;
     this.height = 430;
+    this.ownPicture = true;
     this.drags = [];
     this.strokes = [];
     this.mode = "points";

@@ -37,13 +37,32 @@ function attach(node, name, part) {
   });
   widget.serialize = false; // it holds nothing: values live in the node's own inputs
   part.element.style.minHeight = `${part.height}px`;
-  for (const other of node.widgets ?? []) if (other !== widget) listen(other, () => part.changed?.());
-  after(node, "onExecuted", (output) => part.shown?.(unpacked(output)));
+  for (const other of node.widgets ?? []) if (other !== widget) listen(other, () => node.semanticEditBusy || part.changed?.());
+  let height = 0; // before previews made the node grow
+  const begin = () => (height = node.size[1]);
+  api.addEventListener("execution_start", begin);
+  after(node, "onExecuted", (output) => {
+    part.shown?.(unpacked(output));
+    if (part.ownPicture) requestAnimationFrame(() => dropPreview(node, height));
+  });
   after(node, "onConnectionsChange", () => part.changed?.());
-  after(node, "onRemoved", () => part.removed?.());
+  after(node, "onRemoved", () => api.removeEventListener("execution_start", begin));
   const needed = node.computeSize?.();
   if (needed) node.setSize([Math.max(node.size[0], 320), Math.max(node.size[1], needed[1])]);
   part.changed?.();
+}
+
+/** The preview of the last step would stay below a widget that shows the finished picture itself. */
+function dropPreview(node, height) {
+  node.imgs = undefined;
+  if (app.nodePreviewImages) delete app.nodePreviewImages[node.id];
+  const left = node.widgets?.findIndex((widget) => widget.name === "$$canvas-image-preview") ?? -1;
+  if (left >= 0) {
+    node.widgets[left].onRemove?.();
+    node.widgets.splice(left, 1);
+  }
+  if (height) node.setSize([node.size[0], height]);
+  node.setDirtyCanvas?.(true, true);
 }
 
 /** Shows again what the node has shown in this session, after the graph was left and opened again. */
@@ -94,12 +113,14 @@ export function valueOf(node, name, otherwise = "") {
 
 /** Writes values into the node's own inputs, and tells ComfyUI, so that they are saved and can be undone. */
 export function setValues(node, values) {
+  node.semanticEditBusy = true; // callbacks of half the values are no change yet
   for (const [name, value] of Object.entries(values)) {
     const widget = inputWidget(node, name);
     if (!widget || widget.value === value) continue;
     widget.value = value;
     widget.callback?.(value);
   }
+  node.semanticEditBusy = false;
   touched(node);
 }
 
