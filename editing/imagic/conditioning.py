@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.inference import rehome
+from ...models.inference import building
 
 __all__ = ["POOLED", "Entry", "as_conditioning", "entry_of", "same_text_space"]
 
@@ -101,4 +101,5 @@ def same_text_space(a: Entry, b: Entry, names: tuple[str, str] = ("optimised", "
 
 
 def _normal(tensor: Tensor, device: torch.device) -> Tensor:
-    return rehome(tensor.detach().to(device, torch.float32))
+    with building():  # always a copy: what is trained is never what another node holds
+        return tensor.detach().to(device, torch.float32, copy=True)
