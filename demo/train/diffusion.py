@@ -1,7 +1,7 @@
 """The demo diffusion model: a Stable Diffusion 1.x of the portrait world, as small as it goes.
 
-First the autoencoder, then the text encoder, then the denoiser on latents that are made once. Saved as a folder that
-diffusers' StableDiffusionPipeline opens.
+First the autoencoder at 64 pixels, then the text encoder, then the denoiser on latents that are made once, and last the
+autoencoder's step to 128 pixels round the same latents. The folder is one that StableDiffusionPipeline opens.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ...models.torchvision_ops import allow_declaring
 from ..portraits.factors import factors_from_z
 from ..portraits.render import render
 from .common import Job, sample_z
+from .diffusion_growth import train_outer
 from .diffusion_network import SCHEDULE, DenoiserTraining
 from .diffusion_pictures import INNER_SIZE, codes, train_inner
 from .diffusion_text import described, train_text, write_tokenizer
@@ -28,6 +29,7 @@ from .generator import features
 from .sentences import spoken_of
 
 FOLDER = "demo_portraits"
+SIZE = 128  # pixels
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class Lengths:
     pictures: int  # steps of the autoencoder, batches of 8
     text: int  # steps of the text encoder, batches of 48
     denoiser: int  # steps of the denoiser, batches of 32
+    growth: int  # steps of the autoencoder's last level, batches of 8
 
 
-LENGTHS = Lengths(16000, 900, 600, 4000)
-_SMOKE = Lengths(48, 2, 2, 2)
+LENGTHS = Lengths(16000, 900, 600, 3000, 400)
+_SMOKE = Lengths(48, 2, 2, 2, 2)
 
 
 def train_diffusion(job: Job) -> None:
@@ -51,7 +54,8 @@ def train_diffusion(job: Job) -> None:
     rng = torch.Generator().manual_seed(job.seed)
     lengths = _SMOKE if job.smoke else LENGTHS
     work = Work(job, lengths)
-    vae = train_inner(job, features(job), lengths.pictures)
+    reader = features(job)
+    vae = train_inner(job, reader, lengths.pictures)
     factors = factors_from_z(sample_z(lengths.portraits, rng))
     known = spoken_of(factors)
     tokenizer_folder = job.out / "tokenizer"
@@ -62,7 +66,8 @@ def train_diffusion(job: Job) -> None:
     latents = codes(vae, _painted(factors))
     job.say(f"latents of {len(latents)} portraits, deviation {latents.std((0, 2, 3)).tolist()}, {job.seconds():.0f} s")
     training = DenoiserTraining(job, text, tokenizer)
-    training.train(latents, known, lengths.denoiser, lambda unet: work.save(vae, text, tokenizer, words, unet))
+    unet = training.train(latents, known, lengths.denoiser, lambda unet: work.save(vae, text, tokenizer, words, unet))
+    work.save(train_outer(job, vae, reader, lengths.growth, SIZE), text, tokenizer, words, unet)
     job.say(f"wrote {FOLDER} after {job.seconds():.0f} s")
 
 

@@ -102,7 +102,8 @@ def reconstructed(vae: nn.Module, images: Tensor) -> Tensor:
 @torch.no_grad()
 def codes(vae: nn.Module, pictures: Iterator[Tensor]) -> Tensor:
     """Scaled latents ``[N, 4, 16, 16]`` of pictures in -1..1, which come in batches."""
-    return torch.cat([vae.encode(part).latent_dist.mean * SCALING for part in pictures])
+    with torch.autocast("cpu", torch.bfloat16):
+        return torch.cat([vae.encode(part).latent_dist.mean.float() * SCALING for part in pictures])
 
 
 def _held(size: int, count: int) -> Tensor:

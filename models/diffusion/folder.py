@@ -102,7 +102,7 @@ def _parts(folder: Path) -> dict[str, str]:
 
 def _schedule(folder: Path) -> NoiseSchedule:
     config = _json(folder / "scheduler" / "scheduler_config.json")
-    for name in ("trained_betas", "rescale_betas_zero_terminal_snr"):
+    for name in ("trained_betas", "rescale_betas_zero_snr"):
         if config.get(name):
             raise InputError(f"The scheduler of {folder.name} has {name}, which is not supported outside ComfyUI.")
     return NoiseSchedule.discrete(

@@ -1,0 +1,145 @@
+"""How well the demo diffusion model does what sentences say, graded by the oracle, and what its VAE keeps.
+
+A sentence per phrase, "a person with glasses", a few seeds each. Right: the oracle reads the picture as showing the
+phrase. Chance: how often a portrait of the training distribution shows it by itself. Pairs: sentences of three
+attributes of one random portrait. The oracle grades here and trains nothing.
+
+python benchmarks/demo_diffusion.py [--folder DIR] [--seeds 8] [--steps 15] [--cfg 4] [--sheet FILE.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from _harness import say, table
+from semantic_edit.demo.assets import demo_diffusion
+from semantic_edit.demo.measure import identity, measure
+from semantic_edit.demo.portraits.captions import ATTRIBUTES, phrases
+from semantic_edit.demo.portraits.factors import LIVE_NAMES, as_factors, sample_factors, visible
+from semantic_edit.demo.portraits.render import render
+from semantic_edit.demo.train.common import psnr, r_squared
+from semantic_edit.demo.train.sheet import save_sheet
+from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
+from semantic_edit.models.diffusion.sampling import sample
+from semantic_edit.models.torchvision_ops import allow_declaring
+from torch import Tensor
+
+DOING = ("smile", "mouth_open", "yaw")
+CELLS = 16  # latent cells of a side
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--cfg", type=float, default=4.0)
+    parser.add_argument("--sampler", default="dpmpp_2m")
+    parser.add_argument("--sheet", type=Path)
+    options = parser.parse_args()
+    allow_declaring()
+    bundle = load_diffusion(options.folder or demo_diffusion())
+    vae_figures(bundle)
+    people = spoken(sample_factors(2000, torch.Generator().manual_seed(977)))
+    rows, right, total, shown = [], 0.0, 0, []
+    started = time.perf_counter()
+    by_attribute = defaultdict(list)
+    for name in ATTRIBUTES:
+        said = sorted({entry[name] for entry in people if name in entry})
+        for phrase in [*said, *(["a hat"] if name == "hat" else [])]:
+            text = f"a person {phrase if name in DOING else f'with {phrase}'}"
+            pictures = painted(bundle, text, options)
+            seen = sum(holds(entry, name, phrase) for entry in read(pictures)) / len(pictures)
+            chance = sum(holds(entry, name, phrase) for entry in people) / len(people)
+            by_attribute[name].append((phrase, seen, chance))
+            right, total = right + seen, total + 1
+            shown.append(pictures[:8])
+    for name, entries in by_attribute.items():
+        worst = min(entries, key=lambda entry: entry[1])
+        means = [sum(entry[k] for entry in entries) / len(entries) for k in (1, 2)]
+        rows.append((name, len(entries), f"{means[0]:.2f}", f"{means[1]:.2f}", f"{worst[0]} {worst[1]:.2f}"))
+    say(table(("attribute", "phrases", "right", "chance", "worst phrase"), rows))
+    seconds = (time.perf_counter() - started) / (total * options.seeds)
+    say(f"\nmean of {total} phrases {right / total:.3f}; {seconds:.2f} s a picture")
+    together(bundle, people, options)
+    if options.sheet:
+        save_sheet(options.sheet, torch.cat([part for part in shown if len(part) == len(shown[0])]), len(shown[0]))
+
+
+def vae_figures(bundle: DiffusionBundle) -> None:
+    """PSNR of portraits there and back, and what the oracle and the identity network still read."""
+    size = CELLS * bundle.vae.downscale_ratio
+    factors = sample_factors(256, torch.Generator().manual_seed(31))
+    truth = render(factors, size).images
+    images = truth.movedim(1, -1) / 2 + 0.5
+    back = bundle.vae.decode(bundle.vae.encode(images)).movedim(-1, 1) * 2 - 1
+    live, shown = factors[:, : len(LIVE_NAMES)], visible(factors)
+    scores, best = (r_squared(columns(pictures), live, shown) for pictures in (back, truth))
+    before, after = spoken(as_factors(measure(truth))), spoken(as_factors(measure(back)))
+    kept = {name: share(before, after, name) for name in ATTRIBUTES}
+    same = (identity(truth) * identity(back)).sum(1).mean()
+    say(f"VAE, {size} px: PSNR {psnr(back, truth):.2f} dB, identity {same:.3f}\n")
+    head = ("factor", "R2 there and back", "R2 of renders", "same phrase read")
+    rows = [
+        (name, f"{scores[k]:.3f}", f"{best[k]:.3f}", f"{kept[name]:.2f}" if name in kept else "")
+        for k, name in enumerate(LIVE_NAMES)
+    ]
+    say(table(head, rows) + "\n")
+
+
+def share(before: list[dict], after: list[dict], name: str) -> float:
+    """How often a phrase that was read is read again."""
+    pairs = [(a[name], b.get(name)) for a, b in zip(before, after, strict=True) if name in a]
+    return sum(a == b for a, b in pairs) / max(1, len(pairs))
+
+
+def together(bundle: DiffusionBundle, people: list[dict[str, str]], options: argparse.Namespace) -> None:
+    """Sentences of three attributes."""
+    rng = torch.Generator().manual_seed(5)
+    right, every, count = 0, 0, 24
+    for person in people[:count]:
+        names = [list(person)[i] for i in torch.randperm(len(person), generator=rng)[:3].tolist()]
+        having = [person[name] for name in names if name not in DOING]
+        doing = [person[name] for name in names if name in DOING]
+        text = "a person" + (" with " + ", ".join(having) if having else "") + "".join(f", {each}" for each in doing)
+        found = [
+            [holds(entry, name, person[name]) for name in names] for entry in read(painted(bundle, text, options, 2))
+        ]
+        right += sum(sum(each) for each in found)
+        every += sum(all(each) for each in found)
+    say(f"three at once: {right / (count * 6):.3f} of the phrases, all in {every / (count * 2):.3f} of the pictures")
+
+
+def painted(bundle: DiffusionBundle, text: str, options: argparse.Namespace, count: int | None = None) -> Tensor:
+    """Pictures [N, 3, H, W] in -1..1 of one sentence."""
+    positive, negative = (bundle.clip.encode_from_tokens_scheduled(each) for each in (text, ""))
+    latent = torch.zeros(count or options.seeds, bundle.vae.latent_channels, CELLS, CELLS)
+    settings = {"sampler": options.sampler, "scheduler": "karras", "steps": options.steps, "cfg": options.cfg}
+    return bundle.vae.decode(sample(bundle.model, latent, positive, negative, **settings)).movedim(-1, 1) * 2 - 1
+
+
+def read(pictures: Tensor) -> list[dict[str, str]]:
+    """What the oracle would say of pictures."""
+    return spoken(as_factors(measure(pictures)))
+
+
+def spoken(factors: Tensor) -> list[dict[str, str]]:
+    return [phrases(row) for row in factors]
+
+
+def holds(entry: dict[str, str], name: str, phrase: str) -> bool:
+    said = entry.get(name, "")
+    return said == phrase or (phrase == "a hat" and said.endswith(" hat") and said != "no hat")
+
+
+def columns(pictures: Tensor) -> Tensor:
+    measured = measure(pictures)
+    return torch.stack([measured[name] for name in LIVE_NAMES], dim=1)
+
+
+if __name__ == "__main__":
+    main()
