@@ -15,7 +15,7 @@ class DirectionBrowser {
       type: "search", placeholder: "Search edits", "aria-label": "Search edits", style: "flex: 1; min-width: 60px",
       oninput: () => this.draw(),
     });
-    this.refresh = make("button", { type: "button", title: "Look for new files", "aria-label": "Look for new files", onclick: () => this.look() }, "Refresh");
+    this.refresh = make("button", { type: "button", title: "Look for new files", onclick: () => this.look() }, "Refresh");
     this.cards = make("div", { class: "se-cards", role: "radiogroup", "aria-label": "Edits" });
     this.status = make("div", { class: "se-status", role: "status" });
     this.element = widgetBox("Library of edits");

@@ -31,11 +31,11 @@ const STYLE = `
 .se-point { outline: none; }
 .se-point:focus-visible > .se-ring { stroke: #ffe66b; stroke-width: 4; }
 .se-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 6px; flex: 1 1 0; min-height: 0;
-  overflow-y: auto; align-content: start; padding: 2px; }
+  overflow-y: auto; grid-auto-rows: max-content; align-content: start; padding: 2px; }
 .se-widget .se-card { display: flex; flex-direction: column; gap: 3px; padding: 4px; text-align: center; overflow: hidden;
   align-items: stretch; }
-.se-card img { width: 100%; aspect-ratio: 3 / 1; object-fit: cover; border-radius: 3px; background: #2d3035; }
-.se-card span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.se-card img { width: 100%; aspect-ratio: 2 / 1; object-fit: cover; flex: none; border-radius: 3px; background: #2d3035; }
+.se-card span { flex: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .se-scroll { flex: 1 1 0; min-height: 0; overflow: auto; }
 .se-table { border-collapse: collapse; width: 100%; }
 .se-table th { font-weight: 500; text-align: right; padding: 0 2px; }
@@ -72,8 +72,10 @@ export function set(element, attributes) {
   }
 }
 
+/** A sign such as "+" is read aloud by its title; words are read as they are. */
 export function button(text, title, action, attributes = {}) {
-  return make("button", { type: "button", title, "aria-label": title, onclick: action, ...attributes }, text);
+  const label = /\p{L}/u.test(text) ? null : title;
+  return make("button", { type: "button", title, "aria-label": label, onclick: action, ...attributes }, text);
 }
 
 /** A row of buttons of which one is chosen. Arrow keys move the choice; `choose(value)` is called for each. */
