@@ -125,3 +125,35 @@ def run_node(headless_host):
         return [each if output.is_output_list else each[0] for each, output in outputs], shown
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_unet():
+    """A random UNet2DConditionModel of two levels on latents of 4 channels, conditioned on width 32, frozen."""
+    import torch
+
+    pytest.importorskip("transformers")
+    from semantic_edit.models.diffusion.libraries import import_diffusers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        network = import_diffusers().UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(32, 32),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=32,
+            attention_head_dim=2,
+            norm_num_groups=8,
+        )
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_denoiser(tiny_unet):
+    """`tiny_unet` with Stable Diffusion's noise levels."""
+    from semantic_edit.models.diffusion.model import DiffusionModel
+    from semantic_edit.models.diffusion.schedule import NoiseSchedule
+
+    return DiffusionModel(tiny_unet, NoiseSchedule.discrete(), name="tiny")

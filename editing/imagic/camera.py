@@ -17,7 +17,8 @@ from ...models.inference import training_mode
 __all__ = ["CameraMove", "camera_move"]
 
 _SIDE = 64  # px of the finest level
-_STEPS = (40, 30, 20)  # for sides of 16, 32, 64 px
+_STEPS = 30  # on each level, of 16, 32 and 64 px
+_STARTS = (-0.36, -0.24, -0.12, 0.0, 0.12, 0.24, 0.36)  # logarithms of zooms
 _ZOOM, _TURN, _SHIFT, _EXPLAINED = 0.06, 0.08, 0.05, 0.2  # what counts as a move: shares, radians
 
 
@@ -54,18 +55,29 @@ def camera_move(before: Tensor, after: Tensor) -> CameraMove:
     """The move between two pictures [H, W, 3] in 0..1 of the same size."""
     with training_mode():
         levels = [(_grey(before, side), _grey(after, side)) for side in (_SIDE // 4, _SIDE // 2, _SIDE)]
-        pose = torch.zeros(4, requires_grad=True)  # log zoom, turn, right, down
-        for (a, b), steps in zip(levels, _STEPS, strict=True):
-            optimizer = torch.optim.Adam([pose], lr=0.02)
-            for _ in range(steps):
-                optimizer.zero_grad()
-                _difference(a, _laid_back(b, pose)).backward()
-                optimizer.step()
-        found = pose.detach()
+        # A fit slides into the nearest valley: several zooms are tried where that is cheap, and the best one refined.
+        coarse = [_fitted(levels[:1], torch.tensor([zoom, 0.0, 0.0, 0.0])) for zoom in _STARTS]
+        found = _fitted(levels[1:], min(coarse, key=lambda pose: float(_difference(*_laid(levels[0], pose)))))
         a, b = levels[-1]
         still, laid = float(_difference(a, _laid_back(b, torch.zeros(4)))), float(_difference(a, _laid_back(b, found)))
     zoom, turn, right, down = float(found[0].exp()), float(found[1]), float(found[2]) / 2, float(found[3]) / 2
     return CameraMove(zoom, turn, (right, down), 1 - laid / max(still, 1e-9) if still > 1e-4 else 0.0)
+
+
+def _fitted(levels: list[tuple[Tensor, Tensor]], pose: Tensor) -> Tensor:
+    """The pose (log zoom, turn, right, down) that lays the second picture over the first, from a first guess."""
+    pose = pose.clone().requires_grad_(True)
+    for level in levels:
+        optimizer = torch.optim.Adam([pose], lr=0.02)
+        for _ in range(_STEPS):
+            optimizer.zero_grad()
+            _difference(*_laid(level, pose)).backward()
+            optimizer.step()
+    return pose.detach()
+
+
+def _laid(level: tuple[Tensor, Tensor], pose: Tensor) -> tuple[Tensor, Tensor]:
+    return level[0], _laid_back(level[1], pose)
 
 
 def _laid_back(picture: Tensor, pose: Tensor) -> Tensor:
@@ -73,7 +85,9 @@ def _laid_back(picture: Tensor, pose: Tensor) -> Tensor:
     cos, sin = torch.cos(pose[1]) * pose[0].exp(), torch.sin(pose[1]) * pose[0].exp()
     rows = torch.stack([torch.stack([cos, -sin, pose[2]]), torch.stack([sin, cos, pose[3]])])
     grid = F.affine_grid(rows[None], list(picture.shape), align_corners=False)
-    return F.grid_sample(picture, grid, padding_mode="zeros", align_corners=False)
+    grey = F.grid_sample(picture[:, :1], grid, padding_mode="border", align_corners=False)
+    seen = F.grid_sample(picture[:, 1:], grid, padding_mode="zeros", align_corners=False)
+    return torch.cat([grey, seen], dim=1)
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:
@@ -86,4 +100,5 @@ def _difference(a: Tensor, b: Tensor) -> Tensor:
 def _grey(image: Tensor, side: int) -> Tensor:
     picture = image.detach().float().cpu().movedim(-1, 0)[None].clone()
     grey = F.interpolate(picture.mean(dim=1, keepdim=True), size=(side, side), mode="area")
+    grey = F.avg_pool2d(F.pad(grey, (2, 2, 2, 2), mode="replicate"), 5, stride=1)  # hard edges make a rugged landscape
     return torch.cat([grey, torch.ones_like(grey)], dim=1)

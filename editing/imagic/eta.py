@@ -67,7 +67,7 @@ def eta_for_level(etas: Sequence[float], scores: Sequence[float], level: float) 
         return float(etas[0]), bool(np.isclose(level, curve[0]))
     if level > curve[-1] + 1e-9:
         return float(etas[int(np.argmax(curve >= curve[-1] - 1e-9))]), False
-    after = int(np.argmax(curve >= level - 1e-12))
+    after = max(int(np.argmax(curve >= level - 1e-12)), 1)
     low, high = curve[after - 1], curve[after]
-    share = (level - low) / max(high - low, 1e-12)
+    share = min(max((level - low) / max(high - low, 1e-12), 0.0), 1.0)
     return float(etas[after - 1] + share * (etas[after] - etas[after - 1])), True

@@ -1,0 +1,170 @@
+"""Interpolation, the choice of eta, the common state, and the camera."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from semantic_edit.editing.imagic.camera import camera_move
+from semantic_edit.editing.imagic.common_state import common_state
+from semantic_edit.editing.imagic.conditioning import Entry
+from semantic_edit.editing.imagic.eta import choose_eta, eta_for_level, rising
+from semantic_edit.editing.imagic.interpolation import FORMS, interpolate, parse_etas
+from semantic_edit.models.errors import InputError
+
+SCORES = st.lists(st.floats(-1, 1), min_size=2, max_size=8)
+
+
+def entries(length=(77, 77), pooled=True):
+    rng = torch.Generator().manual_seed(4)
+    made = []
+    for k, tokens in enumerate(length):
+        extras = {"pooled_output": torch.randn(1, 6, generator=rng)} if pooled else {}
+        made.append(Entry(torch.randn(1, tokens, 8, generator=rng), {**extras, f"key{k}": k, "area": k}))
+    return made
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_photo_is_at_zero(form):
+    a, b = entries()
+    found = interpolate(a, b, 0.0, form)
+    assert torch.allclose(found.embedding, a.embedding, atol=1e-6) and torch.allclose(found.pooled, a.pooled, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["linear", "norm preserving"])
+def test_the_sentence_is_at_one(form):
+    a, b = entries()
+    found = interpolate(a, b, 1.0, form)
+    assert torch.allclose(found.embedding, b.embedding, atol=1e-5) and torch.allclose(found.pooled, b.pooled, atol=1e-5)
+
+
+def test_norms_and_projections():
+    a, b = entries()
+    middle = interpolate(a, b, 0.5, "norm preserving").embedding.norm(dim=-1)
+    assert torch.allclose(middle, (a.embedding.norm(dim=-1) + b.embedding.norm(dim=-1)) / 2, atol=1e-5)
+    added = interpolate(a, b, 0.8, "projection").embedding - a.embedding
+    assert abs(float((added * a.embedding).sum())) < 1e-3 and float(added.norm()) > 0.1
+
+
+def test_every_key_is_kept_and_the_target_wins():
+    found = interpolate(*entries(), 0.3)
+    assert {key: found.extras[key] for key in ("key0", "key1", "area")} == {"key0": 0, "key1": 1, "area": 1}
+
+
+def test_lengths():
+    a, b = entries((77, 154), pooled=False)
+    assert interpolate(a, b, 0.5).embedding.shape == (1, 154, 8)
+    assert torch.equal(interpolate(a, b, 0.0).embedding[:, :77], a.embedding)
+    with pytest.raises(InputError, match="60 tokens.*77"):
+        interpolate(*entries((60, 77), pooled=False), 0.5)
+    with pytest.raises(InputError, match="8 wide.*9"):
+        interpolate(a, Entry(torch.randn(1, 77, 9), {}), 0.5)
+    with pytest.raises(InputError, match="pooled outputs differ: optimised none"):
+        interpolate(a, entries()[1], 0.5)
+    with pytest.raises(InputError, match="expected one of"):
+        interpolate(a, b, 0.5, "cubic")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("0.4, 0.6", (0.4, 0.6)), ("0 to 1 in 3", (0.0, 0.5, 1.0)), ("1.2 0.2", (1.2, 0.2)), ("-0.5", (-0.5,))],
+)
+def test_etas_are_read(text, values):
+    assert parse_etas(text) == values
+
+
+@pytest.mark.parametrize("text", ["", "a", "0 to 1 in 1", "9", "nan", "0 to 1 in 99", "1 to in 2 3", "inf"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(InputError, match="etas"):
+        parse_etas(text)
+
+
+@given(SCORES)
+@settings(max_examples=60, deadline=None)
+def test_rising_is_the_closest_rising_curve(scores):
+    curve = rising(scores)
+    assert bool((np.diff(curve) >= -1e-12).all()) and math.isclose(curve.mean(), np.mean(scores), abs_tol=1e-9)
+    assert np.allclose(rising(curve), curve)
+    if list(scores) == sorted(scores):
+        assert np.allclose(curve, scores)
+
+
+@given(SCORES, st.floats(-1.2, 1.2))
+@settings(max_examples=60, deadline=None)
+def test_a_level_is_met_where_it_can_be(scores, level):
+    etas = np.linspace(0, 1, len(scores))
+    eta, there = eta_for_level(etas, scores, level)
+    curve = rising(scores)
+    assert 0 <= eta <= 1
+    assert there == bool(curve[0] - 1e-9 <= level <= curve[-1] + 1e-9) or math.isclose(level, curve[0], abs_tol=1e-6)
+    if there and curve[0] < level < curve[-1]:
+        assert np.interp(eta, etas, curve) == pytest.approx(level, abs=1e-6)
+
+
+def test_the_choice_is_where_the_curve_has_done_most():
+    etas = (0.2, 0.4, 0.6, 0.8, 1.0)
+    assert 0.4 < choose_eta(etas, (0.0, 0.05, 0.9, 0.95, 1.0)) <= 0.6
+    assert choose_eta(etas[::-1], (1.0, 0.95, 0.9, 0.05, 0.0)) == pytest.approx(
+        choose_eta(etas, (0.0, 0.05, 0.9, 0.95, 1.0))
+    )
+    moved = (False, False, False, True, True)
+    assert choose_eta(etas, (0.0, 0.1, 0.3, 0.9, 1.0), moved) <= 0.6, "not by moving the camera"
+    with pytest.raises(InputError, match="two or more"):
+        choose_eta((0.5,), (1.0,))
+
+
+def test_all_photos_reach_one_state():
+    etas = (0.0, 0.5, 1.0)
+    scores = [(0.0, 0.5, 1.0), (0.2, 0.8, 1.0), (0.0, 0.1, 0.2)]
+    state = common_state(etas, scores, example=0, example_eta=0.75)
+    assert state.level == pytest.approx(0.75) and state.etas[0] == pytest.approx(0.75)
+    assert np.interp(state.etas[1], etas, scores[1]) == pytest.approx(0.75, abs=1e-3)
+    assert state.reached == (True, True, False) and state.etas[2] == 1.0
+    assert "2 of 3 photos" in state.report() and "#3" in state.report()
+    with pytest.raises(InputError, match="photo 4 of 3"):
+        common_state(etas, scores, example=3)
+    with pytest.raises(InputError, match="3 scores"):
+        common_state(etas, [(0.0, 1.0)])
+
+
+def portrait() -> torch.Tensor:
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 96), torch.linspace(-1, 1, 96), indexing="ij")
+    face = ((x / 0.55) ** 2 + (y / 0.7) ** 2 < 1).float()
+    eyes = sum((((x - c) / 0.12) ** 2 + ((y + 0.15) / 0.08) ** 2 < 1).float() for c in (-0.22, 0.22))
+    return torch.stack([0.3 + 0.5 * face - 0.5 * eyes, 0.5 + 0.2 * face - 0.4 * eyes, 0.7 - 0.3 * face], dim=-1).clamp(
+        0, 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("zoom", "turn", "shift"), [(1.2, 0.0, (0.0, 0.0)), (0.85, 0.1, (0.0, 0.0)), (1.0, 0.0, (0.1, -0.06))]
+)
+def test_a_moved_camera_is_seen(zoom, turn, shift):
+    picture = portrait().movedim(-1, 0)[None]
+    cos, sin = math.cos(turn) / zoom, math.sin(turn) / zoom
+    rows = torch.tensor(
+        [[cos, sin, -2 * shift[0] * cos - 2 * shift[1] * sin], [-sin, cos, 2 * shift[0] * sin - 2 * shift[1] * cos]]
+    )
+    moved = F.grid_sample(
+        picture,
+        F.affine_grid(rows[None], list(picture.shape), align_corners=False),
+        padding_mode="border",
+        align_corners=False,
+    )
+    found = camera_move(portrait(), moved[0].movedim(0, -1))
+    assert found.moved, found
+    assert found.zoom == pytest.approx(zoom, abs=0.05) and found.turn == pytest.approx(turn, abs=0.05)
+    assert found.shift == pytest.approx(shift, abs=0.03)
+
+
+def test_an_edit_is_no_moved_camera():
+    edited = portrait()
+    edited[60:78, 34:62] = torch.tensor([0.8, 0.1, 0.1])
+    found = camera_move(portrait(), edited)
+    assert not found.moved and found.zoom == pytest.approx(1, abs=0.05)
+    assert not camera_move(portrait(), portrait()).moved

@@ -1,0 +1,255 @@
+"""Imagic's stages on a small random network: they learn, repeat to the byte, and leave the model as it was."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from semantic_edit.editing.imagic.conditioning import Entry, entry_of
+from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
+from semantic_edit.editing.imagic.lora import adapted, chosen_layers, new_loras
+from semantic_edit.editing.imagic.lora_file import without_blocks
+from semantic_edit.editing.imagic.loss import Photo
+from semantic_edit.editing.imagic.probes import Probe
+from semantic_edit.editing.imagic.tuning import METHODS, TuneSettings, tune_model
+from semantic_edit.models.diffusion.lora import with_lora
+from semantic_edit.models.diffusion.model import DiffusionModel
+from semantic_edit.models.errors import InputError
+
+EMBEDDING = EmbeddingSettings(steps=4, rate=0.05, draws=4)
+TUNING = TuneSettings(steps=4, rate=1e-2, rank=4, draws=4)
+
+
+@pytest.fixture
+def latent():
+    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def entry():
+    return Entry(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {"strength": 0.5})
+
+
+def state_of(model):
+    return {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+
+
+def same(before, model):
+    after = model.network.state_dict()
+    return list(before) == list(after) and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_embedding_learns_the_photo_and_repeats_to_the_byte(tiny_denoiser, latent, entry):
+    before, given = state_of(tiny_denoiser), entry.embedding.clone()
+    with torch.inference_mode():
+        fit = optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING)
+        again = optimize_embedding(tiny_denoiser, latent.clone(), entry, EMBEDDING)
+    assert fit.after < fit.before and fit.moved > 0.05 and fit.gain > 0
+    assert torch.equal(fit.entry.embedding, again.entry.embedding) and fit.losses == again.losses
+    assert fit.entry.extras == {"strength": 0.5}
+    assert torch.equal(entry.embedding, given) and same(before, tiny_denoiser)
+    other = optimize_embedding(tiny_denoiser, latent, entry, replace(EMBEDDING, seed=1))
+    assert not torch.equal(fit.entry.embedding, other.entry.embedding)
+
+
+def test_too_small_a_rate_is_told(tiny_denoiser, latent, entry):
+    fit = optimize_embedding(tiny_denoiser, latent, entry, replace(EMBEDDING, rate=1e-4))
+    assert "That is little" in fit.report() and "Raise the rate" in fit.report()
+
+
+def test_a_start_is_where_it_starts(tiny_denoiser, latent, entry):
+    start = Entry(entry.embedding + 3, {"other": 1})
+    fit = optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING, start)
+    assert float((fit.entry.embedding - start.embedding).abs().max()) < 1.5
+    assert fit.entry.extras == {"strength": 0.5}, "the target's keys, not the caption's"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_learned_is_what_the_merged_model_does(method, tiny_denoiser, latent, entry):
+    before = state_of(tiny_denoiser)
+    with torch.inference_mode():
+        tuning = tune_model(
+            tiny_denoiser, latent, entry, replace(TUNING, method=method, rate=2e-3 if method != METHODS[0] else 1e-2)
+        )
+        merged = with_lora(tiny_denoiser, tuning.lora)
+    assert same(before, tiny_denoiser) and tuning.gain > 0.02
+    probe = Probe(merged, Photo.of(merged, latent), (0.0, 1.0), 0)
+    assert probe.loss(entry.trainable(merged.device)) == pytest.approx(tuning.after, rel=1e-4)
+    half = with_lora(tiny_denoiser, tuning.lora, 0.0)
+    assert all(
+        torch.equal(a, b) for a, b in zip(half.network.parameters(), tiny_denoiser.network.parameters(), strict=True)
+    )
+
+
+def test_joint_tuning_moves_both(tiny_denoiser, latent, entry):
+    tuning = tune_model(tiny_denoiser, latent, entry, replace(TUNING, joint=True, embedding_rate=0.05))
+    assert float((tuning.entry.embedding - entry.embedding).norm()) > 0.1
+    fixed = tune_model(tiny_denoiser, latent, entry, TUNING)
+    assert torch.equal(fixed.entry.embedding, entry.embedding)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stop", [1, 3])
+def test_stopping_leaves_the_model_as_it_was(method, stop, tiny_denoiser, latent, entry):
+    class StopError(Exception):
+        pass
+
+    def progress(step, total, preview=None):
+        if step == stop:
+            raise StopError
+
+    before = state_of(tiny_denoiser)
+    with pytest.raises(StopError), torch.inference_mode():
+        tune_model(tiny_denoiser, latent, entry, replace(TUNING, method=method, checkpointing=True), progress=progress)
+    assert same(before, tiny_denoiser)
+    hooks = [
+        m
+        for m in tiny_denoiser.network.modules()
+        if m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__
+    ]
+    assert not hooks
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_checkpointing_and_small_memory_change_nothing(method, tiny_denoiser, latent, entry):
+    settings = replace(TUNING, method=method, rate=1e-3, steps=2)
+    plain = tune_model(tiny_denoiser, latent, entry, settings)
+    again = tune_model(tiny_denoiser, latent, entry, replace(settings, checkpointing=True))
+    for name, tensor in plain.lora.items():
+        assert torch.allclose(tensor, again.lora[name], atol=2e-4), name
+    assert again.losses == pytest.approx(plain.losses, rel=1e-4)
+
+
+def test_little_memory_splits_a_step_and_too_little_is_refused(tiny_denoiser, latent, entry):
+    plain = tune_model(tiny_denoiser, latent, entry, replace(TUNING, steps=2))
+    split = tune_model(tiny_denoiser, latent, entry, replace(TUNING, steps=2), free=12_000_000)
+    assert split.losses == pytest.approx(plain.losses, rel=1e-4)
+    with pytest.raises(InputError, match=r"needs about .* MB .* and 1 MB are free.*checkpointing"):
+        tune_model(tiny_denoiser, latent, entry, TUNING, free=2**20)
+
+
+def test_a_prior_holds_the_answer_to_other_sentences(tiny_denoiser, latent, entry):
+    prior = Entry(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(9)), {})
+    settings = replace(TUNING, steps=12)
+    free = tune_model(tiny_denoiser, latent, entry, settings)
+    held = tune_model(tiny_denoiser, latent, entry, replace(settings, prior_weight=5.0), prior)
+
+    def drift(tuning):
+        model = with_lora(tiny_denoiser, tuning.lora)
+        x, sigma = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(3)), torch.full((4,), 2.0)
+        with torch.no_grad():
+            a, b = (m.denoise(x * 2, sigma, m.condition(prior.embedding, {}, x.shape)) for m in (model, tiny_denoiser))
+        return float((a - b).square().mean())
+
+    assert drift(held) < 0.7 * drift(free)
+
+
+def test_half_precision_learns_too(tiny_denoiser, latent, entry):
+    half = DiffusionModel(copy.deepcopy(tiny_denoiser.network).to(torch.bfloat16), tiny_denoiser.schedule)
+    fit = optimize_embedding(half, latent, entry, EMBEDDING)
+    tuning = tune_model(half, latent, fit.entry, TUNING)
+    assert fit.entry.embedding.dtype == torch.float32 and tuning.gain > 0.02
+
+
+def test_float16_scales_its_loss(latent, entry, tiny_denoiser):
+    from semantic_edit.editing.imagic.descent import Descent
+
+    weight = torch.tensor([1.0], requires_grad=True)
+    descent = Descent([([weight], 0.1)], half=True)
+    descent.step([(weight.half() * 2e-3).float().sum() * 5e-6])  # a gradient of 1e-8, which float16 rounds to zero
+    moved = float(weight.detach())
+    assert moved < 0.97
+    first = descent.scale
+    descent.step([weight.sum() * float("inf")])
+    assert descent.scale < first and float(weight.detach()) == moved, "an overflow takes no step"
+    with pytest.raises(InputError, match="not finite"):
+        Descent([([weight], 0.1)]).step([weight.sum() * float("nan")])
+
+
+def test_hooks_add_exactly_what_is_merged(tiny_denoiser):
+    layers = chosen_layers(tiny_denoiser.network, ["attention", "decoder"])
+    loras = new_loras(layers, 3, torch.Generator().manual_seed(0))
+    x, text = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 32)
+    with torch.no_grad():
+        plain = tiny_denoiser.network(x, 10, text).sample
+        with adapted(layers, loras) as switch:
+            assert torch.equal(tiny_denoiser.network(x, 10, text).sample, plain), "zero at first"
+            for lora in loras.values():
+                lora.up.normal_(std=0.05)
+            changed = tiny_denoiser.network(x, 10, text).sample
+            with switch.off():
+                assert torch.equal(tiny_denoiser.network(x, 10, text).sample, plain)
+        deltas = {f"{name}.weight": lora.delta for name, lora in loras.items()}
+        merged = tiny_denoiser.patched(deltas).network(x, 10, text).sample
+        assert torch.equal(tiny_denoiser.network(x, 10, text).sample, plain)
+    assert float((changed - plain).abs().max()) > 1e-2
+    assert torch.allclose(changed, merged, atol=1e-4)
+
+
+def test_forgetting_takes_out_the_named_blocks(tiny_denoiser, latent, entry):
+    lora = tune_model(tiny_denoiser, latent, entry, replace(TUNING, steps=1)).lora
+    kept = without_blocks(lora, ["encoder"])
+    assert kept and not any("down_blocks" in name for name in kept) and any("up_blocks" in name for name in kept)
+    assert not any("attn2" in name for name in without_blocks(lora, ["cross attention"]))
+    with pytest.raises(InputError, match="Unknown blocks"):
+        without_blocks(lora, ["head"])
+
+
+def test_patched_models_share_what_did_not_change(tiny_denoiser):
+    name, weight = next((n, p) for n, p in tiny_denoiser.network.named_parameters() if n.endswith("conv_in.weight"))
+    other = tiny_denoiser.patched({name: torch.ones_like(weight)})
+    pairs = zip(tiny_denoiser.network.parameters(), other.network.parameters(), strict=True)
+    assert sum(a is not b for a, b in pairs) == 1 and other.changes == (name,)
+    with pytest.raises(InputError, match="made for another model"):
+        tiny_denoiser.patched({name: torch.ones(3)})
+    with pytest.raises(InputError, match="belong to no layer"):
+        with_lora(tiny_denoiser, {"lora_unet_nowhere.lora_up.weight": torch.ones(2, 2)})
+
+
+def test_a_model_without_gradient_is_refused(tiny_denoiser, latent, entry):
+    class Deaf(DiffusionModel):
+        def denoise(self, x, sigma, condition):
+            return super().denoise(x, sigma, condition).detach()
+
+    with pytest.raises(InputError, match=r"gives no gradient.*attention"):
+        optimize_embedding(Deaf(tiny_denoiser.network, tiny_denoiser.schedule), latent, entry, EMBEDDING)
+
+
+def test_wrong_conditionings_are_refused(tiny_denoiser, latent, entry):
+    good = [[entry.embedding, {}]]
+    with pytest.raises(InputError, match="2 entries"):
+        entry_of([*good, *good])
+    with pytest.raises(InputError, match="is empty"):
+        entry_of([])
+    with pytest.raises(InputError, match=r"\[2, 7, 32\]"):
+        entry_of([[entry.embedding.repeat(2, 1, 1), {}]])
+    with pytest.raises(InputError, match="not finite"):
+        entry_of([[entry.embedding * float("nan"), {}]])
+    with pytest.raises(InputError, match="40 wide.*takes 32"):
+        optimize_embedding(tiny_denoiser, latent, Entry(torch.randn(1, 7, 40), {}), EMBEDDING)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rank": 0}, "rank"),
+        ({"steps": 0}, "Steps"),
+        ({"levels": (0.6, 0.2)}, "0.6 to 0.2"),
+        ({"method": "LoKr"}, "LoKr"),
+    ],
+)
+def test_wrong_settings_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(TUNING, **change)
+
+
+def test_unknown_or_empty_blocks_are_refused(tiny_denoiser, latent, entry):
+    with pytest.raises(InputError, match="expected some of"):
+        tune_model(tiny_denoiser, latent, entry, replace(TUNING, blocks=("nose",)))
+    with pytest.raises(InputError, match="No layer"):
+        chosen_layers(torch.nn.Sequential(torch.nn.Linear(2, 2)), ["encoder"])
+    quantised = torch.nn.Sequential(torch.nn.Linear(2, 2).to(torch.float8_e4m3fn))
+    with pytest.raises(InputError, match="float8_e4m3fn.*unquantised"):
+        chosen_layers(quantised, ["all"])
