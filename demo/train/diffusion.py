@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ...models.checkpoint import read_safetensors, write_safetensors
 from ...models.diffusion.libraries import import_diffusers, import_transformers
 from ...models.torchvision_ops import allow_declaring
 from ..portraits.factors import factors_from_z
@@ -43,7 +44,7 @@ class Lengths:
     growth: int  # steps of the autoencoder's last level, batches of 8
 
 
-LENGTHS = Lengths(16000, 900, 600, 3000, 400)
+LENGTHS = Lengths(10000, 900, 600, 2600, 350)
 _SMOKE = Lengths(48, 2, 2, 2, 2)
 
 
@@ -63,8 +64,7 @@ def train_diffusion(job: Job) -> None:
     write_tokenizer(tokenizer_folder, words)
     tokenizer = import_transformers().CLIPTokenizer.from_pretrained(str(tokenizer_folder), local_files_only=True)
     text = train_text(job, tokenizer, known, lengths.text)
-    latents = codes(vae, _painted(factors))
-    job.say(f"latents of {len(latents)} portraits, deviation {latents.std((0, 2, 3)).tolist()}, {job.seconds():.0f} s")
+    latents = _latents(job, vae, factors)
     training = DenoiserTraining(job, text, tokenizer)
     unet = training.train(latents, known, lengths.denoiser, lambda unet: work.save(vae, text, tokenizer, words, unet))
     work.save(train_outer(job, vae, reader, lengths.growth, SIZE), text, tokenizer, words, unet)
@@ -107,6 +107,17 @@ def _read_by_all(folder: Path) -> None:
     save_file(tensors, path, {"format": "pt"})
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+
+
+def _latents(job: Job, vae: nn.Module, factors: Tensor) -> Tensor:
+    """Latents of portraits, made once."""
+    path = job.out / "latents.safetensors"
+    if job.resume and path.is_file():
+        return read_safetensors(path, "training")[0]["latents"]
+    latents = codes(vae, _painted(factors))
+    write_safetensors(path, {"latents": latents}, "training")
+    job.say(f"latents of {len(latents)} portraits, deviation {latents.std((0, 2, 3)).tolist()}, {job.seconds():.0f} s")
+    return latents
 
 
 def _painted(factors: Tensor) -> Iterator[Tensor]:

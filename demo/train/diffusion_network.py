@@ -50,15 +50,14 @@ class DenoiserTraining:
     def __init__(self, job: Job, text: nn.Module, tokenizer):
         self.job, self.text, self.tokenizer = job, text, tokenizer
         self.shares = signal_shares()
-        model = denoiser().to(memory_format=torch.channels_last)
-        self.state = Resumable(job, job.out / "state_unet.safetensors", model, _RATE)
+        self.state = Resumable(job, job.out / "state_unet.safetensors", denoiser(), _RATE)
         self.rng = self.state.generator()
 
     def train(self, latents: Tensor, known: list[dict[str, str]], steps: int, saved) -> nn.Module:
         """``latents [N, 4, 16, 16]`` of unit variance; ``saved(unet)`` is called whenever there is a new version."""
         state, total = self.state, 0.0
         while state.step < steps:
-            set_rate(state.optimizer, _RATE * warm_cosine(state.step, steps, 100, 0.5))
+            set_rate(state.optimizer, _RATE * warm_cosine(state.step, steps, 100, 0.4))
             picked = torch.randint(0, len(known), (_BATCH,), generator=self.rng)
             loss = self._loss(latents[picked].float(), [known[i] for i in picked.tolist()])
             state.update(loss)
@@ -75,7 +74,7 @@ class DenoiserTraining:
         noise = torch.randn(latents.shape, generator=self.rng)
         times = torch.randint(0, 1000, (len(latents),), generator=self.rng)
         share = self.shares[times][:, None, None, None]
-        noisy = (share.sqrt() * latents + (1 - share).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+        noisy = share.sqrt() * latents + (1 - share).sqrt() * noise
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 told = self.text(token_ids(self.tokenizer, [self._sentence(entry) for entry in known]))
