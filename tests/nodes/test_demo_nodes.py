@@ -6,9 +6,12 @@ import json
 
 import pytest
 import torch
+from semantic_edit.demo.assets import demo_diffusion
+from semantic_edit.demo.measure import measure
 from semantic_edit.demo.portraits.factors import LIVE_NAMES
 from semantic_edit.editing.part_labels import PartLabels
 from semantic_edit.models import InputError
+from semantic_edit.models.diffusion.sampling import sample
 
 
 def test_all_photos(run_node):
@@ -77,3 +80,28 @@ def test_measuring_before_and_after(run_node):
     assert turned.abs().mean() < 0.15  # a mirrored head looks the other way
     with pytest.raises(InputError, match="connect the same"):
         run_node("MeasurePortraits", images=images, before=images[:2])
+
+
+def test_the_demo_diffusion_model_paints_what_is_said(run_node):
+    pytest.importorskip("diffusers")
+    try:
+        demo_diffusion()
+    except InputError as error:
+        pytest.skip(str(error))
+    (model, clip, vae), _ = run_node("LoadDemoDiffusion")
+    texts = ("a person with glasses", "a person with no glasses", "")
+    glasses, bare, nothing = (clip.encode_from_tokens_scheduled(text) for text in texts)
+    seen = {}
+    for name, said in (("glasses", glasses), ("bare", bare)):
+        latent = torch.zeros(4, 4, 16, 16)
+        samples = sample(model, latent, said, nothing, "dpmpp_2m", "karras", steps=8, cfg=4.0, seed=1)
+        pictures = vae.decode(samples)
+        assert pictures.shape == (4, 128, 128, 3)
+        seen[name] = measure(pictures.movedim(-1, 1) * 2 - 1)["glasses"]
+    assert (seen["glasses"] > 0.5).sum() >= 3 and (seen["bare"] < 0.5).sum() >= 3
+
+
+def test_a_missing_demo_model_is_a_sentence(run_node, monkeypatch, tmp_path):
+    monkeypatch.setattr("semantic_edit.demo.assets._DEMO", tmp_path)
+    with pytest.raises(InputError, match="demo diffusion model is missing from this installation"):
+        run_node("LoadDemoDiffusion")

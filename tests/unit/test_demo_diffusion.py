@@ -1,0 +1,122 @@
+"""The demo diffusion model's training: every part runs, and its folder opens; what growth and centring promise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from semantic_edit.demo.portraits.factors import sample_factors
+from semantic_edit.demo.portraits.render import render
+from semantic_edit.demo.train.__main__ import main
+from semantic_edit.demo.train.diffusion_growth import grown, latent_change, new_parts
+from semantic_edit.demo.train.diffusion_network import signal_shares
+from semantic_edit.demo.train.diffusion_pictures import SCALING, autoencoder, centre_latents, reconstructed
+from semantic_edit.demo.train.diffusion_text import described
+from semantic_edit.demo.train.sentences import spoken_of
+from semantic_edit.models.diffusion.folder import load_diffusion
+from semantic_edit.models.diffusion.schedule import NoiseSchedule
+
+pytest.importorskip("diffusers")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("diffusion")
+    main(["diffusion", "--out", str(out), "--smoke", "--threads", "1"])
+    return out
+
+
+def test_every_part_is_trained_and_the_folder_opens(trained):
+    bundle = load_diffusion(trained / "demo_portraits")
+    assert bundle.vae.encode(torch.zeros(1, 128, 128, 3)).shape == (1, 4, 16, 16)
+    assert bundle.model.latent.scale == SCALING and bundle.model.prediction == "epsilon"
+    embedding, extras = bundle.clip.encode("a person with a red hat")
+    assert embedding.shape == (1, 77, 128) and extras["pooled_output"].shape == (1, 128)
+    condition = bundle.model.condition(embedding, extras, (2, 4, 16, 16))
+    assert bundle.model.denoise(torch.zeros(2, 4, 16, 16), torch.ones(2), condition).shape == (2, 4, 16, 16)
+    log = (trained / "diffusion.log").read_text()
+    assert all(
+        part in log for part in ("pictures, step 2", "text, step 2", "denoiser, step 2", "pictures of 128, step 2")
+    )
+    assert not list((trained / "demo_portraits").rglob("*.bin"))
+
+
+def test_old_programs_find_their_names(trained):
+    from safetensors import safe_open
+
+    folder = trained / "demo_portraits" / "text_encoder"
+    with safe_open(str(folder / "model.safetensors"), "pt") as file:
+        assert all(name.startswith("text_model.") for name in file.keys())
+        assert file.get_tensor("text_model.final_layer_norm.weight").dtype == torch.float16
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "float32"
+    assert {path.name for path in (trained / "demo_portraits" / "tokenizer").iterdir()} == {
+        "merges.txt", "vocab.json", "special_tokens_map.json", "tokenizer_config.json"}  # fmt: skip
+
+
+def test_known_words_are_one_token_each(trained):
+    tower = load_diffusion(trained / "demo_portraits").clip.towers[0]
+    rows = tower.rows("a person with long ginger hair, a red hat and glasses")
+    assert [token for token, _ in rows[0]].index(tower.tokenizer.eos_token_id) == 12  # 11 words and marks before it
+
+
+def test_a_finished_training_resumes_to_the_same_model(trained, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(trained, again)
+    shutil.rmtree(again / "demo_portraits")
+    main(["diffusion", "--out", str(again), "--smoke", "--resume", "--threads", "1"])
+    for part in ("unet", "vae", "text_encoder"):
+        (first,) = (trained / "demo_portraits" / part).glob("*.safetensors")
+        assert first.read_bytes() == (again / "demo_portraits" / part / first.name).read_bytes(), part
+
+
+@pytest.fixture(scope="module")
+def inner():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        return autoencoder(3, 64).eval()
+
+
+def test_centred_latents_have_unit_variance_and_decode_to_the_same(inner):
+    images = render(sample_factors(12, torch.Generator().manual_seed(1)), 64).images
+    with torch.no_grad():
+        before = reconstructed(inner, images)
+        noise_before = inner.encode(images).latent_dist
+        share_before = noise_before.std / noise_before.mean.std((0, 2, 3), keepdim=True)
+        centre_latents(inner, images)
+        after = inner.encode(images).latent_dist
+    scaled = after.mean * SCALING
+    torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-4)
+    torch.testing.assert_close(scaled.std((0, 2, 3)), torch.ones(4), rtol=0, atol=1e-4)
+    torch.testing.assert_close(reconstructed(inner, images), before, rtol=0, atol=1e-4)
+    share_after = after.std / after.mean.std((0, 2, 3), keepdim=True)
+    torch.testing.assert_close(share_after, share_before, rtol=1e-3, atol=1e-4)
+
+
+def test_a_grown_autoencoder_begins_as_an_enlargement(inner):
+    outer = grown(inner, 128).eval()
+    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(2)) / SCALING
+    with torch.no_grad():
+        small, large = inner.decode(latents).sample, outer.decode(latents).sample
+    assert large.shape == (2, 3, 128, 128)
+    # The last convolution sees neighbours half as far away; everything before it is enlarged exactly.
+    small = torch.nn.functional.interpolate(small, scale_factor=2.0)
+    assert (small - large)[..., 2:-2, 2:-2].abs().mean() < 0.5 * small.std()
+    added = sum(p.numel() for part in new_parts(outer) for p in part.parameters())
+    whole, before = (sum(p.numel() for p in network.parameters()) for network in (outer, inner))
+    assert added > whole - before and latent_change(inner, outer, torch.zeros(2, 3, 128, 128)) >= 0
+
+
+def test_the_denoiser_learns_on_the_schedule_that_is_sampled():
+    shares = signal_shares()
+    torch.testing.assert_close(((1 - shares) / shares).sqrt(), NoiseSchedule.discrete().sigmas, rtol=1e-4, atol=0)
+
+
+def test_sentences_with_a_strange_word_say_the_same():
+    known = spoken_of(sample_factors(40, torch.Generator().manual_seed(3)))
+    plain = [described(entry, torch.Generator().manual_seed(i), strange=0.0) for i, entry in enumerate(known)]
+    strange = [described(entry, torch.Generator().manual_seed(i), strange=1.0) for i, entry in enumerate(known)]
+    for first, second in zip(plain, strange, strict=True):
+        assert first.conditions == second.conditions
+        assert len(second.text.split(" ")) == len(first.text.split(" ")) + 1
