@@ -1,0 +1,239 @@
+"""Imagic as people wire it: photo and sentence to a tuned model, a sweep, a file, a common state for several photos."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from semantic_edit.models.diffusion.folder import load_diffusion
+from semantic_edit.models.errors import CheckpointError, InputError
+from semantic_edit.models.torchvision_ops import allow_declaring
+
+pytest.importorskip("transformers")
+allow_declaring()  # a CPU wheel of torch has no operators for torchvision
+ROOT = Path(__file__).resolve().parents[2]
+SCORER = ROOT / "models" / "demo" / "scorers" / "demo_portraits"
+STAGE1 = {"steps": 3, "rate": 0.05, "draws": 2, "seed": 0}
+STAGE2 = {"method": "LoRA", "steps": 3, "rate": 1e-2, "rank": 2, "draws": 2, "blocks": "all", "seed": 0}
+SAMPLING = {"seed": 3, "steps": 2, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal"}
+
+
+@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+def bundle(request, tmp_path_factory):
+    spec = importlib.util.spec_from_file_location("diffusion_forge", ROOT / "tests" / "diffusion_forge.py")
+    forge = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(forge)
+    return load_diffusion(forge.forge(tmp_path_factory.mktemp("pipeline"), request.param))
+
+
+@pytest.fixture
+def photo():
+    ramp = torch.linspace(0, 1, 16)
+    return torch.stack([ramp[:, None].expand(16, 16), ramp[None].expand(16, 16), torch.full((16, 16), 0.4)], -1)[None]
+
+
+@pytest.fixture
+def sockets(bundle, photo):
+    """What the first nodes take."""
+
+    def text(words):
+        tensor, extras = bundle.clip.encode(words)
+        return [[tensor, extras]]
+
+    return {
+        "model": bundle.model,
+        "latent": {"samples": bundle.vae.encode(photo)},
+        "target": text("a person with glasses"),
+        "negative": text(""),
+    }
+
+
+@pytest.fixture
+def scorer(run_node, headless_host):
+    folder = headless_host.settings.models / "semantic_edit" / "scorers" / "portraits"
+    shutil.copytree(SCORER, folder)
+    return run_node("LoadTextImageScorer", file="portraits/open_clip_model.safetensors")[0][0]
+
+
+def weights(model):
+    return [tensor.clone() for tensor in model.network.parameters()]
+
+
+def unchanged(before, model):
+    return all(torch.equal(a, b) for a, b in zip(before, model.network.parameters(), strict=True))
+
+
+def test_the_three_stages_and_back_from_a_file(run_node, bundle, sockets, photo):
+    before = weights(bundle.model)
+    first = {name: sockets[name] for name in ("model", "latent", "target")}
+    optimised, plot, report = run_node("OptimizeEmbedding", **first, **STAGE1)[0]
+    assert plot.shape[0] == 1 and plot.shape[-1] == 3 and "embedding moved" in report
+    assert set(optimised[0][1]) == set(sockets["target"][0][1])
+    second = {name: sockets[name] for name in ("model", "latent")}
+    tuned, lora, same, _, _ = run_node("TuneModel", **second, conditioning=optimised, **STAGE2)[0]
+    assert torch.equal(same[0][0], optimised[0][0]) and lora and unchanged(before, bundle.model)
+    assert not unchanged(before, tuned)
+
+    made, values = run_node(
+        "InterpolateEmbedding", optimised=optimised, target=sockets["target"], eta=0.5, form="linear"
+    )[0]
+    assert values == [0.5] and len(made) == 1
+    many, values = run_node(
+        "InterpolateEmbedding",
+        optimised=optimised,
+        target=sockets["target"],
+        eta=0.5,
+        form="linear",
+        etas="0 to 1 in 3",
+    )[0]
+    assert values == [0.0, 0.5, 1.0] and torch.equal(many[1][0][0], made[0][0][0])
+
+    file = run_node("SaveImagicEdit", optimised=optimised, lora=lora, name="anna", prompt="with glasses")[0][0]
+    again, embedding, loaded, prompt = run_node("LoadImagicEdit", model=bundle.model, file=file)[0]
+    assert prompt == "with glasses" and torch.equal(embedding[0][0], optimised[0][0])
+    assert all(torch.equal(lora[name], loaded[name]) for name in lora)
+    assert unchanged(weights(tuned), again)
+    plain = run_node("ApplyTuning", model=bundle.model, lora=lora, strength=0.0, forget="nothing")[0][0]
+    assert unchanged(before, plain)
+    part = run_node("ApplyTuning", model=bundle.model, lora=lora, strength=1.0, forget="encoder")[0][0]
+    assert not unchanged(before, part) and not unchanged(weights(tuned), part)
+
+
+def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, scorer):
+    given = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
+    sheet, images, plot, eta, conditioning, report = run_node(
+        "SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 0.5, 1", seeds=2,
+        **SAMPLING, scorer=scorer, prompt="a person with glasses", source="a person",
+    )[0]  # fmt: skip
+    assert images.shape == (3, 16, 16, 3) and 0 <= eta <= 1 and "eta" in report
+    assert sheet.shape[-1] == plot.shape[-1] == 3 and conditioning[0][0].shape == sockets["target"][0][0].shape
+    blind = run_node(
+        "SweepEta",
+        **given,
+        vae=bundle.vae,
+        optimised=sockets["negative"],
+        photo=photo,
+        etas="0.2, 0.8",
+        seeds=1,
+        **SAMPLING,
+    )[0]
+    assert blind[3] == 0.8 and "No scorer" in blind[5]
+    with pytest.raises(InputError, match="written out"):
+        run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0.2", seeds=1,
+                 **SAMPLING, scorer=scorer, prompt=" ")  # fmt: skip
+
+
+def test_photos_reach_one_state(run_node, bundle, sockets, photo, scorer, headless_host):
+    photos = torch.cat([photo, 1 - photo])
+    settings = {
+        "embedding_steps": 2,
+        "embedding_rate": 0.05,
+        "tuning_steps": 2,
+        "tuning_rate": 1e-2,
+        "rank": 2,
+        "draws": 2,
+    }
+    learned, report = run_node(
+        "TunePhotos", model=bundle.model, vae=bundle.vae, photos=photos, target=sockets["target"], seed=0, **settings,
+        save_as="album/photo",
+    )[0]  # fmt: skip
+    assert len(learned) == 2 and "#2" in report
+    assert len(headless_host.list_models("imagic")) == 2
+    sweeps, sheet = run_node(
+        "SweepPhotos", model=bundle.model, vae=bundle.vae, learned=learned, target=sockets["target"],
+        negative=sockets["negative"], scorer=scorer, prompt="a person with glasses", source="a person", etas="0, 1",
+        seeds=1, **SAMPLING,
+    )[0]  # fmt: skip
+    assert sheet.shape[0] == 1
+    images, etas, plot, report = run_node("ReachCommonState", sweeps=sweeps, example=1, example_eta=0.5, shift=0.0)[0]
+    assert images.shape == photos.shape and len(etas) == 2 and "of 2 photos" in report
+    assert etas[0] == pytest.approx(0.5, abs=1e-3) or sweeps.scores[0][0] >= sweeps.scores[0][1]
+    with pytest.raises(InputError, match="photo 3 of 2"):
+        run_node("ReachCommonState", sweeps=sweeps, example=3, example_eta=0.0, shift=0.0)
+
+
+def test_the_same_seed_gives_the_same_bytes(run_node, sockets):
+    first = {name: sockets[name] for name in ("model", "latent", "target")}
+    a, b = (run_node("OptimizeEmbedding", **first, **STAGE1)[0][0] for _ in range(2))
+    assert torch.equal(a[0][0], b[0][0])
+    second = {name: sockets[name] for name in ("model", "latent")}
+    a, b = (run_node("TuneModel", **second, conditioning=a, **STAGE2)[0][1] for _ in range(2))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_wrong_inputs_are_refused_before_the_work(run_node, bundle, sockets, photo, headless_host):
+    first = {name: sockets[name] for name in ("model", "latent", "target")}
+    empty = {"samples": torch.zeros_like(sockets["latent"]["samples"])}
+    two = {"samples": sockets["latent"]["samples"].repeat(2, 1, 1, 1)}
+    other = {"samples": torch.ones(1, 9, 8, 8)}
+    for latent, message in (
+        (empty, "all zeros"),
+        (two, "Got 2 photos"),
+        (other, "VAE of the same model"),
+        ({}, "VAE Encode"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run_node("OptimizeEmbedding", **{**first, "latent": latent}, **STAGE1)
+    wide = [[torch.randn(1, 77, 11), dict(sockets["target"][0][1])]]
+    with pytest.raises(InputError, match="11 wide"):
+        run_node("OptimizeEmbedding", **{**first, "target": wide}, **STAGE1)
+    second = {name: sockets[name] for name in ("model", "latent")}
+    for change, message in (
+        ({"method": "DoRA"}, "DoRA"),
+        ({"blocks": "nose"}, "nose"),
+        ({"noise_from": 0.8, "noise_to": 0.2}, "0.8 to 0.2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run_node("TuneModel", **second, conditioning=sockets["target"], **{**STAGE2, **change})
+    with pytest.raises(InputError, match="etas"):
+        run_node(
+            "InterpolateEmbedding",
+            optimised=sockets["target"],
+            target=sockets["target"],
+            eta=0.5,
+            form="linear",
+            etas="high",
+        )
+    with pytest.raises(InputError, match="another model"):
+        run_node(
+            "ApplyTuning", model=bundle.model, lora={"lora_unet_x.diff": torch.ones(2)}, strength=1.0, forget="nothing"
+        )
+    with pytest.raises(InputError, match="name is empty"):
+        run_node("SaveImagicEdit", optimised=sockets["target"], lora={}, name=" ")
+    with pytest.raises(InputError, match="'..'"):
+        run_node(
+            "TunePhotos", model=bundle.model, vae=bundle.vae, photos=photo, target=sockets["target"], save_as="../up",
+            embedding_steps=1, embedding_rate=0.1, tuning_steps=1, tuning_rate=0.1, rank=1, draws=1, seed=0,
+        )  # fmt: skip
+    damaged = headless_host.settings.models / "semantic_edit" / "imagic" / "damaged.safetensors"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"no safetensors")
+    with pytest.raises(CheckpointError, match="damaged"):
+        run_node("LoadImagicEdit", model=bundle.model, file="damaged.safetensors")
+
+
+def test_stopping_a_job_keeps_what_is_finished(run_node, bundle, sockets, photo, headless_host, monkeypatch):
+    """The second photo is interrupted; the first one's file is there, and the model is as it was."""
+    before, made = weights(bundle.model), []
+
+    def progress(total, label=""):
+        def report(step, total, preview=None):
+            made.append(step)
+            if step == 7:
+                headless_host.interrupt()
+            headless_host.check_interrupt()
+
+        return report
+
+    monkeypatch.setattr(headless_host, "progress", progress)
+    with pytest.raises(headless_host.stopped):
+        run_node(
+            "TunePhotos", model=bundle.model, vae=bundle.vae, photos=torch.cat([photo, photo]),
+            target=sockets["target"], embedding_steps=3, embedding_rate=0.05, tuning_steps=3, tuning_rate=1e-2, rank=2,
+            draws=2, seed=0, save_as="a",
+        )  # fmt: skip
+    headless_host.resume()
+    assert made[-1] == 7 and len(headless_host.list_models("imagic")) == 1 and unchanged(before, bundle.model)
