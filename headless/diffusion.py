@@ -43,7 +43,8 @@ class HeadlessDiffusion:
         return bundle.model, bundle.clip, bundle.vae
 
     def denoiser(self, model: DiffusionModel) -> DiffusionModel:
-        """The model itself, which already has what the methods need."""
+        """The model itself, which already has what the methods need, on the host's device."""
+        host.current().place(model.network)
         return model
 
     def tuned(self, model: DiffusionModel, lora: Mapping[str, Tensor], strength: float = 1.0) -> DiffusionModel:
@@ -55,6 +56,7 @@ class HeadlessDiffusion:
         self, model: DiffusionModel, positive: list, negative: list, latent: Tensor, sampling: Sampling, seed: int
     ) -> Tensor:
         """What KSampler returns for these inputs: a latent like the one given."""
+        host.current().place(model.network)
         from ..models.diffusion.sampling import sample
 
         return sample(
@@ -64,10 +66,12 @@ class HeadlessDiffusion:
 
     def encode(self, vae: Any, images: Tensor) -> Tensor:
         """Pictures [B, H, W, 3] in 0..1 as a latent."""
+        host.current().place(vae.network)
         return vae.encode(images)
 
     def decode(self, vae: Any, latent: Tensor) -> Tensor:
         """A latent as pictures [B, H, W, 3] in 0..1."""
+        host.current().place(vae.network)
         return vae.decode(latent)
 
     def free_memory(self, device: torch.device) -> int | None:

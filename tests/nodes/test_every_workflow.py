@@ -16,7 +16,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 FILES = sorted(FOLDER.glob("*.json"))
 INFO = describe(installed_nodes())
 TITLE = 30  # px of a node's title bar, above its position
-FREE_TEXT_FILES = {"file", "folder", "image", "picture"}  # their choices depend on what is in the folders
+FREE_TEXT_FILES = {"file", "folder", "image", "picture", "ckpt_name"}  # their choices depend on what is in the folders
 
 every_workflow = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
