@@ -24,6 +24,7 @@ PYTHON = os.environ.get("COMFYUI_PYTHON", sys.executable)
 PACK = Path(__file__).resolve().parents[2]
 FOLDER = "semantic-edit-clone"  # whatever the clone is called, the pack loads
 START_SECONDS = 300
+MORE_ARGUMENTS: list[str] = []  # of the server; the browser tests choose another frontend with it
 
 
 def pytest_collection_modifyitems(items):
@@ -85,6 +86,7 @@ def comfyui(base, environment, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "server.log"
     command = [PYTHON, str(Path(COMFYUI) / "main.py"), "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
     command += ["--base-directory", str(base), "--disable-api-nodes", "--database-url", "sqlite:///:memory:"]
+    command += MORE_ARGUMENTS
     server = Server(f"http://127.0.0.1:{port}", base, log)
     with log.open("w") as stream:
         process = subprocess.Popen(command, cwd=base, env=environment, stdout=stream, stderr=subprocess.STDOUT)
