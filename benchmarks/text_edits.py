@@ -1,98 +1,149 @@
 """Sentences on unseen portraits: does the attribute come, and does everything else stay?
 
     reached   share of portraits that, by the oracle, show what the sentence says after the edit
-    amount    mean change of the attribute, in its standard deviation over portraits
+    amount    size of the mean change of the attribute, in its standard deviation over portraits
     outside   mean absolute change (of 255) away from the parts that have to change, and its share of the plain one's
     drift     mean absolute change of every other attribute, in its standard deviation
+    realism   Frechet distance (diagonal) between pooled features of edited and unedited portraits
     person    similarity of the identity network before and after
     seconds   of training, one process
 
-Every variant is trained on the same 24 sampled portraits and graded on 32 others. "none" is the plain global direction
-(StyleCLIP); "one layer" lets a single row and everything from the labelled parts change it (FEAT-like).
+Every variant is trained on the same 24 sampled portraits and graded on 32 others. "plain" is a direction without
+masks, trained by the same score from the same start as the masked ones; "plain, published" is StyleCLIP's recipe
+(cosine score, every number of the code by itself, from nothing); "one layer" lets a single hand-picked row change the
+labelled parts (FEAT-like); "styles" is a direction of style space (StyleMC-like). Rows are written as they come, so
+that a run that is cut short has not run in vain; what a file holds is not measured again.
 
-python benchmarks/text_edits.py [--sentences 12] [--variants ...] [--steps 80] [--portraits 32] [--sheet FILE]
+python benchmarks/text_edits.py [--sentences 15] [--variants ...] [--portraits 32] [--rows FILE.jsonl] [--sheets FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 
 import torch
 from _harness import machine_facts, say, table
+from edit_one_for_all import feature_statistics, frechet
 from PIL import Image
 from semantic_edit.demo import measure
 from semantic_edit.demo.assets import reader
 from semantic_edit.demo.parts import find_parts
 from semantic_edit.demo.portraits.scene import PART_NAMES
 from semantic_edit.editing.part_labels import PartLabels
+from semantic_edit.editing.style_direction import apply_style_direction, train_style_direction
 from semantic_edit.editing.text_apply import apply_text_edit
 from semantic_edit.editing.text_score import TextGoal
-from semantic_edit.editing.text_training import TextEditSettings, train_text_edit
+from semantic_edit.editing.text_settings import TextEditSettings
+from semantic_edit.editing.text_training import report_of, train_text_edit
 from semantic_edit.models import load_generator
 from semantic_edit.models.scorer import load_scorer
 from semantic_edit.models.torchvision_ops import allow_declaring
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
-# sentence: attribute, test of its value, the parts that have to change.
+# sentence: tests of attributes, and the parts that have to change.
+EYEWEAR = ("eyes", "skin", "glasses", "brows")
 FACE = ("skin", "eyes", "brows", "glasses", "mouth")
+GLASSES, SMILE = ("glasses", lambda v: v > 0.5), ("smile", lambda v: v > 0.3)
+HAT, LONG = ("hat", lambda v: v > 0.5), ("hair_len", lambda v: v > 0.62)
+DARK = ("hair_light", lambda v: v <= 0.33)
 SENTENCES = {
-    "a person with glasses": ("glasses", lambda v: v > 0.5, ("eyes", "skin", "glasses", "brows")),
-    "a smiling person": ("smile", lambda v: v > 0.3, ("mouth", "skin")),
-    "a person with a hat": ("hat", lambda v: v > 0.5, ("hat", "hair", "background")),
-    "a person with long hair": ("hair_len", lambda v: v > 0.62, ("hair", "background", "clothes")),
-    "a person with blond hair": ("hair_hue", lambda v: (v > 0.62) & (v <= 0.87), ("hair",)),
-    "a person with dark hair": ("hair_light", lambda v: v <= 0.33, ("hair",)),
-    "a person with closed eyes": ("eye_open", lambda v: v <= 0.35, ("eyes", "skin")),
-    "a person with the mouth open": ("mouth_open", lambda v: v > 0.55, ("mouth", "skin")),
-    "a person with a green background": ("bg_hue", lambda v: (v > 0.25) & (v <= 0.42), ("background",)),
-    "a person with raised brows": ("brow", lambda v: v > 0.4, ("brows", "skin")),
-    "a person with a red shirt": ("shirt_hue", lambda v: (v <= 0.1) | (v > 0.92), ("clothes",)),
-    "a person with a wide face": ("face_w", lambda v: v > 0.67, (*FACE, "hair", "background")),
-}
+    "a person with glasses": ((GLASSES,), EYEWEAR),
+    "a smiling person": ((SMILE,), ("mouth", "skin")),
+    "a person with a hat": ((HAT,), ("hat", "hair", "background")),
+    "a person with long hair": ((LONG,), ("hair", "background", "clothes")),
+    "a person with blond hair": ((("hair_hue", lambda v: (v > 0.62) & (v <= 0.87)),), ("hair",)),
+    "a person with dark hair": ((DARK,), ("hair",)),
+    "a person with closed eyes": ((("eye_open", lambda v: v <= 0.35),), ("eyes", "skin")),
+    "a person with the mouth open": ((("mouth_open", lambda v: v > 0.55),), ("mouth", "skin")),
+    "a person with a green background": ((("bg_hue", lambda v: (v > 0.25) & (v <= 0.42)),), ("background",)),
+    "a person with raised brows": ((("brow", lambda v: v > 0.4),), ("brows", "skin")),
+    "a person with a red shirt": ((("shirt_hue", lambda v: (v <= 0.1) | (v > 0.92)),), ("clothes",)),
+    "a person with a wide face": ((("face_w", lambda v: v > 0.67),), (*FACE, "hair", "background")),
+    "a person with glasses and a hat": ((GLASSES, HAT), (*EYEWEAR, "hat", "hair", "background")),
+    "a smiling person with dark hair": ((SMILE, DARK), ("mouth", "skin", "hair")),
+    "a person with glasses and long hair": ((GLASSES, LONG), (*EYEWEAR, "hair", "background", "clothes")),
+}  # fmt: skip
 VARIANTS = {
-    "none": {"masks": "none"},
-    "one layer": {"masks": "regions", "rows": (5,)},
+    "plain": {"masks": "none"},
     "regions": {"masks": "regions"},
     "regions, area 0.03": {"masks": "regions", "area": 0.03},
-    "regions, mapper": {"masks": "regions", "changes": "mapper"},
+    "plain, published": {
+        "masks": "none", "coordinates": "plain", "score": "cosine", "start": 0, "rate": 0.05, "steps": 80, "l2": 0.004,
+    },
+    "styles": {"steps": 80},
+    "one layer": {"masks": "regions", "rows": (5,)},
     "attention": {"masks": "attention"},
     "attention in regions": {"masks": "attention in regions"},
-}
+    "regions, mapper": {"masks": "regions", "changes": "mapper"},
+}  # fmt: skip
+HEAD = ("sentence", "variant", "reached", "amount", "outside", "of plain", "drift", "realism", "person", "seconds")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=int, default=len(SENTENCES))
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS))
-    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--portraits", type=int, default=32)
-    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--rows", type=Path, help="a file of measured rows to go on from and to add to")
+    parser.add_argument("--sheets", type=Path, help="a folder for pictures")
     options = parser.parse_args()
     allow_declaring()
-    say(f"{machine_facts()}; {options.steps} steps, {options.portraits} portraits\n")
+    say(f"{machine_facts()}; {options.portraits} portraits\n")
+    known = read(options.rows)
     world = World(options.portraits)
-    rows, tiles = [], [world.pictures]
-    for sentence in list(SENTENCES)[: options.sentences]:
-        plain = None
-        for name in options.variants:
-            figures, images = world.grade(sentence, VARIANTS[name], options.steps)
-            plain = figures["outside"] if name == "none" else plain
-            relative = "" if plain is None else f"{figures['outside'] / max(plain, 1e-9):.2f}"
-            shown = f"{figures['before']:.0%} to {figures['reached']:.0%}"
-            rest = (f"{figures['drift']:.2f}", f"{figures['person']:.3f}", f"{figures['seconds']:.0f}")
-            rows.append(
-                (sentence, name, shown, f"{figures['amount']:+.2f}", f"{figures['outside']:.2f}", relative, *rest)
-            )
-            say(" | ".join(rows[-1]))
-            tiles.append(images)
-    head = ("sentence", "masks", "reached", "amount", "outside", "of plain", "drift", "person", "seconds")
-    say("\n" + table(head, rows))
-    if options.sheet:
-        lines = [torch.cat(list(line[:8].clamp(-1, 1)), dim=2) for line in tiles]
-        sheet = (torch.cat(lines, dim=1) + 1) * 127.5
-        Image.fromarray(sheet.byte().movedim(0, -1).numpy()).save(options.sheet)
+    for name in options.variants:  # the figures that matter most first
+        for sentence in list(SENTENCES)[: options.sentences]:
+            if (sentence, name) in known:
+                continue
+            figures, images, report = world.grade(sentence, VARIANTS[name])
+            known[sentence, name] = figures
+            say(" | ".join(row_of(sentence, name, figures, known)) + report)
+            if options.rows:
+                with options.rows.open("a") as file:
+                    file.write(json.dumps({"sentence": sentence, "variant": name, "figures": figures}) + "\n")
+            if options.sheets:
+                save(options.sheets / f"{name}, {sentence}.png", images[:8])
+    done = [(s, v) for s in SENTENCES for v in options.variants if (s, v) in known]
+    say("\n" + table(HEAD, [row_of(sentence, name, known[sentence, name], known) for sentence, name in done]))
+    say("\n" + table(("variant", "sentences", *HEAD[2:]), [mean_of(v, known) for v in options.variants]))
+
+
+def read(path: Path | None) -> dict[tuple[str, str], dict[str, float]]:
+    """What a file of rows holds."""
+    lines = path.read_text().splitlines() if path and path.exists() else []
+    entries = [json.loads(line) for line in lines]
+    return {(entry["sentence"], entry["variant"]): entry["figures"] for entry in entries}
+
+
+def row_of(sentence: str, name: str, f: dict[str, float], known: dict) -> tuple[str, ...]:
+    """One line of the table."""
+    plain = known.get((sentence, "plain"))
+    share = "" if plain is None else f"{f['outside'] / max(plain['outside'], 1e-9):.2f}"
+    shown = f"{f['before']:.0%} to {f['reached']:.0%}"
+    rest = (f"{f['drift']:.2f}", f"{f['realism']:.2f}", f"{f['person']:.3f}", f"{f['seconds']:.0f}")
+    return (sentence, name, shown, f"{f['amount']:.2f}", f"{f['outside']:.2f}", share, *rest)
+
+
+def mean_of(name: str, known: dict) -> tuple[str, ...]:
+    """The means of one variant over its sentences; shares are means of shares."""
+    rows = {sentence: f for (sentence, variant), f in known.items() if variant == name}
+    if not rows:
+        return (name, "0", *[""] * (len(HEAD) - 2))
+    mean = {key: sum(f[key] for f in rows.values()) / len(rows) for key in next(iter(rows.values()))}
+    line = list(row_of("", name, mean, {}))[2:]
+    shares = [f["outside"] / known[s, "plain"]["outside"] for s, f in rows.items() if (s, "plain") in known]
+    line[3] = f"{sum(shares) / len(shares):.2f}" if shares else ""
+    return (name, str(len(rows)), *line)
+
+
+def save(path: Path, images: torch.Tensor) -> None:
+    """Pictures [B, 3, H, W] side by side."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (torch.cat(list(images.clamp(-1, 1)), dim=2) + 1) * 127.5
+    Image.fromarray(line.byte().movedim(0, -1).numpy()).save(path)
 
 
 class World:
@@ -105,36 +156,54 @@ class World:
         self.codes, self.pictures, self.parts = self._portraits(portraits, 12)
         self.before = measure(self.pictures)
         self.people = self._people(self.pictures)
+        self.looks = feature_statistics(self.pictures)
 
-    def grade(self, sentence: str, variant: dict, steps: int) -> tuple[dict[str, float], torch.Tensor]:
-        attribute, holds, inside = SENTENCES[sentence]
-        settings = TextEditSettings(**variant, steps=steps, stop_resolution=64, seed=1)
-        goal = TextGoal(self.scorer, sentence)
+    def grade(self, sentence: str, variant: dict) -> tuple[dict[str, float], torch.Tensor, str]:
+        """Train one variant, and measure it on the other portraits: figures, pictures, what was chosen."""
+        conditions, inside = SENTENCES[sentence]
         began = time.monotonic()
-        edit = train_text_edit(self.generator, goal, self.learned, self.learned_parts, sentence, settings).edit
-        seconds = time.monotonic() - began
-        images = apply_text_edit(self.generator, self.codes, edit, self.parts).images
+        images, seconds, report = self._edited(sentence, dict(variant), began)
         after = measure(images)
-        others = [name for name in after if name not in (attribute, "hat_hue")]
+        changed = [name for name, _ in conditions]
+        others = [name for name in after if name not in (*changed, "hat_hue")]
         drift = [(after[n] - self.before[n]).abs().mean() / self.before[n].std().clamp(min=1e-6) for n in others]
-        # What has to change: the true parts before the edit and after it, grown a little.
-        new = find_parts(images)
-        free = torch.zeros(len(images), *images.shape[2:])
-        for part in inside:
-            k = PART_NAMES.index(part)
-            free = torch.maximum(free, torch.maximum(self.parts.masks[:, k], new[:, k]))
-        free = torch.nn.functional.max_pool2d(free[:, None], 7, 1, 3)
+        amounts = [((after[n] - self.before[n]).mean() / self.before[n].std()).abs() for n in changed]
+        kept = (self._free(inside, images) < 0.3).float()
         change = (images - self.pictures).abs().mean(dim=1, keepdim=True) * 127.5
-        kept = (free < 0.3).float()
         return {
-            "before": float(holds(self.before[attribute]).float().mean()),
-            "reached": float(holds(after[attribute]).float().mean()),
-            "amount": float((after[attribute] - self.before[attribute]).mean() / self.before[attribute].std()),
+            "before": self._share(conditions, self.before),
+            "reached": self._share(conditions, after),
+            "amount": float(torch.stack(amounts).mean()),
             "outside": float((change * kept).sum() / kept.sum()),
             "drift": float(torch.stack(drift).mean()),
+            "realism": frechet(self.looks, feature_statistics(images)),
             "person": float((self._people(images) * self.people).sum(dim=1).mean()),
             "seconds": seconds,
-        }, images
+        }, images, report  # fmt: skip
+
+    def _edited(self, sentence: str, variant: dict, began: float) -> tuple[torch.Tensor, float, str]:
+        score = variant.pop("score", "both")
+        goal = TextGoal(self.scorer, sentence, score=score)
+        if "masks" not in variant:
+            direction = train_style_direction(self.generator, goal, self.learned, **variant, stop_resolution=64, seed=1)
+            seconds = time.monotonic() - began
+            return apply_style_direction(self.generator, self.codes, direction), seconds, ""
+        settings = TextEditSettings(**variant, stop_resolution=64, seed=1)
+        trained = train_text_edit(self.generator, goal, self.learned, self.learned_parts, sentence, settings)
+        seconds = time.monotonic() - began
+        images = apply_text_edit(self.generator, self.codes, trained.edit, self.parts).images
+        return images, seconds, "\n" + report_of(trained) if trained.edit.selection is not None else ""
+
+    def _free(self, inside: tuple[str, ...], images: torch.Tensor) -> torch.Tensor:
+        """What has to change: the true parts before the edit and after it, grown a little. [B, 1, H, W]."""
+        new = find_parts(images)
+        places = [PART_NAMES.index(part) for part in inside]
+        free = torch.maximum(self.parts.masks[:, places].amax(dim=1), new[:, places].amax(dim=1))
+        return torch.nn.functional.max_pool2d(free[:, None], 7, 1, 3)
+
+    @staticmethod
+    def _share(conditions, values: dict[str, torch.Tensor]) -> float:
+        return float(torch.stack([holds(values[name]) for name, holds in conditions]).all(dim=0).float().mean())
 
     def _portraits(self, count: int, seed: int):
         z = torch.randn(count, self.generator.z_dim, generator=torch.Generator().manual_seed(seed))

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import building, rehome
+from .text_edit import TextEdit, check_edit_fits
 from .types import EditDirection, check_family
 
 # An edit smaller than this share of the code's own length is rounding, not an edit.
@@ -39,6 +40,30 @@ def record_edit(
             normal = _normal_of(measured_by, generator, rows, difference)
             method = f"difference, measured by '{measured_by.name}'"
         return with_example(difference, normal, rows, start, edited, method, generator.family, name)
+
+
+def record_text_edit(
+    generator: GanGenerator,
+    w_start: Tensor,  # [L, D] or [1, L, D]: the example
+    edit: TextEdit,
+    layers: Sequence[int] | None = None,  # rows that take part; None: those that the edit uses
+    name: str = "edit",
+    measured_by: EditDirection | None = None,  # as in `record_edit`
+) -> EditDirection:
+    """A text edit at strength 1 on one example, so that everybody else reaches the state the example gets.
+
+    Rows in which the edit shows nowhere take no part. Raises InputError for an edit of another generator, and as
+    `record_edit`.
+    """
+    check_edit_fits(edit, generator)
+    start = single_code(generator, w_start, "The start")
+    with building():
+        edited = edit.changed(start[None])[0]
+    used = edit.direction().layers
+    rows = used if layers is None else [row for row in layers if row in used]
+    if not rows:
+        raise InputError(f"None of the rows {list(layers)} is used by '{edit.prompt}'; it changes {list(used)}.")
+    return record_edit(generator, start, edited, rows, name, measured_by)
 
 
 def _normal_of(attribute: EditDirection, generator: GanGenerator, rows: Sequence[int], edit: Tensor) -> Tensor:

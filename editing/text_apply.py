@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from ..models.layer_blend import effective_mask, keeping_outside
 from .part_labels import PartLabels
 from .text_edit import TextEdit, blend_of, check_edit, row_masks
 
@@ -48,16 +49,22 @@ def apply_text_edit(
     masks = _all_masks(edit, generator, codes, parts, noise, chunk)
     if frames > 0:
         masks = [None if mask is None else smoothed_over_time(mask, frames) for mask in masks]
-    images = []
+    images, layers = [], range(len(generator.network.synthesis.layers))
     with torch.no_grad():
         for start in range(0, len(codes), chunk):
             here = slice(start, start + chunk)
-            blend = blend_of(edit, codes[here], [_some(mask, here) for mask in masks], alpha[here])
-            run = generator.network.synthesis(codes[here], noise, first_index=start, blend=blend)
+            some = [_some(mask, here) for mask in masks]
+            blend = blend_of(edit, codes[here], some, alpha[here])
+            hook = None
+            if edit.keeps_outside:
+                plain = generator.network.synthesis(codes[here], noise, want_features=layers, first_index=start)
+                hook = keeping_outside(some, plain.features)
+            run = generator.network.synthesis(codes[here], noise, first_index=start, blend=blend, hook=hook)
             images.append(run.image)
             if progress is not None:
                 progress(min(start + chunk, len(codes)), len(codes), images[-1][-1] * 0.5 + 0.5)
-    return TextEdited(torch.cat(images), effective_mask(masks, len(codes), generator.resolution).to(codes))
+    reach = effective_mask(masks, generator.resolution)[:, 0].to(codes)
+    return TextEdited(torch.cat(images), reach.expand(len(codes), -1, -1))
 
 
 def smoothed_over_time(masks: Tensor, sigma: float) -> Tensor:
@@ -67,16 +74,6 @@ def smoothed_over_time(masks: Tensor, sigma: float) -> Tensor:
     places = torch.arange(len(masks), dtype=masks.dtype, device=masks.device)
     weights = torch.exp(-0.5 * ((places[:, None] - places) / sigma) ** 2)
     return torch.einsum("ab,bchw->achw", weights / weights.sum(dim=1, keepdim=True), masks)
-
-
-def effective_mask(masks: list[Tensor | None], batch: int, size: tuple[int, int]) -> Tensor:
-    """The largest of all rows' masks at each place, [B, H, W]: where a picture can change at all."""
-    found = torch.zeros(batch, *size)
-    for mask in masks:
-        if mask is not None:
-            large = torch.nn.functional.interpolate(mask.float().cpu(), size, mode="bilinear", align_corners=False)
-            found = torch.maximum(found, large[:, 0].expand_as(found))
-    return found
 
 
 def _all_masks(edit, generator, codes, parts, noise, chunk) -> list[Tensor | None]:

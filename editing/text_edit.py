@@ -36,6 +36,7 @@ class TextEdit:
         threshold: masks below it are 0; keeps faint halos out.
         region: [h, w] in 0..1, changed by hand: the edit shows nowhere else; None: everywhere.
         extra: [h, w] in 0..1, changed by hand: the edit shows here whatever else says; None: nowhere.
+        keeps_outside: where no mask reaches, every layer is the unedited picture's; else edits leak a little.
         source: the sentence it starts from.
         family: the generator family it belongs to, "" when unknown.
         name, method: for people and files.
@@ -54,6 +55,7 @@ class TextEdit:
     threshold: float = 0.0
     region: Tensor | None = None
     extra: Tensor | None = None
+    keeps_outside: bool = False
     source: str = ""
     family: str = ""
     name: str = "text edit"

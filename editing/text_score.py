@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.errors import InputError
+from ..models.inference import building
 from ..models.scorer import TextImageScorer
 
 __all__ = ["SCORES", "TextGoal", "moved_copies"]
 
-SCORES = ("directional", "cosine")
+SCORES = ("both", "contrast", "directional", "cosine")
+_CONTRAST = 0.2  # a picture that does not fit has a logarithm of about 5: then the score weighs as the others do
 TEMPLATES = ("{}", "a portrait of {}", "a photo of {}", "a picture of {}")
 
 
@@ -55,8 +57,10 @@ class TextGoal:
         self.scorer, self.score, self.copies = scorer, score, copies
         self.rng = rng or torch.Generator().manual_seed(0)
         target, start = (_averaged(scorer, text, templates) for text in (prompt, source))
-        self.target = target
-        self.change = F.normalize(target - start, dim=0)
+        self.target, self.start = target, start
+        self.sharpness = scorer.sharpness
+        with building():
+            self.change = F.normalize(target - start, dim=0)
         if float((target - start).norm()) < 1e-3:
             raise InputError(f"The scorer sees no difference between '{prompt}' and '{source}'; describe a change.")
 
@@ -73,7 +77,11 @@ class TextGoal:
         found = self.embed(edited)
         if self.score == "cosine":
             return 1 - found @ self.target
-        return 1 - F.cosine_similarity(found - before, self.change[None].expand_as(found), dim=1, eps=1e-4)
+        contrast = F.softplus(self.sharpness * (found @ (self.start - self.target))) * _CONTRAST
+        if self.score == "contrast":
+            return contrast
+        turned = 1 - F.cosine_similarity(found - before, self.change[None].expand_as(found), dim=1, eps=1e-4)
+        return turned if self.score == "directional" else (contrast + turned) / 2
 
     def reached(self, pictures: Tensor) -> Tensor:
         """cos(picture, sentence) of each picture, [B]: for people and reports."""
@@ -98,4 +106,7 @@ def moved_copies(pictures: Tensor, copies: int, rng: torch.Generator) -> Tensor:
 
 
 def _averaged(scorer: TextImageScorer, text: str, templates: tuple[str, ...]) -> Tensor:
-    return F.normalize(scorer.encode_text([template.replace("{}", text) for template in templates]).mean(dim=0), dim=0)
+    # Made outside of inference mode: losses that are optimised read it.
+    with building():
+        found = scorer.encode_text([template.replace("{}", text) for template in templates])
+        return F.normalize(found.mean(dim=0), dim=0)

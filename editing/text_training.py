@@ -2,7 +2,7 @@
 
     loss = 1/2 (L(blended picture) + L(picture of the whole edit))     the sentence, see `text_score`
          + l2 |change|^2                                                 in standard deviations of W
-         + area (share of pixels and layers that may change)
+         + area (share of pixels and layers that may change, and of parts and layers that are selected)
          + smoothness (total variation of attention masks)
          + identity (1 - similarity of the person)                       where an identity network is given
 
@@ -13,6 +13,7 @@ demo world.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,46 +23,19 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import rehome, training_mode
-from ..models.layer_blend import LayerBlend
-from ..models.text_edit_networks import LatentMapper, LayerAttention
+from ..models.layer_blend import LayerBlend, keeping_outside
 from .part_labels import PartLabels
-from .text_edit import TextEdit, check_styles, selected_mask
+from .text_edit import TextEdit, check_styles
+from .text_model import TextModel
+from .text_rates import optimizers_of, set_rates
 from .text_score import TextGoal
-from .types import check_rows
+from .text_settings import TextEditSettings, trained_rows
+from .text_start import start_of
 
-MASKS = ("regions", "attention", "attention in regions", "none")
-CHANGES = ("direction", "mapper")
+__all__ = ["Trained", "report_of", "selection_report", "train_text_edit"]
+
 Progress = Callable[..., None]
-
-
-@dataclass(frozen=True)
-class TextEditSettings:
-    """How a text edit is trained; every weight multiplies a mean, so none depends on sizes."""
-
-    masks: str = "regions"
-    changes: str = "direction"
-    steps: int = 150
-    batch: int = 4
-    rate: float = 0.05  # of the change, in standard deviations of W per step
-    mask_rate: float = 0.08
-    full: float = 0.5  # share of the sentence's loss that the whole edit takes
-    l2: float = 0.004
-    area: float = 0.03
-    smoothness: float = 0.02
-    identity: float = 0.0
-    rows: tuple[int, ...] = ()  # rows that may change; none: all
-    threshold: float = 0.1
-    stop_resolution: int | None = None  # height of the pictures that are scored; None: whole pictures
-    patience: int = 0  # stop when the loss has not fallen for as many steps; 0: never
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value, known in (("masks", self.masks, MASKS), ("changes", self.changes, CHANGES)):
-            if value not in known:
-                raise InputError(f"Unknown {name} '{value}'; expected one of {', '.join(known)}.")
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"The {name} of a text edit must be at least 1; got {getattr(self, name)}.")
+_KEPT_BYTES = 512 * 1024**2  # of features that are kept during a training
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,31 +63,33 @@ def train_text_edit(
     """
     settings = settings or TextEditSettings()
     _check(generator, codes, parts, settings)
-    rows = _rows(generator, settings)
+    rows = trained_rows(generator, settings)
     rng = torch.Generator().manual_seed(settings.seed)
     with training_mode():
         codes = rehome(codes).to(generator.device).float()
-        model = _Model(generator, codes, parts, rows, settings, rng)
+        model = TextModel(generator, codes, parts, rows, settings, rng)
+        if settings.start:
+            beginning = start_of(
+                generator, goal, model.root, codes, rows, settings.start, settings.l2, settings.stop_resolution, rng,
+                lambda: progress(0, settings.steps, None) if progress is not None else None,
+            )  # fmt: skip
+            model.begin(beginning)
         pool = _Pool(generator, goal, codes, model, settings, identity)
-        optimizer = torch.optim.Adam(
-            [
-                {"params": model.change_parameters(), "lr": settings.rate},
-                {"params": model.mask_parameters(), "lr": settings.mask_rate},
-            ],
-            betas=(0.9, 0.98),
-        )
+        optimizers = optimizers_of(model, settings)
         losses: dict[str, list[float]] = {}
         best, since = float("inf"), 0
         for step in range(settings.steps):
-            _set_rates(optimizer, settings, step)
+            set_rates(optimizers, settings, step)
             chosen = torch.randint(len(codes), (settings.batch,), generator=rng)
             terms, picture = _step_losses(generator, goal, model, pool, chosen, settings, identity)
             total = torch.stack(list(terms.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise InputError("The training of the text edit left the range of numbers; lower its rate.")
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
             total.backward()
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             for name, value in (*terms.items(), ("total", total)):
                 losses.setdefault(name, []).append(float(value.detach()))
             if progress is not None:
@@ -147,137 +123,74 @@ def selection_report(edit: TextEdit) -> list[str]:
     return lines
 
 
-class _Model:
-    """What is learned: the change of the codes, the selection of parts, the attention."""
-
-    def __init__(self, generator, codes, parts, rows, settings: TextEditSettings, rng: torch.Generator) -> None:
-        layers, width = generator.num_layers, generator.w_dim
-        self.rows, self.parts = rows, parts
-        self.scale = float(generator.w_covariance.diagonal().mean().sqrt())
-        self.offset = self.mapper = self.logits = self.attention = self.part_masks = None
-        self.sample = codes
-        self.inside = torch.zeros(layers, 1, device=codes.device)
-        self.inside[list(rows)] = 1
-        if settings.changes == "mapper":
-            self.mapper = LatentMapper(layers, width, self.scale, rng).to(codes.device)
-        else:
-            self.offset = (0.02 * torch.randn(layers, width, generator=rng)).to(codes.device).requires_grad_()
-        if settings.masks in ("regions", "attention in regions"):
-            self.logits = torch.zeros(len(parts.names), layers, device=codes.device, requires_grad=True)
-            self.part_masks = rehome(parts.masks).to(self.inside)  # once: steps only pick from it
-        if settings.masks in ("attention", "attention in regions"):
-            synthesis = generator.network.synthesis
-            channels = [synthesis.layer_size(layer)[0] for layer in range(len(synthesis.layers))]
-            self.attention = LayerAttention(channels, rng).to(codes.device)
-
-    def change_parameters(self) -> list[Tensor]:
-        return [self.offset] if self.mapper is None else list(self.mapper.parameters())
-
-    def mask_parameters(self) -> list[Tensor]:
-        return ([self.logits] if self.logits is not None else []) + (
-            list(self.attention.parameters()) if self.attention is not None else []
-        )
-
-    def change(self, codes: Tensor) -> Tensor:
-        """[B, L, D] -> [B or 1, L, D]."""
-        raw = self.mapper(codes) if self.mapper is not None else self.offset[None] * self.scale
-        return raw * self.inside
-
-    def masks(self, generator, chosen: Tensor, features: dict[int, Tensor]) -> list[Tensor | None]:
-        """One mask per row for the chosen pictures."""
-        synthesis = generator.network.synthesis
-        last = len(synthesis.layers) - 1
-        found: list[Tensor | None] = [None] * generator.num_layers
-        labels = self._labels(chosen)
-        for row in self.rows:
-            layer = min(row, last)
-            mask = torch.ones(1, 1, 1, 1, device=self.inside.device)
-            if self.logits is not None:
-                mask = selected_mask(labels, torch.sigmoid(self.logits[:, row]), synthesis.layer_size(layer)[1:])
-            if self.attention is not None:
-                mask = mask * self.attention(layer, features[layer])
-            found[row] = mask
-        return found
-
-    def _labels(self, chosen: Tensor) -> Tensor | None:
-        masks = self.part_masks
-        return masks if masks is None or len(masks) == 1 else masks[chosen.to(masks.device)]
-
-    def finished(self, prompt: str, source: str, generator, settings: TextEditSettings) -> TextEdit:
-        mapper = attention = selection = None
-        if self.mapper is not None:
-            mapper = self.mapper.requires_grad_(False).eval()
-            with torch.no_grad():
-                offset = mapper(self.sample).mean(dim=0) * self.inside
-        else:
-            offset = (self.offset.detach() * self.scale * self.inside).clone()
-        if self.attention is not None:
-            attention = self.attention.requires_grad_(False).eval()
-        if self.logits is not None:
-            selection = torch.sigmoid(self.logits.detach()) * self.inside[:, 0]
-        return TextEdit(
-            prompt=prompt,
-            offset=offset,
-            mapper=mapper,
-            selection=selection,
-            parts=self.parts.names if selection is not None else (),
-            attention=attention,
-            rows=self.rows,
-            threshold=settings.threshold if settings.masks != "none" else 0.0,
-            source=source,
-            family=generator.family,
-            name=prompt,
-            method=f"{settings.masks}, {settings.changes}, {settings.steps} steps",
-        )
-
-
 class _Pool:
-    """What is the same at every step, computed once: unedited embeddings, identities and, for attention, features."""
+    """What is the same at every step, computed once: unedited embeddings, identities and, for attention, features.
+
+    Features of every layer weigh 64 MB a picture at 256 px and full width, 470 MB at 1024: where all of them together
+    go beyond ``_KEPT_BYTES``, they are drawn again for the pictures of each step.
+    """
 
     def __init__(self, generator, goal, codes, model, settings: TextEditSettings, identity) -> None:
-        self.codes = codes
-        layers = sorted({min(row, len(generator.network.synthesis.layers) - 1) for row in model.rows})
-        wanted = layers if model.attention is not None else ()
-        self.features: dict[int, list[Tensor]] = {layer: [] for layer in wanted}
+        self.generator, self.codes, self.stop_resolution = generator, codes, settings.stop_resolution
+        synthesis = generator.network.synthesis
+        wanted: set[int] = set()
+        if model.attention is not None:
+            wanted |= {min(row, len(synthesis.layers) - 1) for row in model.rows}
+        if settings.keep_outside and settings.masks != "none":
+            height = settings.stop_resolution or generator.resolution[0]
+            wanted |= {k for k in range(len(synthesis.layers)) if synthesis.layer_size(k)[1] <= height}
+        self.layers = tuple(sorted(wanted))
+        numbers = sum(math.prod(synthesis.layer_size(layer)) for layer in self.layers)
+        self.keeps = 4 * numbers * len(codes) <= _KEPT_BYTES
+        kept: dict[int, list[Tensor]] = {layer: [] for layer in self.layers if self.keeps}
         before, people = [], []
         with torch.no_grad():
             for part in codes.split(settings.batch):
-                run = generator.network.synthesis(part, "constant", settings.stop_resolution, want_features=wanted)
+                run = synthesis(part, "constant", settings.stop_resolution, want_features=tuple(kept))
                 before.append(goal.embed(run.image))
                 if identity is not None:
                     people.append(identity(run.image))
-                for layer in wanted:
-                    self.features[layer].append(run.features[layer])
+                for layer, found in kept.items():
+                    found.append(run.features[layer])
         self.before = torch.cat(before)
         self.people = torch.cat(people) if people else None
-        self.stacked = {layer: torch.cat(found) for layer, found in self.features.items()}
+        self.features = {layer: torch.cat(found) for layer, found in kept.items()}
 
     def of(self, chosen: Tensor) -> dict[int, Tensor]:
-        return {layer: found[chosen.to(found.device)] for layer, found in self.stacked.items()}
+        """Features of the chosen pictures, layer -> [B, C, h, w]."""
+        if self.keeps or not self.layers:
+            return {layer: found[chosen.to(found.device)] for layer, found in self.features.items()}
+        with torch.no_grad():
+            return self.generator.features(self.codes[chosen.to(self.codes.device)], self.layers)
 
 
 def _step_losses(generator, goal, model, pool, chosen, settings, identity) -> tuple[dict[str, Tensor], Tensor]:
     codes = pool.codes[chosen.to(pool.codes.device)]
     before = pool.before[chosen.to(pool.before.device)]
-    change = model.change(codes)
+    change, units = model.change(codes)
     edited = (codes + change).expand_as(codes)
     synthesis = generator.network.synthesis
     masked = settings.masks != "none"
     terms: dict[str, Tensor] = {}
     if masked:
-        masks = model.masks(generator, chosen, pool.of(chosen))
-        blended = synthesis(codes, "constant", settings.stop_resolution, blend=LayerBlend(edited, masks)).image
+        features = pool.of(chosen)
+        masks = model.masks(generator, chosen, features)
+        hook = keeping_outside(masks, features) if settings.keep_outside else None
+        blend = LayerBlend(edited, masks)
+        blended = synthesis(codes, "constant", settings.stop_resolution, blend=blend, hook=hook).image
         terms["sentence"] = (1 - settings.full) * goal.loss(blended, before).mean()
         if settings.full > 0:
             whole = synthesis(edited, "constant", settings.stop_resolution).image
             terms["sentence, whole edit"] = settings.full * goal.loss(whole, before).mean()
-        terms["area"] = settings.area * torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
+        terms["area"] = settings.area * (
+            torch.stack([m.mean() for m in masks if m is not None]).mean() + model.chosen()
+        )
         if model.attention is not None and settings.smoothness > 0:
             terms["smoothness"] = settings.smoothness * _variation(masks)
     else:
         blended = synthesis(edited, "constant", settings.stop_resolution).image
         terms["sentence"] = goal.loss(blended, before).mean()
-    terms["l2"] = settings.l2 * (change / model.scale).square().sum(dim=(1, 2)).mean() / len(model.rows)
+    terms["l2"] = settings.l2 * units.square().sum(dim=(1, 2)).mean() / len(model.rows)
     if identity is not None and settings.identity > 0:
         same = (identity(blended) * pool.people[chosen.to(blended.device)]).sum(dim=1)
         terms["identity"] = settings.identity * (1 - same).mean()
@@ -291,29 +204,6 @@ def _variation(masks: list[Tensor | None]) -> Tensor:
         if mask is not None and min(mask.shape[-2:]) > 1:
             found.append(mask.diff(dim=-1).abs().mean() + mask.diff(dim=-2).abs().mean())
     return torch.stack(found).mean()
-
-
-def _set_rates(optimizer: torch.optim.Optimizer, settings: TextEditSettings, step: int) -> None:
-    """Full for two thirds of the steps, then down to a tenth."""
-    done = step / max(1, settings.steps - 1)
-    share = 1.0 if done < 2 / 3 else 1 - 0.9 * (done - 2 / 3) * 3
-    for group, rate in zip(optimizer.param_groups, (settings.rate, settings.mask_rate), strict=True):
-        group["lr"] = rate * share * (0.1 if settings.changes == "mapper" and group is optimizer.param_groups[0] else 1)
-
-
-def _rows(generator: GanGenerator, settings: TextEditSettings) -> tuple[int, ...]:
-    """The rows asked for that the scored pictures depend on."""
-    count = generator.num_layers
-    rows = check_rows(settings.rows or range(count), count, "The text edit")
-    if settings.stop_resolution is None:
-        return rows
-    synthesis = generator.network.synthesis
-    made = [k for k in range(len(synthesis.layers)) if synthesis.layer_size(k)[1] <= settings.stop_resolution]
-    # A row also styles the colours of the layer before it; trained there alone it would be wrong in its own layer.
-    kept = tuple(row for row in rows if row <= max(made, default=-1))
-    if not kept:
-        raise InputError(f"No chosen row changes pictures of {settings.stop_resolution} pixels; score larger ones.")
-    return kept
 
 
 def _check(generator: GanGenerator, codes: Tensor, parts: PartLabels | None, settings: TextEditSettings) -> None:

@@ -12,7 +12,7 @@ layers before the first edited one cost nothing extra.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from ..kernels import blend_features
 from .errors import InputError
 
-__all__ = ["LayerBlend"]
+__all__ = ["LayerBlend", "effective_mask", "keeping_outside"]
 
+_MARGIN = 1 / 32  # of the picture around every mask: the edge of what was there may go, or it stays as a line
 Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (features, row of W+, noise) -> features
 
 
@@ -66,6 +67,35 @@ class LayerBlend:
         twice = None if noise is None else noise if noise.shape[0] == 1 else torch.cat([noise, noise])
         plain, changed = layer(torch.cat([x, x]), torch.cat([w, edited]), twice).chunk(2)
         return blend_features(plain, changed, resized_mask(mask, changed.shape[-2:]).to(changed.dtype))
+
+
+def keeping_outside(masks: Sequence[Tensor | None], unedited: Mapping[int, Tensor]) -> Callable[[int, Tensor], Tensor]:
+    """A hook for the synthesis: where no row's mask reaches, every layer's features are the unedited picture's.
+
+    Without it an edit leaks out of its masks: a coarse layer's place is an eighth of the picture, and every convolution
+    after it looks at neighbours. ``unedited``: features of the plain codes, layer -> [B, C, h, w].
+    """
+    largest = unedited[max(unedited)].shape[-2:]
+    reach = effective_mask(masks, largest)
+    margin = round(max(largest) * _MARGIN)
+    reach = F.max_pool2d(reach, 2 * margin + 1, 1, margin)
+
+    def hook(layer: int, x: Tensor) -> Tensor:
+        # A place of a coarse layer counts as inside where any of it is.
+        inside = F.adaptive_max_pool2d(reach, x.shape[-2:]).to(x.dtype)
+        return torch.lerp(unedited[layer].to(x.dtype), x, inside.expand(len(x), -1, -1, -1))
+
+    return hook
+
+
+def effective_mask(masks: Sequence[Tensor | None], size: Sequence[int]) -> Tensor:
+    """The largest of all rows' masks at each place, [B or 1, 1, *size]: where a picture can change at all."""
+    found = None
+    for mask in masks:
+        if mask is not None:
+            large = resized_mask(mask.float(), size)
+            found = large if found is None else torch.maximum(found, large)
+    return torch.zeros(1, 1, *size) if found is None else found
 
 
 def resized_mask(mask: Tensor, size: Sequence[int]) -> Tensor:

@@ -41,6 +41,12 @@ class TextImageScorer:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
+    @property
+    def sharpness(self) -> float:
+        """What similarities are multiplied by before they become probabilities, as the model was trained."""
+        scale = getattr(self.model, "logit_scale", None)
+        return 100.0 if scale is None else float(scale.detach().exp().clamp(1, 100))
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors [N, E] of N sentences, without gradient.
 

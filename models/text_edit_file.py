@@ -27,6 +27,7 @@ def write_text_edit(
     config: dict[str, Any] = {name: str(values.get(name) or "") for name in _TEXTS}
     config |= {"parts": list(values.get("parts") or ()), "rows": list(values.get("rows") or ())}
     config["threshold"] = float(values.get("threshold") or 0.0)
+    config["keeps_outside"] = bool(values.get("keeps_outside"))
     for name in ("mapper", "attention"):
         network = values.get(name)
         if network is not None:
@@ -49,6 +50,7 @@ def read_text_edit(path: str | Path) -> dict[str, Any]:
         values |= {name: tensors[name].float() for name in _TENSORS if name in tensors}
         values |= {"parts": tuple(_strings(config, path)), "rows": tuple(_rows(config, len(offset), path))}
         values |= {"threshold": _threshold(config, path), "family": metadata.get("family", "")}
+        values["keeps_outside"] = config.get("keeps_outside") is True
         mapper, attention = (_under(tensors, f"{name}.") for name in ("mapper", "attention"))
         if mapper:
             values["mapper"] = _filled(LatentMapper(*offset.shape), mapper, path)

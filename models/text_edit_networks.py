@@ -42,6 +42,20 @@ class LatentMapper(nn.Module):
         changes = [group(normed[:, a:b]) for group, (a, b) in zip(self.groups, self.bounds, strict=True)]
         return torch.cat(changes, dim=1) * (self.scale * _REACH)
 
+    def lean(self, change: Tensor) -> None:
+        """Add ``change`` [D] to whatever comes out, in place."""
+        with torch.no_grad():
+            for group in self.groups:
+                group[-1].bias.add_(change / (self.scale * _REACH))
+
+    def into(self, root: Tensor) -> None:
+        """Change what comes out, in place: ``root`` [D, D] times what came out before."""
+        with torch.no_grad():
+            for group in self.groups:
+                last = group[-1]
+                last.weight.copy_(root @ last.weight)
+                last.bias.copy_(root @ last.bias)
+
 
 class LayerAttention(nn.Module):
     """Features of a layer [B, C, h, w] -> its mask [B, 1, h, w] in 0..1, a pair of convolutions for each layer."""
@@ -56,6 +70,12 @@ class LayerAttention(nn.Module):
             for width in self.channels
         )
         _drawn(self, rng)
+
+    def open(self, logit: float) -> None:
+        """Start with every mask at ``sigmoid(logit)``, more or less, in place."""
+        with torch.no_grad():
+            for layer in self.layers:
+                layer[-1].bias.fill_(logit)
 
     def forward(self, layer: int, features: Tensor) -> Tensor:
         """The mask of one layer."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from ..editing.part_labels import PartLabels
-from ..editing.text_apply import effective_mask
 from ..editing.text_edit import TextEdit, row_masks
 from ..editing.text_figures import region_layer_chart, row_mask_sheet
 from ..editing.types import GanLatent
 from ..host import io
 from ..models.errors import InputError
+from ..models.layer_blend import effective_mask
 from ._common import CATEGORY, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, check_latent, place
 from ._shown import layers_to_show, shown
 
@@ -49,7 +49,7 @@ class RegionLayerMasks(io.ComfyNode):
             raise InputError(f"index is {index}, but there are {len(latents)} pictures; count from 0.")
         place(generator)
         masks = row_masks(text_edit, generator, latents.codes, parts)
-        whole = effective_mask(masks, len(latents), generator.resolution)
+        whole = effective_mask(masks, generator.resolution)[:, 0].expand(len(latents), -1, -1)
         shares = torch.tensor([[0.0 if mask is None else float(mask.mean()) for mask in masks]])
         chosen = [None if mask is None else mask[index if len(mask) > 1 else 0][None] for mask in masks]
         picture = generator.synthesize(latents.codes[index : index + 1])[0].cpu()

@@ -9,7 +9,8 @@ from ..editing.part_labels import PartLabels
 from ..editing.rows import parse_rows
 from ..editing.text_figures import loss_chart
 from ..editing.text_score import SCORES, TEMPLATES, TextGoal
-from ..editing.text_training import CHANGES, MASKS, TextEditSettings, report_of, train_text_edit
+from ..editing.text_settings import CHANGES, MASKS, TextEditSettings
+from ..editing.text_training import report_of, train_text_edit
 from ..editing.types import GanLatent
 from ..host import io
 from ..models.errors import InputError
@@ -27,6 +28,7 @@ from ._common import (
     seed_input,
 )
 
+_OUTSIDE = ("kept", "free")
 _PEOPLE = ("not checked", "demo portraits")
 
 
@@ -59,7 +61,9 @@ class TrainTextEdit(io.ComfyNode):
                     options=list(CHANGES),
                     tooltip="direction: the same change for all. mapper: a small network suits it to each picture.",
                 ),
-                io.Int.Input("steps", default=100, min=1, max=5000, tooltip="Training steps of 4 pictures each."),
+                io.Int.Input(
+                    "steps", default=usual.steps, min=1, max=5000, tooltip="Training steps of 4 pictures each."
+                ),
                 io.Float.Input(
                     "area",
                     default=usual.area,
@@ -86,8 +90,8 @@ class TrainTextEdit(io.ComfyNode):
                     "score",
                     options=list(SCORES),
                     optional=True,
-                    tooltip="directional: the change of the picture follows the change of the sentence. cosine: the "
-                    "picture follows the sentence.",
+                    tooltip="contrast: the picture fits the sentence better than the source. directional: it changes "
+                    "as the sentence does. both: the two together. cosine: it follows the sentence, as StyleCLIP.",
                 ),
                 io.Combo.Input(
                     "wording",
@@ -135,6 +139,22 @@ class TrainTextEdit(io.ComfyNode):
                     optional=True,
                     tooltip="What ragged masks of attention cost.",
                 ),
+                io.Int.Input(
+                    "samples",
+                    default=usual.start,
+                    min=0,
+                    max=4096,
+                    optional=True,
+                    tooltip="Pictures sampled to see what those that fit the sentence have in common: training starts "
+                    "there. 0: start from nothing.",
+                ),
+                io.Combo.Input(
+                    "outside",
+                    options=list(_OUTSIDE),
+                    optional=True,
+                    tooltip="kept: where no mask reaches, every layer stays the unedited picture's. free: only masks "
+                    "mix the layers, as published, and an edit leaks a little out of them.",
+                ),
                 io.Combo.Input(
                     "person",
                     options=list(_PEOPLE),
@@ -171,17 +191,21 @@ class TrainTextEdit(io.ComfyNode):
         picture_height: int = 0,
         threshold: float = 0.1,
         smoothness: float = 0.02,
+        samples: int = 256,
+        outside: str = _OUTSIDE[0],
         person: str = _PEOPLE[0],
     ) -> io.NodeOutput:
         check_latent(generator, latents)
         check_choice("person", person, _PEOPLE)
+        check_choice("outside", outside, _OUTSIDE)
         for what, text in (("prompt", prompt), ("source", source)):
             if not text.strip():
                 raise InputError(f"The {what} is empty; write a short sentence.")
         place(generator)
         settings = TextEditSettings(
             masks=masks, changes=changes, steps=steps, area=area, l2=gentleness, seed=seed, threshold=threshold,
-            smoothness=smoothness, rows=parse_rows(rows, generator.num_layers), identity=0.3 * (person != _PEOPLE[0]),
+            smoothness=smoothness, start=samples, keep_outside=outside == _OUTSIDE[0],
+            rows=parse_rows(rows, generator.num_layers), identity=0.3 * (person != _PEOPLE[0]),
             stop_resolution=picture_height or _smallest(generator, scorer),
         )  # fmt: skip
         goal = TextGoal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.layer_blend import LayerBlend, resized_mask
+from semantic_edit.models.layer_blend import LayerBlend, keeping_outside, resized_mask
 from semantic_edit.models.stylegan2 import StyleGAN2
 from semantic_edit.models.stylegan2_config import StyleGAN2Config
 
@@ -104,3 +104,23 @@ def test_codes_of_another_batch_are_refused(network, codes):
     plain, edited = codes
     with pytest.raises(InputError, match="do not match"):
         network.synthesis(plain[:2], blend=LayerBlend(edited, all_masks(network, 0.5)))
+
+
+def test_where_no_mask_reaches_the_picture_stays(tiny_generator):
+    codes = tiny_generator.map(torch.randn(2, 16, generator=torch.Generator().manual_seed(5)))
+    edited = codes + torch.randn(codes.shape, generator=torch.Generator().manual_seed(6))
+    left = torch.zeros(1, 1, 32, 32)
+    left[..., :8] = 1
+    synthesis = tiny_generator.network.synthesis
+    plain = synthesis(codes, want_features=range(len(synthesis.layers)))
+    masks = [left] * tiny_generator.num_layers
+    leaking = synthesis(codes, blend=LayerBlend(edited, masks)).image
+    kept = synthesis(codes, blend=LayerBlend(edited, masks), hook=keeping_outside(masks, plain.features)).image
+    change = (kept - plain.image).abs().amax(dim=(0, 1, 2))
+    assert change[:6].min() > 1e-2
+    # Coarse layers count as inside by their whole places, and their colours spread a little when they are enlarged.
+    assert change[24:].max() < 1e-5 and (leaking - plain.image).abs().amax(dim=(0, 1, 2))[24:].max() > 0.05
+    everywhere = [torch.ones(1, 1, 1, 1)] * tiny_generator.num_layers
+    hook = keeping_outside(everywhere, plain.features)
+    whole = synthesis(codes, blend=LayerBlend(edited, everywhere), hook=hook).image
+    assert torch.allclose(whole, synthesis(edited).image, atol=2e-5)
