@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from ...models.inference import training_mode
 from .conditioning import Entry
 from .denoiser import Denoiser
 from .descent import Descent
+from .inplace import out_of_place
 from .loss import Photo, check_levels, denoising_loss
 from .memory import fitting_draws, graph_bytes
 from .probes import Probe, Reporter, check_gradient, weight_storages
@@ -104,7 +106,7 @@ def optimize_embedding(
     """
     settings = settings or EmbeddingSettings()
     rng = torch.Generator().manual_seed(settings.seed)
-    with training_mode(), denoiser.training():
+    with training_mode(), denoiser.training(), ExitStack() as stack:
         photo = Photo.of(denoiser, _normal(latent), mask, mask_weight)
         first = (start or target).trainable(denoiser.device)
         free_tensors = [first.embedding.clone().requires_grad_(True)]
@@ -114,7 +116,7 @@ def optimize_embedding(
         def entry() -> Entry:
             return first.replaced(free_tensors[0], free_tensors[1] if len(free_tensors) > 1 else first.pooled)
 
-        check_gradient(denoiser, photo, entry())
+        stack.enter_context(out_of_place(denoiser.network, check_gradient(denoiser, photo, entry())))
         one = photo.draws(denoiser, 1, settings.levels, torch.Generator().manual_seed(0))
         per_draw = graph_bytes(lambda: denoising_loss(denoiser, photo, one, entry()), weight_storages(denoiser.network))
         trained = sum(tensor.numel() for tensor in free_tensors)

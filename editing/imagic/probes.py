@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...models.errors import InputError
 from .conditioning import Entry
 from .denoiser import Denoiser
+from .inplace import out_of_place
 from .loss import Photo, denoising_loss, network_error
 
 __all__ = ["Probe", "Reporter", "check_gradient", "weight_storages"]
@@ -49,8 +50,11 @@ class Reporter:
             self.progress(step, total, preview=self.denoiser.preview(self.photo.x0 + error * gain))
 
 
-def check_gradient(denoiser: Denoiser, photo: Photo, entry: Entry) -> None:
+def check_gradient(denoiser: Denoiser, photo: Photo, entry: Entry) -> bool:
     """Refuse a model that cannot tell which embedding would be better.
+
+    Returns:
+        Whether the network overwrites what it needs, and has gradients under `out_of_place` alone.
 
     Raises:
         InputError: no gradient reaches the embedding (a quantised model, an attention backend made for sampling), or
@@ -59,9 +63,21 @@ def check_gradient(denoiser: Denoiser, photo: Photo, entry: Entry) -> None:
     draw = photo.draws(denoiser, 1, (0.3, 0.7), torch.Generator().manual_seed(0))
     advice = "Use unquantised weights and the standard attention (no --use-sage-attention or --use-flash-attention)."
     half = denoiser.dtype == torch.float16
-    try:
+
+    def gradient_of() -> Tensor | None:
         loss = denoising_loss(denoiser, photo, draw, entry) * (2.0**12 if half else 1.0)
-        (gradient,) = torch.autograd.grad(loss, [entry.embedding], allow_unused=True)
+        return torch.autograd.grad(loss, [entry.embedding], allow_unused=True)[0]
+
+    overwrites = False
+    try:
+        try:
+            gradient = gradient_of()
+        except RuntimeError as error:
+            if "inplace operation" not in str(error):
+                raise
+            overwrites = True
+            with out_of_place(denoiser.network):
+                gradient = gradient_of()
     except (RuntimeError, NotImplementedError) as error:
         if "out of memory" in str(error).lower() or "interrupt" in type(error).__name__.lower():
             raise
@@ -69,6 +85,7 @@ def check_gradient(denoiser: Denoiser, photo: Photo, entry: Entry) -> None:
     if gradient is None or not bool(torch.isfinite(gradient).all()) or not bool(gradient.any()):
         kind = "no gradient" if gradient is None else "a gradient of zeros or of values that are not finite"
         raise InputError(f"'{denoiser.name}' gives {kind} for its text conditioning. {advice}")
+    return overwrites
 
 
 def weight_storages(network: nn.Module) -> set[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from .checkpointing import checkpointed
 from .conditioning import Entry
 from .denoiser import Denoiser
 from .descent import Descent
+from .inplace import out_of_place
 from .lora import adapted, chosen_layers, new_loras
 from .lora_file import lora_tensors, whole_tensors
 from .loss import Draws, Photo, check_levels, denoising_loss, network_error
@@ -132,13 +134,15 @@ def tune_model(
     """
     settings = settings or TuneSettings()
     rng = torch.Generator().manual_seed(settings.seed)
-    with training_mode(), denoiser.training(), checkpointed(denoiser.network, settings.checkpointing):
+    with training_mode(), denoiser.training(), ExitStack() as stack:
         photo = Photo.of(denoiser, latent.detach().clone(), mask, mask_weight)
         layers = chosen_layers(denoiser.network, settings.blocks)
         change = _LoraChange(layers, settings.rank, rng) if settings.method == METHODS[0] else _WholeChange(layers)
         own, kept = entry.trainable(denoiser.device), None if prior is None else prior.trainable(denoiser.device)
         own.embedding.requires_grad_(True)
-        check_gradient(denoiser, photo, own)
+        overwrites = check_gradient(denoiser, photo, own)
+        stack.enter_context(out_of_place(denoiser.network, overwrites))
+        stack.enter_context(checkpointed(denoiser.network, settings.checkpointing, overwrites))
         learned = [own.embedding] if settings.joint else []
         if settings.joint and own.pooled is not None:
             learned.append(own.pooled.requires_grad_(True))

@@ -34,6 +34,8 @@ CPU = torch.device("cpu")
 
 def native(kind):
     """A MODEL of a kind, as a checkpoint loader would make it under inference mode."""
+    if kind == "flux":
+        return filled(comfy.supported_models.Flux(FLUX))
     large = kind == "sdxl"
     config = dict(
         image_size=32, out_channels=4, in_channels=4, model_channels=64 if large else 32, num_res_blocks=[1, 1],
@@ -44,19 +46,31 @@ def native(kind):
         num_classes="sequential" if large else None, use_temporal_attention=False,
     )  # fmt: skip
     made = (comfy.supported_models.SDXL if large else comfy.supported_models.SD15)(config)
-    made.set_inference_dtype(torch.float32, None)
     types = {"v": comfy.model_base.ModelType.V_PREDICTION, "flow": comfy.model_base.ModelType.FLOW}
-    if kind in types:
-        model = comfy.model_base.BaseModel(made, model_type=types[kind], device="cpu")
+    return filled(made, types.get(kind))
+
+
+def filled(config, model_type=None):
+    """The model of a configuration, with weights that no kind of layer makes vanish."""
+    config.set_inference_dtype(torch.float32, None)
+    if model_type is None:
+        model = config.get_model({}, "", device="cpu")
     else:
-        model = made.get_model({}, "", device="cpu")
+        model = comfy.model_base.BaseModel(config, model_type=model_type, device="cpu")
     rng = torch.Generator().manual_seed(1)
     for name, weight in model.named_parameters():
         if weight.numel():
             scale = 0.05 if weight.ndim < 2 else weight[0].numel() ** -0.5
-            offset = 1.0 if weight.ndim == 1 and name.endswith("weight") else 0.0
+            offset = 1.0 if weight.ndim == 1 and name.endswith(("weight", "scale")) else 0.0
             weight.copy_(torch.randn(weight.shape, generator=rng) * scale + offset)
     return comfy.model_patcher.ModelPatcher(model, CPU, CPU)
+
+
+FLUX = dict(
+    image_model="flux", in_channels=16, out_channels=16, vec_in_dim=16, context_in_dim=32, hidden_size=64,
+    mlp_ratio=2.0, num_heads=4, depth=1, depth_single_blocks=1, axes_dim=[4, 6, 6], theta=10000, patch_size=2,
+    qkv_bias=True, guidance_embed=True, dtype=torch.float32,
+)  # fmt: skip
 
 
 def run(node, **inputs):
@@ -64,23 +78,25 @@ def run(node, **inputs):
 
 
 def painted(model, conditioning, negative):
+    channels = model.get_model_object("latent_format").latent_channels
     sampling = importlib.import_module(f"{spec.name}.editing.imagic.sampling").Sampling(3, 2.0)
-    return side.sample(model, conditioning, negative, torch.zeros(1, 4, 16, 16), sampling, 5)
+    return side.sample(model, conditioning, negative, torch.zeros(1, channels, 16, 16), sampling, 5)
 
 
 def check(kind):
     model = native(kind)
     state = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
-    extras = {"pooled_output": torch.randn(1, 16)} if kind == "sdxl" else {"pooled_output": None, "guidance": 3.5}
+    pooled = kind in ("sdxl", "flux")
+    extras = {"pooled_output": torch.randn(1, 16) if pooled else None, "guidance": 3.5}
     target = [[torch.randn(1, 77, 32), extras]]
-    negative = [[torch.zeros(1, 77, 32), {key: torch.zeros(1, 16) for key in extras if kind == "sdxl"}]]
-    latent = {"samples": torch.randn(1, 4, 16, 16)}
+    negative = [[torch.zeros(1, 77, 32), {"pooled_output": torch.zeros(1, 16)} if pooled else {}]]
+    latent = {"samples": torch.randn(1, 16 if kind == "flux" else 4, 16, 16)}
     before = painted(model, target, negative)
     optimised, _, report = run(
         "OptimizeEmbedding", model=model, latent=latent, target=target, steps=4, rate=0.05, draws=2, seed=0
     )
     assert "embedding moved" in report and set(optimised[0][1]) == set(extras)
-    if kind == "sdxl":
+    if pooled:
         assert not torch.equal(optimised[0][1]["pooled_output"], extras["pooled_output"]), "pooled output learns too"
     for method in ("LoRA", "all weights"):
         tuned, lora, _, _, report = run(
@@ -141,6 +157,6 @@ def refused(words, work):
 
 
 with torch.inference_mode():
-    for kind in ("sd", "v", "flow", "sdxl"):
+    for kind in ("sd", "v", "flow", "sdxl", "flux"):
         check(kind)
 sys.stdout.write("all good\n")

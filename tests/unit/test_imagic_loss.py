@@ -95,3 +95,25 @@ def test_several_photos_and_other_channels_are_refused(tiny_denoiser):
         Photo.of(tiny_denoiser, torch.zeros(1, 3, 8, 8))
     with pytest.raises(InputError, match="expected one of|works with"):
         NoiseSchedule("sample", torch.tensor([0.1, 1.0]))
+
+
+def test_a_transformer_with_a_pooled_output_denoises_as_a_flow():
+    from semantic_edit.models.diffusion.libraries import import_diffusers
+
+    pytest.importorskip("transformers")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = import_diffusers().SD3Transformer2DModel(
+            sample_size=8, patch_size=2, in_channels=4, out_channels=4, num_layers=1, attention_head_dim=8,
+            num_attention_heads=2, joint_attention_dim=32, caption_projection_dim=16, pooled_projection_dim=6,
+        )  # fmt: skip
+    model = DiffusionModel(network.eval().requires_grad_(False), NoiseSchedule.flow(3.0))
+    entry = Entry(torch.randn(1, 7, 32), {"pooled_output": torch.randn(1, 6)})
+    x0, noise, sigma = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.8])
+    with torch.no_grad():
+        x = model.noised(x0, noise, sigma)
+        found = model.denoise(x, sigma, model.condition(entry.embedding, entry.extras, x.shape))
+        output = network(x, entry.embedding.expand(2, -1, -1), entry.pooled.expand(2, -1), timestep=sigma * 1000).sample
+    assert torch.allclose(found, x - sigma[:, None, None, None] * output, atol=1e-5)
+    with pytest.raises(InputError, match="needs a pooled output"):
+        model.condition(entry.embedding, {}, x.shape)

@@ -1,0 +1,74 @@
+"""Networks that overwrite their own values learn all the same, with the gradients of those that do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from semantic_edit.editing.imagic.checkpointing import checkpointed
+from semantic_edit.editing.imagic.inplace import OutOfPlace, out_of_place
+from torch import nn
+
+
+class Block(nn.Module):
+    """A residual block, written in one of two ways."""
+
+    def __init__(self, overwrite: bool) -> None:
+        super().__init__()
+        self.overwrite, self.norm, self.linear = overwrite, nn.LayerNorm(6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        if not self.overwrite:
+            x = x + self.linear(self.norm(x))
+            return x * 1.5 + self.linear(self.norm(x * 1.5))
+        x += self.linear(self.norm(x))
+        x *= 1.5
+        x += self.linear(self.norm(x))
+        return x
+
+
+class Whole(nn.Module):
+    def __init__(self, overwrite: bool) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.first, self.blocks = nn.Linear(6, 6), nn.ModuleList([Block(overwrite) for _ in range(2)])
+
+    def forward(self, x):
+        x = self.first(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def gradients(model, x):
+    return torch.autograd.grad(model(x).square().sum(), [*model.parameters()])
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "computed again"])
+def test_gradients_are_those_of_a_network_that_makes_new_tensors(again):
+    x = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    wanted = gradients(Whole(False), x)
+    model = Whole(True)
+    with pytest.raises(RuntimeError, match="inplace operation"):
+        gradients(model, x)
+    with out_of_place(model), checkpointed(model, again, True):
+        found = gradients(model, x)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, wanted, strict=True))
+    assert "forward" not in model.__dict__ and not any("forward" in block.__dict__ for block in model.blocks)
+
+
+def test_only_assignments_make_new_tensors():
+    x = torch.ones(2, requires_grad=True) * 1
+    with OutOfPlace():
+        y = x
+        y += 1
+        assert y is not x and x.tolist() == [1, 1] and y.tolist() == [2, 2]
+        y.add_(1)
+        assert y.tolist() == [3, 3], "a call still writes"
+        y -= 1
+        y /= 2
+        assert y.tolist() == [1, 1]
+        with torch.no_grad():
+            z = torch.ones(2)
+            same = z
+            z += 1
+            assert same is z
