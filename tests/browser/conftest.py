@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("comfy_server_fixtures", HERE.parent / "comfy" / "conftest.py")
 servers = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = servers  # dataclasses look for their module there
 _spec.loader.exec_module(servers)
 
 environment, base, comfyui = servers.environment, servers.base, servers.comfyui
@@ -140,8 +142,8 @@ class Desk:
         self.page.evaluate(
             """() => { window.ended = null;
               for (const name of ["execution_success", "execution_error", "execution_interrupted"])
-                app.api.addEventListener(name, ({ detail }) => (window.ended ??= [name, detail.exception_message ?? ""]),
-                  { once: true });
+                app.api.addEventListener(name,
+                  ({ detail }) => (window.ended ??= [name, detail.exception_message ?? ""]), { once: true });
               app.queuePrompt(0, 1); }"""
         )
         self.page.wait_for_function("window.ended", timeout=seconds * 1000)
