@@ -76,8 +76,8 @@ class AnimateStrength(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("frames", tooltip="The frames in the order they are shown."),
-                io.Int.Output("count", tooltip="How many frames there are."),
+                io.Image.Output("frames", "frames", tooltip="The frames in the order they are shown."),
+                io.Int.Output("count", "count", tooltip="How many frames there are."),
             ],
         )
 

@@ -23,7 +23,9 @@ class ApplyEdit(io.ComfyNode):
                 EditDirectionType.Input("direction", tooltip="The edit, from Optimize Direction."),
                 EditStrengthType.Input("strength", tooltip="How far each picture moves, from Compute Strength."),
             ],
-            outputs=[GanLatentType.Output("edited", tooltip="The edited codes, with the names of the originals.")],
+            outputs=[
+                GanLatentType.Output("edited", "edited", tooltip="The edited codes, with the names of the originals.")
+            ],
         )
 
     @classmethod

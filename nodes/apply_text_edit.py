@@ -60,8 +60,8 @@ class ApplyTextEdit(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("images", tooltip="The edited pictures."),
-                io.Mask.Output("mask", tooltip="Where each picture could change at all, at any layer."),
+                io.Image.Output("images", "images", tooltip="The edited pictures."),
+                io.Mask.Output("mask", "mask", tooltip="Where each picture could change at all, at any layer."),
             ],
         )
 

@@ -36,7 +36,7 @@ class ApplyTuning(io.ComfyNode):
                     "layout.",
                 ),
             ],
-            outputs=[io.Model.Output("tuned", tooltip="For KSampler.")],
+            outputs=[io.Model.Output("tuned", "tuned", tooltip="For KSampler.")],
         )
 
     @classmethod

@@ -41,8 +41,8 @@ class BrushMask(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Mask.Output("mask", tooltip="1 under the brush, 0 elsewhere, one for all pictures."),
-                io.Image.Output("preview", tooltip="The pictures with the mask laid over them in red."),
+                io.Mask.Output("mask", "mask", tooltip="1 under the brush, 0 elsewhere, one for all pictures."),
+                io.Image.Output("preview", "preview", tooltip="The pictures with the mask laid over them in red."),
             ],
         )
 

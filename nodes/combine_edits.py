@@ -74,9 +74,13 @@ class CombineEdits(io.ComfyNode):
             description="Applies two to four edits at once, so that the second does not move what the first has set.",
             inputs=inputs,
             outputs=[
-                GanLatentType.Output("edited", tooltip="The edited codes, with the names of the originals."),
-                io.String.Output("report", tooltip="Per edit: strengths, who was held back, and what order would do."),
-                io.String.Output("table", tooltip="A JSON table: the name of each edit to one strength per picture."),
+                GanLatentType.Output("edited", "edited", tooltip="The edited codes, with the names of the originals."),
+                io.String.Output(
+                    "report", "report", tooltip="Per edit: strengths, who was held back, and what order would do."
+                ),
+                io.String.Output(
+                    "table", "table", tooltip="A JSON table: the name of each edit to one strength per picture."
+                ),
             ],
         )
 

@@ -27,7 +27,7 @@ class CompareImages(io.ComfyNode):
                 io.Image.Input("before", tooltip="The pictures before the edit; one serves for all."),
                 io.Image.Input("after", tooltip="The pictures after the edit, in the same order."),
             ],
-            outputs=[io.Image.Output("pairs", tooltip="Before and after side by side, one picture per pair.")],
+            outputs=[io.Image.Output("pairs", "pairs", tooltip="Before and after side by side, one picture per pair.")],
             is_output_node=True,
         )
 

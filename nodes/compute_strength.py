@@ -94,9 +94,13 @@ class ComputeStrength(io.ComfyNode):
                 features_input(optional=True),
             ],
             outputs=[
-                EditStrengthType.Output("strengths", tooltip="The strength of each picture, for Apply Edit."),
-                io.Float.Output("alphas", is_output_list=True, tooltip="The same as a list of numbers."),
-                io.String.Output("report", tooltip="Strength per picture, who was held back, and how certain it is."),
+                EditStrengthType.Output(
+                    "strengths", "strengths", tooltip="The strength of each picture, for Apply Edit."
+                ),
+                io.Float.Output("alphas", "alphas", is_output_list=True, tooltip="The same as a list of numbers."),
+                io.String.Output(
+                    "report", "report", tooltip="Strength per picture, who was held back, and how certain it is."
+                ),
             ],
         )
 

@@ -49,8 +49,8 @@ class ConsistencyReport(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("plot", tooltip="One line per picture from before to after."),
-                io.String.Output("report", tooltip="Spread and landing in numbers."),
+                io.Image.Output("plot", "plot", tooltip="One line per picture from before to after."),
+                io.String.Output("report", "report", tooltip="Spread and landing in numbers."),
             ],
         )
 

@@ -48,7 +48,7 @@ class CopyAppearance(io.ComfyNode):
                     "painting", optional=True, tooltip="Earlier strokes; this one is painted on top of them."
                 ),
             ],
-            outputs=[GanPaintingType.Output("painted", tooltip="The strokes so far, with this one on top.")],
+            outputs=[GanPaintingType.Output("painted", "painted", tooltip="The strokes so far, with this one on top.")],
         )
 
     @classmethod

@@ -33,8 +33,8 @@ class DemoParts(io.ComfyNode):
                 ),
             ],
             outputs=[
-                PartLabelsType.Output("parts", tooltip="A soft mask for each part of each picture."),
-                io.Image.Output("preview", tooltip=f"The parts in colours: {legend}."),
+                PartLabelsType.Output("parts", "parts", tooltip="A soft mask for each part of each picture."),
+                io.Image.Output("preview", "preview", tooltip=f"The parts in colours: {legend}."),
             ],
         )
 

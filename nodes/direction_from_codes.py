@@ -30,8 +30,10 @@ class DirectionFromCodes(io.ComfyNode):
                 io.String.Input("name", default="edit", tooltip="What to call the edit in reports and files."),
             ],
             outputs=[
-                EditDirectionType.Output("edit", tooltip="The edit, with the two means as its example."),
-                io.String.Output("report", tooltip="Rows, length, and how alike the differences of pairs are."),
+                EditDirectionType.Output("edit", "edit", tooltip="The edit, with the two means as its example."),
+                io.String.Output(
+                    "report", "report", tooltip="Rows, length, and how alike the differences of pairs are."
+                ),
             ],
         )
 

@@ -70,9 +70,11 @@ class DiscoverDirections(io.ComfyNode):
                 ),
             ],
             outputs=[
-                EditDirectionType.Output("direction", tooltip="The component, one standard deviation long."),
-                io.Image.Output("sheet", tooltip="A row per component, from -3 to 3 standard deviations."),
-                io.String.Output("report", tooltip="Each component's share and its standard deviation."),
+                EditDirectionType.Output(
+                    "direction", "direction", tooltip="The component, one standard deviation long."
+                ),
+                io.Image.Output("sheet", "sheet", tooltip="A row per component, from -3 to 3 standard deviations."),
+                io.String.Output("report", "report", tooltip="Each component's share and its standard deviation."),
             ],
         )
 

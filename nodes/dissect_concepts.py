@@ -79,9 +79,13 @@ class DissectConcepts(io.ComfyNode):
                 ),
             ],
             outputs=[
-                ConceptUnitsType.Output("concepts", tooltip="For Paint Concept and Save Concepts."),
-                io.Image.Output("sheets", tooltip="A sheet per concept: a row per strong unit, bright where on."),
-                io.String.Output("report", tooltip="The concepts with their units and how well those overlap them."),
+                ConceptUnitsType.Output("concepts", "concepts", tooltip="For Paint Concept and Save Concepts."),
+                io.Image.Output(
+                    "sheets", "sheets", tooltip="A sheet per concept: a row per strong unit, bright where on."
+                ),
+                io.String.Output(
+                    "report", "report", tooltip="The concepts with their units and how well those overlap them."
+                ),
             ],
         )
 

@@ -131,14 +131,19 @@ class DragPoints(io.ComfyNode):
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("start", tooltip="The example's code before the drag."),
-                common.GanLatentType.Output("edited", tooltip="The example's code after the drag, for Record Edit."),
-                io.Image.Output("images", tooltip="The example before and after."),
+                common.GanLatentType.Output("start", "start", tooltip="The example's code before the drag."),
+                common.GanLatentType.Output(
+                    "edited", "edited", tooltip="The example's code after the drag, for Record Edit."
+                ),
+                io.Image.Output("images", "images", tooltip="The example before and after."),
                 io.Image.Output(
+                    "preview",
                     "preview",
                     tooltip="The same with points: handles red, targets blue, the way they went yellow.",
                 ),
-                io.String.Output("report", tooltip="How far each handle came, the steps, and what else changed."),
+                io.String.Output(
+                    "report", "report", tooltip="How far each handle came, the steps, and what else changed."
+                ),
             ],
         )
 

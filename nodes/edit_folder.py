@@ -145,9 +145,9 @@ class EditFolder(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("sheet", tooltip="A few of the pictures, before and after."),
-                io.String.Output("report", tooltip="How many were edited, left out or held back, and why."),
-                io.String.Output("results", tooltip="The folder with the pictures and manifest.jsonl."),
+                io.Image.Output("sheet", "sheet", tooltip="A few of the pictures, before and after."),
+                io.String.Output("report", "report", tooltip="How many were edited, left out or held back, and why."),
+                io.String.Output("results", "results", tooltip="The folder with the pictures and manifest.jsonl."),
             ],
             is_output_node=True,
         )

@@ -41,7 +41,7 @@ class EncodeImages(io.ComfyNode):
                     tooltip="Names of the pictures, one a line, as Load Image Folder gives them.",
                 ),
             ],
-            outputs=[GanLatentType.Output("latents", tooltip="A code [L, D] for each picture.")],
+            outputs=[GanLatentType.Output("latents", "latents", tooltip="A code [L, D] for each picture.")],
         )
 
     @classmethod

@@ -46,10 +46,12 @@ class FitDirection(io.ComfyNode):
                 ),
             ],
             outputs=[
-                EditDirectionType.Output("direction", tooltip="One standard deviation of the score, with its normal."),
-                io.Float.Output("r2", tooltip="How much of unseen scores the codes tell, 1 being all of it."),
+                EditDirectionType.Output(
+                    "direction", "direction", tooltip="One standard deviation of the score, with its normal."
+                ),
+                io.Float.Output("r2", "r2", tooltip="How much of unseen scores the codes tell, 1 being all of it."),
                 io.String.Output(
-                    "report", tooltip="Number of samples, spread of the score, and the quality of the fit."
+                    "report", "report", tooltip="Number of samples, spread of the score, and the quality of the fit."
                 ),
             ],
             is_input_list=True,

@@ -47,9 +47,12 @@ class InterpolateEmbedding(io.ComfyNode):
             ],
             outputs=[
                 io.Conditioning.Output(
-                    "conditioning", is_output_list=True, tooltip="For KSampler's positive input; one per eta."
+                    "conditioning",
+                    "conditioning",
+                    is_output_list=True,
+                    tooltip="For KSampler's positive input; one per eta.",
                 ),
-                io.Float.Output("values", is_output_list=True, tooltip="The etas, in the same order."),
+                io.Float.Output("values", "values", is_output_list=True, tooltip="The etas, in the same order."),
             ],
         )
 

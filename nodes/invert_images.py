@@ -105,12 +105,21 @@ class InvertImages(io.ComfyNode):
                 ),
             ],
             outputs=[
-                GanLatentType.Output("latents", tooltip="A code [L, D] for each picture."),
-                io.Image.Output("redrawn", tooltip="The pictures as the generator draws them from these codes."),
-                io.Float.Output("psnr", is_output_list=True, tooltip="Likeness per picture in dB; above 30 is close."),
-                io.String.Output("report", tooltip="Likeness, distance from the mean of W, and where the rest is."),
-                io.Image.Output("residual", tooltip="Where pictures differ: black equal, red, yellow, white most."),
+                GanLatentType.Output("latents", "latents", tooltip="A code [L, D] for each picture."),
+                io.Image.Output(
+                    "redrawn", "redrawn", tooltip="The pictures as the generator draws them from these codes."
+                ),
+                io.Float.Output(
+                    "psnr", "psnr", is_output_list=True, tooltip="Likeness per picture in dB; above 30 is close."
+                ),
+                io.String.Output(
+                    "report", "report", tooltip="Likeness, distance from the mean of W, and where the rest is."
+                ),
+                io.Image.Output(
+                    "residual", "residual", tooltip="Where pictures differ: black equal, red, yellow, white most."
+                ),
                 GanGeneratorType.Output(
+                    "fitted",
                     "fitted",
                     tooltip="The generator, with the pictures' early features when early_layers asks for them.",
                 ),

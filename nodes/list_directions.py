@@ -34,8 +34,10 @@ class ListDirections(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.String.Output("report", tooltip="One line per direction: name, rows, origin, family, notes."),
-                io.Image.Output("sheet", tooltip="The thumbnails with their names."),
+                io.String.Output(
+                    "report", "report", tooltip="One line per direction: name, rows, origin, family, notes."
+                ),
+                io.Image.Output("sheet", "sheet", tooltip="The thumbnails with their names."),
             ],
             is_output_node=True,
         )

@@ -24,8 +24,8 @@ class LoadConcepts(io.ComfyNode):
                 file_input("concepts", "file", "A file from models/semantic_edit/concepts or saved earlier."),
             ],
             outputs=[
-                ConceptUnitsType.Output("concepts", tooltip="For Paint Concept."),
-                io.String.Output("report", tooltip="The concepts there are, with their strongest units."),
+                ConceptUnitsType.Output("concepts", "concepts", tooltip="For Paint Concept."),
+                io.String.Output("report", "report", tooltip="The concepts there are, with their strongest units."),
             ],
         )
 

@@ -42,9 +42,9 @@ class LoadDemoPhotos(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("images", tooltip="The photos as one batch."),
-                io.String.Output("names", tooltip="Their names, one a line, in the order of the batch."),
-                PartLabelsType.Output("parts", tooltip="Where hair, eyes, mouth and so on are, exactly."),
+                io.Image.Output("images", "images", tooltip="The photos as one batch."),
+                io.String.Output("names", "names", tooltip="Their names, one a line, in the order of the batch."),
+                PartLabelsType.Output("parts", "parts", tooltip="Where hair, eyes, mouth and so on are, exactly."),
             ],
         )
 

@@ -33,7 +33,9 @@ class LoadDirection(io.ComfyNode):
                     tooltip="Rows of W+ to act on: as saved, all, coarse, middle, fine, or numbers such as 0-5.",
                 ),
             ],
-            outputs=[EditDirectionType.Output("direction", tooltip="The direction, fitted to the generator.")],
+            outputs=[
+                EditDirectionType.Output("direction", "direction", tooltip="The direction, fitted to the generator.")
+            ],
         )
 
     @classmethod

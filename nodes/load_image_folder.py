@@ -67,10 +67,14 @@ class LoadImageFolder(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("images", tooltip="The pictures as one batch, in natural order of their names."),
-                io.Mask.Output("masks", tooltip="1 where a picture is transparent or was padded."),
-                io.String.Output("names", tooltip="The file names, one a line, in the order of the batch."),
-                io.String.Output("report", tooltip="How many were loaded, and which files could not be read and why."),
+                io.Image.Output(
+                    "images", "images", tooltip="The pictures as one batch, in natural order of their names."
+                ),
+                io.Mask.Output("masks", "masks", tooltip="1 where a picture is transparent or was padded."),
+                io.String.Output("names", "names", tooltip="The file names, one a line, in the order of the batch."),
+                io.String.Output(
+                    "report", "report", tooltip="How many were loaded, and which files could not be read and why."
+                ),
             ],
         )
 

@@ -25,10 +25,10 @@ class LoadImagicEdit(io.ComfyNode):
                 file_input("imagic", "file", "An edit from models/semantic_edit/imagic or saved earlier."),
             ],
             outputs=[
-                io.Model.Output("tuned", tooltip="The model with what it learned."),
-                io.Conditioning.Output("optimised", tooltip="The photo's embedding."),
-                io.LoraModel.Output("lora", tooltip="What it learned, alone."),
-                io.String.Output("prompt", tooltip="The sentence it was saved with."),
+                io.Model.Output("tuned", "tuned", tooltip="The model with what it learned."),
+                io.Conditioning.Output("optimised", "optimised", tooltip="The photo's embedding."),
+                io.LoraModel.Output("lora", "lora", tooltip="What it learned, alone."),
+                io.String.Output("prompt", "prompt", tooltip="The sentence it was saved with."),
             ],
         )
 

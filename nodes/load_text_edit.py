@@ -23,8 +23,8 @@ class LoadTextEdit(io.ComfyNode):
                 file_input("text_edits", "file", "A text edit from models/semantic_edit/text_edits or saved earlier."),
             ],
             outputs=[
-                TextEditType.Output("text_edit", tooltip="For Apply Text Edit."),
-                io.String.Output("prompt", tooltip="The sentence it was trained for."),
+                TextEditType.Output("text_edit", "text_edit", tooltip="For Apply Text Edit."),
+                io.String.Output("prompt", "prompt", tooltip="The sentence it was trained for."),
             ],
         )
 

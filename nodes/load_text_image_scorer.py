@@ -32,7 +32,7 @@ class LoadTextImageScorer(io.ComfyNode):
                     "names, such as ViT-B-32-quickgelu.",
                 ),
             ],
-            outputs=[TextImageScorerType.Output("scorer", tooltip="For Train Text Edit.")],
+            outputs=[TextImageScorerType.Output("scorer", "scorer", tooltip="For Train Text Edit.")],
         )
 
     @classmethod

@@ -57,8 +57,8 @@ class LocalizeDirection(io.ComfyNode):
                 seed_input(tooltip="Decides the order of the pictures."),
             ],
             outputs=[
-                TextEditType.Output("text_edit", tooltip="For Apply Text Edit and Region Layer Masks."),
-                io.String.Output("report", tooltip="Which rows each part changes."),
+                TextEditType.Output("text_edit", "text_edit", tooltip="For Apply Text Edit and Region Layer Masks."),
+                io.String.Output("report", "report", tooltip="Which rows each part changes."),
             ],
         )
 

@@ -34,8 +34,12 @@ class MeasurePortraits(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("chart", tooltip="One row per factor: every picture's value, mean and spread."),
-                io.String.Output("measured", tooltip="A JSON table: factor names to one value per picture."),
+                io.Image.Output(
+                    "chart", "chart", tooltip="One row per factor: every picture's value, mean and spread."
+                ),
+                io.String.Output(
+                    "measured", "measured", tooltip="A JSON table: factor names to one value per picture."
+                ),
             ],
         )
 

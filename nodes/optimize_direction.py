@@ -95,7 +95,9 @@ class OptimizeDirection(io.ComfyNode):
                     tooltip="An open_clip model, in whose features pictures are compared instead.",
                 ),
             ],
-            outputs=[EditDirectionType.Output("direction", tooltip="For Compute Strength and Apply Edit.")],
+            outputs=[
+                EditDirectionType.Output("direction", "direction", tooltip="For Compute Strength and Apply Edit.")
+            ],
         )
 
     @classmethod

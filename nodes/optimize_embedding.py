@@ -58,10 +58,12 @@ class OptimizeEmbedding(io.ComfyNode):
             ],
             outputs=[
                 io.Conditioning.Output(
-                    "optimised", tooltip="The photo's embedding, for Tune Model and the later stages."
+                    "optimised", "optimised", tooltip="The photo's embedding, for Tune Model and the later stages."
                 ),
-                io.Image.Output("plot", tooltip="The loss over the steps."),
-                io.String.Output("report", tooltip="How far it moved, with a warning when that is too little."),
+                io.Image.Output("plot", "plot", tooltip="The loss over the steps."),
+                io.String.Output(
+                    "report", "report", tooltip="How far it moved, with a warning when that is too little."
+                ),
             ],
         )
 

@@ -77,7 +77,7 @@ class PaintConcept(io.ComfyNode):
                     "the picture. Added to a connected mask.",
                 ),
             ],
-            outputs=[GanPaintingType.Output("painted", tooltip="The strokes so far, with this one on top.")],
+            outputs=[GanPaintingType.Output("painted", "painted", tooltip="The strokes so far, with this one on top.")],
         )
 
     @classmethod

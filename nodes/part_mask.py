@@ -26,7 +26,7 @@ class PartMask(io.ComfyNode):
                     "grow", default=0, min=0, max=512, tooltip="Pixels by which the mask grows, as wide as a stroke."
                 ),
             ],
-            outputs=[io.Mask.Output("mask", tooltip="1 where the parts are, one mask for each picture.")],
+            outputs=[io.Mask.Output("mask", "mask", tooltip="1 where the parts are, one mask for each picture.")],
         )
 
     @classmethod

@@ -52,8 +52,10 @@ class PartsFromFeatures(io.ComfyNode):
                 seed_input(tooltip="Decides the sampled pictures; the same seed gives the same parts."),
             ],
             outputs=[
-                PartLabelsType.Output("parts", tooltip="'part 1' (the largest), 'part 2', ... of every picture."),
-                io.Image.Output("preview", tooltip="The parts in colours, to see which is which."),
+                PartLabelsType.Output(
+                    "parts", "parts", tooltip="'part 1' (the largest), 'part 2', ... of every picture."
+                ),
+                io.Image.Output("preview", "preview", tooltip="The parts in colours, to see which is which."),
             ],
         )
 

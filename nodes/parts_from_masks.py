@@ -37,8 +37,8 @@ class PartsFromMasks(io.ComfyNode):
                 *more,
             ],
             outputs=[
-                PartLabelsType.Output("parts", tooltip="The named parts, and 'everything else' for the rest."),
-                io.Image.Output("preview", tooltip="The parts in colours."),
+                PartLabelsType.Output("parts", "parts", tooltip="The named parts, and 'everything else' for the rest."),
+                io.Image.Output("preview", "preview", tooltip="The parts in colours."),
             ],
         )
 

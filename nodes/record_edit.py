@@ -55,7 +55,11 @@ class RecordEdit(io.ComfyNode):
                     "measures the attribute.",
                 ),
             ],
-            outputs=[EditDirectionType.Output("edit", tooltip="The edit: its direction and the example's two states.")],
+            outputs=[
+                EditDirectionType.Output(
+                    "edit", "edit", tooltip="The edit: its direction and the example's two states."
+                )
+            ],
         )
 
     @classmethod

@@ -49,8 +49,8 @@ class RefineMasks(io.ComfyNode):
                 ),
             ],
             outputs=[
-                TextEditType.Output("refined_edit", tooltip="The changed edit, for Apply Text Edit."),
-                io.String.Output("report", tooltip="What is left of rows and parts."),
+                TextEditType.Output("refined_edit", "refined_edit", tooltip="The changed edit, for Apply Text Edit."),
+                io.String.Output("report", "report", tooltip="What is left of rows and parts."),
             ],
         )
 

@@ -34,9 +34,11 @@ class RegionLayerMasks(io.ComfyNode):
                 PartLabelsType.Input("parts", optional=True, tooltip="Part labels of these latents."),
             ],
             outputs=[
-                io.Image.Output("chart", tooltip="Parts against rows of W+, how far each takes part."),
-                io.Image.Output("layers", tooltip="The picture once per row, dark where the row changes nothing."),
-                io.Mask.Output("mask", tooltip="Where the pictures can change at all, at any layer."),
+                io.Image.Output("chart", "chart", tooltip="Parts against rows of W+, how far each takes part."),
+                io.Image.Output(
+                    "layers", "layers", tooltip="The picture once per row, dark where the row changes nothing."
+                ),
+                io.Mask.Output("mask", "mask", tooltip="Where the pictures can change at all, at any layer."),
             ],
         )
 

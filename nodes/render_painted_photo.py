@@ -79,9 +79,11 @@ class RenderPaintedPhoto(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("composite", tooltip="The photos with the painting in them."),
-                io.Image.Output("raw", tooltip="What the generator drew, before it was joined to the photo."),
-                io.Mask.Output("joined", tooltip="How much of each pixel is the generator's: 0 is the photo's own."),
+                io.Image.Output("composite", "composite", tooltip="The photos with the painting in them."),
+                io.Image.Output("raw", "raw", tooltip="What the generator drew, before it was joined to the photo."),
+                io.Mask.Output(
+                    "joined", "joined", tooltip="How much of each pixel is the generator's: 0 is the photo's own."
+                ),
             ],
         )
 

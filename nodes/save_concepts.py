@@ -23,7 +23,7 @@ class SaveConcepts(io.ComfyNode):
                 ConceptUnitsType.Input("concepts", tooltip="The dissection to keep."),
                 io.String.Input("name", default="concepts", tooltip="File name without ending; a/b makes a folder."),
             ],
-            outputs=[io.String.Output("file", tooltip="The name under which Load Concepts lists it.")],
+            outputs=[io.String.Output("file", "file", tooltip="The name under which Load Concepts lists it.")],
             is_output_node=True,
         )
 

@@ -52,7 +52,7 @@ class SaveDirection(io.ComfyNode):
                     "latents", optional=True, tooltip="The first of these codes is shown before and after the edit."
                 ),
             ],
-            outputs=[io.String.Output("file", tooltip="The name under which Load Direction lists it.")],
+            outputs=[io.String.Output("file", "file", tooltip="The name under which Load Direction lists it.")],
             is_output_node=True,
         )
 

@@ -28,7 +28,7 @@ class SaveImagicEdit(io.ComfyNode):
                 io.String.Input("prompt", default="", optional=True, tooltip="The sentence, to remember it by."),
                 io.String.Input("notes", default="", optional=True, tooltip="Whatever else is worth keeping."),
             ],
-            outputs=[io.String.Output("file", tooltip="The name under which Load Imagic Edit lists it.")],
+            outputs=[io.String.Output("file", "file", tooltip="The name under which Load Imagic Edit lists it.")],
             is_output_node=True,
         )
 

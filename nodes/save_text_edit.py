@@ -24,7 +24,7 @@ class SaveTextEdit(io.ComfyNode):
                 TextEditType.Input("text_edit", tooltip="The edit to keep."),
                 io.String.Input("name", default="", tooltip="File name without number; empty: the sentence."),
             ],
-            outputs=[io.String.Output("file", tooltip="The name under which Load Text Edit lists it.")],
+            outputs=[io.String.Output("file", "file", tooltip="The name under which Load Text Edit lists it.")],
             is_output_node=True,
         )
 

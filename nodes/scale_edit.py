@@ -35,7 +35,7 @@ class ScaleEdit(io.ComfyNode):
                 ),
                 io.String.Input("name", default="", tooltip="What to call the new edit; empty says it by the factor."),
             ],
-            outputs=[EditDirectionType.Output("scaled", tooltip="The new edit; the old one stays as it is.")],
+            outputs=[EditDirectionType.Output("scaled", "scaled", tooltip="The new edit; the old one stays as it is.")],
         )
 
     @classmethod

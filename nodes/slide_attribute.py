@@ -42,9 +42,9 @@ class SlideAttribute(io.ComfyNode):
                 ),
             ],
             outputs=[
-                GanLatentType.Output("start", tooltip="The example's code before the edit."),
-                GanLatentType.Output("edited", tooltip="The example's code after the edit."),
-                io.Image.Output("images", tooltip="The example before and after."),
+                GanLatentType.Output("start", "start", tooltip="The example's code before the edit."),
+                GanLatentType.Output("edited", "edited", tooltip="The example's code after the edit."),
+                io.Image.Output("images", "images", tooltip="The example before and after."),
             ],
         )
 

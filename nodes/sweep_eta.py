@@ -45,12 +45,16 @@ class SweepEta(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("sheet", tooltip="All pictures, eta to the right, seeds downward; the choice framed."),
-                io.Image.Output("images", tooltip="The pictures of the first seed, eta rising."),
-                io.Image.Output("plot", tooltip="Score and distance over eta."),
-                io.Float.Output("eta", tooltip="The chosen eta, for Interpolate Embedding."),
-                io.Conditioning.Output("conditioning", tooltip="The embedding at the chosen eta, for KSampler."),
-                io.String.Output("report", tooltip="Why this eta, and what to watch."),
+                io.Image.Output(
+                    "sheet", "sheet", tooltip="All pictures, eta to the right, seeds downward; the choice framed."
+                ),
+                io.Image.Output("images", "images", tooltip="The pictures of the first seed, eta rising."),
+                io.Image.Output("plot", "plot", tooltip="Score and distance over eta."),
+                io.Float.Output("eta", "eta", tooltip="The chosen eta, for Interpolate Embedding."),
+                io.Conditioning.Output(
+                    "conditioning", "conditioning", tooltip="The embedding at the chosen eta, for KSampler."
+                ),
+                io.String.Output("report", "report", tooltip="Why this eta, and what to watch."),
             ],
         )
 

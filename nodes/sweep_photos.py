@@ -43,8 +43,10 @@ class SweepPhotos(io.ComfyNode):
                 io.Combo.Input("form", options=list(FORMS), optional=True, tooltip="As in Interpolate Embedding."),
             ],
             outputs=[
-                ImagicSweepsType.Output("sweeps", tooltip="For Reach Common State."),
-                io.Image.Output("sheet", tooltip="A row for each photo: the photo, then its pictures, eta rising."),
+                ImagicSweepsType.Output("sweeps", "sweeps", tooltip="For Reach Common State."),
+                io.Image.Output(
+                    "sheet", "sheet", tooltip="A row for each photo: the photo, then its pictures, eta rising."
+                ),
             ],
         )
 

@@ -163,9 +163,11 @@ class TrainTextEdit(io.ComfyNode):
                 ),
             ],
             outputs=[
-                TextEditType.Output("text_edit", tooltip="For Apply Text Edit, Save Text Edit and Record Edit."),
-                io.Image.Output("losses", tooltip="How the parts of the loss fell."),
-                io.String.Output("report", tooltip="What was chosen, and how far the score came."),
+                TextEditType.Output(
+                    "text_edit", "text_edit", tooltip="For Apply Text Edit, Save Text Edit and Record Edit."
+                ),
+                io.Image.Output("losses", "losses", tooltip="How the parts of the loss fell."),
+                io.String.Output("report", "report", tooltip="What was chosen, and how far the score came."),
             ],
         )
 

@@ -93,11 +93,15 @@ class TuneModel(io.ComfyNode):
                 *noise_level_inputs(),
             ],
             outputs=[
-                io.Model.Output("tuned", tooltip="The model with what it learned; for KSampler."),
-                io.LoraModel.Output("lora", tooltip="What it learned, alone; for Save Imagic Edit and Apply Tuning."),
-                io.Conditioning.Output("optimised", tooltip="The photo's embedding; when joint, the optimised one."),
-                io.Image.Output("plot", tooltip="The loss over the steps."),
-                io.String.Output("report", tooltip="How far the loss fell."),
+                io.Model.Output("tuned", "tuned", tooltip="The model with what it learned; for KSampler."),
+                io.LoraModel.Output(
+                    "lora", "lora", tooltip="What it learned, alone; for Save Imagic Edit and Apply Tuning."
+                ),
+                io.Conditioning.Output(
+                    "optimised", "optimised", tooltip="The photo's embedding; when joint, the optimised one."
+                ),
+                io.Image.Output("plot", "plot", tooltip="The loss over the steps."),
+                io.String.Output("report", "report", tooltip="How far the loss fell."),
             ],
         )
 

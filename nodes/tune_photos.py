@@ -52,8 +52,8 @@ class TunePhotos(io.ComfyNode):
                 ),
             ],
             outputs=[
-                ImagicPhotosType.Output("learned", tooltip="The learned photos, for Sweep Photos."),
-                io.String.Output("report", tooltip="How each photo went."),
+                ImagicPhotosType.Output("learned", "learned", tooltip="The learned photos, for Sweep Photos."),
+                io.String.Output("report", "report", tooltip="How each photo went."),
             ],
         )
 

@@ -50,6 +50,12 @@ def test_every_socket_has_a_tooltip(node_id):
 
 
 @every_node
+def test_every_output_is_shown_by_its_name(node_id):
+    """Without a display name ComfyUI shows the type: two outputs that are both called GAN_LATENT."""
+    assert [socket.display_name for socket in sockets(node_id)[1]] == [socket.id for socket in sockets(node_id)[1]]
+
+
+@every_node
 def test_defaults_are_among_the_choices_and_in_range(node_id):
     for socket in sockets(node_id)[0]:
         options = socket.as_dict()

@@ -24,6 +24,7 @@ const STYLE = `
 .se-content > img, .se-content > canvas, .se-content > svg { position: absolute; inset: 0; width: 100%; height: 100%;
   display: block; max-width: none; }
 .se-content > img { pointer-events: none; }
+.se-content > img:not([src]) { display: none; }
 .se-content > canvas { pointer-events: none; opacity: .5; }
 .se-content > svg { overflow: visible; pointer-events: none; }
 .se-hint { position: absolute; inset: 0; display: flex; align-items: center; justify-content: center; text-align: center;
