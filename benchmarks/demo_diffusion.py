@@ -30,6 +30,7 @@ from torch import Tensor
 
 DOING = ("smile", "mouth_open", "yaw")
 CELLS = 16  # latent cells of a side
+AT_ONCE = 48  # pictures
 
 
 def main() -> None:
@@ -45,29 +46,26 @@ def main() -> None:
     bundle = load_diffusion(options.folder or demo_diffusion())
     vae_figures(bundle)
     people = spoken(sample_factors(2000, torch.Generator().manual_seed(977)))
-    rows, right, total, shown = [], 0.0, 0, []
     started = time.perf_counter()
+    asked = [(name, phrase) for name in ATTRIBUTES for phrase in said_of(people, name)]
+    texts = [f"a person {phrase if name in DOING else f'with {phrase}'}" for name, phrase in asked]
+    pictures = painted(bundle, texts, options)
     by_attribute = defaultdict(list)
-    for name in ATTRIBUTES:
-        said = sorted({entry[name] for entry in people if name in entry})
-        for phrase in [*said, *(["a hat"] if name == "hat" else [])]:
-            text = f"a person {phrase if name in DOING else f'with {phrase}'}"
-            pictures = painted(bundle, text, options)
-            seen = sum(holds(entry, name, phrase) for entry in read(pictures)) / len(pictures)
-            chance = sum(holds(entry, name, phrase) for entry in people) / len(people)
-            by_attribute[name].append((phrase, seen, chance))
-            right, total = right + seen, total + 1
-            shown.append(pictures[:8])
+    for (name, phrase), some in zip(asked, pictures, strict=True):
+        seen, chance = (share_of(each, name, phrase) for each in (read(some), people))
+        by_attribute[name].append((phrase, seen, chance))
+    rows = []
     for name, entries in by_attribute.items():
         worst = min(entries, key=lambda entry: entry[1])
         means = [sum(entry[k] for entry in entries) / len(entries) for k in (1, 2)]
         rows.append((name, len(entries), f"{means[0]:.2f}", f"{means[1]:.2f}", f"{worst[0]} {worst[1]:.2f}"))
     say(table(("attribute", "phrases", "right", "chance", "worst phrase"), rows))
-    seconds = (time.perf_counter() - started) / (total * options.seeds)
-    say(f"\nmean of {total} phrases {right / total:.3f}; {seconds:.2f} s a picture")
+    seconds = (time.perf_counter() - started) / (len(asked) * options.seeds)
+    right = sum(entry[1] for entries in by_attribute.values() for entry in entries) / len(asked)
+    say(f"\nmean of {len(asked)} phrases {right:.3f}; {seconds:.2f} s a picture")
     together(bundle, people, options)
     if options.sheet:
-        save_sheet(options.sheet, torch.cat([part for part in shown if len(part) == len(shown[0])]), len(shown[0]))
+        save_sheet(options.sheet, pictures[:, :8].flatten(0, 1), min(8, options.seeds))
 
 
 def vae_figures(bundle: DiffusionBundle) -> None:
@@ -98,28 +96,47 @@ def share(before: list[dict], after: list[dict], name: str) -> float:
 
 
 def together(bundle: DiffusionBundle, people: list[dict[str, str]], options: argparse.Namespace) -> None:
-    """Sentences of three attributes."""
+    """Sentences of three attributes of one portrait each, two pictures a sentence."""
     rng = torch.Generator().manual_seed(5)
-    right, every, count = 0, 0, 24
-    for person in people[:count]:
+    asked, texts = [], []
+    for person in people[:24]:
         names = [list(person)[i] for i in torch.randperm(len(person), generator=rng)[:3].tolist()]
         having = [person[name] for name in names if name not in DOING]
         doing = [person[name] for name in names if name in DOING]
-        text = "a person" + (" with " + ", ".join(having) if having else "") + "".join(f", {each}" for each in doing)
-        found = [
-            [holds(entry, name, person[name]) for name in names] for entry in read(painted(bundle, text, options, 2))
-        ]
-        right += sum(sum(each) for each in found)
-        every += sum(all(each) for each in found)
-    say(f"three at once: {right / (count * 6):.3f} of the phrases, all in {every / (count * 2):.3f} of the pictures")
+        texts.append("a person" + (" with " + ", ".join(having) if having else "") + "".join(f", {x}" for x in doing))
+        asked.append([(name, person[name]) for name in names])
+    found = [
+        [holds(entry, name, phrase) for name, phrase in wanted]
+        for wanted, pictures in zip(asked, painted(bundle, texts, options, 2), strict=True)
+        for entry in read(pictures)
+    ]
+    each, every = sum(sum(row) for row in found) / (3 * len(found)), sum(all(row) for row in found) / len(found)
+    say(f"three at once: {each:.3f} of the phrases, all in {every:.3f} of the pictures")
 
 
-def painted(bundle: DiffusionBundle, text: str, options: argparse.Namespace, count: int | None = None) -> Tensor:
-    """Pictures [N, 3, H, W] in -1..1 of one sentence."""
-    positive, negative = (bundle.clip.encode_from_tokens_scheduled(each) for each in (text, ""))
-    latent = torch.zeros(count or options.seeds, bundle.vae.latent_channels, CELLS, CELLS)
+def painted(bundle: DiffusionBundle, texts: list[str], options: argparse.Namespace, seeds: int | None = None) -> Tensor:
+    """Pictures [texts, seeds, 3, H, W] in -1..1; the same seeds for every sentence."""
+    seeds = seeds or options.seeds
+    negative = bundle.clip.encode_from_tokens_scheduled("")
+    said = [bundle.clip.encode(text)[0] for text in texts for _ in range(seeds)]
     settings = {"sampler": options.sampler, "scheduler": "karras", "steps": options.steps, "cfg": options.cfg}
-    return bundle.vae.decode(sample(bundle.model, latent, positive, negative, **settings)).movedim(-1, 1) * 2 - 1
+    pictures = []
+    for begin in range(0, len(said), AT_ONCE):
+        some = said[begin : begin + AT_ONCE]
+        places = [place % seeds for place in range(begin, begin + len(some))]
+        latent = torch.zeros(len(some), bundle.vae.latent_channels, CELLS, CELLS)
+        samples = sample(bundle.model, latent, [[torch.cat(some), {}]], negative, indices=places, **settings)
+        pictures.append(bundle.vae.decode(samples).movedim(-1, 1) * 2 - 1)
+    return torch.cat(pictures).unflatten(0, (len(texts), seeds))
+
+
+def said_of(people: list[dict[str, str]], name: str) -> list[str]:
+    """Every phrase of an attribute."""
+    return sorted({entry[name] for entry in people if name in entry}) + (["a hat"] if name == "hat" else [])
+
+
+def share_of(entries: list[dict[str, str]], name: str, phrase: str) -> float:
+    return sum(holds(entry, name, phrase) for entry in entries) / len(entries)
 
 
 def read(pictures: Tensor) -> list[dict[str, str]]:

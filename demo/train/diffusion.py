@@ -44,7 +44,7 @@ class Lengths:
     growth: int  # steps of the autoencoder's last level, batches of 8
 
 
-LENGTHS = Lengths(10000, 900, 600, 2600, 350)
+LENGTHS = Lengths(10000, 900, 600, 2000, 350)
 _SMOKE = Lengths(48, 2, 2, 2, 2)
 
 

@@ -7,17 +7,19 @@ learns what is lost in it. Everything between is frozen, which makes this cheap.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..portraits.factors import factors_from_z
+from ..portraits.factors import FACTORS, INDEX, factors_from_z
 from ..portraits.render import render
 from ..readers import PortraitReader
 from .common import Job, psnr, sample_z, set_rate, warm_cosine
 from .crew import Crew
-from .diffusion_pictures import autoencoder, reconstructed
-from .losses import feature_loss, picture_loss
+from .diffusion_pictures import SCALING, autoencoder, reconstructed
+from .losses import detail_weights, feature_loss, picture_loss
 from .render_cache import RenderCache
 from .resumable import Resumable
 from .sheet import save_sheet
@@ -25,6 +27,8 @@ from .sheet import save_sheet
 _BATCH = 8
 _RATE = 1e-3
 _ENCODER_WEIGHT = 0.3
+_POLISH_RATE = 7e-4
+_NOISE = 0.05  # of the latents' deviation
 
 
 def grown(inner: nn.Module, size: int) -> nn.Module:
@@ -98,6 +102,51 @@ def train_outer(job: Job, inner: nn.Module, reader: PortraitReader, steps: int, 
                 )
     job.say(f"latents differ from the inner ones by {latent_change(inner, state.average, held):.4f} of their deviation")
     return state.average
+
+
+def polish_decoder(job: Job, vae: nn.Module, reader: PortraitReader, steps: int, size: int) -> nn.Module:
+    """The whole decoder once more, at full size and from slightly noisy latents, as a denoiser leaves them. The encoder
+    stays, and so do the latents. Half of the portraits have resting factors moved, as photos have."""
+    model = copy.deepcopy(vae).requires_grad_(False)
+    for part in (model.decoder, model.post_quant_conv):
+        part.requires_grad_(True)
+    state = Resumable(job, job.out / "state_decoder.safetensors", model, _POLISH_RATE, 0.995)
+    rng = state.generator()
+    held = render(factors_from_z(sample_z(4 if job.smoke else 48, torch.Generator().manual_seed(0))), size).images
+    total = 0.0
+    while state.step < steps:
+        set_rate(state.optimizer, _POLISH_RATE * warm_cosine(state.step, steps, 20, 0.3))
+        portraits = render(_varied(_BATCH, rng), size, parts=True)
+        images, weights = portraits.images, detail_weights(portraits.parts)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                latents = vae.encode(images).latent_dist.mean.float()
+                latents += _NOISE / SCALING * torch.randn(latents.shape, generator=rng)
+            painted = model.decode(latents).sample.float()
+        loss = picture_loss(painted, images, weights) + feature_loss(reader, painted, images)
+        state.update(loss)
+        total += loss.item()
+        if state.step % 50 == 0 or state.step == steps:
+            quality = psnr(reconstructed(state.average, held), held)
+            done = f"decoder, step {state.step} of {steps}"
+            job.say(f"{done}: loss {total / 50:.4f}, PSNR {quality:.2f}, {state.seconds():.0f} s")
+            total = 0.0
+            if state.due() or state.step == steps:
+                state.save()
+                shown = torch.cat([held[:12], reconstructed(state.average, held[:12])])
+                save_sheet(job.out / "sheet_decoder.png", shown, len(shown) // 2)
+    return state.average
+
+
+def _varied(count: int, rng: torch.Generator) -> Tensor:
+    """Factors of random portraits, of every other one two resting factors moved."""
+    factors = factors_from_z(sample_z(count, rng))
+    resting = [factor for factor in FACTORS if not factor.live]
+    for row in factors[::2]:
+        for i in torch.randperm(len(resting), generator=rng)[:2].tolist():
+            share = float(torch.rand((), generator=rng))
+            row[INDEX[resting[i].name]] = resting[i].low + (resting[i].high - resting[i].low) * share
+    return factors
 
 
 @torch.no_grad()
