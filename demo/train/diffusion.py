@@ -1,7 +1,7 @@
 """The demo diffusion model: a Stable Diffusion 1.x of the portrait world, as small as it goes.
 
 First the autoencoder at 64 pixels, then the text encoder, then the denoiser on latents that are made once, and last the
-autoencoder's step to 128 pixels round the same latents. The folder is one that StableDiffusionPipeline opens.
+autoencoder's step to 128 pixels, round the same latents. The folder is one that StableDiffusionPipeline opens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...models.torchvision_ops import allow_declaring
 from ..portraits.factors import factors_from_z
 from ..portraits.render import render
 from .common import Job, sample_z
-from .diffusion_growth import train_outer
+from .diffusion_growth import polish_decoder, train_outer
 from .diffusion_network import SCHEDULE, DenoiserTraining
 from .diffusion_pictures import INNER_SIZE, codes, train_inner
 from .diffusion_text import described, train_text, write_tokenizer
@@ -42,10 +42,11 @@ class Lengths:
     text: int  # steps of the text encoder, batches of 48
     denoiser: int  # steps of the denoiser, batches of 32
     growth: int  # steps of the autoencoder's last level, batches of 8
+    polish: int  # steps of its whole decoder, batches of 8
 
 
-LENGTHS = Lengths(10000, 900, 600, 2000, 350)
-_SMOKE = Lengths(48, 2, 2, 2, 2)
+LENGTHS = Lengths(10000, 900, 600, 2000, 350, 250)
+_SMOKE = Lengths(48, 2, 2, 2, 2, 2)
 
 
 def train_diffusion(job: Job) -> None:
@@ -67,7 +68,8 @@ def train_diffusion(job: Job) -> None:
     latents = _latents(job, vae, factors)
     training = DenoiserTraining(job, text, tokenizer)
     unet = training.train(latents, known, lengths.denoiser, lambda unet: work.save(vae, text, tokenizer, words, unet))
-    work.save(train_outer(job, vae, reader, lengths.growth, SIZE), text, tokenizer, words, unet)
+    outer = train_outer(job, vae, reader, lengths.growth, SIZE)
+    work.save(polish_decoder(job, outer, reader, lengths.polish, SIZE), text, tokenizer, words, unet)
     job.say(f"wrote {FOLDER} after {job.seconds():.0f} s")
 
 
