@@ -1,18 +1,23 @@
-"""Writes locales/en/nodeDefs.json from the schemas: ``python -m semantic_edit.headless.locales``.
+"""Writes locales/*/nodeDefs.json: ``python -m semantic_edit.headless.locales``.
 
-ComfyUI shows this file's texts instead of the nodes' own, and translators start from it. A test fails when it is stale.
+English comes from the schemas; ComfyUI shows the file's texts instead of the nodes' own. Another language is a file
+locales/<language>/texts.json, from each English text to its translation: what changes in English is then missing there,
+is named by this command, and is shown in English until somebody translates it. A test fails when a file is stale or a
+translation incomplete. Names of sockets stay: help pages, messages and workflows refer to them.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from .api import ComfyNode, Schema
 from .sockets import Input, Output
 
-ENGLISH = Path(__file__).resolve().parent.parent / "locales" / "en" / "nodeDefs.json"
+FOLDER = Path(__file__).resolve().parent.parent / "locales"
+ENGLISH = FOLDER / "en" / "nodeDefs.json"
 
 
 def node_definitions(nodes: Iterable[type[ComfyNode]]) -> dict[str, dict]:
@@ -26,21 +31,57 @@ def as_text(definitions: dict[str, dict]) -> str:
     return json.dumps(definitions, indent=2, ensure_ascii=False) + "\n"
 
 
+def texts_of(definitions: dict[str, dict]) -> list[str]:
+    """Return every text that a translation needs, once each, in the order of the nodes."""
+    found: dict[str, None] = {}
+    for node in definitions.values():
+        found[node["display_name"]] = found[node["description"]] = None
+        for part in ("inputs", "outputs"):
+            found.update((socket["tooltip"], None) for socket in node.get(part, {}).values() if "tooltip" in socket)
+    return list(found)
+
+
+def translated(definitions: dict[str, dict], texts: dict[str, str]) -> dict[str, dict]:
+    """Return the definitions with every text that `texts` knows exchanged."""
+    result = {}
+    for node_id, node in definitions.items():
+        result[node_id] = {name: texts.get(node[name], node[name]) for name in ("display_name", "description")}
+        for part in ("inputs", "outputs"):
+            if part in node:
+                result[node_id][part] = {
+                    key: {**socket, "tooltip": texts.get(socket["tooltip"], socket["tooltip"])}
+                    if "tooltip" in socket
+                    else socket
+                    for key, socket in node[part].items()
+                }
+    return result
+
+
 def main() -> None:
-    """Write the English file anew."""
+    """Write all files anew, and say what other languages lack."""
     from .side import use_headless
 
     use_headless()
     from ..nodes import node_classes
 
+    definitions = node_definitions(node_classes())
     ENGLISH.parent.mkdir(parents=True, exist_ok=True)
-    ENGLISH.write_text(as_text(node_definitions(node_classes())), encoding="utf-8", newline="\n")
+    ENGLISH.write_text(as_text(definitions), encoding="utf-8", newline="\n")
+    for path in sorted(FOLDER.glob("*/texts.json")):
+        texts = json.loads(path.read_text(encoding="utf-8"))
+        written = as_text(translated(definitions, texts))
+        path.with_name("nodeDefs.json").write_text(written, encoding="utf-8", newline="\n")
+        missing = [text for text in texts_of(definitions) if text not in texts]
+        for text in missing:
+            sys.stdout.write(f"{path.relative_to(FOLDER)} lacks: {text}\n")
 
 
 def _definition(schema: Schema) -> dict:
     definition: dict = {"display_name": schema.display_name, "description": schema.description}
     inputs = {socket.id: _socket(socket, socket.id) for socket in schema.inputs or []}
-    outputs = {str(k): _socket(socket, socket.id or str(socket.io_type)) for k, socket in enumerate(schema.outputs or [])}
+    outputs = {
+        str(k): _socket(socket, socket.id or str(socket.io_type)) for k, socket in enumerate(schema.outputs or [])
+    }
     return definition | {name: part for name, part in (("inputs", inputs), ("outputs", outputs)) if part}
 
 
