@@ -1,0 +1,214 @@
+"""Ways to edit one photo by one sentence with a model from a diffusers folder: ours, its variants, and the baselines.
+
+Every way gives pictures along one axis: eta for those that learn the photo, denoise for SDEdit, guidance for DDIB.
+Where a scorer is given, one of them is chosen without looking at any truth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from semantic_edit.editing.imagic.baselines import ddib, sdedit
+from semantic_edit.editing.imagic.conditioning import Entry, as_conditioning, entry_of
+from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
+from semantic_edit.editing.imagic.eta import choose_eta
+from semantic_edit.editing.imagic.interpolation import interpolate
+from semantic_edit.editing.imagic.sampling import Sampling, Studio
+from semantic_edit.editing.imagic.sweep import SentenceScore, sweep_eta
+from semantic_edit.editing.imagic.tuning import TuneSettings, tune_model
+from semantic_edit.editing.similarity import perceptual_distance
+from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
+from semantic_edit.models.diffusion.lora import with_lora
+from semantic_edit.models.diffusion.model import DiffusionModel
+from semantic_edit.models.diffusion.sampling import sample
+from semantic_edit.models.scorer import TextImageScorer
+from torch import Tensor
+
+LEARNED = ("imagic", "joint", "all weights", "no tuning", "no embedding")
+BASELINES = ("sdedit", "ddib")
+METHODS = (*LEARNED, *BASELINES)
+ETAS = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
+DENOISES = (0.4, 0.5, 0.6, 0.7, 0.8)
+GUIDANCES = (1.0, 2.0, 4.0, 6.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One photo [1, H, W, 3] in 0..1, what it shall show, and what it shows now."""
+
+    name: str
+    photo: Tensor
+    target: str
+    source: str = "a person"
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A photo that was learned: the model that paints it, the embedding it is painted under, CPU seconds."""
+
+    model: DiffusionModel
+    entry: Entry
+    seconds: float
+    report: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Edits:
+    """What a way made of a photo.
+
+    Args:
+        places: E values of its axis, rising; where one was chosen between them, it stands last.
+        pictures: [E, H, W, 3] in 0..1.
+        chosen: index of the choice made without knowing the truth, None where there is none.
+        learning: CPU seconds before the first picture.
+        painting: CPU seconds of all pictures together, choice included.
+    """
+
+    places: tuple[float, ...]
+    pictures: Tensor
+    chosen: int | None
+    learning: float
+    painting: float
+    report: str = ""
+
+
+class Workshop:
+    """A model, how it is sampled, and settings of the learning.
+
+    Args:
+        folder: a diffusers folder.
+        scorer: chooses eta; None for none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scorer: TextImageScorer | None = None,
+        embedding: EmbeddingSettings | None = None,
+        tuning: TuneSettings | None = None,
+        sampling: Sampling | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.folder, self.scorer = folder, scorer
+        self.bundle: DiffusionBundle = load_diffusion(folder, device)
+        self.embedding, self.tuning = embedding or EmbeddingSettings(), tuning or TuneSettings()
+        self.sampling = sampling or Sampling()
+        self.negative = self.said("")
+
+    @property
+    def side(self) -> int:
+        """Pixels of the pictures that the model was trained on."""
+        return int(self.bundle.model.network.config.sample_size) * self.bundle.vae.downscale_ratio
+
+    def said(self, text: str) -> Entry:
+        """A sentence as an entry of a CONDITIONING."""
+        return entry_of(self.bundle.clip.encode_from_tokens_scheduled(text))
+
+    def edit(self, method: str, task: Task, places: Sequence[float] | None = None, seed: int = 0) -> Edits:
+        """One photo, one way."""
+        if method in LEARNED:
+            learned = self.learn(method, task)
+            return self.sweep(learned, task, places or ETAS, seed)
+        latent, target = self.bundle.vae.encode(task.photo), self.said(task.target)
+        places = places or {"sdedit": DENOISES, "ddib": GUIDANCES}[method]
+        started, pictures = time.process_time(), []
+        for place in places:
+            if method == "sdedit":
+                found = sdedit(
+                    self.bundle.model,
+                    latent,
+                    target,
+                    self.negative,
+                    place,
+                    self.sampling.steps,
+                    self.sampling.cfg,
+                    seed,
+                )
+            else:
+                found = ddib(
+                    self.bundle.model, latent, self.said(task.source), target, self.negative, self.sampling.steps, place
+                )
+            pictures.append(self.bundle.vae.decode(found)[0])
+        images = torch.stack(pictures)
+        chosen = self.chosen(task, places, images)
+        return Edits(tuple(places), images, chosen, 0.0, time.process_time() - started)
+
+    def learn(self, method: str, task: Task) -> Learned:
+        """The first two stages, as the method has them."""
+        model, latent = self.bundle.model, self.bundle.vae.encode(task.photo)
+        target, source = self.said(task.target), self.said(task.source)
+        started, report, tuning = time.process_time(), "", self.tuning
+        entry = source
+        if method in ("imagic", "all weights", "no tuning"):
+            fit = optimize_embedding(model, latent, target, self.embedding)
+            entry, report = fit.entry, fit.report()
+        if method == "joint":
+            tuning = replace(tuning, joint=True)
+        elif method == "all weights":  # an entry of a low-rank change moves the weights by rank times as much
+            tuning = replace(tuning, method="all weights", rate=tuning.rate / 5)
+        if method != "no tuning":
+            tuned = tune_model(model, latent, entry, tuning)
+            model, entry, report = with_lora(model, tuned.lora), tuned.entry, f"{report} {tuned.report()}"
+        return Learned(model, entry, time.process_time() - started, report)
+
+    def sweep(self, learned: Learned, task: Task, etas: Sequence[float] = ETAS, seed: int = 0) -> Edits:
+        """The third stage, at all etas and at the one that is chosen."""
+        target = self.said(task.target)
+        started = time.process_time()
+        score = None if self.scorer is None else SentenceScore(self.scorer, task.target, task.source)
+        studio = self.studio(learned.model, task)
+        found = sweep_eta(studio, learned.entry, target, task.photo, etas, [seed], score=score)
+        places, pictures, chosen = found.etas, found.images[:, 0], None
+        if score is not None:
+            chosen = next((k for k, eta in enumerate(places) if abs(eta - found.chosen) < 1e-6), None)
+            if chosen is None:
+                entry = interpolate(learned.entry, target, found.chosen)
+                painted = studio.paint(as_conditioning(entry), seed)
+                places, pictures, chosen = (*places, found.chosen), torch.cat([pictures, painted[None]]), len(places)
+        return Edits(
+            places, pictures, chosen, learned.seconds, time.process_time() - started,
+            f"{learned.report} {found.report()}",
+        )  # fmt: skip
+
+    def studio(self, model: DiffusionModel, task: Task) -> Studio:
+        """What paints pictures of the photo's size."""
+        empty = torch.zeros_like(self.bundle.vae.encode(task.photo))
+        s = self.sampling
+
+        def painted(conditioning: list, seed: int) -> Tensor:
+            return sample(
+                model, empty, conditioning, as_conditioning(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
+                seed=seed,
+            )  # fmt: skip
+
+        return Studio(painted, self.bundle.vae.decode)
+
+    def chosen(self, task: Task, places: Sequence[float], images: Tensor) -> int | None:
+        """The place that a scorer would choose among the given ones."""
+        if self.scorer is None:
+            return None
+        scores = SentenceScore(self.scorer, task.target, task.source)(images)
+        eta = choose_eta(places, scores)
+        return min(range(len(places)), key=lambda k: (places[k] < eta - 1e-6, abs(places[k] - eta)))
+
+
+def settings_from(pairs: Sequence[str]) -> dict[str, Any]:
+    """``embedding.rate=0.02 tuning.steps=100 sampling.cfg=3`` as the three settings of a `Workshop`."""
+    made: dict[str, Any] = {"embedding": EmbeddingSettings(), "tuning": TuneSettings(), "sampling": Sampling()}
+    for pair in pairs:
+        place, _, value = pair.partition("=")
+        part, _, name = place.partition(".")
+        now = getattr(made[part], name)
+        made[part] = replace(made[part], **{name: type(now)(value)})
+    return made
+
+
+def distance_from(photo: Tensor, images: Tensor) -> list[float]:
+    """Perceptual distances of pictures [E, H, W, 3] from a photo [1, H, W, 3]."""
+    a, b = (tensor.movedim(-1, 1) * 2 - 1 for tensor in (photo.expand_as(images), images))
+    return perceptual_distance(a, b).tolist()
