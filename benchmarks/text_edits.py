@@ -6,13 +6,14 @@
     drift     mean absolute change of every other attribute, in its standard deviation
     realism   Frechet distance (diagonal) between pooled features of edited and unedited portraits
     person    similarity of the identity network before and after
+    row       where in the network it acts: the mean row of W+, weighted by how far each row's change shows
     seconds   of training, one process
 
 Every variant is trained on the same 24 sampled portraits and graded on 32 others. "plain" is a direction without
 masks, trained by the same score from the same start as the masked ones; "plain, published" is StyleCLIP's recipe
-(cosine score, every number of the code by itself, from nothing); "one layer" lets a single hand-picked row change the
-labelled parts (FEAT-like); "styles" is a direction of style space (StyleMC-like). Rows are written as they come, so
-that a run that is cut short has not run in vain; what a file holds is not measured again.
+(cosine score, every number of the code by itself, from nothing); "one layer" mixes features at a single hand-picked
+layer (32 px) inside one learned mask (FEAT-like); "styles" is a direction of style space (StyleMC-like). Rows are
+written as they come, so that a run that is cut short has not run in vain; what a file holds is not measured again.
 
 python benchmarks/text_edits.py [--sentences 15] [--variants ...] [--portraits 32] [--rows FILE.jsonl] [--sheets FOLDER]
 """
@@ -32,12 +33,15 @@ from semantic_edit.demo import measure
 from semantic_edit.demo.assets import reader
 from semantic_edit.demo.parts import find_parts
 from semantic_edit.demo.portraits.scene import PART_NAMES
+from semantic_edit.editing.layer_direction import apply_layer_direction, train_layer_direction
 from semantic_edit.editing.part_labels import PartLabels
 from semantic_edit.editing.style_direction import apply_style_direction, train_style_direction
 from semantic_edit.editing.text_apply import apply_text_edit
+from semantic_edit.editing.text_edit import TextEdit, row_masks
+from semantic_edit.editing.text_figures import region_layer_chart
 from semantic_edit.editing.text_score import TextGoal
 from semantic_edit.editing.text_settings import TextEditSettings
-from semantic_edit.editing.text_training import report_of, train_text_edit
+from semantic_edit.editing.text_training import selection_report, train_text_edit
 from semantic_edit.models import load_generator
 from semantic_edit.models.scorer import load_scorer
 from semantic_edit.models.torchvision_ops import allow_declaring
@@ -74,12 +78,24 @@ VARIANTS = {
         "masks": "none", "coordinates": "plain", "score": "cosine", "start": 0, "rate": 0.05, "steps": 80, "l2": 0.004,
     },
     "styles": {"steps": 80},
-    "one layer": {"masks": "regions", "rows": (5,)},
+    "one layer": {"layer": 5},
     "attention": {"masks": "attention"},
     "attention in regions": {"masks": "attention in regions"},
     "regions, mapper": {"masks": "regions", "changes": "mapper"},
 }  # fmt: skip
-HEAD = ("sentence", "variant", "reached", "amount", "outside", "of plain", "drift", "realism", "person", "seconds")
+HEAD = (
+    "sentence",
+    "variant",
+    "reached",
+    "amount",
+    "outside",
+    "of plain",
+    "drift",
+    "realism",
+    "person",
+    "row",
+    "seconds",
+)
 
 
 def main() -> None:
@@ -98,14 +114,19 @@ def main() -> None:
         for sentence in list(SENTENCES)[: options.sentences]:
             if (sentence, name) in known:
                 continue
-            figures, images, report = world.grade(sentence, VARIANTS[name])
+            figures, images, edit = world.grade(sentence, VARIANTS[name])
             known[sentence, name] = figures
-            say(" | ".join(row_of(sentence, name, figures, known)) + report)
+            say(" | ".join(row_of(sentence, name, figures, known)))
+            for line in [] if edit is None else selection_report(edit):
+                say("    " + line)
             if options.rows:
                 with options.rows.open("a") as file:
                     file.write(json.dumps({"sentence": sentence, "variant": name, "figures": figures}) + "\n")
             if options.sheets:
                 save(options.sheets / f"{name}, {sentence}.png", images[:8])
+                if edit is not None and edit.selection is not None:
+                    chart = region_layer_chart(edit).movedim(-1, 0)[None] * 2 - 1
+                    save(options.sheets / f"{name}, {sentence}, rows.png", chart)
     done = [(s, v) for s in SENTENCES for v in options.variants if (s, v) in known]
     say("\n" + table(HEAD, [row_of(sentence, name, known[sentence, name], known) for sentence, name in done]))
     say("\n" + table(("variant", "sentences", *HEAD[2:]), [mean_of(v, known) for v in options.variants]))
@@ -123,7 +144,8 @@ def row_of(sentence: str, name: str, f: dict[str, float], known: dict) -> tuple[
     plain = known.get((sentence, "plain"))
     share = "" if plain is None else f"{f['outside'] / max(plain['outside'], 1e-9):.2f}"
     shown = f"{f['before']:.0%} to {f['reached']:.0%}"
-    rest = (f"{f['drift']:.2f}", f"{f['realism']:.2f}", f"{f['person']:.3f}", f"{f['seconds']:.0f}")
+    where = f"{f['row']:.1f}" if f.get("row") is not None else ""
+    rest = (f"{f['drift']:.2f}", f"{f['realism']:.2f}", f"{f['person']:.3f}", where, f"{f['seconds']:.0f}")
     return (sentence, name, shown, f"{f['amount']:.2f}", f"{f['outside']:.2f}", share, *rest)
 
 
@@ -132,7 +154,8 @@ def mean_of(name: str, known: dict) -> tuple[str, ...]:
     rows = {sentence: f for (sentence, variant), f in known.items() if variant == name}
     if not rows:
         return (name, "0", *[""] * (len(HEAD) - 2))
-    mean = {key: sum(f[key] for f in rows.values()) / len(rows) for key in next(iter(rows.values()))}
+    keys = [key for key, value in next(iter(rows.values())).items() if value is not None]
+    mean = {key: sum(f[key] for f in rows.values()) / len(rows) for key in keys if key != "row"}
     line = list(row_of("", name, mean, {}))[2:]
     shares = [f["outside"] / known[s, "plain"]["outside"] for s, f in rows.items() if (s, "plain") in known]
     line[3] = f"{sum(shares) / len(shares):.2f}" if shares else ""
@@ -158,11 +181,11 @@ class World:
         self.people = self._people(self.pictures)
         self.looks = feature_statistics(self.pictures)
 
-    def grade(self, sentence: str, variant: dict) -> tuple[dict[str, float], torch.Tensor, str]:
-        """Train one variant, and measure it on the other portraits: figures, pictures, what was chosen."""
+    def grade(self, sentence: str, variant: dict) -> tuple[dict, torch.Tensor, TextEdit | None]:
+        """Train one variant, and measure it on the other portraits: figures, pictures, the edit."""
         conditions, inside = SENTENCES[sentence]
         began = time.monotonic()
-        images, seconds, report = self._edited(sentence, dict(variant), began)
+        images, seconds, edit = self._edited(sentence, dict(variant), began)
         after = measure(images)
         changed = [name for name, _ in conditions]
         others = [name for name in after if name not in (*changed, "hat_hue")]
@@ -178,21 +201,34 @@ class World:
             "drift": float(torch.stack(drift).mean()),
             "realism": frechet(self.looks, feature_statistics(images)),
             "person": float((self._people(images) * self.people).sum(dim=1).mean()),
+            "row": None if edit is None else self._mean_row(edit),
             "seconds": seconds,
-        }, images, report  # fmt: skip
+        }, images, edit  # fmt: skip
 
-    def _edited(self, sentence: str, variant: dict, began: float) -> tuple[torch.Tensor, float, str]:
+    def _mean_row(self, edit: TextEdit) -> float:
+        masks = row_masks(edit, self.generator, self.codes[:8], PartLabels(self.parts.masks[:8], self.parts.names))
+        shown = torch.tensor([0.0 if mask is None else float(mask.mean()) for mask in masks])
+        shown = shown * edit.offset.norm(dim=1)
+        return float((shown * torch.arange(len(shown))).sum() / shown.sum().clamp(min=1e-9))
+
+    def _edited(self, sentence: str, variant: dict, began: float) -> tuple[torch.Tensor, float, TextEdit | None]:
         score = variant.pop("score", "both")
         goal = TextGoal(self.scorer, sentence, score=score)
+        if "layer" in variant:
+            one = train_layer_direction(
+                self.generator, goal, self.learned, self.learned_parts, **variant, stop_resolution=64, seed=1
+            )
+            seconds = time.monotonic() - began
+            return apply_layer_direction(self.generator, self.codes, one, self.parts), seconds, None
         if "masks" not in variant:
             direction = train_style_direction(self.generator, goal, self.learned, **variant, stop_resolution=64, seed=1)
             seconds = time.monotonic() - began
-            return apply_style_direction(self.generator, self.codes, direction), seconds, ""
+            return apply_style_direction(self.generator, self.codes, direction), seconds, None
         settings = TextEditSettings(**variant, stop_resolution=64, seed=1)
         trained = train_text_edit(self.generator, goal, self.learned, self.learned_parts, sentence, settings)
         seconds = time.monotonic() - began
         images = apply_text_edit(self.generator, self.codes, trained.edit, self.parts).images
-        return images, seconds, "\n" + report_of(trained) if trained.edit.selection is not None else ""
+        return images, seconds, trained.edit if settings.masks != "none" else None
 
     def _free(self, inside: tuple[str, ...], images: torch.Tensor) -> torch.Tensor:
         """What has to change: the true parts before the edit and after it, grown a little. [B, 1, H, W]."""
