@@ -32,6 +32,7 @@ from ._common import (
     progress_for,
 )
 from ._names import picture_names
+from ._search import search_words
 
 METHODS = ("auto", "points", "boxes", "pose", "parts", "mask", "centre")
 
@@ -47,6 +48,7 @@ class AlignCrop(io.ComfyNode):
             category=CATEGORY("photos"),
             description="Cuts faces or things out of photos of any shape, turned and scaled as the generator knows "
             "them, and remembers where they were so that Paste Back can return them.",
+            **search_words("face crop", "crop and stitch"),
             inputs=[
                 io.Image.Input("photos", tooltip="Full photos of any size and shape, one or a batch."),
                 io.Combo.Input(

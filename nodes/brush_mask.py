@@ -7,6 +7,7 @@ import torch
 from ..editing.brush import brush_mask
 from ..host import current, io
 from ._common import CATEGORY
+from ._search import search_words
 from ._shown import shown, waiting
 
 _NO_STROKES = "Brush Mask: there are no strokes. Paint on the picture in the node, or type points x y, and run again."
@@ -22,6 +23,7 @@ class BrushMask(io.ComfyNode):
             display_name="Brush Mask",
             category=CATEGORY("paint"),
             description="Draws a mask from brush strokes that are painted on the picture in the node, or typed.",
+            **search_words("draw mask"),
             inputs=[
                 io.Image.Input("images", tooltip="The pictures whose size the mask gets."),
                 io.String.Input(

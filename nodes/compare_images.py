@@ -8,6 +8,7 @@ from torch.nn import functional
 from ..host import current, io
 from ..models.errors import InputError
 from ._common import CATEGORY
+from ._search import search_words
 from ._shown import shown
 
 _MOST = 64  # pictures that are sent to the slider
@@ -23,6 +24,7 @@ class CompareImages(io.ComfyNode):
             display_name="Compare Images",
             category=CATEGORY("batch"),
             description="Shows pictures before and after an edit under a slider, one pair after the other.",
+            **search_words("before after", "image slider"),
             inputs=[
                 io.Image.Input("before", tooltip="The pictures before the edit; one serves for all."),
                 io.Image.Input("after", tooltip="The pictures after the edit, in the same order."),

@@ -21,6 +21,7 @@ from ._common import (
     progress_for,
 )
 from ._features import feature_space, features_input
+from ._search import search_words
 
 
 class ComputeStrength(io.ComfyNode):
@@ -33,6 +34,7 @@ class ComputeStrength(io.ComfyNode):
             display_name="Compute Strength",
             category=CATEGORY("batch"),
             description="Computes for each picture how far it must move so that all reach the example's final state.",
+            **search_words("Edit One for All"),
             inputs=[
                 EditDirectionType.Input("direction", tooltip="From Optimize Direction, Record Edit or Load Direction."),
                 GanLatentType.Input("latents", tooltip="The batch that shall follow the example."),

@@ -19,6 +19,7 @@ from ._common import (
     place,
     progress_for,
 )
+from ._search import search_words
 
 
 class DiscoverDirections(io.ComfyNode):
@@ -32,6 +33,7 @@ class DiscoverDirections(io.ComfyNode):
             category=CATEGORY("example"),
             description="Finds directions without labels or examples and shows the first ones on a sheet to choose "
             "from.",
+            **search_words("GANSpace", "SeFa"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to search."),
                 io.Combo.Input(

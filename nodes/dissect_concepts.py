@@ -24,6 +24,7 @@ from ._common import (
     seed_input,
     to_image_batch,
 )
+from ._search import search_words
 
 _SHOWN = 96  # pictures that the sheets of units choose from
 
@@ -39,6 +40,7 @@ class DissectConcepts(io.ComfyNode):
             category=CATEGORY("paint"),
             description="Finds the units of a layer that draw hats, glasses, hair and so on, from the part labels of "
             "many pictures, so that they can be painted.",
+            **search_words("GAN dissection"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to look into."),
                 io.Int.Input(

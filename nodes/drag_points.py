@@ -17,6 +17,7 @@ from ..editing.types import GanLatent
 from ..host import current, io
 from ..models.errors import InputError
 from . import _common as common
+from ._search import search_words
 from ._shown import shown, waiting
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class DragPoints(io.ComfyNode):
             category=common.CATEGORY("example"),
             description="Edits one example by dragging: what is at a handle moves to its target, and the picture "
             "follows.",
+            **search_words("DragGAN"),
             inputs=[
                 common.GanGeneratorType.Input("generator", tooltip="The generator of the code."),
                 common.GanLatentType.Input(

@@ -18,6 +18,7 @@ from ._common import (
     from_image_batch,
 )
 from ._names import picture_names
+from ._search import search_words
 
 
 class EncodeImages(io.ComfyNode):
@@ -30,6 +31,7 @@ class EncodeImages(io.ComfyNode):
             display_name="Encode Images",
             category=CATEGORY("photos"),
             description="Guesses the latent codes of pictures with an encoder network: fast, a good start to invert.",
+            **search_words("e4e", "pSp"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
                 io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),

@@ -6,6 +6,7 @@ from ..editing.imagic.conditioning import as_conditioning, entry_of
 from ..editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ..host import io
 from ._common import CATEGORY, check_choice
+from ._search import search_words
 
 
 class InterpolateEmbedding(io.ComfyNode):
@@ -19,6 +20,7 @@ class InterpolateEmbedding(io.ComfyNode):
             category=CATEGORY("imagic"),
             description="Imagic, stage 3: an embedding between the photo's and the sentence's. Sample the tuned model "
             "with it. Several etas give several conditionings, one picture each.",
+            **search_words("Imagic"),
             inputs=[
                 io.Conditioning.Input(
                     "optimised", tooltip="The photo's embedding, from Optimize Embedding or Tune Model."

@@ -22,6 +22,7 @@ from ._common import (
     to_image_batch,
 )
 from ._names import picture_names
+from ._search import search_words
 
 
 class InvertImages(io.ComfyNode):
@@ -34,6 +35,7 @@ class InvertImages(io.ComfyNode):
             display_name="Invert Images",
             category=CATEGORY("photos"),
             description="Finds latent codes whose pictures equal yours, so that they can be edited. All at once.",
+            **search_words("GAN inversion", "projection"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
                 io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),

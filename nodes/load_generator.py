@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..host import io
 from ..models.generator import load_generator
 from . import _common as common
+from ._search import search_words
 
 
 class LoadGenerator(io.ComfyNode):
@@ -18,6 +19,7 @@ class LoadGenerator(io.ComfyNode):
             category=common.CATEGORY("generator"),
             description="Loads a StyleGAN2 or Progressive GAN generator from models/semantic_edit/generators. Other "
             "formats (.pkl, .pt) become usable by the command 'semantic-edit convert'.",
+            **search_words("StyleGAN", "StyleGAN2", "Progressive GAN"),
             inputs=[
                 common.file_input(
                     "generators", "file", "A .safetensors generator below models/semantic_edit/generators."

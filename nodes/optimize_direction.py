@@ -19,6 +19,7 @@ from ._common import (
     seed_input,
 )
 from ._features import feature_space, features_input
+from ._search import search_words
 
 
 class OptimizeDirection(io.ComfyNode):
@@ -32,6 +33,7 @@ class OptimizeDirection(io.ComfyNode):
             category=CATEGORY("batch"),
             description="Finds the direction that changes every picture as the edit changed the example, and a normal "
             "that measures what it changes.",
+            **search_words("Edit One for All"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the edit."),
                 EditDirectionType.Input("edit", tooltip="What was done to the example, from Record Edit."),

@@ -9,6 +9,7 @@ from ..editing.imagic.figures import loss_plot
 from ..host import io
 from ._common import CATEGORY, progress_for, seed_input
 from ._imagic import free_memory, latent_of, mask_inputs, noise_level_inputs
+from ._search import search_words
 
 
 class OptimizeEmbedding(io.ComfyNode):
@@ -23,6 +24,7 @@ class OptimizeEmbedding(io.ComfyNode):
             category=CATEGORY("imagic"),
             description="Imagic, stage 1: moves the embedding of a sentence until the model, unchanged, sees your "
             "photo in it. Works with any model ComfyUI runs.",
+            **search_words("Imagic"),
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),

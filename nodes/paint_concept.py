@@ -10,6 +10,7 @@ from ..editing.painting import Painting
 from ..editing.strokes import ACTIONS, FORMS, paint_concept
 from ..host import io
 from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice
+from ._search import search_words
 from ._shown import shown, waiting
 
 _RADIUS = 0.06  # of a stroke that names none
@@ -31,6 +32,7 @@ class PaintConcept(io.ComfyNode):
             category=CATEGORY("paint"),
             description="Inserts or removes a concept, such as a hat, where it is brushed or the mask is white. Chain "
             "several for several strokes; Render Painted Photo draws them.",
+            **search_words("GANPaint", "inpaint"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that will draw, or one of its family."),
                 ConceptUnitsType.Input("concepts", tooltip="From Load Concepts or Dissect Concepts."),

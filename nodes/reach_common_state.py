@@ -39,7 +39,9 @@ class ReachCommonState(io.ComfyNode):
             outputs=[
                 io.Image.Output("images", "images", tooltip="Every photo at its own eta."),
                 io.Float.Output("etas", "etas", is_output_list=True, tooltip="The eta of each photo."),
-                io.Image.Output("plot", "plot", tooltip="Each photo's score over eta, and where it meets the common state."),
+                io.Image.Output(
+                    "plot", "plot", tooltip="Each photo's score over eta, and where it meets the common state."
+                ),
                 io.String.Output("report", "report", tooltip="Which photos reach it and which fall short."),
             ],
         )  # fmt: skip

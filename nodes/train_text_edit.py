@@ -27,6 +27,7 @@ from ._common import (
     progress_for,
     seed_input,
 )
+from ._search import search_words
 
 _OUTSIDE = ("kept", "free")
 _PEOPLE = ("not checked", "demo portraits")
@@ -44,6 +45,7 @@ class TrainTextEdit(io.ComfyNode):
             category=CATEGORY("text"),
             description="Learns an edit from a sentence: what changes, in which regions, at which layers. Train once, "
             "then use Apply Text Edit on any picture.",
+            **search_words("StyleCLIP", "CoralStyleCLIP"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to edit with."),
                 TextImageScorerType.Input("scorer", tooltip="Judges how well pictures fit the sentence."),

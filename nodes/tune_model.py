@@ -10,6 +10,7 @@ from ..editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ..host import io
 from ._common import CATEGORY, check_choice, progress_for, seed_input
 from ._imagic import free_memory, latent_of, mask_inputs, noise_level_inputs
+from ._search import search_words
 
 
 class TuneModel(io.ComfyNode):
@@ -24,6 +25,7 @@ class TuneModel(io.ComfyNode):
             category=CATEGORY("imagic"),
             description="Imagic, stage 2: the model learns to paint your photo under its embedding, as a small change "
             "beside its weights. One tuning serves many sentences.",
+            **search_words("Imagic", "LoRA training"),
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from semantic_edit.models import InputError
+from semantic_edit.nodes._search import search_words
 
 
 def test_compare_images_lays_pairs_side_by_side(run_node):
@@ -34,3 +35,8 @@ def test_wrong_pairs_are_refused(run_node, before, words):
 def test_a_brush_without_strokes_shows_the_picture_and_waits(run_node):
     values, shown = run_node("BrushMask", images=torch.rand(2, 30, 40, 3), strokes=" \n")
     assert all("no strokes" in value.message for value in values) and len(shown["semantic_edit_picture"]) == 1
+
+
+def test_search_words_are_left_out_where_comfyui_does_not_know_them():
+    """The stand-in is the oldest ComfyUI that the pack runs on."""
+    assert search_words("DragGAN") == {}
