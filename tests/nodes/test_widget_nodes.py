@@ -26,8 +26,9 @@ def test_many_pairs_are_counted(run_node):
     assert shown["semantic_edit_note"] == ["The first 64 of 70 pairs are shown."]
 
 
-@pytest.mark.parametrize(("before", "words"), [(torch.rand(2, 4, 4, 3), "2 pictures before"), (torch.rand(4, 4), "IMAGE")])
-def test_wrong_pairs_are_refused(run_node, before, words):
+@pytest.mark.parametrize(("shape", "words"), [((2, 4, 4, 3), "2 pictures before"), ((4, 4), "IMAGE")])
+def test_wrong_pairs_are_refused(run_node, shape, words):
+    before = torch.rand(*shape)
     with pytest.raises(InputError, match=words):
         run_node("CompareImages", before=before, after=torch.rand(3, 4, 4, 3))
 
