@@ -42,7 +42,7 @@ def graph(sampler: str, scheduler: str) -> dict:
     }
     for name, source in SAVED.items():
         nodes[f"d{source}"] = ("VAEDecode", {"samples": [str(source), 0], "vae": ["1", 2]})
-        nodes[f"s{source}"] = ("SaveImage", {"images": [f"d{source}", 0], "filename_prefix": f"diffusion/{name}"})
+        nodes[f"s{source}"] = ("SaveImage", {"images": [f"d{source}", 0], "filename_prefix": f"diffusion/{sampler} {name}"})
     return {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
 
 
