@@ -78,6 +78,16 @@ def test_help_page_names_every_socket(node_id):
     assert not missing, f"web/docs/{page.name} does not explain {missing}"
 
 
+@every_node
+def test_help_page_shows_a_graph_and_its_pictures_exist(node_id):
+    text = (HELP / f"{node_id}.md").read_text(encoding="utf-8")
+    graph = text.split("## In a graph\n", 1)
+    assert len(graph) == 2, f"web/docs/{node_id}.md has no section 'In a graph': say which nodes stand before and after"
+    assert f"**{NODES[node_id].GET_SCHEMA().display_name}**" in graph[1]
+    for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text):
+        assert (HELP / picture).is_file(), f"{node_id}.md shows {picture}, which is not in web/docs"
+
+
 def test_no_help_page_is_left_over():
     assert {page.stem for page in HELP.glob("SemanticEdit*.md")} <= set(NODES)
 
