@@ -69,26 +69,18 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_page(chromium, comfyui):
-    """open_page(renderer) -> a `Desk` with ComfyUI open, one for each renderer, used again by the tests that follow."""
-    desks = {}
-
-    def open_one(renderer, fresh=False):
-        if fresh or renderer not in desks:
-            desk = Desk(chromium, comfyui.url, renderer)
-            if fresh:
-                return desk
-            desks[renderer] = desk
-        choose_renderer(comfyui.url, renderer)
-        return desks[renderer]
-
-    return open_one
+    """open_page(renderer) -> a new `Desk` with ComfyUI open."""
+    return lambda renderer: Desk(chromium, comfyui.url, renderer)
 
 
-@pytest.fixture(params=RENDERERS)
+@pytest.fixture(scope="module", params=RENDERERS)
 def desk(request, open_page):
-    return open_page(request.param)
+    """One page for all tests of a file, in each renderer: opening one is what takes long."""
+    opened = open_page(request.param)
+    yield opened
+    opened.page.close()
 
 
 def choose_renderer(url, renderer):
@@ -98,6 +90,7 @@ def choose_renderer(url, renderer):
         "Comfy.VueNodes.Enabled": renderer == "vue",
         "Comfy.VueNodes.AutoScaleLayout": False,
         "Comfy.Minimap.Visible": False,
+        "LiteGraph.Canvas.MaximumFps": 10,
         "Comfy.Notification.ShowVersionUpdates": False,
         "Comfy.InstalledVersion": "99.0.0",
     }
@@ -114,6 +107,7 @@ class Desk:
         self.renderer = renderer
         self.problems = []
         self.page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        self.page.set_default_timeout(START)
         self.page.on("console", lambda message: self._note(message.type, message.text))
         self.page.on("pageerror", lambda error: self._note("error", str(error)))
         self.open(url)
