@@ -42,7 +42,8 @@ def graph(sampler: str, scheduler: str) -> dict:
     }
     for name, source in SAVED.items():
         nodes[f"d{source}"] = ("VAEDecode", {"samples": [str(source), 0], "vae": ["1", 2]})
-        nodes[f"s{source}"] = ("SaveImage", {"images": [f"d{source}", 0], "filename_prefix": f"diffusion/{sampler} {name}"})
+        file = f"diffusion/{sampler} {name}"
+        nodes[f"s{source}"] = ("SaveImage", {"images": [f"d{source}", 0], "filename_prefix": file})
     return {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
 
 
