@@ -1,9 +1,9 @@
 """The one place that decides which implementation of an operation runs.
 
 Every operation of this floor has a ``reference`` (plain torch, the arithmetic of the paper as written) and may have
-faster paths, all plain torch: ``fast`` is arranged for weights shared by the whole batch, and good on the CPU and on
-CUDA alike; ``tiled`` takes a whole layer with frozen weights through the CPU's cache strip by strip. A GPU kernel
-becomes a further name in ``_PATHS`` and a further line in ``choose``.
+faster paths. Plain torch: ``fast`` is arranged for weights shared by the whole batch, and good on the CPU and on
+CUDA alike; ``tiled`` takes a whole layer with frozen weights through the CPU's cache strip by strip; ``gpu`` are Triton
+kernels, for what lies on a CUDA device (see gpu.py for when they run).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-_PATHS = ("auto", "reference", "fast", "tiled")
+_PATHS = ("auto", "reference", "fast", "tiled", "gpu")
 _ENVIRONMENT = "SEMANTIC_EDIT_KERNELS"
 _override: list[str] = []
 
@@ -41,15 +41,19 @@ def use_kernels(path: str) -> Iterator[None]:
         _override.pop()
 
 
-def choose(reference: Callable, fast: Callable, x: Tensor, tiled: Callable | None = None) -> Callable:
-    """Pick the implementation for an input ``x``; ``tiled`` is given only where its conditions hold.
+def choose(
+    reference: Callable, fast: Callable, x: Tensor, tiled: Callable | None = None, gpu: Callable | None = None
+) -> Callable:
+    """Pick the implementation for an input ``x``; ``tiled`` and ``gpu`` are given only where their conditions hold.
 
     float64 is what the tests compare with, so it keeps the reference unless a path is named explicitly. An operation
-    that lacks the path asked for takes the next one down: tiled, fast, reference.
+    that lacks the path asked for takes the next one down: gpu or tiled, fast, reference.
     """
     path = chosen_path()
     if path == "reference" or (path == "auto" and x.dtype.itemsize == 8):
         return reference
+    if path in ("auto", "gpu") and gpu is not None:
+        return gpu
     if path in ("auto", "tiled") and tiled is not None:
         return tiled
     return fast

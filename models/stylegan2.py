@@ -160,16 +160,14 @@ class SynthesisNetwork(nn.Module):
     def _add_rgb(
         self, block: SynthesisBlock, x: Tensor, ws: Tensor, row: int, image: Tensor | None, blend: LayerBlend | None
     ) -> Tensor | None:
-        if image is not None:
-            image = upsample2d(image, block.resample_filter)
         if not block.has_rgb:
-            return image
+            return None if image is None else upsample2d(image, block.resample_filter)
         if blend is None:
             rgb = block.torgb(x, ws[:, row])
         else:
             rgb = blend.run(row, lambda x, w, _: block.torgb(x, w), x, ws[:, row], None)
         rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
-        return rgb if image is None else image + rgb
+        return rgb if image is None else upsample2d(image, block.resample_filter, add=rgb)
 
     def _block(self, index: int) -> SynthesisBlock:
         return getattr(self, self.block_names[index])

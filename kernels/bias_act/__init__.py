@@ -24,4 +24,8 @@ def bias_act(
     if bias is not None and (bias.ndim != 1 or x.ndim < 2 or bias.shape[0] != x.shape[1]):
         raise ValueError(f"A bias of shape {tuple(bias.shape)} does not fit an input of shape {tuple(x.shape)}.")
     gain = ACTIVATIONS[activation].gain if gain is None else float(gain)
-    return choose(bias_act_naive, bias_act_fast, x)(x, bias, activation, gain, clamp)
+    # Imported here: the epilogue stands on the activations of this package.
+    from ..epilogue import bias_act_gpu, gpu_suits
+
+    gpu = bias_act_gpu if gpu_suits(x, None, None, None, activation) else None
+    return choose(bias_act_naive, bias_act_fast, x, gpu=gpu)(x, bias, activation, gain, clamp)

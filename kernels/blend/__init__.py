@@ -6,9 +6,10 @@ from torch import Tensor
 
 from ..select import choose
 from .fast import blend_fast
+from .gpu import blend_gpu, gpu_suits
 from .naive import blend_naive
 
-__all__ = ["blend_fast", "blend_features", "blend_naive"]
+__all__ = ["blend_fast", "blend_features", "blend_gpu", "blend_naive"]
 
 
 def blend_features(
@@ -22,4 +23,6 @@ def blend_features(
     fits = mask.ndim == plain.ndim and all(m in (1, p) for m, p in zip(mask.shape[:2], plain.shape[:2], strict=True))
     if not fits or mask.shape[2:] != plain.shape[2:]:
         raise ValueError(f"A mask of shape {tuple(mask.shape)} does not fit features of shape {tuple(plain.shape)}.")
-    return choose(blend_naive, blend_fast, plain)(plain, edited, mask.to(plain.dtype))
+    mask = mask.to(plain.dtype)
+    gpu = blend_gpu if gpu_suits(plain, edited, mask) else None
+    return choose(blend_naive, blend_fast, plain, gpu=gpu)(plain, edited, mask)

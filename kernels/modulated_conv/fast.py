@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..bias_act.fast import finish_lrelu_
-from ..bias_act.naive import ACTIVATIONS
-from ..upfirdn2d.fast import is_channels_last, upfirdn2d_fast
+from ..epilogue import Finish, finish_fast, finish_gpu, gpu_suits
+from ..select import chosen_path
+from ..upfirdn2d.fast import is_channels_last
 from .naive import transposed_padding
 from .prepared import PreparedWeight, kernel_energy
 
@@ -38,10 +38,12 @@ def modulated_conv2d_fast(
     styles = styles.to(exact)
     if weight.shape[2] == 1 and up == 1 and not demodulate:
         y = _project(x, weight, styles)
-        return _epilogue(y, None, noise, bias, activation, 1.0, gain, clamp)
+        return _finish(y, None, noise, bias, None, Finish(activation, 1.0, gain, clamp))
     if x.dtype == torch.float16 and demodulate:
-        # Demodulation divides the scale out again, so both may be brought near 1 to stay inside half precision.
-        weight = weight / weight.abs().amax(dim=(1, 2, 3), keepdim=True)
+        # Demodulation divides the scale out again, so both may be brought near 1 to stay inside half precision; by the
+        # fan-in as well, as published, since inputs clamped at 256 would else sum up to more than half precision holds.
+        fan_in = weight[0].numel()
+        weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * fan_in**0.5)
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     # lrelu is homogeneous: its gain can ride on the demodulation, the noise and the bias.
     inner_gain = gain if activation in ("lrelu", "linear") and gain > 0 else 1.0
@@ -53,10 +55,12 @@ def modulated_conv2d_fast(
         scaled = weight * styles[0, None, :, None, None]
         if scale is not None:
             scaled = scaled * (scale[0, :, None, None, None] if scale.shape[1] > 1 else inner_gain)
-        y, scale = _convolve(x, scaled.to(x.dtype), up, fir), None
+        y, scale = _convolve(x, scaled.to(x.dtype), up), None
     else:
-        y = _convolve(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype), up, fir)
-    return _epilogue(y, scale, noise, bias, activation, inner_gain, gain, clamp)
+        y = _convolve(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype), up)
+    outer = 1.0 if inner_gain == gain else gain
+    padding, fir = ((0, 0, 0, 0), None) if up == 1 else (transposed_padding(fir, weight.shape[2]), fir)
+    return _finish(y, scale, noise, bias, fir, Finish(activation, inner_gain, outer, clamp, padding, 4.0))
 
 
 def _demodulation_scale(weight: Tensor, styles: Tensor, gain: float, prepared: PreparedWeight | None) -> Tensor:
@@ -85,36 +89,16 @@ def _weights_are_smaller(x: Tensor, weight: Tensor, up: int) -> bool:
     return weight.numel() < activations and not torch.is_grad_enabled()
 
 
-def _convolve(x: Tensor, weight: Tensor, up: int, fir: Tensor | None) -> Tensor:
-    size = weight.shape[2]
+def _convolve(x: Tensor, weight: Tensor, up: int) -> Tensor:
+    """With ``up`` 2 the low-pass is still to come."""
     if up == 1:
-        return F.conv2d(x, weight, padding=size // 2)
-    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    return upfirdn2d_fast(y, fir, 1, 1, transposed_padding(fir, size), 4.0)
+        return F.conv2d(x, weight, padding=weight.shape[2] // 2)
+    return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
 
 
-def _epilogue(
-    y: Tensor,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    bias: Tensor | None,
-    activation: str,
-    inner_gain: float,
-    gain: float,
-    clamp: float | None,
+def _finish(
+    y: Tensor, scale: Tensor | None, noise: Tensor | None, bias: Tensor | None, fir: Tensor | None, finish: Finish
 ) -> Tensor:
-    if bias is not None:
-        bias = (bias * inner_gain).to(y.dtype)[None, :, None, None]
-    if scale is not None:
-        scale = scale.to(y.dtype)[:, :, None, None]
-        y = y * scale if bias is None else torch.addcmul(bias, y, scale)
-    elif bias is not None:
-        y = y.add_(bias)  # y is the convolution's own fresh result
-    if noise is not None:
-        y = y.add_((noise * inner_gain).to(y.dtype))
-    if activation == "lrelu" and inner_gain == gain:
-        return finish_lrelu_(y, clamp)
-    y = ACTIVATIONS[activation].function(y)
-    if inner_gain != gain:
-        y = y * gain
-    return y if clamp is None else y.clamp(-clamp, clamp)
+    # Called by the fast path alone, which "auto" never takes for float64.
+    on_gpu = chosen_path() in ("auto", "gpu") and gpu_suits(y, scale, noise, fir, finish.activation)
+    return (finish_gpu if on_gpu else finish_fast)(y, scale, noise, bias, fir, finish)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..select import choose
+from ..select import choose, chosen_path
 from .fast import upfirdn2d_fast
+from .gpu import gpu_suits, upfirdn2d_gpu
 from .naive import upfirdn2d_naive
 
-__all__ = ["setup_filter", "upfirdn2d", "upfirdn2d_fast", "upfirdn2d_naive", "upsample2d"]
+__all__ = ["setup_filter", "upfirdn2d", "upfirdn2d_fast", "upfirdn2d_gpu", "upfirdn2d_naive", "upsample2d"]
 
 
 def setup_filter(taps: Sequence[float] | Tensor, normalize: bool = True) -> Tensor:
@@ -53,11 +54,16 @@ def upfirdn2d(
         raise ValueError(f"The padding {tuple(padding)} crops the whole {size} input away.")
     if x.shape[3] * up + left + right < kw or x.shape[2] * up + top + bottom < kh:
         raise ValueError(f"The padded input is smaller than the {kh} x {kw} filter.")
-    return choose(upfirdn2d_naive, upfirdn2d_fast, x)(x, fir, up, down, tuple(padding), gain)
+    gpu = upfirdn2d_gpu if gpu_suits(x, fir, up, down) else None
+    return choose(upfirdn2d_naive, upfirdn2d_fast, x, gpu=gpu)(x, fir, up, down, tuple(padding), gain)
 
 
-def upsample2d(x: Tensor, fir: Tensor, up: int = 2) -> Tensor:
-    """Enlarge [B, C, H, W] ``up`` times with its mean kept: StyleGAN2's RGB upsampling."""
+def upsample2d(x: Tensor, fir: Tensor, up: int = 2, add: Tensor | None = None) -> Tensor:
+    """Enlarge [B, C, H, W] ``up`` times with its mean kept: StyleGAN2's RGB upsampling; ``add`` is added on top."""
     kh, kw = fir.shape[0], fir.shape[-1]
     padding = ((kw + up - 1) // 2, (kw - up) // 2, (kh + up - 1) // 2, (kh - up) // 2)
-    return upfirdn2d(x, fir, up=up, padding=padding, gain=float(up * up))
+    gain = float(up * up)
+    if add is not None and chosen_path() in ("auto", "gpu") and gpu_suits(x, fir, up, 1, add):
+        return upfirdn2d_gpu(x, fir, up, 1, padding, gain, add)
+    y = upfirdn2d(x, fir, up=up, padding=padding, gain=gain)
+    return y if add is None else y + add
