@@ -146,7 +146,8 @@ def _tower(transformers: Any, folder: Path, suffix: str, device: torch.device, d
     network = _network(kind, folder, f"text_encoder{suffix}", device, dtype)
     place = folder / f"tokenizer{suffix}"
     try:
-        tokenizer = transformers.CLIPTokenizer.from_pretrained(str(place), local_files_only=True)  # nosec B615: of a folder, nothing is fetched
+        # A folder on disk: nothing is fetched.
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(str(place), local_files_only=True)  # nosec B615
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"The {place.name} of {folder.name} cannot be read: {reason}") from None
