@@ -28,6 +28,7 @@ environment, base, comfyui = servers.environment, servers.base, servers.comfyui
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FOLDER = servers.FOLDER
 RENDERERS = ("classic", "vue")
+WIDGETS = {"SemanticEditDragPoints": "Drag editor", "SemanticEditLoadDirection": "Library of edits"}
 START = 120_000  # ms, on a busy machine
 
 if os.environ.get("COMFYUI_FRONTEND"):
@@ -161,7 +162,7 @@ class Desk:
             [kind, scale],
         )
         self.page.wait_for_timeout(500)
-        return self.page.locator(".se-widget:visible").first
+        return self.page.locator(f".se-widget[aria-label='{WIDGETS[kind]}']:visible").last
 
     def values(self, kind):
         """The inputs of the first node of a kind."""
