@@ -23,6 +23,7 @@ class TextModel:
     def __init__(self, generator, codes, parts, rows, settings: TextEditSettings, rng: torch.Generator) -> None:
         layers, width = generator.num_layers, generator.w_dim
         self.rows, self.parts = rows, parts
+        self.stretch = 1.0  # of the whole change, set at the end
         self.root = root_of(generator, settings.coordinates).to(codes)
         self.offset = self.mapper = self.logits = self.attention = self.part_masks = None
         self.sample = codes
@@ -51,7 +52,7 @@ class TextModel:
 
     def change(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """[B, L, D] -> the change [B or 1, L, D], and the same in the coordinates that are learned."""
-        units = (self.mapper(codes) if self.mapper is not None else self.offset[None]) * self.inside
+        units = (self.mapper(codes) if self.mapper is not None else self.offset[None]) * self.inside * self.stretch
         return units @ self.root.t(), units
 
     def masks(self, generator, chosen: Tensor, features: dict[int, Tensor]) -> list[Tensor | None]:
@@ -82,11 +83,11 @@ class TextModel:
         mapper = attention = selection = None
         if self.mapper is not None:
             mapper = self.mapper.requires_grad_(False).eval()
-            mapper.into(self.root)
+            mapper.into(self.root * self.stretch)
             with torch.no_grad():
                 offset = mapper(self.sample).mean(dim=0) * self.inside
         else:
-            offset = (self.offset.detach() * self.inside) @ self.root.t()
+            offset = (self.offset.detach() * self.inside * self.stretch) @ self.root.t()
         if self.attention is not None:
             attention = self.attention.requires_grad_(False).eval()
         if self.logits is not None:

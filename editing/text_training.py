@@ -6,6 +6,8 @@
          + smoothness (total variation of attention masks)
          + identity (1 - similarity of the person)                       where an identity network is given
 
+At the end the change is made longer where masks have cost some of its effect, see `_stretch`.
+
 The whole edit is scored too, so that the codes learn what to change even where the masks are still closed; area and
 sentence then decide where the change is worth showing. The paper gives no weights; the defaults were chosen on the
 demo world.
@@ -35,6 +37,8 @@ from .text_start import start_of
 __all__ = ["Trained", "report_of", "selection_report", "train_text_edit"]
 
 Progress = Callable[..., None]
+_SEEN = 12  # pictures that decide how far a masked edit has to go
+_STRETCHES = (1.0, 1.1, 1.2, 1.35, 1.5, 1.75)
 _KEPT_BYTES = 512 * 1024**2  # of features that are kept during a training
 
 
@@ -98,6 +102,8 @@ def train_text_edit(
             best, since = (recent, 0) if recent < best - 1e-4 else (best, since + 1)
             if settings.patience and since >= settings.patience:
                 break
+        if settings.masks != "none" and settings.full > 0:
+            _stretch(generator, goal, model, pool, settings)
         edit = model.finished(prompt, source, generator, settings)
     return Trained(edit, losses)
 
@@ -195,6 +201,31 @@ def _step_losses(generator, goal, model, pool, chosen, settings, identity) -> tu
         same = (identity(blended) * pool.people[chosen.to(blended.device)]).sum(dim=1)
         terms["identity"] = settings.identity * (1 - same).mean()
     return terms, blended
+
+
+def _stretch(generator, goal, model: TextModel, pool: _Pool, settings: TextEditSettings) -> None:
+    """Lengthen the change until the masked edit fits the sentence as well as the whole edit does, or best."""
+    chosen = torch.arange(min(_SEEN, len(pool.codes)))
+    codes, before = pool.codes[chosen], pool.before[chosen]
+    with torch.no_grad():
+        masks = model.masks(generator, chosen, features := pool.of(chosen))
+        hook = keeping_outside(masks, features) if settings.keep_outside else None
+        wanted = float(goal.loss(_whole(generator, codes, model, settings), before).mean())
+        found = []
+        for model.stretch in _STRETCHES:
+            edited = (codes + model.change(codes)[0]).expand_as(codes)
+            run = generator.network.synthesis(
+                codes, "constant", settings.stop_resolution, blend=LayerBlend(edited, masks), hook=hook
+            )
+            found.append(float(goal.loss(run.image, before).mean()))
+            if found[-1] <= wanted:
+                break
+        model.stretch = _STRETCHES[found.index(min(found))]
+
+
+def _whole(generator, codes: Tensor, model: TextModel, settings: TextEditSettings) -> Tensor:
+    edited = (codes + model.change(codes)[0]).expand_as(codes)
+    return generator.network.synthesis(edited, "constant", settings.stop_resolution).image
 
 
 def _variation(masks: list[Tensor | None]) -> Tensor:
