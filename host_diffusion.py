@@ -79,8 +79,13 @@ class ComfyDiffusion:
         noise = comfy.sample.prepare_noise(latent, seed)
         return comfy.sample.sample(
             model, noise, sampling.steps, sampling.cfg, sampling.sampler, sampling.scheduler, positive, negative,
-            latent, denoise=sampling.denoise, disable_pbar=True, seed=seed,
+            latent, denoise=sampling.denoise, disable_pbar=True, seed=seed, callback=self._check,
         )  # fmt: skip
+
+    def _check(self, *_: Any) -> None:
+        import comfy.model_management
+
+        comfy.model_management.throw_exception_if_processing_interrupted()
 
     def encode(self, vae: Any, images: Tensor) -> Tensor:
         """Pictures [B, H, W, 3] in 0..1 as a latent."""
@@ -111,6 +116,8 @@ class ComfyDenoiser:
     def __init__(self, model: Any) -> None:
         import comfy.model_management as management
 
+        if getattr(model, "is_dynamic", bool)():  # newer cores bring weights over when an operation asks for them
+            model = model.clone(disable_dynamic=True)
         self.patcher, self._management = model, management
         self._load()
         self.base = model.model
@@ -120,16 +127,28 @@ class ComfyDenoiser:
         self._check_weights()
 
     def _load(self) -> None:
+        device, whole = self.patcher.load_device, self.patcher.model_size()
+        on_card = device.type != "cpu"
+        if on_card:
+            missing = whole - self.patcher.loaded_size()
+            if missing > 0.02 * whole:
+                self._management.free_memory(1e30, device)  # everything else can come back when it is needed
+            free = self._management.get_free_memory(device)
+            if missing > free:
+                self._refuse(whole, free)
         with building():
-            self._management.load_models_gpu([self.patcher], force_full_load=True)
-        there, whole = self.patcher.loaded_size(), self.patcher.model_size()
-        if self.patcher.load_device.type != "cpu" and 0 < there < 0.98 * whole:
-            free = self._management.get_free_memory(self.patcher.load_device)
-            raise InputError(
-                f"Only {there / 2**20:.0f} of {whole / 2**20:.0f} MB of the model fit on {self.patcher.load_device} "
-                f"({free / 2**20:.0f} MB are free), and a model that is loaded in parts has no gradients. Free memory, "
-                "start ComfyUI without --lowvram or with --cpu, or use a smaller model."
-            )
+            # As much room as there is: what else is loaded would only be in the way of the gradients.
+            room = 1e20 if on_card else 0
+            self._management.load_models_gpu([self.patcher], memory_required=room, force_full_load=True)
+        if on_card and self.patcher.loaded_size() < 0.98 * whole:
+            self._refuse(whole, self._management.get_free_memory(device))
+
+    def _refuse(self, whole: int, free: int) -> None:
+        raise InputError(
+            f"The model needs {whole / 2**20:.0f} MB on {self.patcher.load_device} in one piece, and "
+            f"{free / 2**20:.0f} MB are free; a model that is loaded in parts has no gradients. Free memory, start "
+            "ComfyUI without --lowvram and --novram or with --cpu, or use a smaller model."
+        )
 
     def _check_weights(self) -> None:
         plain = (torch.float32, torch.float16, torch.bfloat16)
@@ -186,6 +205,13 @@ class ComfyDenoiser:
         return gain.flatten()
 
     def condition(self, embedding: Tensor, extras: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+        config = self.base.model_config.unet_config
+        width = config.get("context_dim", config.get("context_in_dim"))
+        if isinstance(width, int) and embedding.shape[-1] != width:
+            raise InputError(
+                f"The conditioning is {embedding.shape[-1]} wide; this {self.name} model takes {width}: encode the "
+                "text with the CLIP of the same checkpoint."
+            )
         given = {key: _normal(value) for key, value in extras.items()}
         given.update(cross_attn=embedding, device=self.device, prompt_type="positive")
         given["noise"] = torch.zeros(1, *shape[1:], device=self.device)
@@ -235,18 +261,18 @@ class ComfyDenoiser:
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """Gradients may be taken inside; the weights ask for none, and the model is as it was afterwards."""
-        if hasattr(self._management, "in_training"):
-            before, self._management.in_training = self._management.in_training, True
-        rehome(self.base)
+        before = getattr(self._management, "in_training", None)
         asking = [weight for weight in self.base.parameters() if weight.requires_grad]
-        for weight in asking:
-            weight.requires_grad_(False)
         try:
+            if before is not None:
+                self._management.in_training = True
+            rehome(self.base)
+            self.base.requires_grad_(False)
             yield
         finally:
             for weight in asking:
                 weight.requires_grad_(True)
-            if hasattr(self._management, "in_training"):
+            if before is not None:
                 self._management.in_training = before
 
 

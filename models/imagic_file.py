@@ -26,7 +26,7 @@ def write_imagic(
     prompt: str = "",
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write one edit. Of the extras, tensors, numbers, texts and truth values are kept; a file has no place for others."""
+    """Write one edit. Of the extras, tensors, numbers, texts and truth values are kept, and nothing else."""
     tensors = {"embedding": embedding.float()}
     tensors.update({_LORA + name: tensor for name, tensor in lora.items()})
     tensors.update({_EXTRA + name: value for name, value in extras.items() if isinstance(value, Tensor)})
@@ -47,6 +47,8 @@ def read_imagic(path: str | Path) -> dict[str, Any]:
     if embedding is None or embedding.ndim != 3 or embedding.shape[0] != 1 or not embedding.is_floating_point():
         raise CheckpointError(f"{path.name}: its embedding should be [1, tokens, width].")
     for name, tensor in tensors.items():
+        if name.startswith(_EXTRA):
+            continue  # masks and indices travel there as well
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path.name}: '{name}' should hold finite numbers.")
     extras, prompt = config.get("extras", {}), config.get("prompt", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from .. import host
 from ..editing.imagic.sampling import Sampling, Studio
 from ..host import io
 from ..models.errors import InputError
+from ..models.imagic_file import read_imagic
 from ._common import check_choice, seed_input
 
 ImagicPhotosType = io.Custom("IMAGIC_PHOTOS")
@@ -99,10 +101,41 @@ def latent_of(latent: dict, what: str = "latent") -> Tensor:
     return samples
 
 
+def check_photo(photo: Tensor, samples: Tensor) -> None:
+    """Refuse a photo that is not the latent's.
+
+    Raises:
+        InputError: several photos or latents, or another shape; the sentence names both.
+    """
+    if photo.ndim != 4 or len(photo) != 1 or len(samples) != 1:
+        raise InputError(f"Got {len(photo)} photos and {len(samples)} latents; expected one of each.")
+    (height, width), (rows, columns) = photo.shape[1:3], samples.shape[-2:]
+    if abs(width / height - columns / rows) > 0.06 * width / height:
+        raise InputError(
+            f"The photo has {width} x {height} pixels and the latent {columns} x {rows} cells: another shape. Connect "
+            "VAE Encode of this very photo."
+        )
+
+
 def free_memory(denoiser: Any) -> int | None:
     """Bytes that may be used where the model is, with a little left for everything else."""
     free = host.current().diffusion.free_memory(denoiser.device)
     return None if free is None else int(free * 0.92)
+
+
+def learned_before(name: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What earlier jobs saved under a name, of photos with these keys: key -> the fields of its file."""
+    side, found = host.current(), {}
+    for file in side.list_models("imagic"):
+        if file.replace("\\", "/").startswith(f"{host.safe_name(name)}_"):
+            try:
+                fields = read_imagic(side.model_path("imagic", file))
+            except InputError:
+                continue  # another kind of file, or a damaged one: the photo is learned again
+            key = fields["provenance"].get("key")
+            if key in keys:
+                found[key] = fields
+    return found
 
 
 def studio_of(model: Any, vae: Any, negative: list, latent: Tensor, sampling: Sampling) -> Studio:

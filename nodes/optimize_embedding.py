@@ -75,7 +75,8 @@ class OptimizeEmbedding(io.ComfyNode):
         mask=None, mask_weight: float = 4.0, noise_from: float = 0.0, noise_to: float = 1.0,
     ) -> io.NodeOutput:  # fmt: skip
         settings = EmbeddingSettings(steps, rate, draws, (noise_from, noise_to), pooled, seed)
-        goal, first = entry_of(target, "target"), None if start is None else entry_of(start, "start")
+        goal = entry_of(target, "target", plain=True)
+        first = None if start is None else entry_of(start, "start", plain=True)
         samples = latent_of(latent)
         denoiser = host.current().diffusion.denoiser(model)
         fit = optimize_embedding(

@@ -8,7 +8,7 @@ from ..editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ..editing.imagic.sweep import SentenceScore, sweep_eta
 from ..host import io
 from ._common import CATEGORY, MAX_SEED, TextImageScorerType, check_choice, progress_for
-from ._imagic import latent_of, sampling_inputs, sampling_of, studio_of
+from ._imagic import check_photo, latent_of, sampling_inputs, sampling_of, studio_of
 
 
 class SweepEta(io.ComfyNode):
@@ -68,7 +68,9 @@ class SweepEta(io.ComfyNode):
         sampling = sampling_of(steps, cfg, sampler_name, scheduler)
         start, end, values = entry_of(optimised, "optimised"), entry_of(target, "target"), parse_etas(etas)
         score = None if scorer is None else SentenceScore(scorer, prompt, source)
-        studio = studio_of(model, vae, negative, latent_of(latent), sampling)
+        samples = latent_of(latent)
+        check_photo(photo, samples)
+        studio = studio_of(model, vae, negative, samples, sampling)
         found = sweep_eta(
             studio, start, end, photo, values, [(seed + k) % MAX_SEED for k in range(seeds)], form, score,
             progress_for(len(values) * seeds, "sweeping eta"),

@@ -33,7 +33,7 @@ class SweepPhotos(io.ComfyNode):
                 io.Conditioning.Input("target", tooltip="The sentence, from the same CLIP."),
                 io.Conditioning.Input("negative", tooltip="As in KSampler."),
                 TextImageScorerType.Input("scorer", tooltip="Judges how well pictures fit the sentence."),
-                io.String.Input("prompt", default="a person with glasses", tooltip="The sentence, for the scorer."),
+                io.String.Input("prompt", default="", tooltip="The sentence, for the scorer."),
                 io.String.Input("source", default="a person", tooltip="What the photos show now, in few words."),
                 io.String.Input("etas", default="0.2 to 1.2 in 6", tooltip="Values, or 'FROM to TO in COUNT'."),
                 io.Int.Input(

@@ -41,12 +41,11 @@ class TuneModel(io.ComfyNode):
                 io.Float.Input(
                     "rate",
                     default=usual.rate,
-                    min=1e-7,
+                    min=0.0,
                     max=0.1,
                     step=1e-6,
                     round=1e-7,
-                    tooltip="Learning rate: about 0.001 for LoRA on small models, 0.0001 on SD; 0.00001 for all "
-                    "weights.",
+                    tooltip="Learning rate. 0: by method and size, such as 0.0001 for LoRA on Stable Diffusion.",
                 ),
                 io.Int.Input("rank", default=usual.rank, min=1, max=256, tooltip="Rank of the LoRA."),
                 io.Int.Input("draws", default=usual.draws, min=1, max=256, tooltip="Noise draws per step."),
@@ -120,7 +119,7 @@ class TuneModel(io.ComfyNode):
             method, steps, rate, rank, draws, (noise_from, noise_to), (blocks,), joint, embedding_rate, prior_weight,
             checkpointing, seed,
         )  # fmt: skip
-        entry = entry_of(conditioning)
+        entry = entry_of(conditioning, plain=True)
         kept = entry_of(prior, "prior") if prior is not None and prior_weight > 0 else None
         samples = latent_of(latent)
         side = host.current().diffusion

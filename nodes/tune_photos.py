@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from .. import host
-from ..editing.imagic.batch import TunedPhoto, tune_photos
+from ..editing.imagic.batch import TunedPhoto, photo_key, tune_photos
 from ..editing.imagic.conditioning import entry_of
 from ..editing.imagic.embedding import EmbeddingSettings
+from ..editing.imagic.lora import BLOCKS
 from ..editing.imagic.tuning import TuneSettings
 from ..host import io
 from ..models.errors import InputError
 from ..models.imagic_file import write_imagic
-from ._common import CATEGORY, progress_for, seed_input
-from ._imagic import ImagicPhotosType, free_memory, latent_of
+from ._common import CATEGORY, check_choice, progress_for, seed_input
+from ._imagic import ImagicPhotosType, free_memory, latent_of, learned_before
 
 
 class TunePhotos(io.ComfyNode):
-    """Each photo is learned on its own; finished ones are kept even when the job is stopped."""
+    """Each photo is learned on its own; with a name to save under, a stopped job goes on where it was."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -36,7 +37,7 @@ class TunePhotos(io.ComfyNode):
                 ),
                 io.Int.Input("tuning_steps", default=200, min=1, max=20000, tooltip="Steps of stage 2, per photo."),
                 io.Float.Input(
-                    "tuning_rate", default=1e-3, min=1e-7, max=0.1, step=1e-6, round=1e-7, tooltip="As Tune Model's."
+                    "tuning_rate", default=0.0, min=0.0, max=0.1, step=1e-6, round=1e-7, tooltip="As Tune Model's."
                 ),
                 io.Int.Input("rank", default=16, min=1, max=256, tooltip="Rank of each LoRA."),
                 io.Int.Input("draws", default=8, min=1, max=256, tooltip="Noise draws per step."),
@@ -47,8 +48,12 @@ class TunePhotos(io.ComfyNode):
                     "save_as",
                     default="",
                     optional=True,
-                    tooltip="Save each photo's edit under this name as soon as it is learned. Empty: keep in memory "
-                    "only.",
+                    tooltip="Save each photo's edit under this name as soon as it is learned; run again, photos that "
+                    "were learned with the same settings are read instead. Empty: keep in memory only.",
+                ),
+                io.Combo.Input("blocks", options=["all", *BLOCKS[:-1]], optional=True, tooltip="As Tune Model's."),
+                io.Boolean.Input(
+                    "checkpointing", default=False, optional=True, tooltip="As Tune Model's: less memory."
                 ),
             ],
             outputs=[
@@ -61,14 +66,17 @@ class TunePhotos(io.ComfyNode):
     def execute(
         cls, model, vae, photos, target, embedding_steps: int, embedding_rate: float, tuning_steps: int,
         tuning_rate: float, rank: int, draws: int, seed: int, start=None, joint: bool = False, save_as: str = "",
+        blocks: str = "all", checkpointing: bool = False,
     ) -> io.NodeOutput:  # fmt: skip
+        check_choice("blocks", blocks, BLOCKS)
         if photos.ndim != 4 or not len(photos):
             raise InputError(f"The photos have shape {list(photos.shape)}; expected an IMAGE [B, H, W, 3].")
-        goal, first = entry_of(target, "target"), None if start is None else entry_of(start, "start")
+        goal = entry_of(target, "target", plain=True)
+        first = None if start is None else entry_of(start, "start", plain=True)
         embedding = EmbeddingSettings(embedding_steps, embedding_rate, draws, seed=seed)
         tuning = TuneSettings(
             steps=tuning_steps, rate=tuning_rate, rank=rank, draws=draws, joint=joint, embedding_rate=embedding_rate,
-            seed=seed,
+            seed=seed, blocks=(blocks,), checkpointing=checkpointing,
         )  # fmt: skip
         side = host.current()
         if save_as.strip():
@@ -76,16 +84,18 @@ class TunePhotos(io.ComfyNode):
         latents = latent_of({"samples": side.diffusion.encode(vae, photos)})
         denoiser = side.diffusion.denoiser(model)
 
+        keys = [photo_key(photo, goal, first, embedding, tuning) for photo in photos]
+        found = learned_before(save_as.strip(), keys) if save_as.strip() else {}
+
         def finished(photo: TunedPhoto) -> None:
             if save_as.strip():
                 path = side.save_path("imagic", save_as)
-                write_imagic(
-                    path, photo.entry.embedding, photo.entry.extras, photo.lora, provenance={"photo": photo.name}
-                )
+                provenance = {"photo": photo.name, "key": keys[int(photo.name[1:]) - 1], "report": photo.report}
+                write_imagic(path, photo.entry.embedding, photo.entry.extras, photo.lora, provenance=provenance)
 
         learned = tune_photos(
             denoiser, photos, latents, goal, [f"#{k + 1}" for k in range(len(photos))], embedding, tuning, first,
-            free_memory(denoiser), finished,
+            free_memory(denoiser), finished, found,
             progress_for(len(photos) * (tuning_steps + (0 if joint else embedding_steps)), "learning photos"),
         )  # fmt: skip
         return io.NodeOutput(learned, learned.report())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,11 @@ class PhotoSweeps:
         return self.sweeps[0].etas
 
     @property
+    def moved(self) -> list[list[bool]]:
+        """B x E: whether the camera had moved."""
+        return [[move.moved for move in sweep.moves] for sweep in self.sweeps]
+
+    @property
     def scores(self) -> list[tuple[float, ...]]:
         """B x E mean scores."""
         return [sweep.scores or () for sweep in self.sweeps]
@@ -97,12 +103,14 @@ def tune_photos(
     start: Entry | None = None,
     free: int | None = None,
     finished: Callable[[TunedPhoto], None] = lambda photo: None,
+    found: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Callable[..., None] = lambda step, total, preview=None: None,
 ) -> PhotoEdits:
     """Imagic's first two stages for each photo in turn.
 
     Args:
         finished: called with each photo as soon as it is done, so that a later interruption costs no work.
+        found: by `photo_key`, what an earlier job has learned: embedding, extras, lora.
 
     Raises:
         InputError: photos, latents and names differ in number, or as `optimize_embedding` and `tune_model`.
@@ -113,6 +121,12 @@ def tune_photos(
     done = []
     for k, name in enumerate(names):
         latent, first = latents[k : k + 1], k * each
+        known = (found or {}).get(photo_key(photos[k], target, start, embedding, tuning))
+        if known is not None:
+            entry = Entry(known["embedding"], dict(known["extras"]))
+            done.append(TunedPhoto(name, photos[k : k + 1], latent, entry, known["lora"], "learned before."))
+            progress(first + each, len(names) * each)
+            continue
 
         def report(step: int, total: int, preview: Tensor | None = None, first: int = first) -> None:
             progress(first + step, len(names) * each, preview=preview)
@@ -129,6 +143,16 @@ def tune_photos(
         done.append(TunedPhoto(name, photos[k : k + 1], latent, tuned.entry, tuned.lora, text + tuned.report()))
         finished(done[-1])
     return PhotoEdits(tuple(done))
+
+
+def photo_key(
+    photo: Tensor, target: Entry, start: Entry | None, embedding: EmbeddingSettings, tuning: TuneSettings
+) -> str:
+    """What a learned photo depends on, but for the model: equal keys need no second learning."""
+    digest = hashlib.sha256(repr((embedding, tuning, tuple(photo.shape))).encode())
+    for tensor in (photo, target.embedding, *(() if start is None else (start.embedding,))):
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def sweep_photos(

@@ -44,12 +44,14 @@ def common_state(
     level: float | None = None,
     example: int | None = None,
     example_eta: float | None = None,
+    moved: Sequence[Sequence[bool]] | None = None,  # B x E: whether the camera had moved there
 ) -> CommonState:
     """Choose an eta per photo.
 
     Args:
         level: the score to reach. Left out: that of photo ``example`` at ``example_eta`` (at its automatic eta where
             that is left out), or, without an example, the median of all photos at their automatic etas.
+        moved: from the first moved picture on, a photo's etas are left out, if two others remain.
 
     Raises:
         InputError: no photo, etas that do not rise, an example that is not there.
@@ -60,14 +62,23 @@ def common_state(
         raise InputError(f"Each photo needs {len(etas)} scores, one per eta.")
     if example is not None and not 0 <= example < len(scores):
         raise InputError(f"The example is photo {example + 1} of {len(scores)}.")
+    curves = [_still(etas, row, None if moved is None else moved[k]) for k, row in enumerate(scores)]
     if level is None:
-        automatic = [_score_at(etas, row, choose_eta(etas, row)) for row in scores]
+        automatic = [_score_at(*curve, choose_eta(*curve)) for curve in curves]
         if example is None:
             level = sorted(automatic)[len(automatic) // 2]
         else:
-            level = automatic[example] if example_eta is None else _score_at(etas, scores[example], example_eta)
-    found = [eta_for_level(etas, row, level) for row in scores]
+            level = automatic[example] if example_eta is None else _score_at(*curves[example], example_eta)
+    found = [eta_for_level(*curve, level) for curve in curves]
     return CommonState(float(level), tuple(round(eta, 4) for eta, _ in found), tuple(there for _, there in found))
+
+
+def _still(
+    etas: Sequence[float], scores: Sequence[float], moved: Sequence[bool] | None
+) -> tuple[Sequence[float], Sequence[float]]:
+    """The part of a photo's curve before its camera moves."""
+    first = next((k for k, there in enumerate(moved or ()) if there), len(etas))
+    return etas[: max(first, 2)], scores[: max(first, 2)]
 
 
 def _score_at(etas: Sequence[float], scores: Sequence[float], eta: float) -> float:

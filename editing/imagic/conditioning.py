@@ -14,6 +14,7 @@ from ...models.inference import building
 __all__ = ["POOLED", "Entry", "as_conditioning", "entry_of", "same_text_space"]
 
 POOLED = "pooled_output"
+_SAMPLING_ONLY = ("control", "area", "mask", "gligen", "hooks")
 
 
 class Entry:
@@ -45,8 +46,10 @@ class Entry:
         return self.replaced(_normal(self.embedding, device), None if pooled is None else _normal(pooled, device))
 
 
-def entry_of(conditioning: Sequence, what: str = "The conditioning") -> Entry:
+def entry_of(conditioning: Sequence, what: str = "The conditioning", plain: bool = False) -> Entry:
     """The one entry of a CONDITIONING.
+
+    ``plain``: refuse keys that act while sampling only, which training would silently leave out.
 
     Raises:
         InputError: no entry, several, or an embedding that is not [1, T, D] and finite.
@@ -63,6 +66,12 @@ def entry_of(conditioning: Sequence, what: str = "The conditioning") -> Entry:
         raise InputError(f"{what} has shape {list(embedding.shape)}; expected one sentence, [1, tokens, width].")
     if not bool(torch.isfinite(embedding).all()):
         raise InputError(f"{what} has values that are not finite.")
+    acting = [key for key in _SAMPLING_ONLY if plain and extras.get(key) is not None]
+    if acting:
+        raise InputError(
+            f"{what} carries {', '.join(acting)}, which acts while sampling only. Connect CLIP Text Encode directly "
+            "here, and put control networks, areas and masks behind Interpolate Embedding."
+        )
     return Entry(embedding, extras)
 
 
@@ -89,7 +98,9 @@ def same_text_space(a: Entry, b: Entry, names: tuple[str, str] = ("optimised", "
     if lengths[0] == lengths[1]:
         return a, b
     longest = max(lengths)
-    if longest % min(lengths) or min(lengths) % 77:
+    # Where the text also attends to itself, in networks with a pooled output or a mask, repeating it changes it.
+    joint = a.pooled is not None or any("attention_mask" in entry.extras for entry in (a, b))
+    if longest % min(lengths) or min(lengths) % 77 or joint:
         raise InputError(
             f"The {names[0]} text has {lengths[0]} tokens and the {names[1]} one {lengths[1]}; they cannot be brought "
             "together: write two texts of about the same length."

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.inference import training_mode
-from .conditioning import Entry
+from .conditioning import Entry, same_text_space
 from .denoiser import Denoiser
 from .descent import Descent
 from .inplace import out_of_place
@@ -108,6 +108,8 @@ def optimize_embedding(
     rng = torch.Generator().manual_seed(settings.seed)
     with training_mode(), denoiser.training(), ExitStack() as stack:
         photo = Photo.of(denoiser, _normal(latent), mask, mask_weight)
+        if start is not None:
+            start, target = same_text_space(start, target, ("start", "target"))
         first = (start or target).trainable(denoiser.device)
         free_tensors = [first.embedding.clone().requires_grad_(True)]
         if settings.pooled and first.pooled is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,7 @@ __all__ = ["common_plot", "loss_plot", "sweep_plot", "sweep_sheet"]
 
 def loss_plot(losses: Sequence[float], before: float, after: float, title: str) -> Tensor:
     """The loss of each step, its running mean, and the loss on fixed noise before and after. [H, W, 3] in 0..1."""
+    losses = [value if math.isfinite(value) else before for value in losses]  # steps that overflowed and were not taken
     width, height = 760, 360
     picture = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ _PLACES = {
     "middle": ("middle_block.", "mid_block."),
     "decoder": ("output_blocks.", "up_blocks."),
 }
-_ATTENTION = ("attn", "attention", ".qkv", "_qkv", "to_q", "to_k", "to_v", "to_out", ".proj_out", "linear1", "linear2")
+_ATTENTION = ("attn", "qkv", "to_q", "to_k", "to_v", "to_out", "proj_out", "linear1", "linear2")
 _CROSS = ("attn2.", "add_q", "add_k", "add_v", "txt_attn", "context_block", "cross_attn")
 BLOCKS = ("attention", "cross attention", "encoder", "middle", "decoder", "all")
 
@@ -41,7 +42,8 @@ class Lora:
 
 
 def in_blocks(layer: str, blocks: str) -> bool:
-    """Whether a layer's name lies in one of BLOCKS."""
+    """Whether a layer's name, in any tool's spelling, lies in one of BLOCKS."""
+    layer = _canonical(layer)
     if blocks == "all":
         return True
     if blocks == "attention":
@@ -111,6 +113,23 @@ def adapted(layers: Mapping[str, nn.Module], loras: Mapping[str, Lora]) -> Itera
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _canonical(name: str) -> str:
+    """A layer's name with dots, and without the lists that diffusers counts transformers in."""
+    name = name.removeprefix("lora_unet_")
+    for block in (
+        "input_blocks",
+        "middle_block",
+        "output_blocks",
+        "down_blocks",
+        "mid_block",
+        "up_blocks",
+        "attn1",
+        "attn2",
+    ):
+        name = name.replace(f"{block}_", f"{block}.")
+    return re.sub(r"attentions[._]\d+[._]", "", name)
 
 
 class Switch:

@@ -45,16 +45,4 @@ def without_blocks(lora: Mapping[str, Tensor], forgotten: Sequence[str]) -> dict
     unknown = [name for name in forgotten if name not in BLOCKS]
     if unknown:
         raise InputError(f"Unknown blocks: {', '.join(unknown)}; expected some of {', '.join(BLOCKS)}.")
-    # File names may spell the dots of a layer's name as underscores.
-    return {
-        key: tensor
-        for key, tensor in lora.items()
-        if not any(in_blocks(key, block) or in_blocks(_dotted(key), block) for block in forgotten)
-    }
-
-
-def _dotted(key: str) -> str:
-    name = key.removeprefix("lora_unet_")
-    for block in ("input_blocks", "middle_block", "output_blocks", "down_blocks", "mid_block", "up_blocks"):
-        name = name.replace(f"{block}_", f"{block}.")
-    return name.replace("attn2_", "attn2.").replace("attn1_", "attn1.")
+    return {key: tensor for key, tensor in lora.items() if not any(in_blocks(key, block) for block in forgotten)}

@@ -63,6 +63,8 @@ class Photo:
             raise InputError(f"Got {len(mask)} masks for one photo.")
         inside = F.interpolate(mask[None].to(x0), size=x0.shape[-2:], mode="area")
         weight = 1 + (mask_weight - 1) * inside
+        if float(weight.mean()) < 1e-6:
+            raise InputError("The mask covers the whole photo and its weight is 0, so that nothing counts.")
         weight = weight / weight.mean()
         return cls(x0, weight if x0.ndim == 4 else weight[:, :, None])
 

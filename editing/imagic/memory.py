@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
+from .checkpointing import Blocks
 
 __all__ = ["fitting_draws", "graph_bytes", "megabytes"]
 
@@ -15,13 +16,26 @@ _MARGIN = 1.15  # what allocators lose to fragments
 _ADAM = 16  # bytes per float32 parameter: the parameter, its gradient and two moments
 
 
-def graph_bytes(forward: Callable[[], Tensor], weights: set[int]) -> int:
+def graph_bytes(forward: Callable[[], object], weights: set[int], blocks: Blocks | None = None) -> int:
     """Bytes that a backward pass through ``forward`` keeps, found by making that graph once.
 
     Args:
         forward: makes the loss of one draw.
         weights: addresses of storages that are there anyway.
+        blocks: of a checkpointed network: while one block is computed again, its graph is there besides.
     """
+    largest = 0
+
+    def measure(block: Callable[[], object]) -> None:
+        nonlocal largest
+        largest = max(largest, graph_bytes(block, weights))
+
+    if blocks is not None:
+        blocks.measure = measure
+        try:
+            return graph_bytes(forward, weights) + largest
+        finally:
+            blocks.measure = None
     seen: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
@@ -35,7 +49,9 @@ def graph_bytes(forward: Callable[[], Tensor], weights: set[int]) -> int:
     return sum(seen.values())
 
 
-def fitting_draws(draws: int, per_draw: int, trained: int, free: int | None, what: str) -> int:
+def fitting_draws(
+    draws: int, per_draw: int, trained: int, free: int | None, what: str, advice: str = "Use a smaller picture."
+) -> int:
     """How many noise draws fit at once.
 
     Args:
@@ -44,6 +60,7 @@ def fitting_draws(draws: int, per_draw: int, trained: int, free: int | None, wha
         trained: parameters that are optimised.
         free: bytes available, None when unknown.
         what: names the work.
+        advice: what a person can do about it.
 
     Raises:
         InputError: not even one draw fits; the sentence gives the numbers.
@@ -57,7 +74,7 @@ def fitting_draws(draws: int, per_draw: int, trained: int, free: int | None, wha
         raise InputError(
             f"{what} needs about {megabytes(needed)} beside the model ({megabytes(trained * _ADAM)} for "
             f"{trained:,} trained numbers, {megabytes(per_draw * _MARGIN)} for one step), and {megabytes(free)} are "
-            "free. Turn on gradient checkpointing, choose fewer blocks or a smaller rank, or use a smaller picture."
+            f"free. {advice}"
         )
     return min(draws, at_once)
 

@@ -23,7 +23,7 @@ class Probe:
 
     def __init__(self, denoiser: Denoiser, photo: Photo, levels: tuple[float, float], seed: int) -> None:
         self.denoiser, self.photo = denoiser, photo
-        self.draws = photo.draws(denoiser, _DRAWS, levels, torch.Generator().manual_seed(seed + 1))
+        self.draws = photo.draws(denoiser, _DRAWS, levels, torch.Generator().manual_seed((seed + 1) % 2**64))
 
     def loss(self, entry: Entry) -> float:
         """The mean loss of one entry."""

@@ -62,7 +62,7 @@ class EtaSweep:
         photo_score: the photo's own score.
         distances: E mean perceptual distances from the photo.
         moves: E camera moves, of the first seed's pictures.
-        chosen: the automatic eta; 0.7 of the way, the middle of the published range, without a scorer.
+        chosen: the automatic eta; without a scorer the one nearest to 0.7, the middle of the published range.
     """
 
     photo: Tensor
@@ -78,7 +78,9 @@ class EtaSweep:
     def report(self) -> str:
         """What to know, in sentences."""
         if self.scores is None:
-            text = f"No scorer is connected, so eta stays at {self.chosen:g}, the middle of the published range."
+            text = f"No scorer is connected: eta {self.chosen:g} is the one nearest to 0.7, which is usual."
+        elif len(self.etas) == 1:
+            text = f"eta {self.chosen:g}: score {self.scores[0]:.3f} (the photo itself: {self.photo_score:.3f})."
         else:
             text = (
                 f"eta {self.chosen:.2f}: the score rises from {self.scores[0]:.3f} at eta {self.etas[0]:g} to "

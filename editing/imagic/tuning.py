@@ -25,11 +25,13 @@ from .lora_file import lora_tensors, whole_tensors
 from .loss import Draws, Photo, check_levels, denoising_loss, network_error
 from .memory import fitting_draws, graph_bytes
 from .probes import Probe, Reporter, check_gradient, weight_storages
-from .whole_weights import WholeWeights
+from .whole_weights import WholeWeights, count_numbers
 
 __all__ = ["METHODS", "TuneSettings", "Tuning", "tune_model"]
 
 METHODS = ("LoRA", "all weights")
+_LARGE = 200_000_000  # parameters
+_ADVICE = "Turn on checkpointing, choose fewer blocks or a smaller rank, or use a smaller picture."
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class TuneSettings:
     Args:
         method: one of METHODS.
         steps: Adam steps.
-        rate: learning rate of the model's change.
+        rate: learning rate of the model's change; 0 for what suits the method and the size of the model.
         rank: of the LoRA.
         draws: noise draws per step.
         levels: share of the timesteps used, from least (0) to most noise (1).
@@ -53,7 +55,7 @@ class TuneSettings:
 
     method: str = METHODS[0]
     steps: int = 200
-    rate: float = 1e-3
+    rate: float = 0.0
     rank: int = 16
     draws: int = 8
     levels: tuple[float, float] = (0.0, 1.0)
@@ -67,7 +69,7 @@ class TuneSettings:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"The method is {self.method!r}; expected one of {', '.join(METHODS)}.")
-        if self.steps < 1 or self.draws < 1 or self.rank < 1 or not 0 < self.rate <= 1:
+        if self.steps < 1 or self.draws < 1 or self.rank < 1 or not 0 <= self.rate <= 1:
             raise InputError("Steps, draws and rank have to be 1 or more, and the rate between 0 and 1.")
         check_levels(self.levels)
 
@@ -81,6 +83,7 @@ class Tuning:
         entry: the embedding it was tuned under; the optimised one where it was joint.
         losses: mean loss of each step.
         before, after: loss over the same fixed noise draws.
+        at_once: noise draws that fitted the memory together.
         settings: how it came about.
     """
 
@@ -89,6 +92,7 @@ class Tuning:
     losses: tuple[float, ...]
     before: float
     after: float
+    at_once: int
     settings: TuneSettings
 
     @property
@@ -103,6 +107,8 @@ class Tuning:
             f"The loss on fixed noise fell from {self.before:.4f} to {self.after:.4f} ({self.gain:.0%}), with "
             f"{count:,} numbers beside the model's own."
         )
+        if self.at_once < self.settings.draws:
+            text += f" Memory allowed {self.at_once} of {self.settings.draws} draws at once."
         if self.gain < 0.05:
             text += " That is little: the photo may not come back. Raise the steps or the rate."
         return text
@@ -137,12 +143,13 @@ def tune_model(
     with training_mode(), denoiser.training(), ExitStack() as stack:
         photo = Photo.of(denoiser, latent.detach().clone(), mask, mask_weight)
         layers = chosen_layers(denoiser.network, settings.blocks)
+        if settings.method != METHODS[0]:  # before the copies are made
+            fitting_draws(1, 0, count_numbers(layers), free, f"Tuning {METHODS[1]}", _ADVICE)
         change = _LoraChange(layers, settings.rank, rng) if settings.method == METHODS[0] else _WholeChange(layers)
         own, kept = entry.trainable(denoiser.device), None if prior is None else prior.trainable(denoiser.device)
         own.embedding.requires_grad_(True)
-        overwrites = check_gradient(denoiser, photo, own)
-        stack.enter_context(out_of_place(denoiser.network, overwrites))
-        stack.enter_context(checkpointed(denoiser.network, settings.checkpointing, overwrites))
+        blocks = stack.enter_context(checkpointed(denoiser.network, settings.checkpointing))
+        stack.enter_context(out_of_place(denoiser.network, check_gradient(denoiser, photo, own)))
         learned = [own.embedding] if settings.joint else []
         if settings.joint and own.pooled is not None:
             learned.append(own.pooled.requires_grad_(True))
@@ -158,10 +165,11 @@ def tune_model(
         before = probe.loss(own)
         with change.inside():
             one = photo.draws(denoiser, 1, settings.levels, torch.Generator().manual_seed(0))
-            per_draw = graph_bytes(lambda: loss_of(one), weight_storages(denoiser.network))
+            own_memory = weight_storages(denoiser.network) | {t.untyped_storage().data_ptr() for t in change.parameters}
+            per_draw = graph_bytes(lambda: loss_of(one), own_memory, blocks if settings.checkpointing else None)
             trained = sum(tensor.numel() for tensor in (*change.parameters, *learned))
-            at_once = fitting_draws(settings.draws, per_draw, trained, free, f"Tuning with {settings.method}")
-            groups = [(change.parameters, settings.rate)]
+            at_once = fitting_draws(settings.draws, per_draw, trained, free, f"Tuning with {settings.method}", _ADVICE)
+            groups = [(change.parameters, settings.rate or automatic_rate(settings.method, denoiser))]
             groups += [([t], settings.embedding_rate * float(t.detach().square().mean().sqrt())) for t in learned]
             descent = Descent(groups, denoiser.dtype == torch.float16)
             losses, reporter = [], Reporter(denoiser, photo, progress)
@@ -177,7 +185,13 @@ def tune_model(
             placed = entry.embedding
             pooled = None if own.pooled is None else own.pooled.detach().to(placed.device, placed.dtype)
             found = entry.replaced(own.embedding.detach().to(placed.device, placed.dtype), pooled)
-    return Tuning(lora, found, tuple(losses), before, after, settings)
+    return Tuning(lora, found, tuple(losses), before, after, at_once, settings)
+
+
+def automatic_rate(method: str, denoiser: Denoiser) -> float:
+    """A learning rate by method and size: large networks want smaller steps, and whole weights smaller ones."""
+    large = sum(weight.numel() for weight in denoiser.network.parameters()) > _LARGE
+    return {METHODS[0]: (1e-3, 1e-4), METHODS[1]: (1e-4, 1e-6)}[method][large]
 
 
 def _forgotten(denoiser: Denoiser, photo: Photo, draws: Draws, prior: Entry, change: _Change) -> Tensor:

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
-__all__ = ["WholeWeights"]
+__all__ = ["WholeWeights", "count_numbers"]
+
+
+def count_numbers(layers: Mapping[str, nn.Module]) -> int:
+    """How many numbers the weights and biases of these layers have."""
+    return sum(
+        tensor.numel() for layer in layers.values() for tensor in (layer.weight, layer.bias) if tensor is not None
+    )
 
 
 class WholeWeights:

@@ -104,10 +104,10 @@ def sample(
         x = model.noised(x0, start, levels[:1])
     denoised: Callable[[Tensor, Tensor], Tensor] = guided
     if mask is not None:
-        kept = noise_like(latent, seed + 1).to(device) if sampler == "ddim" else start
+        kept = noise_like(latent, (seed + 1) % 2**64).to(device) if sampler == "ddim" else start
         denoised = _masked(model, guided, mask, x0, kept)
     # ComfyUI steps aside from the first noise where both are made on the CPU (versions since late 2025).
-    rng = torch.Generator(device).manual_seed(seed + (device.type == "cpu"))
+    rng = torch.Generator(device).manual_seed((seed + (device.type == "cpu")) % 2**64)
     x = _STEPS[sampler](denoised, x, levels, rng, progress or (lambda step, total: None))
     return model.latent_out(x).cpu()
 

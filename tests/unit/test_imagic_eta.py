@@ -126,6 +126,9 @@ def test_all_photos_reach_one_state():
     assert np.interp(state.etas[1], etas, scores[1]) == pytest.approx(0.75, abs=1e-3)
     assert state.reached == (True, True, False) and state.etas[2] == 1.0
     assert "2 of 3 photos" in state.report() and "#3" in state.report()
+    moved = [(False, False, True)] * 3
+    still = common_state(etas, scores, 0.9, moved=moved)
+    assert still.reached == (False, False, False) and max(still.etas) <= 0.5, "not by moving the camera"
     with pytest.raises(InputError, match="photo 4 of 3"):
         common_state(etas, scores, example=3)
     with pytest.raises(InputError, match="3 scores"):

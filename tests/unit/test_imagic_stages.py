@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from semantic_edit.editing.imagic.checkpointing import _blocks, checkpointed
 from semantic_edit.editing.imagic.conditioning import Entry, entry_of
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
-from semantic_edit.editing.imagic.lora import adapted, chosen_layers, new_loras
+from semantic_edit.editing.imagic.figures import loss_plot
+from semantic_edit.editing.imagic.lora import BLOCKS, adapted, chosen_layers, in_blocks, new_loras
 from semantic_edit.editing.imagic.lora_file import without_blocks
-from semantic_edit.editing.imagic.loss import Photo
-from semantic_edit.editing.imagic.probes import Probe
+from semantic_edit.editing.imagic.loss import Photo, denoising_loss
+from semantic_edit.editing.imagic.memory import graph_bytes
+from semantic_edit.editing.imagic.probes import Probe, weight_storages
 from semantic_edit.editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.model import DiffusionModel
@@ -113,7 +116,7 @@ def test_stopping_leaves_the_model_as_it_was(method, stop, tiny_denoiser, latent
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_checkpointing_and_small_memory_change_nothing(method, tiny_denoiser, latent, entry):
+def test_checkpointing_changes_nothing(method, tiny_denoiser, latent, entry):
     settings = replace(TUNING, method=method, rate=1e-3, steps=2)
     plain = tune_model(tiny_denoiser, latent, entry, settings)
     again = tune_model(tiny_denoiser, latent, entry, replace(settings, checkpointing=True))
@@ -124,10 +127,82 @@ def test_checkpointing_and_small_memory_change_nothing(method, tiny_denoiser, la
 
 def test_little_memory_splits_a_step_and_too_little_is_refused(tiny_denoiser, latent, entry):
     plain = tune_model(tiny_denoiser, latent, entry, replace(TUNING, steps=2))
-    split = tune_model(tiny_denoiser, latent, entry, replace(TUNING, steps=2), free=12_000_000)
+    assert plain.at_once == 4
+    trained = sum(t.numel() for name, t in plain.lora.items() if not name.endswith(".alpha"))
+    free = next(  # the least memory in which a draw fits
+        size for size in range(trained * 16, 2**26, 2**17) if fits(tiny_denoiser, latent, entry, size)
+    )
+    split = tune_model(tiny_denoiser, latent, entry, replace(TUNING, steps=2), free=free)
+    assert split.at_once == 1 and "Memory allowed 1 of 4 draws" in split.report()
     assert split.losses == pytest.approx(plain.losses, rel=1e-4)
     with pytest.raises(InputError, match=r"needs about .* MB .* and 1 MB are free.*checkpointing"):
         tune_model(tiny_denoiser, latent, entry, TUNING, free=2**20)
+
+
+def fits(model, latent, entry, free):
+    class TriedError(Exception):
+        pass
+
+    def progress(step, total, preview=None):
+        raise TriedError
+
+    try:
+        tune_model(model, latent, entry, replace(TUNING, draws=1, steps=1), free=free, progress=progress)
+    except InputError:
+        return False
+    except TriedError:
+        return True
+
+
+def test_whole_weights_are_refused_before_they_are_copied(tiny_denoiser, latent, entry, monkeypatch):
+    monkeypatch.setattr("semantic_edit.editing.imagic.tuning.WholeWeights", None)  # what would copy them
+    with pytest.raises(InputError, match="all weights needs about"):
+        tune_model(tiny_denoiser, latent, entry, replace(TUNING, method=METHODS[1]), free=2**20)
+
+
+def test_the_estimate_knows_what_checkpointing_saves_and_costs(tiny_denoiser, latent, entry):
+    """The largest block's own graph is there while it is computed again; the rest is not."""
+    photo = Photo.of(tiny_denoiser, latent)
+    draw = photo.draws(tiny_denoiser, 1, (0.4, 0.6), torch.Generator().manual_seed(0))
+    given, weights = entry.trainable(tiny_denoiser.device), weight_storages(tiny_denoiser.network)
+    given.embedding.requires_grad_(True)
+
+    def loss():
+        return denoising_loss(tiny_denoiser, photo, draw, given)
+
+    whole = graph_bytes(loss, weights)
+    with checkpointed(tiny_denoiser.network) as blocks:
+        inputs, both = graph_bytes(loss, weights), graph_bytes(loss, weights, blocks)
+        assert blocks.measure is None
+    assert inputs < both < whole
+    assert len(list(_blocks(tiny_denoiser.network))) > 6, "small blocks, not whole levels of the network"
+
+
+def test_names_of_both_spellings_lie_in_the_same_blocks():
+    pairs = [
+        (
+            "down_blocks.0.attentions.1.transformer_blocks.0.attn2.to_k",
+            "input_blocks.2.1.transformer_blocks.0.attn2.to_k",
+        ),
+        ("up_blocks.1.attentions.0.transformer_blocks.0.ff.net.2", "output_blocks.3.1.transformer_blocks.0.ff.net.2"),
+        ("mid_block.attentions.0.proj_in", "middle_block.1.proj_in"),
+        ("down_blocks.0.resnets.1.conv1", "input_blocks.2.0.in_layers.2"),
+    ]
+    for theirs, ours in pairs:
+        found = [in_blocks(theirs, block) for block in BLOCKS]
+        assert found == [in_blocks(ours, block) for block in BLOCKS], theirs
+        assert found == [in_blocks("lora_unet_" + theirs.replace(".", "_"), block) for block in BLOCKS], theirs
+    assert not in_blocks(pairs[1][0], "attention") and in_blocks(pairs[0][0], "cross attention")
+
+
+def test_the_last_seed_and_a_start_of_another_length(tiny_denoiser, latent, entry):
+    optimize_embedding(tiny_denoiser, latent, entry, replace(EMBEDDING, steps=1, seed=2**64 - 1))
+    with pytest.raises(InputError, match="start text has 9 tokens and the target one 7"):
+        optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING, Entry(torch.randn(1, 9, 32), {}))
+
+
+def test_a_loss_that_overflows_is_drawn_all_the_same():
+    assert loss_plot([1.0, float("nan"), float("inf"), 0.5], 1.0, 0.5, "loss").shape[-1] == 3
 
 
 def test_a_prior_holds_the_answer_to_other_sentences(tiny_denoiser, latent, entry):
