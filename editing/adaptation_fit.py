@@ -14,7 +14,7 @@ from ..models.feature_flow import FeatureFlow, feature_flow
 from ..models.inference import rehome
 from ..models.perturbation import PerturbationNetwork, perturbation_deltas
 
-_AT_ONCE = 8  # photos per pass: bounds the memory of a large batch
+_AT_ONCE = 8  # photos per pass at most: bounds the memory of a large batch
 _WEIGHTS_FROM = 2  # sizes below the first layer with deltas whose weights are tuned too
 _SETTLING = 8  # rounds in which a residual is brought below an edit's flow
 Deltas = Mapping[int, Tensor]
@@ -32,7 +32,7 @@ class Job:
         self.mask = None if mask is None else mask.expand(len(self.images), -1, -1, -1)
         self.known = {name: rehome(tensor).detach() for name, tensor in generator.network.synthesis.named_parameters()}
         # A hook knows the whole batch and cannot be given a part of it.
-        size = len(codes) if hook is not None else _AT_ONCE
+        size = len(codes) if hook is not None else generator.pictures_per_graph(_AT_ONCE)
         self.parts = [slice(k, min(k + size, len(codes))) for k in range(0, len(codes), size)]
 
     def sizes(self) -> list[tuple[int, int, int]]:

@@ -154,6 +154,7 @@ _SIGMA = 0.002  # of the height: this far from the target costs as much as one s
 _KEEP = 4000.0  # of a mean square change of the fixed features, in their variance
 _EVERYWHERE = 0.1  # of that weight holds the whole picture where no region says what may move
 _TOGETHER = 8  # components that are tried at once
+_HELD = 2**28  # values of trial features that are held at once, 1 GB
 _TRIAL = 0.5  # standard deviations by which each component is tried
 _VARIANCE = 0.999  # share of W's variance that the components cover, unless there are more than _COMPONENTS of them
 _COMPONENTS = 64
@@ -196,16 +197,27 @@ class _Model:
             self.stiffness = self._stiffness()
 
     def _stiffness(self) -> Tensor:
-        """[K, K]: how much the fixed features change when components change, to second order."""
+        """[K, K]: how much the fixed features change when components change, to second order.
+
+        All trials' changes are multiplied with one another, a stretch of the feature map at a time: where all of them
+        do not fit into memory (half the height of a picture of 1024 px), the trials are drawn again for each stretch.
+        """
         count = self.basis.shape[1]
-        changes = []
+        stretch = max(1, _HELD // count)
+        together = max(1, min(_TOGETHER, _HELD // 4 // self.first.numel()))
+        total = self.basis.new_zeros(count, count)
+        trials = _TRIAL * torch.eye(count).to(self.basis)
         with torch.no_grad():
-            for trial in (_TRIAL * torch.eye(count).to(self.basis)).split(_TOGETHER):
-                self.scene.pulse()
-                seen = self.scene.look(self.code(trial)).features
-                changes.append(((seen - self.first) * self.weight).flatten(1) / _TRIAL)
-        changes = torch.cat(changes)
-        return changes @ changes.t()
+            for begin in range(0, self.first.numel(), stretch):
+                changes = []
+                for trial in trials.split(together):
+                    self.scene.pulse()
+                    seen = self.scene.look(self.code(trial)).features
+                    change = ((seen - self.first) * self.weight).flatten(1)
+                    changes.append(change[:, begin : begin + stretch] / _TRIAL)
+                changes = torch.cat(changes)
+                total += changes @ changes.t()
+        return total
 
     def track(self, features: Tensor, near: Tensor) -> Tensor:
         return self.templates.track(features * self.inverse, near, self.search, self.scene.pitch / 2)[0]

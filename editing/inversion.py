@@ -131,16 +131,36 @@ class _Job:
         self.mean, self.spread = rehome(generator.w_mean), _spread(generator)
         self.rows = 1 if space == "w" else generator.num_layers
         self.coarse = _coarse_height(generator)
+        self.at_once = generator.pictures_per_graph()
 
     def all_rows(self, codes: Tensor) -> Tensor:
         """[B, 1 or L, D] -> [B, L, D]."""
         return codes.expand(-1, self.generator.num_layers, -1)
 
-    def loss(self, codes: Tensor, height: int | None) -> tuple[Tensor, Tensor]:
-        """([B], the pictures) of codes [B, 1 or L, D]."""
-        seen = self.generator.network.synthesis(self.all_rows(codes), self.noise, height).image
-        roaming = _roaming((codes - self.mean) / self.spread)
-        return _distance(seen, self.images, self.mask, self.perceptual) + self.pull * roaming, seen
+    def losses(self, offset: Tensor, height: int | None) -> tuple[Tensor, Tensor]:
+        """([B], the first picture [1, 3, h, w]) of codes [B, 1 or L, D] given in spreads from the mean.
+
+        The gradient is added to ``offset.grad`` where it asks for one. A few pictures share a graph at a time, so that
+        memory does not grow with the batch; every picture has the gradient that it would have alone.
+        """
+        whole = self.all_rows(self.mean + offset.detach() * self.spread)
+        adapted = self.generator.adaptation is not None  # whose photo a code is, is seen from the whole batch
+        photos = self.generator.network.photos_of(whole) if adapted else None
+        found, first = [], None
+        for begin in range(0, len(offset), self.at_once):
+            part = slice(begin, begin + self.at_once)
+            extra = {} if photos is None else {"photos": photos[part]}
+            codes = self.mean + offset[part] * self.spread
+            rows = self.all_rows(codes)
+            seen = self.generator.network.synthesis(rows, self.noise, height, first_index=begin, **extra).image
+            mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[part]
+            roaming = _roaming((codes - self.mean) / self.spread)
+            loss = _distance(seen, self.images[part], mask, self.perceptual) + self.pull * roaming
+            if offset.requires_grad and torch.is_grad_enabled():
+                loss.sum().backward()
+            found.append(loss.detach())
+            first = seen[:1].detach() if first is None else first
+        return torch.cat(found), first
 
 
 class _Count:
@@ -168,17 +188,14 @@ def _descend(job: _Job, first: Tensor, steps: int, count: _Count) -> Tensor:
     offset = ((first - job.mean) / job.spread).requires_grad_(True)  # in standard deviations: one rate fits every W
     optimizer = torch.optim.Adam([offset], lr=job.learning_rate, betas=(0.9, 0.99))
     with torch.no_grad():
-        best, least = first, job.loss(first, None)[0]
+        best, least = first, job.losses(offset, None)[0]
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = job.learning_rate * _schedule(step / steps)
         height = job.coarse if step < steps // 2 else None
-        codes = job.mean + offset * job.spread
-        loss, seen = job.loss(codes, height)
         optimizer.zero_grad(set_to_none=True)
+        loss, seen = job.losses(offset, height)
         if height is None:
-            best, least = _kept(best, least, codes.detach(), loss.detach())
-        # A sum, so that every picture has the gradient (and Adam's state) it would have alone.
-        loss.sum().backward()
+            best, least = _kept(best, least, job.mean + offset.detach() * job.spread, loss)
         optimizer.step()
         count.step(seen)
     return best
@@ -204,16 +221,15 @@ def _first_codes(
         offset = ((codes - job.mean) / job.spread).requires_grad_(True)
         optimizer = torch.optim.Adam([offset], lr=job.learning_rate, betas=(0.9, 0.99))
         for _ in range(RACE_STEPS):
-            loss, seen = job.loss(job.mean + offset * job.spread, job.coarse)
             optimizer.zero_grad(set_to_none=True)
-            loss.sum().backward()
+            loss, seen = job.losses(offset, job.coarse)
             optimizer.step()
             count.step(seen)
-        ahead = torch.ones_like(loss, dtype=torch.bool) if least is None else loss.detach() < least
+        ahead = torch.ones_like(loss, dtype=torch.bool) if least is None else loss < least
         won = [name if first else old for first, old in zip(ahead.tolist(), won, strict=True)]
         # The race only chooses: the search begins again at the start itself, which is then never made worse.
         best = torch.where(ahead[:, None, None], codes, best)
-        least = loss.detach() if least is None else torch.where(ahead, loss.detach(), least)
+        least = loss if least is None else torch.where(ahead, loss, least)
     return best.clone(), tuple(won)
 
 

@@ -27,7 +27,7 @@ _POINTS = 4  # of the way, at the middles of equal parts
 _PRESENT, _ABSENT = 0.3, 0.06  # of the largest area found, as in dissection.py
 _NOTHING = 1e-4  # an area of the picture in which there is no concept
 _FEW = 4  # pictures without it that inserting needs
-_AT_ONCE = 8
+_AT_ONCE = 8  # pictures in one graph, at most
 
 
 def causal_effects(
@@ -101,8 +101,9 @@ def shares_along(
     """[C]: each unit's share in the change of the concept's area when all units in the region go to ``goal``."""
     shares = torch.zeros(features.shape[1], dtype=torch.float64)
     synthesis = generator.network.synthesis
-    for k in range(0, len(codes), _AT_ONCE):
-        part = slice(k, k + _AT_ONCE)
+    at_once = generator.pictures_per_graph(_AT_ONCE)
+    for k in range(0, len(codes), at_once):
+        part = slice(k, k + at_once)
         way = (goal[:, None, None] - features[part]) * region[part]
         with torch.no_grad():  # the picture so far, which a resumed run needs
             state = synthesis(codes[part], stop_layer=layer).state

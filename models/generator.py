@@ -23,6 +23,8 @@ Network = StyleGAN2 | ProgressiveGAN
 _STATISTICS_SAMPLES = 8192
 # Pixels of one synthesis pass: a 1024 px picture at a time on the CPU keeps a batch of 8 below 4 GB.
 _PIXELS_PER_CHUNK = {"cpu": 2 * 1024 * 1024, "cuda": 8 * 1024 * 1024}
+# The same where a graph is kept for a gradient: every layer's input and output stay.
+_PIXELS_PER_GRAPH = {"cpu": 512 * 1024, "cuda": 4 * 1024 * 1024}
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +155,13 @@ class GanGenerator:
                 f"{what} belongs to the generator family '{family}', but '{self.name}' is of the family "
                 f"'{self.family}'. Codes and directions only work within one family."
             )
+
+    def pictures_per_graph(self, most: int | None = None) -> int:
+        """How many pictures may share one gradient's graph: 8 of 256 px on the CPU, 1 of 1024 px; ``most`` at most."""
+        height, width = self.resolution
+        budget = _PIXELS_PER_GRAPH.get(self.device.type, _PIXELS_PER_GRAPH["cpu"])
+        fitting = max(1, budget // (height * width))
+        return fitting if most is None else min(most, fitting)
 
     def _pictures_per_chunk(self, stop_resolution: int | None) -> int:
         height, width = self.resolution
