@@ -149,8 +149,8 @@ class Workshop:
             entry, report = fit.entry, fit.report()
         if method == "joint":
             tuning = replace(tuning, joint=True)
-        elif method == "all weights":  # an entry of a low-rank change moves the weights by rank times as much
-            tuning = replace(tuning, method="all weights", rate=tuning.rate / 5)
+        elif method == "all weights":
+            tuning = replace(tuning, method="all weights", rate=0.0)
         if method != "no tuning":
             tuned = tune_model(model, latent, entry, tuning)
             model, entry, report = with_lora(model, tuned.lora), tuned.entry, f"{report} {tuned.report()}"

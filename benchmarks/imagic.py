@@ -1,0 +1,259 @@
+"""Imagic on held-out portraits with one sentence each: does the edit come, is it the same person, what does it cost?
+
+    success     the oracle says that the sentence holds, and the identity network that it is the person of the true edit
+                (the renderer's own portrait with that one attribute changed; similarity of .5, which 1 in 100 strangers
+                reach)
+    kept        share of the other attributes that moved by less than half of their deviation
+    distance    perceptual distance from the photo
+    CPU s       seconds of one thread: learning the photo, and painting and choosing among six etas
+
+Every way gives several pictures along its axis: eta, SDEdit's denoise, DDIB's guidance. "chosen" is the one that was
+chosen by the scorer, which never sees the truth (the peer has no choice: its published eta 1.2); "at best" is the best
+in hindsight by the oracle. "no embedding" tunes under a caption of the photo instead of an optimised embedding;
+"eta 1" is the picture at the sentence itself. Rows are written as they come; what a file holds is not measured again.
+
+python benchmarks/imagic.py [--folder DIR] [--pairs 40] [--methods imagic ...] [--rows FILE.jsonl] [--sheets FOLDER]
+    [--peer imagic_stable_diffusion.py] [--repaint 2] [--common 8] [--memory WAY] [--write]
+    [--development] [--set tuning.rate=0.002 ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from _edit_methods import ETAS, LEARNED, METHODS, Edits, Workshop, settings_from
+from _edit_pairs_demo import DEVELOPMENT, HELD_OUT, Pair, deviations, graded, held_out_pairs, identity_scale
+from _harness import machine_facts, say, table, write_section
+from _imagic_common import common_figures
+from _imagic_memory import WAYS, peak_memory
+from _imagic_peer import PUBLISHED_ALPHA, Peer
+from semantic_edit.demo.assets import demo_diffusion
+from semantic_edit.editing.figures import as_picture, contact_sheet
+from semantic_edit.models.scorer import load_scorer
+from semantic_edit.models.torchvision_ops import allow_declaring
+
+SCORER = Path(__file__).resolve().parent.parent / "models" / "demo" / "scorers" / "demo_portraits"
+HEAD = ("way", "pairs", "chosen: success", "holds", "identity", "kept", "distance", "at best: success", "holds",
+        "CPU s: learning", "painting")  # fmt: skip
+PEER, FITTED = "diffusers community", "diffusers community, rates fitted"
+FITTED_RATES = {"embedding_learning_rate": 0.01, "diffusion_model_learning_rate": 1e-4}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--methods", nargs="*", default=["imagic"], choices=METHODS)
+    parser.add_argument("--rows", type=Path, default=Path("imagic_rows.jsonl"))
+    parser.add_argument("--sheets", type=Path)
+    parser.add_argument("--peer", type=Path, help="the community pipeline's file")
+    parser.add_argument("--fitted", action="store_true", help="the peer with learning rates that suit this model")
+    parser.add_argument("--repaint", type=int, default=0, help="more sampling seeds for each pair, ours")
+    parser.add_argument("--common", type=int, default=0, help="photos that shall reach one state")
+    parser.add_argument("--memory", choices=WAYS, help="measure the peak memory of one way in this process, and stop")
+    parser.add_argument("--development", action="store_true", help="other pairs, for choosing settings")
+    parser.add_argument("--set", nargs="*", default=[], help="settings such as tuning.rate=0.002")
+    parser.add_argument("--write", action="store_true", help="write the section of RESULTS.md from the rows")
+    options = parser.parse_args()
+    allow_declaring()
+    torch.set_num_threads(1)
+    folder = options.folder or demo_diffusion()
+    settings = settings_from(options.set)
+    if options.memory:
+        say(json.dumps(peak_memory(options.memory, folder, options.peer, settings)))
+        return
+    rows = Rows(options.rows)
+    workshop = Workshop(folder, load_scorer(SCORER), **settings)
+    pairs = held_out_pairs(options.pairs, workshop.side, DEVELOPMENT if options.development else HELD_OUT)
+    bench = Bench(workshop, rows, options.sheets)
+    for method in options.methods:
+        for pair in pairs:
+            bench.run(method, pair, options.repaint)
+    if options.peer:
+        name, rates = (FITTED, FITTED_RATES) if options.fitted else (PEER, {})
+        peer = Peer(options.peer, folder, **rates)
+        for pair in pairs:
+            if not rows.has(pair.task.name, name):
+                rows.add(bench.row(name, pair, peer.edit(pair.task)))
+    if options.common:
+        rows.add({"method": "common state", **common_figures(workshop, options.common, options.sheets)})
+    text = summary(rows)
+    say(f"{machine_facts()}\n\n{text}")
+    if options.write:
+        scale = ", ".join(
+            f"{key} {value:.2f}" for key, value in identity_scale(workshop.side, workshop.bundle.vae).items()
+        )
+        write_section("Imagic on held-out portraits", f"{text}\n\nIdentity scale: {scale}.\n\n{machine_facts()}")
+
+
+class Rows:
+    """Lines of a file, one a measurement, read at the start and added to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+        if path.exists():
+            self.lines = [json.loads(line) for line in path.read_text().splitlines()]
+
+    def has(self, pair: str, method: str) -> bool:
+        """Whether it was measured."""
+        return any(line.get("pair") == pair and line["method"] == method for line in self.lines)
+
+    def of(self, method: str) -> list[dict[str, Any]]:
+        """All measurements of one way."""
+        return [line for line in self.lines if line["method"] == method]
+
+    def add(self, line: dict[str, Any]) -> None:
+        """One more, on the disk at once."""
+        self.lines.append(line)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class Bench:
+    """Runs ways on pairs."""
+
+    def __init__(self, workshop: Workshop, rows: Rows, sheets: Path | None) -> None:
+        self.workshop, self.rows, self.sheets, self.spread = workshop, rows, sheets, deviations()
+
+    def run(self, method: str, pair: Pair, repaint: int) -> None:
+        """One way on one pair, and its pictures with other seeds."""
+        if self.rows.has(pair.task.name, method):
+            return
+        if method not in LEARNED:
+            self.rows.add(self.row(method, pair, self.workshop.edit(method, pair.task)))
+            return
+        learned = self.workshop.learn(method, pair.task)
+        edits = self.workshop.sweep(learned, pair.task)
+        self.rows.add(self.row(method, pair, edits))
+        for seed in range(1, repaint + 1):  # the etas in hindsight are known already: the choice is what is repeated
+            again = self.workshop.sweep(learned, pair.task, ETAS, seed)
+            self.rows.add(self.row(f"{method}, seed {seed}", pair, again))
+
+    def row(self, method: str, pair: Pair, edits: Edits) -> dict[str, Any]:
+        """The figures of one way on one pair; the pictures go into the folder of sheets."""
+        if self.sheets:
+            self.sheets.mkdir(parents=True, exist_ok=True)
+            label = f"{pair.task.target} ({'' if edits.chosen is None else format(edits.places[edits.chosen], '.2f')})"
+            sheet = contact_sheet([[pair.task.photo[0], *edits.pictures]], [label])
+            as_picture(sheet).save(self.sheets / f"{method}, {pair.task.name}.png")
+        figures = graded(pair, edits, self.spread)
+        best = max(range(len(figures)), key=lambda k: (figures[k]["success"], figures[k]["outcome"]))
+        chosen = (
+            "" if edits.chosen is None else f"chosen {edits.places[edits.chosen]:.2f}: {shown(figures[edits.chosen])}"
+        )
+        say(f"{method} | {pair.task.name} | {chosen} | best {edits.places[best]:g}: {shown(figures[best])} | "
+            f"{edits.learning:.1f} + {edits.painting:.1f} s")  # fmt: skip
+        return {
+            "method": method, "pair": pair.task.name, "places": edits.places, "chosen": edits.chosen,
+            "figures": figures, "learning": edits.learning, "painting": edits.painting, "report": edits.report,
+        }  # fmt: skip
+
+
+def shown(figures: dict[str, float]) -> str:
+    return f"{'yes' if figures['success'] else 'no'} ({figures['reached']:.2f}, {figures['identity']:.2f})"
+
+
+def summary(rows: Rows) -> str:
+    """All tables."""
+    methods = list(dict.fromkeys(line["method"] for line in rows.lines if "figures" in line))
+    plain = [method for method in methods if ", seed" not in method]
+    lines = [line_of(method, rows.of(method)) for method in plain]
+    if "imagic" in methods:
+        lines.insert(1, line_of("imagic, eta 1", [at_eta(line, 1.0) for line in rows.of("imagic")]))
+    parts = [table(HEAD, lines), automatic(rows), seeds(rows, methods), beside_peer(rows)]
+    parts += [f"Common state: {line['text']}" for line in rows.of("common state")]
+    return "\n\n".join(part for part in parts if part)
+
+
+def line_of(name: str, lines: Sequence[dict[str, Any]]) -> list[str]:
+    """One row of the main table."""
+    chosen = [line["figures"][line["chosen"]] for line in lines if line["chosen"] is not None]
+    best = [max(line["figures"], key=lambda f: (f["success"], f["outcome"])) for line in lines]
+    cells = [name, str(len(lines))]
+    cells += [f"{mean(f[key] for f in chosen):.2f}" for key in ("success", "holds", "identity", "kept", "distance")]
+    cells += [f"{mean(f[key] for f in best):.2f}" for key in ("success", "holds")]
+    return [
+        *cells,
+        f"{mean(line['learning'] for line in lines):.1f}",
+        f"{mean(line['painting'] for line in lines):.1f}",
+    ]
+
+
+def at_eta(line: dict[str, Any], eta: float) -> dict[str, Any]:
+    """The same measurement with that eta taken for chosen and for best."""
+    figures = [line["figures"][list(line["places"]).index(eta)]]
+    return {**line, "figures": figures, "chosen": 0}
+
+
+def automatic(rows: Rows) -> str:
+    """How near the choice comes to hindsight."""
+    lines = [line for line in rows.lines if line["method"].split(", seed")[0] == "imagic"]
+    if not lines:
+        return ""
+    ratios = []
+    for line in lines:
+        best = max(f["outcome"] for f in line["figures"])
+        ratios.append(line["figures"][line["chosen"]]["outcome"] / best if best > 0 else 1.0)
+    near = mean(ratio >= 0.95 for ratio in ratios)
+    return (
+        "Automatic eta: the outcome (share of the way, times the mean of kept and identity) is within 5 % of the best "
+        f"eta's on {near:.0%} of {len(ratios)} sweeps, {mean(ratios):.2f} of it on average."
+    )
+
+
+def seeds(rows: Rows, methods: Sequence[str]) -> str:
+    """How much the sampling seed decides."""
+    others = [method for method in methods if method.startswith("imagic, seed")]
+    if not others:
+        return ""
+    runs = ["imagic", *others]
+    shared = set.intersection(*({line["pair"] for line in rows.of(method)} for method in runs))
+    by_pair = {pair: [] for pair in sorted(shared)}
+    for method in runs:
+        for line in rows.of(method):
+            if line["pair"] in shared:
+                by_pair[line["pair"]].append(line["figures"][line["chosen"]]["success"])
+    each = [mean(successes[k] for successes in by_pair.values()) for k in range(len(runs))]
+    torn = mean(len(set(successes)) > 1 for successes in by_pair.values())
+    return (
+        f"Sampling seeds, {len(shared)} pairs: success {', '.join(f'{value:.2f}' for value in each)}; on {torn:.0%} of "
+        "the pairs the seed decides whether the edit succeeds."
+    )
+
+
+def beside_peer(rows: Rows) -> str:
+    """Failures and time on the pairs that both did."""
+    parts = []
+    for name in (PEER, FITTED):
+        theirs = {line["pair"]: line for line in rows.of(name)}
+        ours = {line["pair"]: line for line in rows.of("imagic") if line["pair"] in theirs}
+        if not ours:
+            continue
+        seconds = [mean(line["learning"] + line["painting"] for line in each.values()) for each in (theirs, ours)]
+        alone = [mean(line["learning"] for line in each.values()) for each in (theirs, ours)]
+        parts.append(
+            f"On the {len(ours)} pairs that '{name}' did too: failures {failures(theirs, True)} at its best eta "
+            f"({failures(theirs, False)} at its published {PUBLISHED_ALPHA}), ours {failures(ours, False)} at the "
+            f"automatic eta, {failures(ours, True)} at the best; CPU time {seconds[0]:.0f} s against "
+            f"{seconds[1]:.0f} s, "
+            f"learning alone {alone[0]:.0f} s against {alone[1]:.0f} s."
+        )
+    return "\n\n".join(parts)
+
+
+def failures(lines: dict[str, dict[str, Any]], hindsight: bool) -> int:
+    """Pairs without success: at any eta, or at the chosen one."""
+    looked = [line["figures"] if hindsight else [line["figures"][line["chosen"]]] for line in lines.values()]
+    return sum(not any(figures["success"] for figures in each) for each in looked)
+
+
+if __name__ == "__main__":
+    main()
