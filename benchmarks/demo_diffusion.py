@@ -71,7 +71,7 @@ def main() -> None:
 def vae_figures(bundle: DiffusionBundle) -> None:
     """PSNR of portraits there and back, and what the oracle and the identity network still read."""
     size = CELLS * bundle.vae.downscale_ratio
-    factors = sample_factors(256, torch.Generator().manual_seed(31))
+    factors = sample_factors(128, torch.Generator().manual_seed(31))
     truth = render(factors, size).images
     images = truth.movedim(1, -1) / 2 + 0.5
     back = bundle.vae.decode(bundle.vae.encode(images)).movedim(-1, 1) * 2 - 1
