@@ -28,7 +28,6 @@ environment, base, comfyui = servers.environment, servers.base, servers.comfyui
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FOLDER = servers.FOLDER
 RENDERERS = ("classic", "vue")
-WIDGETS = {"SemanticEditDragPoints": "Drag editor", "SemanticEditLoadDirection": "Library of edits"}
 START = 120_000  # ms, on a busy machine
 
 if os.environ.get("COMFYUI_FRONTEND"):
@@ -158,11 +157,13 @@ class Desk:
         self.page.evaluate(
             """([kind, scale]) => { const node = app.graph._nodes.find((each) => each.type === kind);
               app.canvas.ds.scale = scale; app.canvas.ds.offset = [120 - node.pos[0], 120 - node.pos[1]];
-              app.canvas.setDirty(true, true); }""",
+              app.canvas.setDirty(true, true);
+              for (const old of document.querySelectorAll("[data-looked-at]")) delete old.dataset.lookedAt;
+              node.semanticEdit.element.dataset.lookedAt = ""; }""",
             [kind, scale],
         )
         self.page.wait_for_timeout(500)
-        return self.page.locator(f".se-widget[aria-label='{WIDGETS[kind]}']:visible").last
+        return self.page.locator("[data-looked-at]")
 
     def values(self, kind):
         """The inputs of the first node of a kind."""

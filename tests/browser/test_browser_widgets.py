@@ -155,7 +155,7 @@ def test_a_direction_that_is_gone_is_said_and_another_is_chosen(small):
 
 
 def test_what_one_tab_runs_does_not_change_another(small, open_page):
-    other = open_page(small.renderer, fresh=True)
+    other = open_page(small.renderer)
     other.page.evaluate(SMALL)
     small.run()
     other.page.wait_for_timeout(500)
@@ -189,8 +189,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("text", FORMS)
-def test_the_page_reads_points_as_python_does(open_page, text):
-    desk = open_page("classic")
+def test_the_page_reads_points_as_python_does(desk, text):
     found = desk.page.evaluate(
         f"""async (text) => {{ const {{ parsePoints }} = await import("/extensions/{folder()}/lib/points.js");
           const wider = JSON.parse(/^\\{{/.test(text) && text.includes("width") ? text : "{{}}");
