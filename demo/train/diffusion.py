@@ -45,7 +45,7 @@ class Lengths:
     polish: int  # steps of its whole decoder, batches of 8
 
 
-LENGTHS = Lengths(10000, 900, 600, 2000, 350, 250)
+LENGTHS = Lengths(10000, 900, 600, 2900, 350, 250)
 _SMOKE = Lengths(48, 2, 2, 2, 2, 2)
 
 

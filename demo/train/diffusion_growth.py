@@ -75,7 +75,7 @@ def train_outer(job: Job, inner: nn.Module, reader: PortraitReader, steps: int, 
     totals = torch.zeros(2)
     while state.step < steps:
         set_rate(state.optimizer, _RATE * warm_cosine(state.step, steps, 30, 0.3))
-        _, images, weights = cache.batch(_BATCH)
+        _, images, weights = cache.batch(2 if job.smoke else _BATCH)
         halved = F.avg_pool2d(images, 2)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
@@ -116,7 +116,7 @@ def polish_decoder(job: Job, vae: nn.Module, reader: PortraitReader, steps: int,
     total = 0.0
     while state.step < steps:
         set_rate(state.optimizer, _POLISH_RATE * warm_cosine(state.step, steps, 20, 0.3))
-        portraits = render(_varied(_BATCH, rng), size, parts=True)
+        portraits = render(_varied(2 if job.smoke else _BATCH, rng), size, parts=True)
         images, weights = portraits.images, detail_weights(portraits.parts)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():

@@ -55,7 +55,7 @@ def train_inner(job: Job, reader: PortraitReader, steps: int) -> nn.Module:
     total = 0.0
     while state.step < steps:
         set_rate(state.optimizer, _RATE * warm_cosine(state.step, steps, 50, 0.3))
-        _, images, weights = cache.batch(_BATCH)
+        _, images, weights = cache.batch(2 if job.smoke else _BATCH)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = state.model.encode(images).latent_dist
             painted = state.model.decode(posterior.sample(rng)).sample

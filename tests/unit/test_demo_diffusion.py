@@ -79,7 +79,7 @@ def inner():
 
 
 def test_centred_latents_have_unit_variance_and_decode_to_the_same(inner):
-    images = render(sample_factors(12, torch.Generator().manual_seed(1)), 64).images
+    images = render(sample_factors(5, torch.Generator().manual_seed(1)), 64).images
     with torch.no_grad():
         before = reconstructed(inner, images)
         noise_before = inner.encode(images).latent_dist
