@@ -29,11 +29,11 @@ def _read(
 ):  # fmt: skip
     """A tile [C, P] of y, or of y under the low-pass: a correlation with the (already flipped) taps."""
     base = y + picture * stride_b + c[:, None] * stride_c
+    total = tl.zeros(live.shape, dtype=ACC)
     if FIR_H == 0:
-        return tl.load(base + p[None, :] * stride_p, mask=live, other=0.0).to(ACC)
+        total += tl.load(base + p[None, :] * stride_p, mask=live, other=0.0).to(ACC)
     row = p // width - top
     column = p % width - left
-    total = tl.zeros(live.shape, dtype=ACC)
     for i in tl.static_range(FIR_H):
         for j in tl.static_range(FIR_W):
             tap = tl.load(fir + i * FIR_W + j).to(ACC)

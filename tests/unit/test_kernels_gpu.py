@@ -33,6 +33,16 @@ def test_kernels_in_tritons_interpreter():
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
 
 
+@needs_triton
+def test_kernels_compile_for_a_gpu_that_need_not_be_there(tmp_path):
+    """Down to PTX: the interpreter takes more than the compiler does."""
+    code = Path(__file__).with_name("compiled_kernels.py")
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    run = subprocess.run([sys.executable, str(code)], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-4000:]
+
+
 def test_importing_the_pack_does_not_import_triton():
     code = (
         "import sys, torch; before = 'triton' in sys.modules\n"
