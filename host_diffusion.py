@@ -262,11 +262,12 @@ class ComfyDenoiser:
     def training(self) -> Iterator[None]:
         """Gradients may be taken inside; the weights ask for none, and the model is as it was afterwards."""
         before = getattr(self._management, "in_training", None)
-        asking = [weight for weight in self.base.parameters() if weight.requires_grad]
+        asking: list[Tensor] = []
         try:
             if before is not None:
                 self._management.in_training = True
             rehome(self.base)
+            asking += [weight for weight in self.base.parameters() if weight.requires_grad]
             self.base.requires_grad_(False)
             yield
         finally:
