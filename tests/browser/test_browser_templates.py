@@ -64,7 +64,8 @@ def plain(document):
     for node in document["nodes"]:
         nodes[node["id"]] = {
             "type": node["type"],
-            "values": node.get("widgets_values"),
+            # ComfyUI's own nodes change their values while they open (a preview's text); ours do not.
+            "values": node.get("widgets_values") if str(node["type"]).startswith("SemanticEdit") else None,
             "wires": {
                 entry["name"]: entry.get("link") for entry in node.get("inputs") or [] if entry.get("link") is not None
             },
