@@ -1,8 +1,9 @@
-"""Without the zeros: one depthwise convolution with stride ``down``, or one per output phase when ``up`` > 1.
+"""Without the zeros: one depthwise convolution with stride ``down``; when ``up`` > 1 its transpose, or one per phase.
 
-Of the ``up`` x ``up`` phases each sees only the taps that would meet real samples, so nothing is multiplied by an
-inserted zero. In the channels-last layout torch's depthwise convolution runs three times faster on a CPU than in the
-contiguous one; the layout is the caller's choice and is kept.
+On the CPU a depthwise transposed convolution is several times faster than anything else that was tried, gradient
+included. Elsewhere each of the ``up`` x ``up`` phases of the output is a convolution that sees only the taps that would
+meet real samples. Either way nothing is multiplied by an inserted zero. In the channels-last layout torch's depthwise
+convolution runs three times faster on a CPU than in the contiguous one; the layout is the caller's choice and is kept.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch import Tensor
 def upfirdn2d_fast(x: Tensor, fir: Tensor, up: int, down: int, padding: tuple[int, ...], gain: float) -> Tensor:
     """See :func:`kernels.upfirdn2d.upfirdn2d`."""
     kernel = fir if fir.ndim == 2 else fir[:, None] * fir[None, :]
+    if up > 1 and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        return _transposed(x, (kernel * gain).to(x.dtype), up, padding)[:, :, ::down, ::down]
     kernel = (kernel * gain).flip(0, 1).to(x.dtype)
     if up == 1:
         return _depthwise(x, kernel, padding, down)
@@ -30,6 +33,20 @@ def _depthwise(x: Tensor, kernel: Tensor, padding: tuple[int, ...], down: int) -
         x, inner = F.pad(x, padding), (0, 0)
     channels = x.shape[1]
     return F.conv2d(x, kernel.expand(channels, 1, *kernel.shape), stride=down, padding=inner, groups=channels)
+
+
+def _transposed(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, ...]) -> Tensor:
+    """Every sample spreads the filter; what lies beyond the padding is cropped, what is missing is 0."""
+    left, right, top, bottom = padding
+    kh, kw = kernel.shape
+    channels = x.shape[1]
+    # Of the whole spread, this much is too much at the beginnings and the ends (missing where negative).
+    over = (kw - 1 - left, kw - up - right, kh - 1 - top, kh - up - bottom)
+    inner = (max(0, min(over[2:])), max(0, min(over[:2])))
+    weight = kernel.expand(channels, 1, kh, kw)
+    y = F.conv_transpose2d(x, weight, stride=up, padding=inner, groups=channels)
+    rest = (inner[1] - over[0], inner[1] - over[1], inner[0] - over[2], inner[0] - over[3])
+    return F.pad(y, rest) if any(rest) else y
 
 
 def _phase(kernel_size: int, start: int, up: int, phase: int, size: int, total: int) -> tuple[int, int, int, int, int]:
