@@ -139,11 +139,13 @@ def learned_before(name: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def studio_of(model: Any, vae: Any, negative: list, latent: Tensor, sampling: Sampling) -> Studio:
-    """What paints pictures of the latent's size with this model."""
+    """What paints pictures with this model, from all noise on the photo's latent."""
     side = host.current().diffusion
 
     def sample(conditioning: list, seed: int) -> Tensor:
         host.current().check_interrupt()
-        return side.sample(model, conditioning, negative, torch.zeros_like(latent), sampling, seed)
+        # Noise on the photo rather than alone, as KSampler has it with the photo's latent at denoise 1: at the most
+        # noise little of a photo is left but its mean colours, and those are what a short tuning learns last.
+        return side.sample(model, conditioning, negative, latent, sampling, seed)
 
     return Studio(sample, lambda found: side.decode(vae, found))
