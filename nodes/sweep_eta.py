@@ -28,7 +28,7 @@ class SweepEta(io.ComfyNode):
                 io.Conditioning.Input("optimised", tooltip="The photo's embedding."),
                 io.Conditioning.Input("target", tooltip="The sentence, from the same CLIP."),
                 io.Conditioning.Input("negative", tooltip="As in KSampler; an empty sentence does well."),
-                io.Latent.Input("latent", tooltip="The photo, from VAE Encode: gives the size."),
+                io.Latent.Input("latent", tooltip="The photo, from VAE Encode: where the noise is put on."),
                 io.Image.Input("photo", tooltip="The photo itself, to compare with. One photo."),
                 io.String.Input("etas", default="0.2 to 1.2 in 6", tooltip="Values, or 'FROM to TO in COUNT'."),
                 io.Int.Input(
