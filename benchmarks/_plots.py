@@ -71,13 +71,13 @@ def _panel(draw: ImageDraw.ImageDraw, left: float, top: float, side: float, x_ax
         return left + across * side, top + side - up * side
 
     draw.rectangle([left, top, left + side, top + side], outline=LIGHT)
-    step = max(1, octaves // 7)
+    step = math.ceil(octaves / 5)
     for octave in range(0, octaves + 1, step):
         x, y = 2.0 ** (low[0] + octave), 2.0 ** (low[1] + octave)
         draw.line([at(x, 2.0 ** low[1]), at(x, 2.0 ** (low[1] + octaves))], fill=LIGHT)
         draw.line([at(2.0 ** low[0], y), at(2.0 ** (low[0] + octaves), y)], fill=LIGHT)
-        draw.text((at(x, 1)[0], top + side + 10), f"{x:.4g}", fill=GREY, font=font(11), anchor="mm")
-        draw.text((left - 6, at(1, y)[1]), f"{y:.3g}", fill=GREY, font=font(11), anchor="rm")
+        draw.text((at(x, 1)[0], top + side + 10), _short(x), fill=GREY, font=font(11), anchor="mm")
+        draw.text((left - 6, at(1, y)[1]), _short(y), fill=GREY, font=font(11), anchor="rm")
     draw.text((left, top - 18), y_axis, fill=INK, font=font(13))
     draw.text((left + side, top + side + 28), x_axis, fill=INK, font=font(13), anchor="rm")
     for k, (name, line) in enumerate(lines.items()):
@@ -88,3 +88,11 @@ def _panel(draw: ImageDraw.ImageDraw, left: float, top: float, side: float, x_ax
         for x, y in places:
             draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=colour)
         draw.text((left, top + side + 28 + 17 * k), name, fill=colour, font=font(12))
+
+
+def _short(value: float) -> str:
+    """A number of few letters: 0.25, 16, 16k, 1M."""
+    for size, letter in ((2**20, "M"), (2**10, "k")):
+        if value >= 4 * size or value == size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

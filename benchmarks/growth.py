@@ -87,7 +87,7 @@ def _sizes(quick: bool, base: int) -> list[dict]:
 
 
 def _folders(quick: bool, base: int) -> list[dict]:
-    counts = (10, 20) if quick else (50, 100, 200, 400, 800)
+    counts = (10, 20) if quick else (50, 100, 200, 400)
     return [{"kind": "folder", "count": count, "size": count} for count in counts]
 
 
