@@ -35,6 +35,9 @@ METHODS = (*LEARNED, *BASELINES)
 ETAS = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
 DENOISES = (0.4, 0.5, 0.6, 0.7, 0.8)
 GUIDANCES = (1.0, 2.0, 4.0, 6.0)
+# KSampler with the photo's latent at denoise 1 adds its noise to the photo instead of starting from noise alone. At the
+# most noise little of a photo is left but its mean colours, and those are what a few tuning steps learn last.
+FROM_PHOTO = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,12 +159,14 @@ class Workshop:
             model, entry, report = with_lora(model, tuned.lora), tuned.entry, f"{report} {tuned.report()}"
         return Learned(model, entry, time.process_time() - started, report)
 
-    def sweep(self, learned: Learned, task: Task, etas: Sequence[float] = ETAS, seed: int = 0) -> Edits:
+    def sweep(
+        self, learned: Learned, task: Task, etas: Sequence[float] = ETAS, seed: int = 0, from_photo: bool = FROM_PHOTO
+    ) -> Edits:
         """The third stage, at all etas and at the one that is chosen."""
         target = self.said(task.target)
         started = time.process_time()
         score = None if self.scorer is None else SentenceScore(self.scorer, task.target, task.source)
-        studio = self.studio(learned.model, task)
+        studio = self.studio(learned.model, task, from_photo)
         found = sweep_eta(studio, learned.entry, target, task.photo, etas, [seed], score=score)
         places, pictures, chosen = found.etas, found.images[:, 0], None
         if score is not None:
@@ -175,14 +180,14 @@ class Workshop:
             f"{learned.report} {found.report()}",
         )  # fmt: skip
 
-    def studio(self, model: DiffusionModel, task: Task) -> Studio:
-        """What paints pictures of the photo's size."""
-        empty = torch.zeros_like(self.bundle.vae.encode(task.photo))
-        s = self.sampling
+    def studio(self, model: DiffusionModel, task: Task, from_photo: bool = FROM_PHOTO) -> Studio:
+        """What paints pictures of the photo's size, from noise alone or from noise on the photo's latent."""
+        latent = self.bundle.vae.encode(task.photo)
+        start, s = latent if from_photo else torch.zeros_like(latent), self.sampling
 
         def painted(conditioning: list, seed: int) -> Tensor:
             return sample(
-                model, empty, conditioning, as_conditioning(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
+                model, start, conditioning, as_conditioning(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
                 seed=seed,
             )  # fmt: skip
 

@@ -10,7 +10,8 @@
 Every way gives several pictures along its axis: eta, SDEdit's denoise, DDIB's guidance. "chosen" is the one that was
 chosen by the scorer, which never sees the truth (the peer has no choice: its published eta 1.2); "at best" is the best
 in hindsight by the oracle. "no embedding" tunes under a caption of the photo instead of an optimised embedding;
-"eta 1" is the picture at the sentence itself. Rows are written as they come; what a file holds is not measured again.
+"eta 1" is the picture at the sentence itself; "from noise alone" samples without the photo's latent under the noise.
+Rows are written as they come; what a file holds is not measured again.
 
 python benchmarks/imagic.py [--folder DIR] [--pairs 40] [--methods imagic ...] [--rows FILE.jsonl] [--sheets FOLDER]
     [--peer imagic_stable_diffusion.py] [--repaint 2] [--common 8] [--memory WAY] [--write]
@@ -133,6 +134,9 @@ class Bench:
         learned = self.workshop.learn(method, pair.task)
         edits = self.workshop.sweep(learned, pair.task)
         self.rows.add(self.row(method, pair, edits))
+        if method == "imagic":
+            alone = self.workshop.sweep(learned, pair.task, from_photo=False)
+            self.rows.add(self.row("imagic, from noise alone", pair, alone))
         for seed in range(1, repaint + 1):  # the etas in hindsight are known already: the choice is what is repeated
             again = self.workshop.sweep(learned, pair.task, ETAS, seed)
             self.rows.add(self.row(f"{method}, seed {seed}", pair, again))
