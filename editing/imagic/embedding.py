@@ -37,7 +37,7 @@ class EmbeddingSettings:
 
     steps: int = 100
     rate: float = 0.01
-    draws: int = 8
+    draws: int = 4
     levels: tuple[float, float] = (0.0, 1.0)
     pooled: bool = True
     seed: int = 0

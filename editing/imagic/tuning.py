@@ -54,10 +54,10 @@ class TuneSettings:
     """
 
     method: str = METHODS[0]
-    steps: int = 200
+    steps: int = 100
     rate: float = 0.0
     rank: int = 16
-    draws: int = 8
+    draws: int = 4
     levels: tuple[float, float] = (0.0, 1.0)
     blocks: tuple[str, ...] = ("all",)
     joint: bool = False

@@ -37,6 +37,9 @@ def test_it_opens_and_is_saved_as_it_was(desk, path):
 
 @every_template
 def test_nodes_do_not_lie_on_each_other(desk, path):
+    version = desk.page.evaluate("window.__COMFYUI_FRONTEND_VERSION__ || '0'")
+    if desk.renderer == "vue" and tuple(int(part) for part in version.split(".")[:2]) < (1, 33):
+        pytest.skip("this early form of the newer renderer draws every node in a size of its own")
     desk.show(json.loads(path.read_text(encoding="utf-8")), path.stem)
     boxes = desk.page.evaluate(BOXES)
     for index, (name, *a) in enumerate(boxes):
