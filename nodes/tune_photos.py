@@ -83,14 +83,13 @@ class TunePhotos(io.ComfyNode):
             host.safe_name(save_as)  # before the work, not after it
         latents = latent_of({"samples": side.diffusion.encode(vae, photos)})
         denoiser = side.diffusion.denoiser(model)
-
         keys = [photo_key(photo, goal, first, embedding, tuning) for photo in photos]
         found = learned_before(save_as.strip(), keys) if save_as.strip() else {}
 
         def finished(photo: TunedPhoto) -> None:
             if save_as.strip():
                 path = side.save_path("imagic", save_as)
-                provenance = {"photo": photo.name, "key": keys[int(photo.name[1:]) - 1], "report": photo.report}
+                provenance = {"photo": photo.name, "key": photo.key, "report": photo.report}
                 write_imagic(path, photo.entry.embedding, photo.entry.extras, photo.lora, provenance=provenance)
 
         learned = tune_photos(

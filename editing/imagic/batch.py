@@ -34,6 +34,7 @@ class TunedPhoto:
         entry: its optimised embedding.
         lora: what was added to the model.
         report: how that went.
+        key: `photo_key`, by which a later job knows it again.
     """
 
     name: str
@@ -42,6 +43,7 @@ class TunedPhoto:
     entry: Entry
     lora: dict[str, Tensor]
     report: str
+    key: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +123,11 @@ def tune_photos(
     done = []
     for k, name in enumerate(names):
         latent, first = latents[k : k + 1], k * each
-        known = (found or {}).get(photo_key(photos[k], target, start, embedding, tuning))
+        key = photo_key(photos[k], target, start, embedding, tuning)
+        known = (found or {}).get(key)
         if known is not None:
             entry = Entry(known["embedding"], dict(known["extras"]))
-            done.append(TunedPhoto(name, photos[k : k + 1], latent, entry, known["lora"], "learned before."))
+            done.append(TunedPhoto(name, photos[k : k + 1], latent, entry, known["lora"], "learned before.", key))
             progress(first + each, len(names) * each)
             continue
 
@@ -140,7 +143,7 @@ def tune_photos(
             progress(first + each - tuning.steps + step, len(names) * each, preview=preview)
 
         tuned = tune_model(denoiser, latent, entry, tuning, free=free, progress=report_tuning)
-        done.append(TunedPhoto(name, photos[k : k + 1], latent, tuned.entry, tuned.lora, text + tuned.report()))
+        done.append(TunedPhoto(name, photos[k : k + 1], latent, tuned.entry, tuned.lora, text + tuned.report(), key))
         finished(done[-1])
     return PhotoEdits(tuple(done))
 

@@ -17,7 +17,7 @@ from .descent import Descent
 from .inplace import out_of_place
 from .loss import Photo, check_levels, denoising_loss
 from .memory import fitting_draws, graph_bytes
-from .probes import Probe, Reporter, check_gradient, weight_storages
+from .probes import Gained, Probe, Reporter, check_gradient, weight_storages
 
 __all__ = ["EmbeddingFit", "EmbeddingSettings", "optimize_embedding"]
 
@@ -49,7 +49,7 @@ class EmbeddingSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddingFit:
+class EmbeddingFit(Gained):
     """An optimised embedding.
 
     Args:
@@ -64,11 +64,6 @@ class EmbeddingFit:
     before: float
     after: float
     moved: float
-
-    @property
-    def gain(self) -> float:
-        """The share of the loss that is gone."""
-        return 1 - self.after / max(self.before, 1e-12)
 
     def report(self) -> str:
         """A sentence for people, with a warning where the embedding has hardly moved."""

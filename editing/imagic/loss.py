@@ -18,7 +18,7 @@ from ...models.errors import InputError
 from .conditioning import Entry
 from .denoiser import Denoiser
 
-__all__ = ["Draws", "Photo", "check_levels", "denoising_loss", "network_error"]
+__all__ = ["Draws", "Photo", "check_levels", "denoising_loss", "network_error", "seen_photo"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +96,19 @@ def check_levels(levels: tuple[float, float]) -> tuple[float, float]:
     return levels
 
 
+def seen_photo(denoiser: Denoiser, photo: Photo, draws: Draws, entry: Entry) -> Tensor:
+    """The photo as the model sees it through these draws, [B, C, h, w]."""
+    x0 = photo.x0.expand(len(draws.sigma), *photo.x0.shape[1:])
+    condition = denoiser.condition(entry.embedding, entry.extras, tuple(x0.shape))
+    return denoiser.denoise(denoiser.noised(x0, draws.noise, draws.sigma), draws.sigma, condition)
+
+
 def network_error(denoiser: Denoiser, photo: Photo, draws: Draws, entry: Entry) -> Tensor:
     """The error of the network's raw output at these draws, [B, C, h, w]."""
-    batch = len(draws.sigma)
-    x0 = photo.x0.expand(batch, *photo.x0.shape[1:])
-    condition = denoiser.condition(entry.embedding, entry.extras, tuple(x0.shape))
-    denoised = denoiser.denoise(denoiser.noised(x0, draws.noise, draws.sigma), draws.sigma, condition)
-    return (denoised - x0) / denoiser.output_gain(draws.sigma).to(x0).reshape(-1, *[1] * (x0.ndim - 1))
+    x0 = photo.x0
+    return (seen_photo(denoiser, photo, draws, entry) - x0) / denoiser.output_gain(draws.sigma).to(x0).reshape(
+        -1, *[1] * (x0.ndim - 1)
+    )
 
 
 def denoising_loss(denoiser: Denoiser, photo: Photo, draws: Draws, entry: Entry) -> Tensor:

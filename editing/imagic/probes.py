@@ -11,9 +11,9 @@ from ...models.errors import InputError
 from .conditioning import Entry
 from .denoiser import Denoiser
 from .inplace import out_of_place
-from .loss import Photo, denoising_loss, network_error
+from .loss import Photo, denoising_loss, seen_photo
 
-__all__ = ["Probe", "Reporter", "check_gradient", "weight_storages"]
+__all__ = ["Gained", "Probe", "Reporter", "check_gradient", "weight_storages"]
 
 _DRAWS = 16
 
@@ -32,6 +32,18 @@ class Probe:
         return float(torch.stack(parts).mean())
 
 
+class Gained:
+    """What has a loss over the same fixed noise draws ``before`` and ``after``."""
+
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """The share of the loss that is gone."""
+        return 1 - self.after / max(self.before, 1e-12)
+
+
 class Reporter:
     """Passes progress on, now and then with a glimpse of the photo as the model sees it through half of the noise."""
 
@@ -45,9 +57,8 @@ class Reporter:
             self.progress(step, total)
             return
         with torch.no_grad():
-            error = network_error(self.denoiser, self.photo, self.draw, entry)
-            gain = self.denoiser.output_gain(self.draw.sigma).to(error).reshape(-1, *[1] * (error.ndim - 1))
-            self.progress(step, total, preview=self.denoiser.preview(self.photo.x0 + error * gain))
+            seen = seen_photo(self.denoiser, self.photo, self.draw, entry)
+            self.progress(step, total, preview=self.denoiser.preview(seen))
 
 
 def check_gradient(denoiser: Denoiser, photo: Photo, entry: Entry) -> bool:

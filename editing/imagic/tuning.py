@@ -24,7 +24,7 @@ from .lora import adapted, chosen_layers, new_loras
 from .lora_file import lora_tensors, whole_tensors
 from .loss import Draws, Photo, check_levels, denoising_loss, network_error
 from .memory import fitting_draws, graph_bytes
-from .probes import Probe, Reporter, check_gradient, weight_storages
+from .probes import Gained, Probe, Reporter, check_gradient, weight_storages
 from .whole_weights import WholeWeights, count_numbers
 
 __all__ = ["METHODS", "TuneSettings", "Tuning", "tune_model"]
@@ -75,7 +75,7 @@ class TuneSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Tuning:
+class Tuning(Gained):
     """A tuned model, as what was added to it.
 
     Args:
@@ -94,11 +94,6 @@ class Tuning:
     after: float
     at_once: int
     settings: TuneSettings
-
-    @property
-    def gain(self) -> float:
-        """The share of the loss that is gone."""
-        return 1 - self.after / max(self.before, 1e-12)
 
     def report(self) -> str:
         """A sentence for people."""

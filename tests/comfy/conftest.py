@@ -69,6 +69,22 @@ def base(tmp_path_factory):
     return base
 
 
+@pytest.fixture
+def run_inside(tmp_path, environment):
+    """run_inside(script, folder): a script of this directory in ComfyUI's Python, the pack linked as that folder."""
+
+    def run(script: str, folder: str, seconds: int) -> None:
+        place = tmp_path / "custom_nodes" / folder
+        place.parent.mkdir()
+        (tmp_path / "base").mkdir()
+        place.symlink_to(PACK, target_is_directory=True)
+        command = [PYTHON, str(Path(__file__).with_name(script)), COMFYUI, str(place), str(tmp_path / "base")]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=seconds)
+        assert done.returncode == 0 and done.stdout.endswith("all good\n"), done.stderr[-4000:]
+
+    return run
+
+
 def link_pack(place: Path) -> None:
     """Put the pack at `place`: as a link, or as a copy where links are not allowed."""
     try:
