@@ -48,6 +48,7 @@ KINDS = (
 )
 MODEL_SUFFIX = ".safetensors"
 PREVIEW_SECONDS = 0.1  # a preview costs a conversion and a JPEG, so faster steps than this share one
+PREVIEW_AFTER = 1.0  # s; a preview makes its node grow over what lies below: not for work that is done at once
 PREVIEW_SIZE = 512  # px, longest side
 
 Progress = Callable[..., None]  # (step, total, preview=None); raises the host's interruption
@@ -193,7 +194,7 @@ class ComfyHost(Host):
 
         def report(step: int, total: int, preview: Tensor | None = None) -> None:
             picture = None
-            if preview is not None and (due() or step >= total):
+            if preview is not None and due(last=step >= total):
                 picture = ("JPEG", preview_picture(preview), PREVIEW_SIZE)
             bar.update_absolute(step, total, picture)
             self.check_interrupt()
@@ -261,16 +262,17 @@ class _Placement:
 
 
 class _Due:
-    """True at most once per `PREVIEW_SECONDS`."""
+    """True once `PREVIEW_AFTER` has passed, then at most once per `PREVIEW_SECONDS`, and for the last step."""
 
     def __init__(self) -> None:
-        self.last = float("-inf")
+        self.first = time.monotonic() + PREVIEW_AFTER
+        self.next = self.first
 
-    def __call__(self) -> bool:
+    def __call__(self, last: bool) -> bool:
         now = time.monotonic()
-        if now - self.last < PREVIEW_SECONDS:
+        if now < (self.first if last else self.next):
             return False
-        self.last = now
+        self.next = now + PREVIEW_SECONDS
         return True
 
 

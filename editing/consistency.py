@@ -37,14 +37,15 @@ def measure_consistency(
         raise InputError(f"One value per picture is needed, as many after as before; got {shapes}.")
     if not bool(torch.isfinite(torch.cat([before, after])).all()):
         raise InputError("The values to compare are not all finite numbers.")
+    before, after = before.cpu().double(), after.cpu().double()  # not every device has float64
     one = before.numel() == 1
-    std_before = 0.0 if one else float(before.double().std())
-    std_after = 0.0 if one else float(after.double().std())
+    std_before = 0.0 if one else float(before.std())
+    std_after = 0.0 if one else float(after.std())
     unit = reference_std or std_before
-    mean_after = float(after.double().mean())
+    mean_after = float(after.mean())
     if unit <= 0:
         spread, landing = float("nan"), None
     else:
         spread = std_after / unit
         landing = None if target is None else abs(mean_after - target) / unit
-    return Consistency(spread, landing, float(before.double().mean()), mean_after, std_before, std_after)
+    return Consistency(spread, landing, float(before.mean()), mean_after, std_before, std_after)

@@ -182,10 +182,10 @@ class _Survey:
             areas.append(soft.mean(dim=(2, 3)).cpu())
             masks.append((_resized(soft, self.size) > 0.5).cpu())
             small = _resized(soft, features.shape[2:])
-            total = total + torch.einsum("bchw,bphw->pc", features, small).double()
-            weight = weight + small.sum(dim=(0, 2, 3)).double()
-            plain = plain + features.sum(dim=(0, 2, 3)).double()
-            square = square + features.square().sum(dim=(0, 2, 3)).double()
+            total = total + torch.einsum("bchw,bphw->pc", features, small).cpu().double()
+            weight = weight + small.sum(dim=(0, 2, 3)).cpu().double()
+            plain = plain + features.sum(dim=(0, 2, 3)).cpu().double()
+            square = square + features.square().sum(dim=(0, 2, 3)).cpu().double()
             flat = features.flatten(2)
             for picture, values in enumerate(flat, part.start):
                 # A seed of its own: the quantiles do not depend on how the pictures are divided.

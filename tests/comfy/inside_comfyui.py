@@ -104,7 +104,11 @@ assert comfy.model_management.current_loaded_models == []  # gone with the netwo
 # Progress: steps and previews reach ComfyUI's hook, and its interruption comes through.
 seen = []
 comfy.utils.set_progress_bar_global_hook(lambda *step, node_id=None: seen.append(step))
-host.PREVIEW_SECONDS = 1000  # however slow this machine is
+report = side.progress(1, "done at once")
+report(1, 1, torch.rand(3, 8, 6))
+assert seen == [(1, 1, None)]  # no preview of work that takes less than a second
+seen.clear()
+host.PREVIEW_AFTER, host.PREVIEW_SECONDS = 0, 1000  # however slow this machine is
 report = side.progress(3, "steps")
 report(1, 3, torch.rand(3, 8, 6))
 report(2, 3, torch.rand(8, 6, 3))  # too soon after the first for another preview
