@@ -1,7 +1,10 @@
-"""Damages checkpoint and direction files at random, 10,000 times, and counts how reading them ends.
+"""Damages files at random, 10,000 times, and counts how reading them ends.
 
-Every outcome must be a file that still reads or one clear error; a crash, a hang or another exception is a defect and
-ends the run with status 1. Usage: python benchmarks/mutate_files.py [--count 10000] [--seed 0]
+Files of other projects that the converter reads, everything that this pack's own nodes save, and (--folders) parts of a
+diffusers folder and of a scorer's folder. Every outcome must be a file that still reads or one clear error; a crash, a
+hang or another exception is a defect and ends the run with status 1.
+
+python benchmarks/mutate_files.py [--count 10000] [--seed 0] [--folders]
 """
 
 from __future__ import annotations
@@ -19,8 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _injuries import mutate
+from _own_files import Sample, own_files, own_folders
 from semantic_edit.models import (
     CheckpointError,
+    InputError,
     ProgressiveConfig,
     ProgressiveGAN,
     StyleGAN2,
@@ -32,9 +38,9 @@ from semantic_edit.models.convert import convert_file
 from semantic_edit.models.direction_file import read_direction, write_direction
 from semantic_edit.models.encoder import load_encoder, save_encoder
 from semantic_edit.models.irse_encoder import IrseConfig, IrseEncoder
+from semantic_edit.models.torchvision_ops import allow_declaring
 
 SLOW = 20.0  # seconds of work after which a single file counts as a hang
-Sample = tuple[str, bytes, Callable[[Path, Path], object]]
 
 
 def say(text: str) -> None:
@@ -105,36 +111,15 @@ def samples(folder: Path) -> list[Sample]:
     return made
 
 
-def mutate(content: bytes, rng: random.Random) -> bytes:
-    """One to a few random injuries: bytes changed, dropped, doubled, moved, odd numbers written, the end cut."""
-    data = bytearray(content)
-    for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
-        place = rng.randrange(len(data)) if data else 0
-        span = rng.choice((1, 1, 2, 4, 8, 64))
-        kind = rng.randrange(7)
-        if kind == 0:
-            data[place : place + 1] = bytes([rng.randrange(256)])
-        elif kind == 1:
-            data[place : place + 1] = bytes([data[place] ^ (1 << rng.randrange(8))]) if data else b""
-        elif kind == 2:
-            del data[place : place + span]
-        elif kind == 3:
-            data[place:place] = data[place : place + span]
-        elif kind == 4:
-            number = rng.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1))
-            data[place : place + 8] = number.to_bytes(8, "little")[: rng.choice((1, 2, 4, 8))]
-        elif kind == 5:
-            del data[place:]
-        else:
-            other = rng.randrange(len(data)) if data else 0
-            data[place : place + span] = data[other : other + span]
-    return bytes(data)
-
-
-def run(count: int, seed: int, folder: Path, report: Callable[[str], None]) -> tuple[Counter, list[str]]:
+def run(
+    count: int, seed: int, folder: Path, report: Callable[[str], None], folders: bool = False
+) -> tuple[Counter, list[str]]:
     """`count` mutated files. Returns the outcomes per format and the defects found."""
     rng = random.Random(seed)
-    good = samples(folder)
+    good = [*samples(folder), *own_files(folder)]
+    in_folders = own_folders(folder) if folders else []
+    good += in_folders
+    parts = {name for name, *_ in in_folders}
     outcomes: Counter = Counter()
     defects: list[str] = []
     target = folder / "out" / "out.safetensors"
@@ -142,14 +127,16 @@ def run(count: int, seed: int, folder: Path, report: Callable[[str], None]) -> t
     for number in range(count):
         name, content, reader = good[number % len(good)]
         path = folder / name
-        path.write_bytes(mutate(content, rng))
+        path.write_bytes(mutate(name, content, rng))
         started = time.process_time()
         try:
             reader(path, target)
             outcome = "read"
-        except CheckpointError as problem:
+        except InputError as problem:
             outcome = "refused"
-            if not str(problem).startswith(name) or "\n" in str(problem):
+            if name not in parts and not isinstance(problem, CheckpointError):
+                defects.append(f"{number} {name}: not an error about a file: {problem}")
+            if (name not in parts and not str(problem).startswith(name)) or "\n" in str(problem):
                 defects.append(f"{number} {name}: no clear sentence: {problem}")
         except Exception as problem:
             outcome = "defect"
@@ -171,10 +158,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folders", action="store_true", help="damage parts of model folders too (slower)")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    allow_declaring()
     with tempfile.TemporaryDirectory() as folder:
-        outcomes, defects = run(options.count, options.seed, Path(folder), say)
+        outcomes, defects = run(options.count, options.seed, Path(folder), say, options.folders)
     say("| file | still reads | refused with a sentence |")
     say("|---|---|---|")
     for name in dict.fromkeys(name for name, _ in outcomes):

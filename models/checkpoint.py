@@ -34,7 +34,7 @@ def read_metadata(path: str | Path, kind: str | None = None) -> dict[str, str]:
 def read_safetensors(path: str | Path, kind: str | None = None) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read all tensors (on the CPU) and the header strings of ``path``.
 
-    kind: when given, the header must name exactly this kind.
+    kind: when given, the header must name exactly this kind, and all numbers must be finite.
     Raises CheckpointError when the file is missing, is a folder, a pickle, truncated, no safetensors, or another kind.
     """
     path = _existing(path)
@@ -143,4 +143,7 @@ def _read(path: Path, kind: str | None, with_tensors: bool) -> tuple[dict[str, t
         found = metadata.get("kind") if metadata.get("format") == FORMAT else None
         what = f"it holds '{found}'" if found else "its header does not say that it comes from Semantic Edit"
         raise CheckpointError(f"{path.name} is not a '{kind}' file: {what}. Choose another file, or convert it first.")
+    for name, tensor in tensors.items() if kind is not None else ():  # other writers keep masks of -inf
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path.name}: '{name}' holds numbers that are not finite; the file is damaged.")
     return tensors, metadata

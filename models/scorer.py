@@ -6,7 +6,8 @@ A model is a folder as open_clip publishes it (open_clip_config.json, weights, p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,8 +153,9 @@ def _built(description: ScorerDescription, open_clip: Any) -> nn.Module:
     kind = open_clip.CustomTextCLIP if description.model.get("custom_text") else open_clip.CLIP
     try:
         return kind(**config)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as problem:
-        raise CheckpointError(f"{description.name}: open_clip cannot build this model ({problem}).") from None
+    except Exception as problem:  # of every kind, from whatever in a description the library stumbles over
+        reason = " ".join(str(problem).split())[:300]
+        raise CheckpointError(f"{description.name}: open_clip cannot build this model ({reason}).") from None
 
 
 def _fill(model: nn.Module, weights: dict[str, Tensor], description: ScorerDescription) -> None:
@@ -172,8 +174,10 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], description: ScorerDescr
 
 def _tokenizer(description: ScorerDescription, open_clip: Any) -> Callable[..., Tensor]:
     text = description.model["text_cfg"]
-    options = dict(text.get("tokenizer_kwargs") or {})
-    length = int(text.get("context_length", 77))
+    options, length = text.get("tokenizer_kwargs") or {}, text.get("context_length", 77)
+    if not isinstance(options, dict) or type(length) is not int:
+        raise CheckpointError(f"{description.name}: its description of the tokenizer cannot be read, it is damaged.")
+    options = dict(options)
     if text.get("hf_tokenizer_name"):
         folder = description.weights.parent
         if not (folder / "tokenizer.json").is_file():
@@ -181,19 +185,31 @@ def _tokenizer(description: ScorerDescription, open_clip: Any) -> Callable[..., 
                 f"{description.name} needs its tokenizer beside the weights: put the tokenizer.json of "
                 f"'{text['hf_tokenizer_name']}' into the folder {folder.name}."
             )
-        return open_clip.tokenizer.HFTokenizer(str(folder), context_length=length, **options)
+        with _damage_said(description, "tokenizer.json"):
+            return open_clip.tokenizer.HFTokenizer(str(folder), context_length=length, **options)
     if "bpe_path" in options:
         vocabulary = description.weights.parent / Path(str(options["bpe_path"])).name  # never outside the folder
         if not vocabulary.is_file():
             raise CheckpointError(f"{description.name} names the vocabulary {vocabulary.name}, which is not beside it.")
         options["bpe_path"] = str(vocabulary)
-    tokenizer = open_clip.SimpleTokenizer(context_length=length, **options)
+    with _damage_said(description, Path(str(options.get("bpe_path", "vocabulary"))).name):
+        tokenizer = open_clip.SimpleTokenizer(context_length=length, **options)
     if tokenizer.vocab_size != text.get("vocab_size", 49408):
         raise CheckpointError(
             f"{description.name}: its vocabulary has {tokenizer.vocab_size} entries, its text tower expects "
             f"{text.get('vocab_size', 49408)}; the vocabulary file of this model is missing."
         )
     return tokenizer
+
+
+@contextlib.contextmanager
+def _damage_said(description: ScorerDescription, file: str) -> Iterator[None]:
+    """What a library raises over a damaged vocabulary, as a sentence; some of them raise a bare Exception."""
+    try:
+        yield
+    except Exception as problem:
+        reason = " ".join(str(problem).split())[:200]
+        raise CheckpointError(f"{description.name}: its {file} cannot be read, it is damaged ({reason}).") from None
 
 
 def _fitted(x: Tensor, size: tuple[int, int]) -> Tensor:

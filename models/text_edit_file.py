@@ -63,7 +63,8 @@ def _filled(network: nn.Module, weights: dict[str, Tensor], path: Path) -> nn.Mo
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     except RuntimeError as problem:
-        raise CheckpointError(f"{path.name}: its networks do not match its header ({problem}).") from None
+        reason = " ".join(str(problem).split())[:200]
+        raise CheckpointError(f"{path.name}: its networks do not match its header ({reason}).") from None
     return network.eval().requires_grad_(False)
 
 

@@ -6,6 +6,7 @@ from ..editing.concepts import ConceptUnits
 from ..editing.strokes import check_concepts
 from ..host import io
 from ..models.concept_file import read_concepts
+from ..models.errors import about_file
 from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, chosen_file, chosen_file_state, file_input
 
 
@@ -35,6 +36,8 @@ class LoadConcepts(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator, file: str) -> io.NodeOutput:
-        concepts = ConceptUnits(**read_concepts(chosen_file("concepts", file)))
+        path = chosen_file("concepts", file)
+        with about_file(path):
+            concepts = ConceptUnits(**read_concepts(path))
         check_concepts(generator, concepts)
         return io.NodeOutput(concepts, concepts.report())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..editing.text_edit import TextEdit, check_edit_fits
 from ..host import io
+from ..models.errors import about_file
 from ..models.text_edit_file import read_text_edit
 from ._common import CATEGORY, GanGeneratorType, TextEditType, chosen_file, chosen_file_state, file_input
 
@@ -34,6 +35,8 @@ class LoadTextEdit(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator, file: str) -> io.NodeOutput:
-        edit = TextEdit(**read_text_edit(chosen_file("text_edits", file)))
+        path = chosen_file("text_edits", file)
+        with about_file(path):
+            edit = TextEdit(**read_text_edit(path))
         check_edit_fits(edit, generator)
         return io.NodeOutput(edit, edit.prompt)

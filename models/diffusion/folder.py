@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import InputError
+from ..checkpoint import read_shapes
+from ..errors import CheckpointError, InputError
 from ..inference import building
+from ..plausible import check_sizes
 from .libraries import import_diffusers, import_transformers
 from .model import DiffusionModel, LatentForm
 from .pictures import PictureCoder
@@ -24,6 +26,7 @@ __all__ = ["DiffusionBundle", "is_diffusers_folder", "load_diffusion"]
 
 INDEX = "model_index.json"
 _UNET, _VAE = "UNet2DConditionModel", "AutoencoderKL"
+_MOST_TIMESTEPS = 100_000
 _ENCODERS = {"CLIPTextModel", "CLIPTextModelWithProjection"}
 
 
@@ -84,7 +87,7 @@ def _parts(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}; expected one with {INDEX}, as diffusers saves a pipeline.")
     index = _json(folder / INDEX)
-    parts = {name: value[1] for name, value in index.items() if isinstance(value, list) and value[-1] is not None}
+    parts = {name: value[1] for name, value in index.items() if _names_a_class(value)}
     wrong = [
         f"{name} is {parts.get(name, 'missing')}"
         for name, known in (("unet", {_UNET}), ("vae", {_VAE}), ("text_encoder", _ENCODERS), ("scheduler", None))
@@ -105,13 +108,14 @@ def _schedule(folder: Path) -> NoiseSchedule:
     for name in ("trained_betas", "rescale_betas_zero_snr"):
         if config.get(name):
             raise InputError(f"The scheduler of {folder.name} has {name}, which is not supported outside ComfyUI.")
-    return NoiseSchedule.discrete(
-        config.get("prediction_type", "epsilon"),
-        float(config.get("beta_start", 0.00085)),
-        float(config.get("beta_end", 0.012)),
-        config.get("beta_schedule", "scaled_linear"),
-        int(config.get("num_train_timesteps", 1000)),
-    )
+    first, last = config.get("beta_start", 0.00085), config.get("beta_end", 0.012)
+    steps = config.get("num_train_timesteps", 1000)
+    if not (_is_number(first) and _is_number(last) and 0 < first < 1 and 0 < last < 1):
+        raise InputError(f"The scheduler of {folder.name} has betas from {first} to {last}; expected numbers in 0..1.")
+    if type(steps) is not int or not 2 <= steps <= _MOST_TIMESTEPS:
+        raise InputError(f"The scheduler of {folder.name} has {steps} timesteps; expected 2 to {_MOST_TIMESTEPS}.")
+    prediction, curve = config.get("prediction_type", "epsilon"), config.get("beta_schedule", "scaled_linear")
+    return NoiseSchedule.discrete(str(prediction), float(first), float(last), str(curve), steps)
 
 
 def _network(kind: type, folder: Path, part: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -119,13 +123,41 @@ def _network(kind: type, folder: Path, part: str, device: torch.device, dtype: t
     variant = _variant(folder / part)
     if part.startswith(("unet", "vae")):
         options["low_cpu_mem_usage"] = False  # the other way needs one more package
+    _check_config(folder, part)
     try:
         with _quiet():
-            network = kind.from_pretrained(str(folder), subfolder=part, variant=variant, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+            network, found = kind.from_pretrained(
+                str(folder), subfolder=part, variant=variant, output_loading_info=True, **options
+            )
+    except Exception as error:  # of every kind, from whatever in a description a library stumbles over
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"The {part} of {folder.name} cannot be read: {reason}") from None
+    lacking = sorted(name for name in found.get("missing_keys", ()) if not name.endswith("position_ids"))
+    if lacking:  # a library fills them with random numbers, and says so in a log only
+        raise InputError(
+            f"The {part} of {folder.name} lacks {len(lacking)} of its weights, {lacking[0]} for one; it is damaged, or "
+            "its configuration belongs to other weights."
+        )
     return network.to(device).eval().requires_grad_(False)
+
+
+def _check_config(folder: Path, part: str) -> None:
+    shapes: dict[str, tuple[int, ...]] = {}
+    try:
+        for file in (folder / part).glob("*.safetensors"):
+            shapes |= read_shapes(file)
+    except CheckpointError as error:
+        raise InputError(f"The {part} of {folder.name} cannot be read: {error}") from None
+    check_sizes(_json(folder / part / "config.json"), shapes, f"The description of the {part} of {folder.name}")
+
+
+def _names_a_class(value: Any) -> bool:
+    """Whether an entry of the index is [library, class]; [null, null] stands for a part that was left out."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, str) for each in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @contextlib.contextmanager
@@ -148,7 +180,7 @@ def _tower(transformers: Any, folder: Path, suffix: str, device: torch.device, d
     try:
         # A folder on disk: nothing is fetched.
         tokenizer = transformers.CLIPTokenizer.from_pretrained(str(place), local_files_only=True)  # nosec B615
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # the library below raises a bare Exception over a damaged vocabulary
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"The {place.name} of {folder.name} cannot be read: {reason}") from None
     return TextTower(network, tokenizer)

@@ -95,3 +95,11 @@ def test_header_fields_that_are_no_json_object():
     for text in ("{", "[]", "3", '"a"', "[" * 100_000, '{"a": ' + "9" * 5000 + "}"):
         with pytest.raises(CheckpointError, match="x: its header field 'config' is damaged"):
             parse_json({"config": text}, "config", "folder/x")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused_in_files_of_the_pack(tmp_path, value):
+    path = write_safetensors(tmp_path / "x.safetensors", {"a": torch.tensor([0.0, value])}, "thing")
+    with pytest.raises(CheckpointError, match="'a' holds numbers that are not finite"):
+        read_safetensors(path, "thing")
+    assert not torch.isfinite(read_safetensors(path)[0]["a"]).all()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import pickletools
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def script():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location("mutate_files", ROOT / "benchmarks" / "mutate_files.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    sys.path.remove(str(ROOT / "benchmarks"))
     return module
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from semantic_edit.models.diffusion.folder import is_diffusers_folder, load_diffusion
 from semantic_edit.models.diffusion.sampling import SAMPLERS, SCHEDULES, noise_levels, noise_like, sample
 from semantic_edit.models.diffusion.text import weighted
@@ -193,6 +194,26 @@ def changed(folder, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+def described(part, **values):
+    """Change values of a part's description."""
+    path = next(path for path in (part / "config.json", part / "scheduler_config.json") if path.is_file())
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def without_weight(part):
+    path = part / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    del weights["conv_norm_out.bias"]
+    save_file(weights, path, {"format": "pt"})
+
+
+def cut(path):
+    """A pair that joins a word which is not there."""
+    words = json.loads(path.read_text())
+    words["model"]["merges"].insert(0, ["zzz", "yyy"])
+    path.write_text(json.dumps(words))
+
+
 DAMAGE = {
     "no folder": (lambda folder: shutil.rmtree(folder), "There is no folder"),
     "no index": (lambda folder: (folder / "model_index.json").unlink(), "no diffusers folder"),
@@ -212,6 +233,16 @@ DAMAGE = {
         lambda folder: (folder / "scheduler" / "scheduler_config.json").write_text('{"rescale_betas_zero_snr": true}'),
         "not supported outside ComfyUI",
     ),
+    "index of odd types": (lambda folder: changed(folder, unet=["diffusers", [1, 2]], vae=[1]), "only Stable"),
+    "a weight is missing": (
+        lambda folder: without_weight(folder / "unet"),
+        "lacks 1 of its weights, conv_norm",
+    ),
+    "a vast network": (lambda folder: described(folder / "unet", layers_per_block=10**9), "1000000000 for 'layers_per"),
+    "odd description": (lambda folder: described(folder / "vae", block_out_channels="x"), "vae of sd1 cannot be read"),
+    "odd betas": (lambda folder: described(folder / "scheduler", beta_start=[0]), "betas from"),
+    "endless schedule": (lambda folder: described(folder / "scheduler", num_train_timesteps=10**9), "timesteps"),
+    "damaged words": (lambda folder: cut(folder / "tokenizer" / "tokenizer.json"), "tokenizer of sd1 cannot be read"),
     "prediction": (
         lambda folder: (folder / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "sample"}'),
         "predicts 'sample'",

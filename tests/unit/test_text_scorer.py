@@ -116,6 +116,27 @@ def test_a_folder_without_its_parts_is_refused(tmp_path):
         load_scorer(folder)
 
 
+def test_a_damaged_folder_is_refused_before_anything_large_is_built(tmp_path):
+    def broken(name, change):
+        folder = shutil.copytree(SHIPPED, tmp_path / name)
+        change(folder)
+        return folder
+
+    def described(folder, part, **values):
+        config = json.loads((folder / CONFIG_NAME).read_text())
+        config["model_cfg"][part].update(values)
+        (folder / CONFIG_NAME).write_text(json.dumps(config))
+
+    words = broken("words", lambda folder: (folder / "words.txt.gz").write_bytes(b"no words"))
+    vast = broken("vast", lambda folder: described(folder, "text_cfg", layers=10**9))
+    wide = broken("wide", lambda folder: described(folder, "vision_cfg", width=10**6))
+    odd = broken("odd", lambda folder: described(folder, "text_cfg", tokenizer_kwargs=0.5))
+    for folder, said in ((words, "words.txt.gz cannot be read"), (vast, "for 'layers'"), (wide, "for 'width'"),
+                         (odd, "description of the tokenizer")):  # fmt: skip
+        with pytest.raises(CheckpointError, match=said):
+            load_scorer(folder)
+
+
 def test_weights_under_the_other_library_s_names_are_the_same_weights():
     open_clip = import_open_clip()
     config = {

@@ -1,0 +1,60 @@
+"""Whether a description of a network can belong to its weights, before a library builds what it describes.
+
+A damaged or hostile configuration may ask for a thousand million layers, and building them takes all memory and time
+long before anything is compared. Weights say what is plausible: no width is larger than the largest side of any tensor,
+and there are no more layers than tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .errors import CheckpointError
+
+__all__ = ["check_sizes"]
+
+_WIDTHS = {
+    "block_out_channels", "cross_attention_dim", "embed_dim", "hidden_size", "in_channels", "intermediate_size",
+    "latent_channels", "out_channels", "projection_dim", "vocab_size", "width",
+}  # fmt: skip
+_DEPTHS = {"layers", "layers_per_block", "num_hidden_layers", "transformer_layers_per_block"}
+_SIDES = {"image_size", "sample_size"}
+_MOST_PIXELS = 8192
+_MOST = 1 << 20  # of anything else that is counted: tokens, heads, groups
+
+
+def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
+    """Refuse numbers that the weights cannot have.
+
+    Args:
+        config: as read from JSON, nested as it comes.
+        shapes: of all tensors of the network.
+        what: names the description in the error.
+
+    Raises:
+        CheckpointError: naming the field, its value and what the weights allow.
+    """
+    widest = max((side for shape in shapes.values() for side in shape), default=0)
+    for name, value in _numbers(config, ""):
+        most = _MOST
+        for names, limit in ((_WIDTHS, widest), (_DEPTHS, len(shapes)), (_SIDES, _MOST_PIXELS)):
+            most = limit if name in names else most
+        if not math.isfinite(value) or value > most:
+            raise CheckpointError(
+                f"{what} has {value} for '{name}', where its weights allow {most} at most; it is damaged, or belongs "
+                "to other weights."
+            )
+
+
+def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
+    """(innermost key, number) of a JSON tree."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _numbers(each, str(key))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _numbers(each, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
