@@ -6,8 +6,8 @@ import logging
 
 from ..editing.attributes import fit_to_generator
 from ..editing.rows import parse_rows
-from ..host import io, ui
-from ..models.direction_file import read_direction, read_thumbnail
+from ..host import io
+from ..models.direction_file import read_direction
 from ._common import CATEGORY, EditDirectionType, GanGeneratorType, chosen_file, chosen_file_state, file_input
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class LoadDirection(io.ComfyNode):
             display_name="Load Direction",
             category=CATEGORY("batch"),
             description="Loads an edit direction: saved by Save Direction, shipped, or converted from another project. "
-            "Shows its thumbnail.",
+            "Its library shows every edit there is, with its picture.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that the direction shall edit."),
                 file_input("directions", "file", "A file from models/semantic_edit/directions or saved earlier."),
@@ -49,6 +49,4 @@ class LoadDirection(io.ComfyNode):
         chosen = None if rows.strip().lower() in ("", "as saved") else parse_rows(rows, generator.num_layers)
         if not fields["family"]:
             log.warning("%s names no generator family; its shape fits and it is used as it is.", file)
-        direction, thumbnail = fit_to_generator(generator, **fields, rows=chosen), read_thumbnail(path)
-        shown = None if thumbnail is None else ui.PreviewImage(thumbnail[None], cls=cls)
-        return io.NodeOutput(direction, ui=shown)
+        return io.NodeOutput(fit_to_generator(generator, **fields, rows=chosen))

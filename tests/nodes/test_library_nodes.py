@@ -12,7 +12,13 @@ from semantic_edit.editing import attribute_values, compute_strength
 from semantic_edit.editing.types import EditDirection, GanLatent
 from semantic_edit.headless import StoppedError
 from semantic_edit.models import InputError
-from semantic_edit.models.direction_file import read_direction, summarize_direction, write_direction, write_thumbnail
+from semantic_edit.models.direction_file import (
+    read_direction,
+    read_thumbnail,
+    summarize_direction,
+    write_direction,
+    write_thumbnail,
+)
 
 
 @pytest.fixture
@@ -169,8 +175,9 @@ def test_saved_with_notes_and_thumbnail_listed_and_loaded(run_node, headless_hos
     summary = summarize_direction(path)
     assert (summary.notes, summary.date, summary.layers) == ("from a drag", "2026-11-21", (0, 1, 2))
     assert len(shown["images"]) == 1 and file in str(shown["text"])
-    _, shown = run_node("LoadDirection", generator=tiny_generator, file=file)
-    assert len(shown["images"]) == 1
+    (loaded,), shown = run_node("LoadDirection", generator=tiny_generator, file=file)
+    assert torch.equal(loaded.direction, edits[0].direction)
+    assert not shown  # the widget shows the pictures of all
     (report, sheet), shown = run_node("ListDirections", generator=tiny_generator, contains="faces")
     assert report.startswith("1 directions\n") and "'turn'; rows 0-2; test; with states" in report
     assert "from a drag; fits 'tiny'" in report and len(shown["images"]) == 1
@@ -263,5 +270,5 @@ def test_a_thumbnail_that_is_no_picture_is_left_out(run_node, headless_host, tin
         Image.fromarray(np.zeros((4, 5000, 3), np.uint8)).save(picture)
     else:
         picture.write_bytes(content)
-    _, shown = run_node("LoadDirection", generator=tiny_generator, file="age.safetensors")
-    assert not shown
+    assert read_thumbnail(path) is None
+    run_node("LoadDirection", generator=tiny_generator, file="age.safetensors")
