@@ -197,8 +197,8 @@ class Workshop:
         """The place that a scorer would choose among the given ones."""
         if self.scorer is None:
             return None
-        scores = SentenceScore(self.scorer, task.target, task.source)(images)
-        eta = choose_eta(places, scores)
+        score = SentenceScore(self.scorer, task.target, task.source)
+        eta = choose_eta(places, score(images), distance_from(task.photo, images), score(task.photo)[0])
         return min(range(len(places)), key=lambda k: (places[k] < eta - 1e-6, abs(places[k] - eta)))
 
 

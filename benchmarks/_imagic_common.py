@@ -32,7 +32,7 @@ def common_figures(workshop: Workshop, count: int, sheets: Path | None) -> dict:
         learned.append(workshop.learn("imagic", task))
         studios.append(workshop.studio(learned[-1].model, task))
         sweeps.append(sweep_eta(studios[-1], learned[-1].entry, target, task.photo, ETAS, [0], score=score))
-    state = common_state(ETAS, [sweep.scores or () for sweep in sweeps])
+    state = common_state(ETAS, [sweep.scores or () for sweep in sweeps], [sweep.chosen for sweep in sweeps])
     one = median(sweep.chosen for sweep in sweeps)
     ways = {"one eta": [one] * count, "an eta for each": state.etas}
     found, pictures = {}, [list(photos)]

@@ -56,8 +56,8 @@ class Peer:
         ).to(device)  # fmt: skip
         self.size = 8 * int(self.source.unet.config.sample_size)  # the pipeline takes 8 pixels a cell for granted
 
-    def learn(self, task: Task, seed: int = 0) -> tuple[Any, float]:
-        """A pipeline that has learned the photo, and CPU seconds."""
+    def fresh(self) -> Any:
+        """A pipeline whose UNet is a copy."""
         parts = self.source.components
         kinds = ("vae", "text_encoder", "tokenizer", "scheduler")
         with training_mode():
@@ -65,7 +65,13 @@ class Peer:
                 **{kind: parts[kind] for kind in kinds}, unet=copy.deepcopy(parts["unet"]), safety_checker=None,
                 feature_extractor=None,
             )  # fmt: skip
-            pipeline.set_progress_bar_config(disable=True)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def learn(self, task: Task, seed: int = 0, pipeline: Any = None) -> tuple[Any, float]:
+        """A pipeline that has learned the photo, and CPU seconds."""
+        pipeline = pipeline or self.fresh()
+        with training_mode():
             picture = Image.fromarray((task.photo[0].numpy() * 255).round().astype(np.uint8))
             torch.manual_seed(seed)
             started = time.process_time()

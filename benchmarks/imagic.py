@@ -14,7 +14,7 @@ in hindsight by the oracle. "no embedding" tunes under a caption of the photo in
 Rows are written as they come; what a file holds is not measured again.
 
 python benchmarks/imagic.py [--folder DIR] [--pairs 40] [--methods imagic ...] [--rows FILE.jsonl] [--sheets FOLDER]
-    [--peer imagic_stable_diffusion.py] [--repaint 2] [--common 8] [--memory WAY] [--write]
+    [--peer imagic_stable_diffusion.py] [--repaint 2] [--common 8] [--memory WAY [--width 160]] [--write]
     [--development] [--set tuning.rate=0.002 ...]
 """
 
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -32,7 +33,7 @@ from _edit_methods import ETAS, LEARNED, METHODS, Edits, Workshop, settings_from
 from _edit_pairs_demo import DEVELOPMENT, HELD_OUT, Pair, deviations, graded, held_out_pairs, identity_scale
 from _harness import machine_facts, say, table, write_section
 from _imagic_common import common_figures
-from _imagic_memory import WAYS, peak_memory
+from _imagic_memory import WAYS, peak_memory, wider_folder
 from _imagic_peer import PUBLISHED_ALPHA, Peer
 from semantic_edit.demo.assets import demo_diffusion
 from semantic_edit.editing.figures import as_picture, contact_sheet
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--repaint", type=int, default=0, help="more sampling seeds for each pair, ours")
     parser.add_argument("--common", type=int, default=0, help="photos that shall reach one state")
     parser.add_argument("--memory", choices=WAYS, help="measure the peak memory of one way in this process, and stop")
+    parser.add_argument("--width", type=int, default=0, help="with --memory: a UNet like SD's, of this width (SD: 320)")
     parser.add_argument("--development", action="store_true", help="other pairs, for choosing settings")
     parser.add_argument("--set", nargs="*", default=[], help="settings such as tuning.rate=0.002")
     parser.add_argument("--write", action="store_true", help="write the section of RESULTS.md from the rows")
@@ -67,7 +69,10 @@ def main() -> None:
     folder = options.folder or demo_diffusion()
     settings = settings_from(options.set)
     if options.memory:
-        say(json.dumps(peak_memory(options.memory, folder, options.peer, settings)))
+        with tempfile.TemporaryDirectory() as place:
+            if options.width:
+                folder = wider_folder(folder, options.width, Path(place) / "wider")
+            say(json.dumps(peak_memory(options.memory, folder, options.peer, settings)))
         return
     rows = Rows(options.rows)
     workshop = Workshop(folder, load_scorer(SCORER), **settings)

@@ -49,9 +49,9 @@ class ReachCommonState(io.ComfyNode):
     @classmethod
     def execute(cls, sweeps: PhotoSweeps, example: int, example_eta: float, shift: float) -> io.NodeOutput:
         chosen = None if example == 0 else example - 1
-        state = common_state(sweeps.etas, sweeps.scores, None, chosen, example_eta or None, sweeps.moved)
+        state = common_state(sweeps.etas, sweeps.scores, sweeps.chosen, None, chosen, example_eta or None, sweeps.moved)
         if shift:
-            state = common_state(sweeps.etas, sweeps.scores, state.level + shift, moved=sweeps.moved)
+            state = common_state(sweeps.etas, sweeps.scores, sweeps.chosen, state.level + shift, moved=sweeps.moved)
         images = paint_common(sweeps, state, progress_for(len(sweeps.names), "painting at the common state"))
         plot = common_plot(sweeps.etas, sweeps.scores, state, "score over eta; red: the common state")
         return io.NodeOutput(images, list(state.etas), plot[None], state.report(sweeps.names))

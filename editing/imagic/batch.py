@@ -93,6 +93,11 @@ class PhotoSweeps:
         """B x E mean scores."""
         return [sweep.scores or () for sweep in self.sweeps]
 
+    @property
+    def chosen(self) -> list[float]:
+        """B automatic etas."""
+        return [sweep.chosen for sweep in self.sweeps]
+
 
 def tune_photos(
     denoiser: Denoiser,

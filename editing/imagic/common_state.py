@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...models.errors import InputError
-from .eta import choose_eta, eta_for_level, rising
+from .eta import eta_for_level, rising
 
 __all__ = ["CommonState", "common_state"]
 
@@ -41,6 +41,7 @@ class CommonState:
 def common_state(
     etas: Sequence[float],
     scores: Sequence[Sequence[float]],  # B photos x E etas
+    automatic: Sequence[float],  # B
     level: float | None = None,
     example: int | None = None,
     example_eta: float | None = None,
@@ -49,6 +50,7 @@ def common_state(
     """Choose an eta per photo.
 
     Args:
+        automatic: the eta of each photo's own sweep, which says how far a single edit would go.
         level: the score to reach. Left out: that of photo ``example`` at ``example_eta`` (at its automatic eta where
             that is left out), or, without an example, the median of all photos at their automatic etas.
         moved: from the first moved picture on, a photo's etas are left out, if two others remain.
@@ -64,11 +66,11 @@ def common_state(
         raise InputError(f"The example is photo {example + 1} of {len(scores)}.")
     curves = [_still(etas, row, None if moved is None else moved[k]) for k, row in enumerate(scores)]
     if level is None:
-        automatic = [_score_at(*curve, choose_eta(*curve)) for curve in curves]
+        alone = [_score_at(*curve, eta) for curve, eta in zip(curves, automatic, strict=True)]
         if example is None:
-            level = sorted(automatic)[len(automatic) // 2]
+            level = sorted(alone)[len(alone) // 2]
         else:
-            level = automatic[example] if example_eta is None else _score_at(*curves[example], example_eta)
+            level = alone[example] if example_eta is None else _score_at(*curves[example], example_eta)
     found = [eta_for_level(*curve, level) for curve in curves]
     return CommonState(float(level), tuple(round(eta, 4) for eta, _ in found), tuple(there for _, there in found))
 

@@ -1,7 +1,7 @@
 """Which eta: the authors' open question, answered from what a sweep shows.
 
 The score rises with eta, and so does the distance from the photo; beyond a point the score stands still while the
-distance goes on. Chosen is the least eta that reaches most of what the sentence can reach before the camera moves.
+distance goes on. Chosen is the eta where what has been reached, times the nearness that is left, is largest.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import numpy as np
 
 from ...models.errors import InputError
 
-__all__ = ["REACH", "choose_eta", "eta_for_level", "rising"]
+__all__ = ["DISTANCE_COST", "choose_eta", "eta_for_level", "rising"]
 
-REACH = 0.85  # of the way from the photo's score to the best one
+DISTANCE_COST = 0.5  # share of the worth that is lost between the sweep's nearest and its farthest picture
+_FINE = 201  # places between the first eta and the last that are looked at
 
 
 def rising(values: Sequence[float]) -> np.ndarray:
@@ -31,30 +32,43 @@ def rising(values: Sequence[float]) -> np.ndarray:
 def choose_eta(
     etas: Sequence[float],
     scores: Sequence[float],
+    distances: Sequence[float],
+    photo_score: float,
     moved: Sequence[bool] | None = None,
-    reach: float = REACH,
+    cost: float = DISTANCE_COST,
 ) -> float:
-    """The least eta whose (rising) score is ``reach`` of the way from the least to the highest.
+    """The eta, between the samples too, with the largest (share of the rise reached) x (1 - cost x share of distance).
+
+    Both curves are taken as rising, which takes sampling noise out; both shares are of what this sweep spans, so that
+    neither the scale of a scorer nor that of a distance matters. With equal worth the least eta is taken.
 
     Args:
-        etas: rising.
+        etas: in any order.
         scores: of the pictures at these etas, mean over seeds.
+        distances: of the same pictures from the photo.
+        photo_score: of the photo itself, which the rise is counted from.
         moved: whether the camera had moved there; such etas and those beyond are left out, if others remain.
 
     Raises:
-        InputError: as many scores as etas are needed, two at least.
+        InputError: as many scores and distances as etas are needed, two at least.
     """
-    if len(etas) != len(scores) or len(etas) < 2:
-        raise InputError(f"Choosing eta needs two or more etas with a score each; got {len(etas)} and {len(scores)}.")
+    if not len(etas) == len(scores) == len(distances) >= 2:
+        raise InputError(
+            "Choosing eta needs two or more etas with a score and a distance each; "
+            f"got {len(etas)}, {len(scores)} and {len(distances)}."
+        )
     order = np.argsort(etas)
-    etas, scores = np.asarray(etas, float)[order], np.asarray(scores, float)[order]
+    etas, scores, distances = (np.asarray(values, float)[order] for values in (etas, scores, distances))
     if moved is not None:
         first = next((place for place, index in enumerate(order) if moved[index]), len(order))
         keep = max(first, 2)
-        etas, scores = etas[:keep], scores[:keep]
-    curve = rising(scores)
-    level = curve[0] + reach * (curve[-1] - curve[0])
-    return eta_for_level(etas, curve, level)[0]
+        etas, scores, distances = etas[:keep], scores[:keep], distances[:keep]
+    fine = np.linspace(etas[0], etas[-1], _FINE)
+    reached, gone = (np.interp(fine, etas, rising(values)) for values in (scores, distances))
+    start = min(photo_score, reached[0])
+    reached = (reached - start) / max(reached[-1] - start, 1e-9)
+    gone = (gone - gone[0]) / max(gone[-1] - gone[0], 1e-9)
+    return float(fine[int(np.argmax(np.round(reached * (1 - cost * gone), 9)))])
 
 
 def eta_for_level(etas: Sequence[float], scores: Sequence[float], level: float) -> tuple[float, bool]:

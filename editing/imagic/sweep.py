@@ -133,7 +133,7 @@ def sweep_eta(
         scores = tuple(sum(found) / len(found) for found in (score(row) for row in images))
         photo_score = score(own)[0]
         if len(etas) > 1:
-            chosen = choose_eta(etas, scores, [move.moved for move in moves])
+            chosen = choose_eta(etas, scores, distances, photo_score, [move.moved for move in moves])
     return EtaSweep(own[0], etas, seeds, images, scores, photo_score, tuple(distances), tuple(moves), round(chosen, 4))
 
 

@@ -106,33 +106,60 @@ def test_a_level_is_met_where_it_can_be(scores, level):
         assert np.interp(eta, etas, curve) == pytest.approx(level, abs=1e-6)
 
 
+ETAS, FAR = (0.2, 0.4, 0.6, 0.8, 1.0), (0.1, 0.15, 0.2, 0.25, 0.3)
+
+
 def test_the_choice_is_where_the_curve_has_done_most():
-    etas = (0.2, 0.4, 0.6, 0.8, 1.0)
-    assert 0.4 < choose_eta(etas, (0.0, 0.05, 0.9, 0.95, 1.0)) <= 0.6
-    assert choose_eta(etas[::-1], (1.0, 0.95, 0.9, 0.05, 0.0)) == pytest.approx(
-        choose_eta(etas, (0.0, 0.05, 0.9, 0.95, 1.0))
-    )
+    scores = (0.0, 0.05, 0.9, 0.95, 1.0)
+    chosen = choose_eta(ETAS, scores, FAR, 0.0)
+    assert chosen == pytest.approx(0.6, abs=0.01)
+    assert choose_eta(ETAS[::-1], scores[::-1], FAR[::-1], 0.0) == pytest.approx(chosen)
     moved = (False, False, False, True, True)
-    assert choose_eta(etas, (0.0, 0.1, 0.3, 0.9, 1.0), moved) <= 0.6, "not by moving the camera"
+    assert choose_eta(ETAS, (0.0, 0.1, 0.3, 0.9, 1.0), FAR, 0.0, moved) <= 0.6, "not by moving the camera"
     with pytest.raises(InputError, match="two or more"):
-        choose_eta((0.5,), (1.0,))
+        choose_eta((0.5,), (1.0,), (0.1,), 0.0)
+    with pytest.raises(InputError, match="5, 5 and 1"):
+        choose_eta(ETAS, scores, (0.1,), 0.0)
+
+
+def test_distance_decides_between_scores_that_are_nearly_equal():
+    steady, dear = (0.1, 0.12, 0.14, 0.16, 0.18), (0.1, 0.1, 0.1, 0.5, 0.9)
+    scores = (0.0, 0.4, 0.8, 0.9, 1.0)
+    assert choose_eta(ETAS, scores, dear, 0.0) <= choose_eta(ETAS, scores, steady, 0.0)
+    assert choose_eta(ETAS, scores, dear, 0.0) == pytest.approx(0.6, abs=0.01)
+    assert choose_eta(ETAS, scores, dear, 0.0, cost=0.0) == pytest.approx(1.0)
+
+
+def test_a_photo_that_shows_the_sentence_already_or_never_stays_where_it_is():
+    assert choose_eta(ETAS, (0.5,) * 5, FAR, 0.1) == choose_eta(ETAS, (0.5,) * 5, FAR, 0.9) == ETAS[0]
+
+
+@given(SCORES, st.sampled_from((0.25, 2.0, 16.0)), st.sampled_from((0.125, 4.0)))
+@settings(max_examples=60, deadline=None)
+def test_no_scale_matters(scores, a, b):
+    etas, far = np.linspace(0, 1, len(scores)), np.linspace(0.1, 0.3, len(scores)) ** 2
+    plain = choose_eta(etas, scores, far, -1.0)
+    assert choose_eta(etas, [a * score for score in scores], b * far, -a) == plain
 
 
 def test_all_photos_reach_one_state():
     etas = (0.0, 0.5, 1.0)
     scores = [(0.0, 0.5, 1.0), (0.2, 0.8, 1.0), (0.0, 0.1, 0.2)]
-    state = common_state(etas, scores, example=0, example_eta=0.75)
+    alone = (0.5, 0.5, 1.0)
+    state = common_state(etas, scores, alone, example=0, example_eta=0.75)
     assert state.level == pytest.approx(0.75) and state.etas[0] == pytest.approx(0.75)
     assert np.interp(state.etas[1], etas, scores[1]) == pytest.approx(0.75, abs=1e-3)
     assert state.reached == (True, True, False) and state.etas[2] == 1.0
     assert "2 of 3 photos" in state.report() and "#3" in state.report()
     moved = [(False, False, True)] * 3
-    still = common_state(etas, scores, 0.9, moved=moved)
+    assert common_state(etas, scores, alone, example=1).level == pytest.approx(0.8)
+    assert common_state(etas, scores, alone).level == pytest.approx(0.5), "the median of single edits"
+    still = common_state(etas, scores, alone, 0.9, moved=moved)
     assert still.reached == (False, False, False) and max(still.etas) <= 0.5, "not by moving the camera"
     with pytest.raises(InputError, match="photo 4 of 3"):
-        common_state(etas, scores, example=3)
+        common_state(etas, scores, alone, example=3)
     with pytest.raises(InputError, match="3 scores"):
-        common_state(etas, [(0.0, 1.0)])
+        common_state(etas, [(0.0, 1.0)], alone[:1])
 
 
 def portrait() -> torch.Tensor:
