@@ -40,6 +40,7 @@ class RegionLayerMasks(io.ComfyNode):
                 ),
                 io.Mask.Output("mask", "mask", tooltip="Where the pictures can change at all, at any layer."),
             ],
+            is_output_node=True,  # it shows the masks itself
         )
 
     @classmethod

@@ -39,4 +39,5 @@ class SaveImagicEdit(io.ComfyNode):
         entry, side = entry_of(optimised, "optimised"), host.current()
         path = side.save_path("imagic", name)
         write_imagic(path, entry.embedding, entry.extras, lora, prompt, {"notes": notes, "method": "imagic"})
-        return io.NodeOutput(path.relative_to(side.output_directory() / "semantic_edit" / "imagic").as_posix())
+        listed = path.relative_to(side.output_directory() / "semantic_edit" / "imagic").as_posix()
+        return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

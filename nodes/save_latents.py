@@ -50,13 +50,13 @@ class SaveLatents(io.ComfyNode):
         side = host.current()
         path = side.save_path("latents", name)
         file = path.relative_to(side.output_directory() / "semantic_edit" / "latents").as_posix()
-        shown = None
+        shown = host.ui.PreviewText(f"Saved {file}").as_dict()
         if images is not None:
             prefix = f"semantic_edit/latents/{host.safe_name(name)}"
             saved = ui.ImageSaveHelper.save_images(images, prefix, io.FolderType.output, cls)
             for picture, code, title in zip(saved, latents.codes, latents.names, strict=True):
                 whole = side.output_directory() / picture["subfolder"] / picture["filename"]
                 embed_latent(whole, code, title, latents.family)
-            shown = ui.SavedImages(saved)
+            shown |= ui.SavedImages(saved).as_dict()
         write_latent(path, latents.codes, latents.names, latents.family)
         return io.NodeOutput(file, ui=shown)

@@ -33,4 +33,5 @@ class SaveTextEdit(io.ComfyNode):
         side = host.current()
         path = side.save_path("text_edits", name.strip() or text_edit.prompt)
         write_text_edit(path, vars(text_edit), {"source": text_edit.source, "method": text_edit.method})
-        return io.NodeOutput(path.relative_to(side.output_directory() / "semantic_edit" / "text_edits").as_posix())
+        listed = path.relative_to(side.output_directory() / "semantic_edit" / "text_edits").as_posix()
+        return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

@@ -21,7 +21,8 @@ def images(run_node, tiny_generator, sampled):
 def test_saved_codes_are_listed_and_come_back(run_node, headless_host, sampled):
     (first,), shown = run_node("SaveLatents", latents=sampled, name="set/mine")
     (second,), _ = run_node("SaveLatents", latents=sampled, name="set/mine")
-    assert (first, second) == ("set/mine_00001_.safetensors", "set/mine_00002_.safetensors") and shown == {}
+    assert (first, second) == ("set/mine_00001_.safetensors", "set/mine_00002_.safetensors")
+    assert shown == {"text": ["Saved set/mine_00001_.safetensors"]}
     assert [name.replace("\\", "/") for name in headless_host.list_models("latents")] == [first, second]
     (loaded,), _ = run_node("LoadLatents", source="file", file=headless_host.list_models("latents")[0], picture="")
     assert torch.equal(loaded.codes, sampled.codes)
