@@ -41,7 +41,7 @@ class Table {
 class LayerViewer {
   constructor(node) {
     this.node = node;
-    this.height = 400;
+    this.height = 440;
     this.canvas = make("canvas", { role: "img", "aria-label": "Where the chosen rows and parts change the picture", style: "width: 100%; height: 100%; object-fit: contain" });
     this.hint = make("div", { class: "se-hint" }, "Run once: the masks appear here.");
     this.table = new Table((kind, key) => this.toggle(kind, key));
@@ -121,7 +121,7 @@ class LayerViewer {
 class MaskRefiner {
   constructor(node) {
     this.node = node;
-    this.height = 210;
+    this.height = 300;
     this.table = new Table((kind, key) => this.toggle(kind, key));
     this.status = make("div", { class: "se-status", role: "status" });
     this.element = widgetBox("Parts and rows that may change");
@@ -141,11 +141,11 @@ class MaskRefiner {
     if (!edit?.rows) return;
     const rows = readRows(valueOf(this.node, "rows"), edit);
     this.table.draw(edit, (row) => (rows ?? edit.rows).includes(row), (part) => !this.dropped().includes(part));
-    if (rows) this.status.textContent = `"${edit.prompt}": a pressed part or row may change.`;
-    else {
-      this.status.textContent = `The rows '${valueOf(this.node, "rows")}' are kept as they are typed.`;
-      set(this.status, { "data-kind": "warning" });
-    }
+    const unknown = this.dropped().filter((name) => !edit.parts.includes(name));
+    if (!rows) this.warn(`The rows '${valueOf(this.node, "rows")}' are kept as they are typed.`);
+    else if (!rows.length) this.warn(`None of the rows '${valueOf(this.node, "rows")}' is used by this edit.`);
+    else if (unknown.length) this.warn(`No part of this edit: ${unknown.join(", ")}. Press a part, or change drop_parts.`);
+    else this.status.textContent = `"${edit.prompt}": a pressed part or row may change.`;
   }
 
   dropped() {
@@ -156,7 +156,7 @@ class MaskRefiner {
     if (isWired(this.node, kind === "row" ? "rows" : "drop_parts")) return;
     const edit = recall(this.node, "edit");
     if (kind === "part") {
-      const now = this.dropped();
+      const now = this.dropped().filter((name) => edit.parts.includes(name)); // not those of another edit
       const next = now.includes(key) ? now.filter((name) => name !== key) : [...now, key];
       if (edit.parts.every((part) => next.includes(part))) return this.warn("One part has to stay.");
       setValues(this.node, { drop_parts: next.join(", ") });

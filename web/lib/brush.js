@@ -59,6 +59,7 @@ export class Brush {
 
   /** @returns {boolean} whether the key was one of the brush's. */
   key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return false; // Ctrl+Enter starts a run and paints nothing
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (event.key in moves) {
       const far = event.shiftKey ? 4 * STEP : STEP;
@@ -89,5 +90,6 @@ export class Brush {
     const [width, height] = this.stage.drawn ?? [0, 0];
     const size = this.radius * height;
     set(this.cursor, { cx: this.at[0] * width, cy: this.at[1] * height, rx: size, ry: size });
+    this.cursor.style.display = this.stage.size ? "" : "none";
   }
 }

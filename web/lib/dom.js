@@ -39,10 +39,10 @@ const STYLE = `
 .se-card span { flex: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .se-scroll { flex: 1 1 0; min-height: 0; overflow: auto; }
 .se-table { border-collapse: collapse; width: 100%; }
-.se-table th { font-weight: 500; text-align: right; padding: 0 2px; }
+.se-table th { font-weight: 500; text-align: right; padding: 0 1px; }
 .se-table td { padding: 1px; text-align: center; }
-.se-table th button { padding: 1px 5px; min-height: 22px; min-width: 22px; }
-.se-heat { height: 18px; min-width: 14px; border-radius: 2px; }
+.se-table th button { padding: 1px 3px; min-height: 22px; min-width: 20px; }
+.se-heat { height: 18px; min-width: 12px; border-radius: 2px; }
 .se-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .se-strip { display: flex; gap: 3px; overflow-x: auto; flex: none; }
 .se-strip button { padding: 0; width: 40px; height: 40px; flex: none; overflow: hidden; }

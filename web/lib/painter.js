@@ -3,11 +3,12 @@
 import { Brush } from "./brush.js";
 import { button, make, radioRow, set, widgetBox } from "./dom.js";
 import { History } from "./history.js";
-import { isWired, pictureUrl, setValues, valueOf } from "./node_widget.js";
-import { Stage } from "./stage.js";
+import { isWired, pictureUrl, recall, remember, setValues, valueOf } from "./node_widget.js";
+import { differs, signature, Stage } from "./stage.js";
 import { formatStrokes, parseStrokes } from "./strokes.js";
 
 const INPUT = "strokes";
+const ANOTHER = "The picture has changed since these strokes were painted: look whether they still fit.";
 
 export class Painter {
   constructor(node, label, colour, hint) {
@@ -40,13 +41,20 @@ export class Painter {
     this.element = widgetBox(label);
     this.element.append(tools, this.stage.element, this.status);
     this.element.addEventListener("keydown", (event) => this.key(event));
-    this.stage.loaded = () => this.changed();
+    this.stage.loaded = () => this.pictureIsThere();
     this.stage.failed = () => this.changed();
     this.stage.svg.append(this.brush.cursor);
   }
 
   shown({ picture }) {
     if (picture?.[0]) this.stage.show(pictureUrl(picture[0]));
+  }
+
+  pictureIsThere() {
+    const now = signature(this.stage.image);
+    this.another = this.strokes.length > 0 && differs(recall(this.node, "seen"), now);
+    this.seen = now;
+    this.changed();
   }
 
   changed() {
@@ -63,6 +71,8 @@ export class Painter {
 
   commit(strokes) {
     const value = formatStrokes(strokes);
+    if (this.seen) remember(this.node, "seen", this.seen);
+    this.another = false;
     this.history.push(value);
     setValues(this.node, { [INPUT]: value });
     this.changed();
@@ -93,8 +103,9 @@ export class Painter {
     this.redoButton.disabled = !this.history.future.length;
     this.clearButton.disabled = !this.canEdit || !this.strokes.length;
     const count = this.strokes.length;
-    const text = this.problem || (count ? `${count === 1 ? "1 stroke" : `${count} strokes`}.` : "No strokes yet.");
+    const warning = this.problem || (this.another ? ANOTHER : "");
+    const text = warning || (count ? `${count === 1 ? "1 stroke" : `${count} strokes`}.` : "No strokes yet.");
     if (this.status.textContent !== text) this.status.textContent = text;
-    set(this.status, { "data-kind": this.problem ? "warning" : null });
+    set(this.status, { "data-kind": warning ? "warning" : null });
   }
 }
