@@ -119,10 +119,11 @@ class Host(ABC):
         """What deals with MODEL, VAE and LoRA: denoiser, tuned, sample, encode, decode, samplers, free_memory."""
 
     @abstractmethod
-    def place(self, module: nn.Module) -> None:
-        """Bring a network's weights to `device`, making room for them.
+    def place(self, *modules: nn.Module) -> None:
+        """Bring the weights of networks to `device`, making room for all of them together.
 
-        Call it before each use: the host may have moved the weights away since.
+        Call it before each use: the host may have moved the weights away since. Networks that are placed one after the
+        other may push each other out where memory is short.
         """
 
     def list_models(self, kind: str) -> list[str]:
@@ -230,7 +231,12 @@ class ComfyHost(Host):
 
         return ComfyDiffusion()
 
-    def place(self, module: nn.Module) -> None:
+    def place(self, *modules: nn.Module) -> None:
+        patchers = [self._patcher(module) for module in modules]
+        with building():  # weights that move under inference mode would come back as inference tensors
+            self._memory.load_models_gpu(patchers, force_full_load=True)
+
+    def _patcher(self, module: nn.Module) -> Any:
         import comfy.model_patcher
 
         placement = module.__dict__.get("_placement")
@@ -239,8 +245,7 @@ class ComfyHost(Host):
             load, offload = self.device(), self._memory.unet_offload_device()
             placement.patcher = comfy.model_patcher.ModelPatcher(_Tenant(module), load, offload)
             module.__dict__["_placement"] = placement
-        with building():  # weights that move under inference mode would come back as inference tensors
-            self._memory.load_models_gpu([placement.patcher], force_full_load=True)
+        return placement.patcher
 
 
 class _Tenant(nn.Module):

@@ -96,9 +96,10 @@ class HeadlessHost(host.Host):
     def diffusion(self) -> HeadlessDiffusion:
         return HeadlessDiffusion()
 
-    def place(self, module: nn.Module) -> None:
+    def place(self, *modules: nn.Module) -> None:
         with host.building():
-            module.to(self._device)
+            for module in modules:
+                module.to(self._device)
 
 
 def use_headless(settings: HeadlessSettings | None = None) -> HeadlessHost:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import host
 from ..editing.types import GanLatent
@@ -80,12 +80,18 @@ def check_choice(what: str, value: str, choices: Sequence[str]) -> None:
         raise InputError(f"{what} is {value!r}; expected one of {', '.join(choices)}.")
 
 
-def place(generator) -> None:
+def place(generator, *others) -> None:
     """Bring a generator's weights to the working device; call it before each use.
 
     An adapted generator's weights are those of its base, so that the host counts and moves them once.
+
+    Args:
+        others: what works together with it: networks, text-image scorers, or None. A scorer of another pack that holds
+            no network looks after itself.
     """
-    host.current().place(getattr(generator.network, "base", generator.network))
+    networks = [getattr(other, "model", other) for other in others]
+    networks = [network for network in networks if isinstance(network, nn.Module)]
+    host.current().place(getattr(generator.network, "base", generator.network), *networks)
 
 
 def progress_for(total: int, label: str = "") -> host.Progress:

@@ -14,7 +14,7 @@ from ..models.checkpoint import read_metadata
 from ..models.encoder import PictureEncoder, load_encoder
 from ..models.errors import CheckpointError, InputError
 from ..models.generator import GanGenerator
-from ._common import check_choice
+from ._common import check_choice, place
 
 AUTOMATIC, OWN, DEMO = "automatic", "generator's own", "demo portraits"
 
@@ -37,12 +37,13 @@ def feature_space(generator: GanGenerator, choice: str = AUTOMATIC, scorer: obje
         InputError: an unknown choice, or an encoder of another generator family.
     """
     if scorer is not None:
+        place(generator, scorer)
         return network_space(f"scorer {getattr(scorer, 'name', '')}".strip(), scorer.encode_images, scorer)
     files = host.current().list_models("encoders")
     check_choice("features", choice, [AUTOMATIC, OWN, DEMO, *files])
     if choice == AUTOMATIC:
         fitting = next((name for name in files if _family(name) == generator.family), None)
-        return generator_space(generator) if fitting is None else encoder_space(_encoder(fitting, *_state(fitting)))
+        return generator_space(generator) if fitting is None else _own_space(generator, fitting)
     if choice == OWN:
         return generator_space(generator)
     if choice == DEMO:
@@ -58,7 +59,14 @@ def feature_space(generator: GanGenerator, choice: str = AUTOMATIC, scorer: obje
             f"The encoder '{choice}' belongs to another generator than '{generator.name}'. Choose 'automatic', "
             '"generator\'s own", or the encoder of this generator.'
         )
+    place(generator, network)
     return encoder_space(network, choice)
+
+
+def _own_space(generator: GanGenerator, name: str) -> FeatureSpace:
+    network = _encoder(name, *_state(name))
+    place(generator, network)
+    return encoder_space(network)
 
 
 def _family(name: str) -> str | None:
@@ -80,5 +88,5 @@ def _state(name: str) -> tuple[str, int]:
 
 @functools.lru_cache(maxsize=2)
 def _encoder(name: str, path: str, changed: int) -> PictureEncoder:
-    """The network of a file, read again only when the file has changed."""
-    return load_encoder(path, device=host.current().device())
+    """The network of a file, read again only when the file has changed; the host moves it in and out of memory."""
+    return load_encoder(path)

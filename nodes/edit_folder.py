@@ -194,8 +194,8 @@ class EditFolder(io.ComfyNode):
             check_choice(what, value, choices)
         wanted = _wanted(name)
         source, colour = _source(folder), background_colour(background)
-        place(generator)
-        network = None if encoder == _NO_ENCODER else load_encoder(chosen_file("encoders", encoder), generator.device)
+        network = None if encoder == _NO_ENCODER else load_encoder(chosen_file("encoders", encoder))
+        place(generator, network)
         code = None
         if reference is not None:
             check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")

@@ -16,6 +16,7 @@ from ._common import (
     chosen_file_state,
     file_input,
     from_image_batch,
+    place,
 )
 from ._names import picture_names
 from ._search import search_words
@@ -52,7 +53,8 @@ class EncodeImages(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator, images: torch.Tensor, file: str, names: str | None = None) -> io.NodeOutput:
-        network = load_encoder(chosen_file("encoders", file), device=generator.device)
+        network = load_encoder(chosen_file("encoders", file))
+        place(generator, network)
         pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
         with building():
             codes = network.encode(pictures, generator)

@@ -205,7 +205,7 @@ class TrainTextEdit(io.ComfyNode):
         for what, text in (("prompt", prompt), ("source", source)):
             if not text.strip():
                 raise InputError(f"The {what} is empty; write a short sentence.")
-        place(generator)
+        place(generator, scorer)
         settings = TextEditSettings(
             masks=masks, changes=changes, steps=steps, area=area, l2=gentleness, seed=seed, threshold=threshold,
             smoothness=smoothness, start=samples, keep_outside=outside == _OUTSIDE[0],

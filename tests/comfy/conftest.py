@@ -6,6 +6,7 @@ ComfyUI's requirements (default: the one that runs the tests). The server lives 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -94,28 +95,40 @@ def link_pack(place: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def comfyui(base, environment, tmp_path_factory):
-    """A started server; stopped at the end of the test run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("log") / "server.log"
-    command = [PYTHON, str(Path(COMFYUI) / "main.py"), "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
-    command += ["--base-directory", str(base), "--disable-api-nodes", "--database-url", "sqlite:///:memory:"]
-    command += MORE_ARGUMENTS
-    server = Server(f"http://127.0.0.1:{port}", base, log)
-    with log.open("w") as stream:
-        process = subprocess.Popen(command, cwd=base, env=environment, stdout=stream, stderr=subprocess.STDOUT)
-    try:
-        _wait_until_ready(server, process)
-        yield server
-    finally:
-        process.terminate()
+def start_server(base, environment, tmp_path_factory):
+    """start_server(*flags) -> a context with a running server, which is stopped at its end."""
+
+    @contextlib.contextmanager
+    def start(*flags):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        log = tmp_path_factory.mktemp("log") / "server.log"
+        command = [PYTHON, str(Path(COMFYUI) / "main.py"), "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
+        command += ["--base-directory", str(base), "--disable-api-nodes", "--database-url", "sqlite:///:memory:"]
+        command += flags
+        server = Server(f"http://127.0.0.1:{port}", base, log)
+        with log.open("w") as stream:
+            process = subprocess.Popen(command, cwd=base, env=environment, stdout=stream, stderr=subprocess.STDOUT)
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _wait_until_ready(server, process)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def comfyui(start_server):
+    """A started server; stopped at the end of the test run."""
+    with start_server(*MORE_ARGUMENTS) as server:
+        yield server
 
 
 def _wait_until_ready(server: Server, process: subprocess.Popen) -> None:

@@ -94,7 +94,9 @@ with torch.inference_mode():
     assert not any(tensor.is_inference() for tensor in network.state_dict().values())
 assert set(network.state_dict()) == set(twin.state_dict()) and "device" not in vars(network)
 comfy.model_management.unload_all_models()
-side.place(network)
+assert comfy.model_management.current_loaded_models == []
+side.place(network, twin)  # together, so that neither pushes the other out
+assert len(comfy.model_management.current_loaded_models) == 2
 network(torch.zeros(2, 3))
 del network, twin
 gc.collect()
