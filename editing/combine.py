@@ -52,7 +52,7 @@ class Combination:
     def pushed(self) -> Tensor:
         """[E, E]: lengths by which edit k would have moved edit j's state had each been applied as if alone (mean)."""
         off = self.response - torch.eye(len(self.response), dtype=self.response.dtype)
-        return off.abs() * self.alone.abs().mean(dim=0)
+        return off.abs() * self.alone.abs().mean(dim=0).to(off)
 
 
 def combine_edits(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from ..models.generator import GanGenerator
 from ..models.inference import rehome
+from ..models.layer_blend import resized_mask
 from ..models.text_edit_networks import LatentMapper, LayerAttention
 from .text_edit import TextEdit, selected_mask
 from .text_settings import TextEditSettings
@@ -36,6 +39,7 @@ class TextModel:
         if settings.masks in ("regions", "attention in regions"):
             self.logits = torch.full((len(parts.names), layers), _OPEN, device=codes.device, requires_grad=True)
             self.part_masks = rehome(parts.masks).to(self.inside)  # once: steps only pick from it
+            self._resized: dict[tuple[int, ...], Tensor] = {}  # the same at the layers' sizes
         if settings.masks in ("attention", "attention in regions"):
             synthesis = generator.network.synthesis
             channels = [synthesis.layer_size(layer)[0] for layer in range(len(synthesis.layers))]
@@ -60,12 +64,12 @@ class TextModel:
         synthesis = generator.network.synthesis
         last = len(synthesis.layers) - 1
         found: list[Tensor | None] = [None] * generator.num_layers
-        labels = self._labels(chosen)
         for row in self.rows:
             layer = min(row, last)
             mask = torch.ones(1, 1, 1, 1, device=self.inside.device)
             if self.logits is not None:
-                mask = selected_mask(labels, torch.sigmoid(self.logits[:, row]), synthesis.layer_size(layer)[1:])
+                size = synthesis.layer_size(layer)[1:]
+                mask = selected_mask(self._labels(chosen, size), torch.sigmoid(self.logits[:, row]), size)
             if self.attention is not None:
                 mask = mask * self.attention(layer, features[layer])
             found[row] = mask
@@ -75,9 +79,12 @@ class TextModel:
         """How much of all parts and rows is selected, 0..1: small parts would be free by their pixels alone."""
         return 0.0 if self.logits is None else torch.sigmoid(self.logits[:, list(self.rows)]).mean()
 
-    def _labels(self, chosen: Tensor) -> Tensor | None:
-        masks = self.part_masks
-        return masks if masks is None or len(masks) == 1 else masks[chosen.to(masks.device)]
+    def _labels(self, chosen: Tensor, size: tuple[int, ...]) -> Tensor:
+        """The chosen pictures' parts at a size; where it is small, they are resized once, and picked from then on."""
+        masks = self._resized.get(size, self.part_masks)
+        if masks is self.part_masks and math.prod(size) <= math.prod(masks.shape[-2:]):
+            masks = self._resized[size] = resized_mask(masks, size)
+        return masks if len(masks) == 1 else masks[chosen.to(masks.device)]
 
     def finished(self, prompt: str, source: str, generator, settings: TextEditSettings) -> TextEdit:
         mapper = attention = selection = None
@@ -116,7 +123,7 @@ def root_of(generator: GanGenerator, coordinates: str) -> Tensor:
     along the principal axes of W, each in its own standard deviation, so that the optimiser moves as pictures differ,
     and leaves alone what no code has (compare the P space of 2012.09036).
     """
-    covariance = generator.w_covariance.double().cpu()
+    covariance = generator.w_covariance.cpu().double()
     if coordinates == "plain":
         return torch.eye(len(covariance)) * float(covariance.diagonal().mean().sqrt())
     values, axes = torch.linalg.eigh(covariance)

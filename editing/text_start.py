@@ -41,9 +41,9 @@ def start_of(
         for part in drawn.split(16):
             shown.append(goal.embed(_pictures(generator, part, stop_resolution)))
             waiting()
-        fits = (torch.cat(shown) @ goal.change).double().cpu()
-        away = (drawn[:, 0] - drawn[:, 0].mean(dim=0)).double().cpu()
-        units = torch.linalg.solve(root.double().cpu(), away.t()).t()
+        fits = (torch.cat(shown) @ goal.change).cpu().double()
+        away = (drawn[:, 0] - drawn[:, 0].mean(dim=0)).cpu().double()
+        units = torch.linalg.solve(root.cpu().double(), away.t()).t()
         direction = F.normalize(_shrunk(units, fits - fits.mean()), dim=0).to(codes)
         seen = codes[:16]
         before = goal.embed(_pictures(generator, seen, stop_resolution))

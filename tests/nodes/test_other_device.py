@@ -1,0 +1,180 @@
+"""Every stage on a device that is not the CPU: emulated, with the rules that Apple's devices share with most."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from semantic_edit.editing.part_labels import PartLabels
+from semantic_edit.editing.types import GanLatent
+from semantic_edit.headless.catalog import core_nodes
+
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo"
+_spec = importlib.util.spec_from_file_location("emulated_device", Path(__file__).parents[1] / "emulated_device.py")
+emulated = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = emulated
+_spec.loader.exec_module(emulated)
+
+
+@pytest.fixture
+def elsewhere(headless_host, monkeypatch):
+    """The headless side on the emulated device; pictures that leave a node come back to the CPU, as in ComfyUI."""
+    monkeypatch.setattr(headless_host, "_device", emulated.THERE)
+    with emulated.EmulatedDevice() as device:
+        yield device
+
+
+@pytest.fixture
+def run(run_node, elsewhere):
+    """run_node's values alone, on the emulated device."""
+    yield lambda node, **inputs: run_node(node, **inputs)[0]
+    assert elsewhere.moves, "nothing went to the device"
+
+
+@pytest.fixture
+def generator(tiny_network):
+    import copy
+
+    from semantic_edit.models.generator import GanGenerator, family_fingerprint
+
+    return GanGenerator(copy.deepcopy(tiny_network), family_fingerprint(tiny_network), "tiny")  # its weights will move
+
+
+@pytest.fixture
+def latents(run, generator):
+    return run("SampleLatents", generator=generator, count=64, seed=3)[0]
+
+
+def some(latents, count):
+    return GanLatent(latents.codes[:count], latents.names[:count], latents.family)
+
+
+@pytest.fixture
+def parts(run, generator, latents):
+    pictures = run("GenerateImages", generator=generator, latents=latents)[0]
+    bright = (pictures.mean(dim=3)[:, None] > 0.5).float()
+    return PartLabels(torch.cat([bright, 1 - bright], dim=1), ("bright", "dark"))
+
+
+def test_the_rules_are_kept_there(elsewhere):
+    here = torch.ones(3)
+    there = here.to("mps")
+    assert (here.device.type, there.device.type, (there * 2).device.type) == ("cpu", "mps", "mps")
+    for wrong, said in (
+        (lambda: here + there, "same device"),
+        (there.double, "float64"),
+        (lambda: torch.zeros(2, device="mps", dtype=torch.float64), "float64"),
+        (lambda: torch.randn(2, device="mps", generator=torch.Generator()), "generator"),
+        (there.numpy, "numpy"),
+    ):
+        with pytest.raises((RuntimeError, TypeError), match=said):
+            wrong()
+
+
+def test_one_edit_for_all(run, generator, latents):
+    batch = some(latents, 4)
+    found = run("DiscoverDirections", generator=generator, component=1, preview_count=2, latents=batch)[0]
+    start, edited, _ = run("SlideAttribute", generator=generator, latents=batch, direction=found, amount=1.5)
+    edit = run("RecordEdit", generator=generator, start=start, edited=edited, attribute=found)[0]
+    plain = run("RecordEdit", generator=generator, start=start, edited=edited)[0]
+    for variant, normal in (("example", "automatic"), ("single", "direction"), ("batch", "automatic")):
+        given = dict(generator=generator, edit=plain, variant=variant, normal=normal, steps=2, samples=300)
+        learned = run("OptimizeDirection", **given)[0]
+    for mode, corrections in (("same state", 2), ("constant", 0)):
+        given = dict(direction=learned, latents=batch, generator=generator, mode=mode, corrections=corrections)
+        strengths = run("ComputeStrength", **given)[0]
+    run("ComputeStrength", direction=edit, latents=batch, reference=some(latents, 1))
+    moved = run("ApplyEdit", latents=batch, direction=learned, strength=strengths)[0]
+    run("ConsistencyReport", direction=edit, before=batch, after=moved)
+    other = run("DiscoverDirections", generator=generator, component=2, preview_count=0)[0]
+    run("CombineEdits", latents=batch, edit_1=edit, edit_2=other)
+    run("AnimateStrength", generator=generator, latents=batch, direction=edit, strengths=strengths, frame_count=2)
+    run("SaveDirection", direction=edit, name="kept", generator=generator, latents=start)
+    scores = " ".join(str(k % 7) for k in range(len(latents)))
+    run("FitDirection", latents=latents, scores=scores)
+    run("BlendLatents", a=batch, b=moved, amount=0.5, mode="spherical", generator=generator)
+
+
+def test_a_drag(run, generator, latents):
+    for method in ("least change", "published"):
+        given = dict(generator=generator, latents=some(latents, 1), points="12,16 -> 16,16", method=method)
+        run("DragPoints", **given, steps=2, learning_rate=0.01, strokes="0.3: 0.5 0.5")
+
+
+def test_photos(run, generator, latents):
+    codes = some(latents, 2)
+    pictures = run("GenerateImages", generator=generator, latents=codes)[0].flip(2)
+    for space in ("w", "w+"):
+        given = dict(generator=generator, images=pictures, space=space, steps=3, mask=torch.ones(1, 32, 32))
+        inverted = run("InvertImages", **given)[0]
+    for method in ("residual", "weights"):
+        given = dict(generator=generator, photos=pictures, latents=inverted, method=method, steps=2)
+        adapted = run("AdaptGenerator", **given)[0]
+    run("GenerateImages", generator=adapted, latents=inverted)
+
+
+def test_painting(run, generator, latents, parts):
+    for ranking in ("difference", "overlap"):
+        given = dict(generator=generator, latents=latents, parts=parts, ranking=ranking)
+        concepts = run("DissectConcepts", **given)[0]
+    photo = some(latents, 1)
+    pictures = run("GenerateImages", generator=generator, latents=photo)[0]
+    painting = None
+    for form in ("donor", "units", "units, published"):
+        given = dict(generator=generator, concepts=concepts, concept="bright", form=form, strokes="0.3: 0.5 0.5")
+        painting = run("PaintConcept", **given, **({} if painting is None else {"painting": painting}))[0]
+    mask = torch.ones(1, 32, 32)
+    given = dict(mask=mask, reference=some(latents, 1), reference_mask=mask)
+    painting = run("CopyAppearance", generator=generator, latents=photo, painting=painting, **given)[0]
+    for blending in ("linear", "change only", "laplacian", "poisson"):
+        given = dict(generator=generator, latents=photo, painting=painting, photos=pictures, blending=blending)
+        run("RenderPaintedPhoto", **given, match_tones=True)
+
+
+def test_text_edits(run, generator, latents, headless_host):
+    shutil.copytree(SHIPPED / "scorers" / "demo_portraits", headless_host.model_folders("scorers")[0] / "portraits")
+    scorer = run("LoadTextImageScorer", file="portraits/open_clip_model.safetensors")[0]
+    batch = some(latents, 4)
+    parts = run("PartsFromFeatures", generator=generator, latents=batch, count=3)[0]
+    found = run("DiscoverDirections", generator=generator, component=1, preview_count=0)[0]
+    local = run("LocalizeDirection", generator=generator, direction=found, latents=batch, parts=parts, steps=2)[0]
+    for masks in ("regions", "attention"):
+        given = dict(generator=generator, scorer=scorer, latents=batch, prompt="a person with a hat", masks=masks)
+        edit = run("TrainTextEdit", **given, steps=2, samples=12, **({"parts": parts} if masks == "regions" else {}))[0]
+        given = dict(generator=generator, latents=batch, text_edit=edit)
+        run("ApplyTextEdit", **given, parts=parts)
+    edit = run("RefineMasks", text_edit=local, only_here=torch.ones(1, 32, 32))[0]
+    run("RegionLayerMasks", generator=generator, latents=batch, text_edit=edit, parts=parts)
+    example = run("RecordEdit", generator=generator, start=some(latents, 1), text_edit=edit)[0]
+    run("OptimizeDirection", generator=generator, edit=example, scorer=scorer, samples=300, variant="example")
+
+
+def test_the_shipped_encoder(run, headless_host):
+    generator = run("LoadGenerator", file="demo_portraits.safetensors")[0]
+    latents = run("SampleLatents", generator=generator, count=2, seed=1)[0]
+    pictures = run("GenerateImages", generator=generator, latents=latents)[0]
+    run("EncodeImages", generator=generator, images=pictures, file="demo_portraits.safetensors")
+    run("DemoParts", images=pictures)
+    run("MeasurePortraits", images=pictures)
+    smile = run("LoadDirection", generator=generator, file="smile.safetensors")[0]
+    given = dict(generator=generator, direction=smile, folder="(demo photos)", most=2, mode="constant")
+    run("EditFolder", **given, encoder="demo_portraits.safetensors", steps=1)
+
+
+def test_imagic(run, headless_host):
+    pytest.importorskip("diffusers")
+    model, clip, vae = run("LoadDemoDiffusion")
+    photo = run("LoadDemoPhotos", photo="ada", size=128)[0]
+    encode, clip_text = core_nodes()["VAEEncode"], core_nodes()["CLIPTextEncode"]
+    with torch.inference_mode():
+        target = clip_text.execute(clip=clip, text="a person with glasses").result[0]
+        latent = encode.execute(pixels=photo, vae=vae).result[0]
+    given = dict(model=model, latent=latent)
+    optimised = run("OptimizeEmbedding", **given, target=target, steps=1, draws=1)[0]
+    lora = run("TuneModel", **given, conditioning=optimised, steps=1, draws=1)[1]
+    run("InterpolateEmbedding", optimised=optimised, target=target, eta=0.7)
+    run("ApplyTuning", model=model, lora=lora, strength=1.0)
