@@ -291,14 +291,19 @@ def preview_picture(preview: Tensor):
     return Image.fromarray(picture.float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy())
 
 
+_LONGEST_NAME = 160  # bytes; file systems take 255 of a name, and counters and endings are added
+
+
 def safe_name(name: str) -> str:
     """Return a typed file name in "a/b" form, refusing one that could leave its folder.
 
     Raises:
-        InputError: empty, absolute, with a drive, with "..", or with characters that some system refuses.
+        InputError: empty, absolute, too long, with a drive, with "..", or with characters that some system refuses.
     """
     parts = PurePosixPath(str(name).strip().replace("\\", "/"))
     bad = parts.is_absolute() or not parts.name or any(part.startswith((".", "~")) for part in parts.parts)
+    if len(str(parts).encode()) > _LONGEST_NAME:
+        raise InputError(f"The file name {str(parts)[:40]!r}... is {len(str(parts))} letters long; give a shorter one.")
     if bad or any(character in '<>:"|?*' or ord(character) < 32 for character in str(parts)):
         raise InputError(
             f"The file name {name!r} cannot be used: give a plain name such as 'smile' or 'set1/smile', "

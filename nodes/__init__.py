@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 
 from ..host import io
+from ._ranges import within_ranges
 
 
 def node_classes() -> list[type[io.ComfyNode]]:
@@ -25,7 +26,7 @@ def node_classes() -> list[type[io.ComfyNode]]:
             node_id = node.GET_SCHEMA().node_id
             if node_id in found:
                 raise ValueError(f"Node id {node_id} is claimed by {found[node_id].__module__} and {module.__name__}.")
-            found[node_id] = node
+            found[node_id] = within_ranges(node)
     return list(found.values())
 
 

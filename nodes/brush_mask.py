@@ -6,7 +6,7 @@ import torch
 
 from ..editing.brush import brush_mask
 from ..host import current, io
-from ._common import CATEGORY
+from ._common import CATEGORY, check_pictures
 from ._search import search_words
 from ._shown import shown, waiting
 
@@ -50,6 +50,7 @@ class BrushMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: torch.Tensor, strokes: str, radius: float) -> io.NodeOutput:
+        check_pictures(images)
         sent = shown(cls, {"picture": images[:1]})
         if not strokes.strip():
             return waiting(_NO_STROKES, sent)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
-import re
 from pathlib import Path
 
 import pytest
@@ -109,10 +108,12 @@ def run_node(headless_host):
     """Run a node of the pack as ComfyUI does: run_node(id without prefix, **inputs) -> (values, what it shows)."""
     import torch
     from semantic_edit.headless.execution import execute
+    from semantic_edit.nodes import node_classes
+
+    nodes = {node.GET_SCHEMA().node_id: node for node in node_classes()}
 
     def run(node_id, hidden=None, **inputs):
-        file = re.sub(r"(?<!^)(?=[A-Z])", "_", node_id).lower()
-        node = getattr(importlib.import_module(f"semantic_edit.nodes.{file}"), node_id)
+        node = nodes[f"SemanticEdit{node_id}"]
         schema = node.GET_SCHEMA()
         defaults = {socket.id: socket.default for socket in schema.inputs or [] if hasattr(socket, "default")}
         # A list without a default shows its first entry, as in ComfyUI.

@@ -184,7 +184,7 @@ def test_the_slider_puts_all_into_one_state(film):
         ({"layout": "row"}, "Unknown layout"),
         ({"path": "slider", "strengths": True}, "Choose 'own path', or disconnect"),
         ({"strengths": 2}, "2 strengths for 3 pictures"),
-        ({"frame_count": 1}, "at least 2 frames"),
+        ({"frame_count": 1}, "'frame_count' is 1; expected a number from 2"),
         ({"frame_count": 2000, "latents": 300}, "GiB"),
     ],
 )

@@ -138,7 +138,7 @@ def test_nodes_leave_their_inputs_alone(run_node, tiny_generator, sampled):
 @pytest.mark.parametrize(
     ("node", "inputs", "sentence"),
     [
-        ("SampleLatents", {"count": 0}, "at least one"),
+        ("SampleLatents", {"count": 0}, "'count' is 0; expected a number from 1"),
         ("SampleLatents", {"truncation_layers": 9}, "truncation_layers is 9; the generator 'tiny' has 8 rows"),
         ("SampleLatents", {"label": 4}, "'tiny' has no classes"),
         ("GenerateImages", {"latents": GanLatent(torch.zeros(1, 10, 16))}, "shape .1, 10, 16."),

@@ -89,6 +89,12 @@ def test_ordinary_names_are_kept(name, safe):
     assert host.safe_name(name) == safe
 
 
+def test_a_name_that_no_file_system_takes_is_refused():
+    assert host.safe_name("ä" * 80) == "ä" * 80
+    with pytest.raises(InputError, match="3000 letters long; give a shorter"):
+        host.safe_name("ä" * 3000)
+
+
 def test_input_subfolders_are_listed_without_hidden_ones(headless_host, tmp_path):
     for name in ("b", "a/inner", ".git/x"):
         (tmp_path / "input" / name).mkdir(parents=True)
