@@ -29,7 +29,7 @@ class EmulatedDevice(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
         if func == Tensor.device.__get__:
-            return THERE if is_there(args[0]) else HERE
+            return THERE if is_there(args[0]) else func(*args)  # "meta" is a third one
         if func == Tensor.data.__set__:
             func(*args)
             return mark(args[0], is_there(args[1]))

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..checkpoint import read_shapes
-from ..errors import CheckpointError, InputError
+from ..errors import InputError
 from ..inference import building
 from ..plausible import check_sizes
 from .libraries import import_diffusers, import_transformers
@@ -146,9 +146,9 @@ def _check_config(folder: Path, part: str) -> None:
     try:
         for file in (folder / part).glob("*.safetensors"):
             shapes |= read_shapes(file)
-    except CheckpointError as error:
+        check_sizes(_json(folder / part / "config.json"), shapes, "Its config.json")
+    except InputError as error:
         raise InputError(f"The {part} of {folder.name} cannot be read: {error}") from None
-    check_sizes(_json(folder / part / "config.json"), shapes, f"The description of the {part} of {folder.name}")
 
 
 def _names_a_class(value: Any) -> bool:
