@@ -24,11 +24,12 @@ sys.modules[_spec.name] = servers  # dataclasses look for their module there
 _spec.loader.exec_module(servers)
 
 environment, base, comfyui = servers.environment, servers.base, servers.comfyui
+start_server = servers.start_server
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FOLDER = servers.FOLDER
 RENDERERS = ("classic", "vue")
-START = 120_000  # ms, on a busy machine
+START = 240_000  # ms, on a busy machine
 
 if os.environ.get("COMFYUI_FRONTEND"):
     servers.MORE_ARGUMENTS = ["--front-end-root", os.environ["COMFYUI_FRONTEND"]]
@@ -59,6 +60,99 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=missing))
 
 
+# imagic.json asks for a checkpoint and a photo of the user's own. ComfyUI recognises checkpoints by their sizes, and
+# the smallest it knows has hundreds of megabytes; so on this server every checkpoint's name opens the demo model.
+OWN_CHECKPOINT = """
+import nodes
+
+def load_checkpoint(self, ckpt_name):
+    return nodes.NODE_CLASS_MAPPINGS["SemanticEditLoadDemoDiffusion"].execute().result
+
+nodes.CheckpointLoaderSimple.load_checkpoint = load_checkpoint
+NODE_CLASS_MAPPINGS = {}
+"""
+
+
+# Small graphs for the widgets, made in the page: the body of each is given `add(type, [x, y], values)` and `wire(from,
+# slot, to, input)`.
+BUILDING = """() => {
+  app.graph.clear();
+  const add = (type, pos, values = {}) => {
+    const node = LiteGraph.createNode(type);
+    node.pos = pos;
+    app.graph.add(node);
+    for (const [name, value] of Object.entries(values)) {
+      const widget = node.widgets.find((each) => each.name === name);
+      widget.value = value;
+      widget.callback?.(value);
+    }
+    return node;
+  };
+  const wire = (a, slot, b, name) => a.connect(slot, b, b.inputs.findIndex((input) => input.name === name));
+  const generator = add("SemanticEditLoadGenerator", [20, 60]);
+  const code = add("SemanticEditSampleLatents", [20, 220], { count: 1, seed: 5, control_after_generate: "fixed" });
+  const before = add("SemanticEditGenerateImages", [20, 520]);
+  for (const node of [code, before]) wire(generator, 0, node, "generator");
+  wire(code, 0, before, "latents");
+  %s
+}"""
+GRAPHS = {
+    "small": """
+  const drag = add("SemanticEditDragPoints", [420, 60], { steps: 2 });
+  const after = add("SemanticEditGenerateImages", [20, 700]);
+  const pairs = add("SemanticEditCompareImages", [900, 60]);
+  for (const node of [drag, after]) wire(generator, 0, node, "generator");
+  wire(code, 0, drag, "latents");
+  wire(drag, 1, after, "latents");
+  wire(before, 0, pairs, "before");
+  wire(after, 0, pairs, "after");""",
+    "painting": """
+  const mask = add("SemanticEditBrushMask", [420, 60], { strokes: "" });
+  const seen = add("PreviewImage", [420, 800]);
+  const concepts = add("SemanticEditLoadConcepts", [20, 700]);
+  const paint = add("SemanticEditPaintConcept", [900, 60]);
+  const draw = add("SemanticEditRenderPaintedPhoto", [1400, 60]);
+  const pairs = add("SemanticEditCompareImages", [1400, 500]);
+  for (const node of [concepts, paint, draw]) wire(generator, 0, node, "generator");
+  for (const [node, name] of [[mask, "images"], [paint, "images"], [draw, "photos"], [pairs, "before"]])
+    wire(before, 0, node, name);
+  wire(mask, 1, seen, "images");
+  wire(concepts, 0, paint, "concepts");
+  wire(paint, 0, draw, "painting");
+  wire(code, 0, draw, "latents");
+  wire(draw, 0, pairs, "after");""",
+    "text": """
+  code.widgets.find((each) => each.name === "count").value = 4;
+  const labels = add("SemanticEditDemoParts", [20, 700]);
+  const edit = add("SemanticEditLoadDirection", [420, 60], { file: "smile.safetensors" });
+  const found = add("SemanticEditLocalizeDirection", [420, 700], { steps: 2 });
+  const refined = add("SemanticEditRefineMasks", [900, 60]);
+  const layers = add("SemanticEditRegionLayerMasks", [1400, 60]);
+  const chart = add("PreviewImage", [1900, 60]);
+  for (const node of [edit, found, layers]) wire(generator, 0, node, "generator");
+  for (const node of [found, layers]) {
+    wire(code, 0, node, "latents");
+    wire(labels, 0, node, "parts");
+  }
+  wire(before, 0, labels, "images");
+  wire(edit, 0, found, "direction");
+  wire(found, 0, refined, "text_edit");
+  wire(refined, 0, layers, "text_edit");
+  wire(layers, 0, chart, "images");""",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def belongings(base):
+    """What a user has beside the pack: a checkpoint and a photo, under the names that the templates ask for."""
+    pack = base / "custom_nodes" / "own-checkpoint"
+    pack.mkdir()
+    (pack / "__init__.py").write_text(OWN_CHECKPOINT)
+    (base / "models" / "checkpoints").mkdir()
+    (base / "models" / "checkpoints" / "v1-5-pruned-emaonly-fp16.safetensors").touch()
+    shutil.copy(HERE.parents[1] / "demo" / "photos" / "ada.png", base / "input" / "example.png")
+
+
 @pytest.fixture(scope="session")
 def chromium():
     from playwright.sync_api import sync_playwright
@@ -81,6 +175,14 @@ def desk(request, open_page):
     opened = open_page(request.param)
     yield opened
     opened.page.close()
+
+
+@pytest.fixture
+def small(desk):
+    """The desk with the smallest graph in which a drag is set, run and compared."""
+    desk.problems.clear()
+    desk.build("small")
+    return desk
 
 
 def choose_renderer(url, renderer):
@@ -127,28 +229,76 @@ class Desk:
         self.page.evaluate("([document, name]) => app.loadGraphData(document, true, true, name)", [document, name])
         self.page.wait_for_timeout(1200)
 
+    def build(self, name):
+        """Make one of `GRAPHS`."""
+        self.page.evaluate(BUILDING % GRAPHS[name])
+        self.page.wait_for_timeout(500)
+
+    def pull(self, stage, start, end):
+        """Pull the mouse over a stage, between places in shares of its box."""
+        box = stage.bounding_box()
+        at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end)]
+        self.page.mouse.move(*at[0])
+        self.page.mouse.down()
+        self.page.mouse.move(*at[1], steps=5)
+        self.page.mouse.up()
+        self.page.wait_for_timeout(200)
+
+    def set(self, kind, **values):
+        """Set inputs of the first node of a kind, as typing does."""
+        self.page.evaluate(
+            """([kind, values]) => { const node = app.graph._nodes.find((each) => each.type === kind);
+              for (const [name, value] of Object.entries(values)) {
+                const widget = node.widgets.find((each) => each.name === name);
+                widget.value = value; widget.callback?.(value); } }""",
+            [kind, values],
+        )
+
+    @property
+    def early(self):
+        """True in the newer renderer of frontends in which it was a first trial: it draws no pictures and own sizes."""
+        version = self.page.evaluate("window.__COMFYUI_FRONTEND_VERSION__ || '0'")
+        return self.renderer == "vue" and tuple(int(part) for part in version.split(".")[:2]) < (1, 33)
+
     def saved(self):
         """The workflow as it would be saved."""
         return self.page.evaluate("JSON.parse(JSON.stringify(app.graph.serialize()))")
 
     def run(self, seconds=240):
-        """Queue what is open and wait; returns the event that ended it and what it says."""
+        """Queue what is open by its key, and wait; returns the event that ended it and what it says."""
         self.page.evaluate(
             """() => { window.ended = null;
               for (const name of ["execution_success", "execution_error", "execution_interrupted"])
                 app.api.addEventListener(name,
-                  ({ detail }) => (window.ended ??= [name, detail.exception_message ?? ""]), { once: true });
-              app.queuePrompt(0, 1); }"""
+                  ({ detail }) => (window.ended ??= [name, detail.exception_message ?? ""]), { once: true }); }"""
         )
+        self.page.keyboard.press("Control+Enter")
         self.page.wait_for_function("window.ended", timeout=seconds * 1000)
         self.page.wait_for_timeout(600)
         return tuple(self.page.evaluate("window.ended"))
 
+    def fit(self, margin=40):
+        """Bring the whole graph into view: pictures are loaded where they are drawn."""
+        self.page.evaluate(
+            """(margin) => { const boxes = app.graph._nodes.map((node) => [...node.pos, ...node.size]);
+              const least = (k) => Math.min(...boxes.map((box) => box[k]));
+              const most = (k) => Math.max(...boxes.map((box) => box[k] + box[k + 2]));
+              const [width, height] = [most(0) - least(0) + 2 * margin, most(1) - least(1) + 3 * margin];
+              const { ds, canvas } = app.canvas;
+              const place = canvas.getBoundingClientRect();
+              const bar = Math.max(0, 56 - place.left); // the side bar lies on the canvas in newer frontends
+              const top = Math.max(0, 90 - place.top);
+              ds.scale = Math.min(1, (place.width - bar) / width, (place.height - top) / height);
+              ds.offset = [margin - least(0) + bar / ds.scale, 2 * margin - least(1) + top / ds.scale];
+              app.canvas.setDirty(true, true); }""",
+            margin,
+        )
+        self.page.wait_for_timeout(1500)
+
     def close_dialogs(self):
         for selector in (".p-dialog-close-button", "button[aria-label='Close']"):
             for each in self.page.query_selector_all(selector):
-                if each.is_visible():
-                    each.click()
+                each.evaluate("(button) => button.isConnected && button.checkVisibility() && button.click()")
         self.page.keyboard.press("Escape")
         self.page.wait_for_timeout(300)
 
@@ -171,6 +321,25 @@ class Desk:
             """(kind) => Object.fromEntries(app.graph._nodes.find((each) => each.type === kind)
               .widgets.map((widget) => [widget.name, widget.value]))""",
             kind,
+        )
+
+    def boxes(self):
+        """[title (number), left, top, right, bottom] of every node in the graph's pixels, title bars included.
+
+        A title bar lies 30 px above its node. The newer renderer says the true size by its elements.
+        """
+        return self.page.evaluate(
+            """() => app.graph._nodes.map((node) => {
+              let [width, height] = [node.size[0], Math.max(node.size[1], node.computeSize()[1])];
+              const element = document.querySelector(`[data-node-id="${node.id}"]`);
+              if (element) {
+                const box = element.getBoundingClientRect();
+                const { scale } = app.canvas.ds;
+                [width, height] = [Math.max(width, box.width / scale), Math.max(height, box.height / scale - 30)];
+              }
+              const { pos, title, id } = node;
+              return [`${title} (${id})`, pos[0], pos[1] - 30, pos[0] + width, pos[1] + height];
+            })"""
         )
 
     def shot(self, name):

@@ -13,54 +13,6 @@ from semantic_edit.models import InputError
 DRAG = "SemanticEditDragPoints"
 PACK = Path(__file__).resolve().parents[2]
 
-# The smallest graph in which a drag is set, run and compared.
-SMALL = """async () => {
-  app.graph.clear();
-  const add = (type, pos, values = {}) => {
-    const node = LiteGraph.createNode(type);
-    node.pos = pos;
-    app.graph.add(node);
-    for (const [name, value] of Object.entries(values)) {
-      const widget = node.widgets.find((each) => each.name === name);
-      widget.value = value;
-      widget.callback?.(value);
-    }
-    return node;
-  };
-  const wire = (a, slot, b, name) => a.connect(slot, b, b.inputs.findIndex((input) => input.name === name));
-  const generator = add("SemanticEditLoadGenerator", [20, 60]);
-  const code = add("SemanticEditSampleLatents", [20, 220], { count: 1, seed: 5, control_after_generate: "fixed" });
-  const drag = add("SemanticEditDragPoints", [420, 60], { steps: 2 });
-  const before = add("SemanticEditGenerateImages", [20, 520]);
-  const after = add("SemanticEditGenerateImages", [20, 700]);
-  const pairs = add("SemanticEditCompareImages", [900, 60]);
-  wire(generator, 0, code, "generator");
-  for (const node of [drag, before, after]) wire(generator, 0, node, "generator");
-  for (const node of [drag, before]) wire(code, 0, node, "latents");
-  wire(drag, 1, after, "latents");
-  wire(before, 0, pairs, "before");
-  wire(after, 0, pairs, "after");
-}"""
-
-
-@pytest.fixture
-def small(desk):
-    desk.problems.clear()
-    desk.page.evaluate(SMALL)
-    desk.page.wait_for_timeout(500)
-    return desk
-
-
-def pull(desk, stage, start, end):
-    """Pull the mouse over a stage, between places in shares of its box from the middle."""
-    box = stage.bounding_box()
-    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end)]
-    desk.page.mouse.move(*at[0])
-    desk.page.mouse.down()
-    desk.page.mouse.move(*at[1], steps=5)
-    desk.page.mouse.up()
-    desk.page.wait_for_timeout(200)
-
 
 def test_a_drag_is_pulled_run_saved_and_opened_again(small, comfyui):
     # Without points the picture comes, and a sentence says what to do.
@@ -71,8 +23,8 @@ def test_a_drag_is_pulled_run_saved_and_opened_again(small, comfyui):
     stage = box.locator(".se-stage")
     assert "Pull from a spot" in box.locator("[role=status]").inner_text()
 
-    pull(small, stage, (0.5, 0.5), (0.56, 0.5))
-    pull(small, stage, (0.4, 0.6), (0.4, 0.7))
+    small.pull(stage, (0.5, 0.5), (0.56, 0.5))
+    small.pull(stage, (0.4, 0.6), (0.4, 0.7))
     values = small.values(DRAG)
     assert values["units"] == "pixels" and values["canvas_width"] == values["canvas_height"] == 128
     drags = parse_points(values["points"], (128, 128))
@@ -94,7 +46,7 @@ def test_a_drag_is_pulled_run_saved_and_opened_again(small, comfyui):
 
     # A region by brush.
     box.get_by_role("radio", name="Region").click()
-    pull(small, stage, (0.4, 0.5), (0.6, 0.5))
+    small.pull(stage, (0.4, 0.5), (0.6, 0.5))
     assert small.values(DRAG)["strokes"].startswith("0.06: ")
     assert small.run()[0] == "execution_success"
     small.shot("drag")
@@ -115,22 +67,15 @@ def test_another_picture_under_the_points_is_noticed(small):
     small.run()
     small.close_dialogs()
     box = small.look_at(DRAG)
-    pull(small, box.locator(".se-stage"), (0.5, 0.5), (0.55, 0.5))
-    small.page.evaluate(
-        """() => { const widget = app.graph._nodes.find((node) => node.type === "SemanticEditSampleLatents")
-          .widgets.find((each) => each.name === "seed"); widget.value = 11; widget.callback?.(11); }"""
-    )
+    small.pull(box.locator(".se-stage"), (0.5, 0.5), (0.55, 0.5))
+    small.set("SemanticEditSampleLatents", seed=11)
     assert small.run()[0] == "execution_success"
     assert "picture has changed" in box.locator("[role=status]").inner_text()
 
 
 def test_points_that_cannot_be_read_are_left_alone(small):
     box = small.look_at(DRAG)
-    small.page.evaluate(
-        """() => { const widget = app.graph._nodes.find((node) => node.type === "SemanticEditDragPoints")
-          .widgets.find((each) => each.name === "points");
-          widget.value = "here and there"; widget.callback?.(widget.value); }"""
-    )
+    small.set(DRAG, points="here and there")
     assert "cannot be shown" in box.locator("[role=status]").inner_text()
     assert box.get_by_role("button", name="Add").is_disabled()
     assert small.values(DRAG)["points"] == "here and there"
@@ -156,7 +101,7 @@ def test_a_direction_that_is_gone_is_said_and_another_is_chosen(small):
 
 def test_what_one_tab_runs_does_not_change_another(small, open_page):
     other = open_page(small.renderer)
-    other.page.evaluate(SMALL)
+    other.build("small")
     small.run()
     other.page.wait_for_timeout(500)
     assert small.page.evaluate(HAS_PICTURE) and not other.page.evaluate(HAS_PICTURE)
