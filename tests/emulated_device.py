@@ -78,6 +78,8 @@ def _target(func, args, kwargs):
     target = None
     if "device" in kwargs and kwargs["device"] is not None:
         target = torch.device(kwargs["device"])
+        if target.type == "meta":  # sizes without memory, which libraries build networks on before they fill them
+            return None, args, kwargs
         kwargs["device"] = HERE
     if func is Tensor.to:
         plain = []
