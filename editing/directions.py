@@ -17,6 +17,7 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import training_mode
+from ..models.synthesis_run import LayerState
 from .record import edited_rows, row_mask, single_code, with_example
 from .types import EditDirection
 
@@ -43,6 +44,7 @@ LEARNING_RATE = 1e-3
 REGULARISATION = 0.02
 TRUNCATION = 0.7
 SEARCHES = ("adam", "quasi-newton")
+_KEPT_BYTES = 256 * 1024**2  # of layers that no row of the edit changes
 _PIXELS_PER_PASS = 16 * 64 * 64  # with a graph: below 2 GB for the widest generators
 
 
@@ -99,16 +101,27 @@ def optimize_direction(
         total = steps or form.steps
         per_pass = chunk or _pictures_per_pass(generator, stop_resolution)
 
+        begun = _begun(generator, pool, rows[0], stop_resolution, per_pass)
+        kept: dict[int, Tensor] = {}  # the pictures to reach, where amounts stay the same
+
+        def wanted(here: slice, alpha: Tensor) -> Tensor:
+            if here.start in kept:
+                return kept[here.start]
+            with torch.no_grad():
+                goal = _picture(generator, pool[here] + alpha[here] * edit, stop_resolution, begun.get(here.start))
+            if search != "adam":
+                kept[here.start] = goal
+            return goal
+
         def look(alpha: Tensor, alpha_regular: Tensor) -> tuple[float, Tensor]:
             """The loss, whose gradient is left in ``found``, and the last picture."""
             loss, found.grad = 0.0, None
             for first in range(0, pool.shape[0], per_pass):
                 here = slice(first, first + per_pass)
-                with torch.no_grad():
-                    wanted = _picture(generator, pool[here] + alpha[here] * edit, stop_resolution)
+                goal = wanted(here, alpha)
                 moved = pool[here] + alpha[here] * (found * inside)
-                seen = _picture(generator, moved, stop_resolution)
-                apart = (seen - wanted).square().mean(dim=(1, 2, 3))
+                seen = _picture(generator, moved, stop_resolution, begun.get(first))
+                apart = (seen - goal).square().mean(dim=(1, 2, 3))
                 if search == "adam":
                     off = _regulariser(form, start, moved, found * inside, alpha_regular[here])
                     apart = apart + regularisation * off
@@ -202,8 +215,26 @@ def _pictures_per_pass(generator: GanGenerator, stop_resolution: int | None) -> 
     return max(1, _PIXELS_PER_PASS // (height * width))
 
 
-def _picture(generator: GanGenerator, w: Tensor, stop_resolution: int | None) -> Tensor:
-    return generator.network.synthesis(w, "constant", stop_resolution).image
+def _begun(
+    generator: GanGenerator, pool: Tensor, first_row: int, stop_resolution: int | None, per_pass: int
+) -> dict[int, LayerState]:
+    """Where each pass's pictures stand before the first row that changes; empty where there is nothing to share."""
+    synthesis, layer = generator.network.synthesis, first_row - 1
+    if layer < 0 or generator.adaptation is not None:
+        return {}
+    channels, height, width = synthesis.layer_size(layer)
+    if height > (stop_resolution or height) or 4 * channels * height * width * len(pool) > _KEPT_BYTES:
+        return {}
+    return {
+        first: synthesis(pool[first : first + per_pass], "constant", stop_layer=layer).state
+        for first in range(0, len(pool), per_pass)
+    }
+
+
+def _picture(
+    generator: GanGenerator, w: Tensor, stop_resolution: int | None, begun: LayerState | None = None
+) -> Tensor:
+    return generator.network.synthesis(w, "constant", stop_resolution, resume=begun).image
 
 
 def _regulariser(form: Variant, start: Tensor, moved: Tensor, found: Tensor, alpha: Tensor) -> Tensor:
