@@ -21,12 +21,13 @@ from ..models.inference import building, rehome, training_mode
 from .adaptation import adapt, psnr_outside
 from .inversion_report import error_map, region_words
 from .inversion_starts import RACE_STEPS, candidates
-from .similarity import perceptual_distance
+from .similarity import Looks
 
 Progress = Callable[..., None]
 SPACES = ("w+", "w")
 PULL = 0.4  # measured: edits as precise as those of sampled codes, for 0.2 dB against 0.02
 _FEATURE_RATE = 0.03
+_KEPT_BYTES = 256 * 1024**2  # of what comparisons need of the pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,20 @@ class _Job:
         self.rows = 1 if space == "w" else generator.num_layers
         self.coarse = _coarse_height(generator)
         self.at_once = generator.pictures_per_graph()
+        self.kept: dict[tuple[int, int | None], _Goal] | None = {}
+        if 12 * self.images.nbytes > _KEPT_BYTES:
+            self.kept = None
+
+    def goal(self, begin: int, height: int | None) -> _Goal:
+        """What the pictures from ``begin`` on shall look like at a size: the same at every step, so it is kept."""
+        if self.kept is not None and (begin, height) in self.kept:
+            return self.kept[begin, height]
+        part = slice(begin, begin + self.at_once)
+        mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[part]
+        made = _Goal.of(self.images[part], mask, height)
+        if self.kept is not None:
+            self.kept[begin, height] = made
+        return made
 
     def all_rows(self, codes: Tensor) -> Tensor:
         """[B, 1 or L, D] -> [B, L, D]."""
@@ -153,9 +168,8 @@ class _Job:
             codes = self.mean + offset[part] * self.spread
             rows = self.all_rows(codes)
             seen = self.generator.network.synthesis(rows, self.noise, height, first_index=begin, **extra).image
-            mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[part]
             roaming = _roaming((codes - self.mean) / self.spread)
-            loss = _distance(seen, self.images[part], mask, self.perceptual) + self.pull * roaming
+            loss = self.goal(begin, height).distance(seen, self.perceptual) + self.pull * roaming
             if offset.requires_grad and torch.is_grad_enabled():
                 loss.sum().backward()
             found.append(loss.detach())
@@ -277,18 +291,32 @@ def _schedule(share: float) -> float:
     return min(1.0, share / 0.05 + 0.05) * min(1.0, 0.5 - 0.5 * math.cos(2 * math.pi * max(share, 0.5)))
 
 
-def _distance(seen: Tensor, images: Tensor, mask: Tensor | None, perceptual: float) -> Tensor:
-    """[B]: squared error plus structure, at the size of ``seen``."""
-    if seen.shape[2] != images.shape[2]:
-        factor = images.shape[2] // seen.shape[2]
-        images = F.avg_pool2d(images, factor)
-        mask = None if mask is None else F.avg_pool2d(mask, factor)
-    if mask is None:
-        error = (seen - images).square().mean(dim=(1, 2, 3))
-    else:
-        weight = mask.expand(images.shape[0], -1, -1, -1)
-        error = ((seen - images).square() * weight).sum(dim=(1, 2, 3)) / (3 * weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
-    return error + perceptual * 0.1 * perceptual_distance(seen, images, mask)
+@dataclass(frozen=True, eq=False)
+class _Goal:
+    """Pictures [B, 3, h, w] to reach, where they count [B, 1, h, w], and their looks."""
+
+    images: Tensor
+    weight: Tensor | None
+    looks: Looks
+
+    @classmethod
+    def of(cls, images: Tensor, mask: Tensor | None, height: int | None) -> _Goal:
+        factor = 1 if height is None else images.shape[2] // height
+        if factor > 1:
+            images = F.avg_pool2d(images, factor)
+            mask = None if mask is None else F.avg_pool2d(mask, factor)
+        weight = None if mask is None else mask.expand(images.shape[0], -1, -1, -1)
+        return cls(images, weight, Looks.of(images, mask))
+
+    def distance(self, seen: Tensor, perceptual: float) -> Tensor:
+        """[B]: squared error plus structure."""
+        error = (seen - self.images).square()
+        if self.weight is None:
+            error = error.mean(dim=(1, 2, 3))
+        else:
+            counted = (3 * self.weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
+            error = (error * self.weight).sum(dim=(1, 2, 3)) / counted
+        return error + perceptual * 0.1 * self.looks.distance(seen)
 
 
 def _roaming(offset: Tensor) -> Tensor:

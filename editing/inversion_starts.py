@@ -12,7 +12,7 @@ from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import rehome
 from .sampling import sample
-from .similarity import perceptual_distance
+from .similarity import Looks
 
 __all__ = ["GIVEN", "MEAN", "RACE_STEPS", "candidates"]
 
@@ -59,6 +59,7 @@ def _nearest(generator, images, count, seed, noise, mask, height, check) -> list
     weight = None if mask is None else F.avg_pool2d(mask, factor)
     apart = []
     with torch.no_grad():
+        looks = Looks.of(small, weight)
         for part in codes.split(_AT_ONCE):
             check()
             drawn = generator.network.synthesis(part, noise, height).image
@@ -66,6 +67,6 @@ def _nearest(generator, images, count, seed, noise, mask, height, check) -> list
                 pair = picture[None].expand_as(small)
                 error = (pair - small).square()
                 error = error if weight is None else error * weight
-                apart.append(error.mean(dim=(1, 2, 3)) + 0.03 * perceptual_distance(pair, small, weight))
+                apart.append(error.mean(dim=(1, 2, 3)) + 0.03 * looks.distance(pair))
     order = torch.stack(apart).argsort(dim=0)[:count]  # [count, B]
     return [codes[row] for row in order]
