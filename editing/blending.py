@@ -145,13 +145,19 @@ def dilated(mask: Tensor, radius: int) -> Tensor:
     """[B, 1, H, W] grown by a disk: the largest value within ``radius`` pixels."""
     if radius < 1:
         return mask
-    padded = F.pad(mask, (radius,) * 4)
     height, width = mask.shape[2:]
+    runs = [F.pad(mask, (radius,) * 4)]  # the largest of 1, 2, 4, ... neighbours from each place on
+    while 2 ** len(runs) <= 2 * radius + 1:
+        step = 2 ** (len(runs) - 1)
+        runs.append(torch.maximum(runs[-1][..., :-step], runs[-1][..., step:]))
     grown = mask
-    for dy in range(-radius, radius + 1):
+    for dy in range(radius + 1):
         half = math.isqrt(radius * radius - dy * dy)
-        rows = padded[:, :, radius + dy : radius + dy + height, radius - half : radius + half + width]
-        grown = torch.maximum(grown, F.max_pool2d(rows, (1, 2 * half + 1), 1))
+        power = (2 * half + 1).bit_length() - 1  # two runs of so many neighbours cover the disk's row
+        left, right = radius - half, radius + half + 1 - 2**power
+        rows = torch.maximum(runs[power][..., left : left + width], runs[power][..., right : right + width])
+        for top in {radius - dy, radius + dy}:
+            grown = torch.maximum(grown, rows[:, :, top : top + height])
     return grown
 
 
