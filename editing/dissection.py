@@ -1,8 +1,8 @@
 """GAN dissection (1811.10597): which units of a layer stand for which concepts, and how strongly they fire.
 
-Two passes over the same codes, picture by picture, so that memory does not grow with their number: the first finds how
-units are distributed and where concepts are, the second compares thresholded units with concepts. Thresholds are chosen
-on every other picture and scored on the rest.
+Two passes over the same codes, picture by picture, so that memory does not grow with their number beyond a bound: the
+first finds how units are distributed and where concepts are, the second compares thresholded units with concepts.
+Thresholds are chosen on every other picture and scored on the rest.
 
 Beside the units stands, for each concept, a step in W from pictures without it to pictures with it: what painting with
 donor features moves codes by.
@@ -36,6 +36,7 @@ _RAREST = 1 / 1000  # the share of pixels above the highest threshold; the lowes
 _KEPT_PIXELS = 64  # of each picture, for the quantiles
 _COMPARED = 64  # px: the height at which units and concepts are compared, at most
 _PRESENT, _ABSENT = 0.3, 0.06  # of the concept's largest area (99 % quantile): from here it is there, below it is not
+_KEPT_BYTES = 256 * 1024**2  # of features, from the first pass to the second; the rest is drawn again
 _TRIED = 128  # pictures among which those with and without a concept are found for its units' effects
 _FEW = 8  # pictures with, and without, that a step in W needs
 
@@ -169,10 +170,13 @@ class _Survey:
         scale = max(1, min(_COMPARED, run.generator.resolution[0]) // height)
         self.size = (height * scale, width * scale)
         sampled, masks, areas = [], [], []
+        self.kept: list[Tensor] = []  # features of the first parts
         total = weight = square = plain = 0.0
         for part in run.parts():
             result = run.synthesis(part, whole=True)
             features = result.features[run.layer].float()
+            if features.numel() * 4 * (len(self.kept) + 1) <= _KEPT_BYTES:
+                self.kept.append(features.cpu())
             soft = label(result.image, part).to(features)
             if soft.ndim != 4 or soft.shape[:2] != (len(features), count):
                 raise InputError(
@@ -214,8 +218,11 @@ def _compare(run: _Run, survey: _Survey) -> tuple[Tensor, Tensor]:
     total, weight = torch.zeros(concepts, units), torch.zeros(concepts)
     shift = (torch.arange(units) * bins)[:, None]
     levels = survey.levels
-    for part in run.parts():
-        features = run.synthesis(part, whole=False).features[run.layer].float().cpu()
+    for number, part in enumerate(run.parts()):
+        if number < len(survey.kept):
+            features = survey.kept[number]
+        else:
+            features = run.synthesis(part, whole=False).features[run.layer].float().cpu()
         enlarged = F.interpolate(features, survey.size, mode="bilinear", align_corners=False)
         for k, picture in enumerate(range(part.start, part.stop)):
             values = enlarged[k].flatten(1)  # [C, pixels]
