@@ -82,8 +82,13 @@ def adapt(
     with building():
         adapted = with_adaptation(generator, made)
         after, before = (
-            torch.cat([network.synthesis(job.codes[part], noise, hook=hook).image for part in job.parts])
-            for network in (adapted.network, plain.network)
+            torch.cat(
+                [
+                    network.synthesis(job.codes[part], noise, hook=hook, resume=begun.get(part.start)).image
+                    for part in job.parts
+                ]
+            )
+            for network, begun in ((adapted.network, {} if made.weights else job.begun), (plain.network, job.begun))
         )
         return AdaptationResult(adapted, after, *(psnr_outside(x, job.images, job.mask) for x in (before, after)))
 

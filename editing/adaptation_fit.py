@@ -16,6 +16,7 @@ from ..models.perturbation import PerturbationNetwork, perturbation_deltas
 
 _AT_ONCE = 8  # photos per pass at most: bounds the memory of a large batch
 _WEIGHTS_FROM = 2  # sizes below the first layer with deltas whose weights are tuned too
+_KEPT_BYTES = 256 * 1024**2  # of the features before the layers with deltas
 _SETTLING = 8  # rounds in which a residual is brought below an edit's flow
 Deltas = Mapping[int, Tensor]
 
@@ -34,6 +35,9 @@ class Job:
         # A hook knows the whole batch and cannot be given a part of it.
         size = len(codes) if hook is not None else generator.pictures_per_graph(_AT_ONCE)
         self.parts = [slice(k, min(k + size, len(codes))) for k in range(0, len(codes), size)]
+        before = math.prod(self.synthesis.layer_size(layers[0] - 1)) if layers[0] else 0
+        self.keeps = 0 < 4 * before * len(codes) <= _KEPT_BYTES
+        self.begun: dict[int, object] = {}  # where the plain generator stands before the first layer with deltas
 
     def sizes(self) -> list[tuple[int, int, int]]:
         """(C, h, w) of each layer with deltas."""
@@ -54,8 +58,13 @@ class Late:
         self.state: object = None
         self.flow: FeatureFlow | None = None
         if first > 0:
+            shared = job.keeps and not weights and first == job.layers[0]
             with torch.no_grad():
-                self.state = self._run(first - 1, None, job.hook).state
+                self.state = job.begun.get(part.start) if shared else None
+                if self.state is None:
+                    self.state = self._run(first - 1, None, job.hook).state
+                if shared:
+                    job.begun[part.start] = self.state
                 if job.guide is not None and job.hook is not None and getattr(job.hook, "mask", None) is None:
                     untouched, painted = (self._run(job.guide, None, hook).state for hook in (None, job.hook))
                     self.flow = feature_flow(untouched.features, painted.features)
