@@ -79,10 +79,14 @@ def keeping_outside(masks: Sequence[Tensor | None], unedited: Mapping[int, Tenso
     reach = effective_mask(masks, largest)
     margin = round(max(largest) * _MARGIN)
     reach = F.max_pool2d(reach, 2 * margin + 1, 1, margin)
+    at_sizes: dict[tuple[int, ...], Tensor] = {}
 
     def hook(layer: int, x: Tensor) -> Tensor:
         # A place of a coarse layer counts as inside where any of it is.
-        inside = F.adaptive_max_pool2d(reach, x.shape[-2:]).to(x.dtype)
+        size = tuple(x.shape[-2:])
+        if size not in at_sizes:
+            at_sizes[size] = F.adaptive_max_pool2d(reach, size)
+        inside = at_sizes[size].to(x.dtype)
         return torch.lerp(unedited[layer].to(x.dtype), x, inside.expand(len(x), -1, -1, -1))
 
     return hook
