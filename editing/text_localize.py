@@ -14,7 +14,7 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import rehome, training_mode
-from ..models.layer_blend import LayerBlend
+from ..models.layer_blend import LayerBlend, keeping_outside
 from .part_labels import PartLabels
 from .text_edit import TextEdit, check_styles, selected_mask
 from .types import EditDirection
@@ -35,6 +35,7 @@ def localize_direction(
     threshold: float = 0.1,
     stop_resolution: int | None = None,
     seed: int = 0,
+    keep_outside: bool = False,  # where no mask reaches, every layer stays the unedited picture's
     progress: Callable[..., None] | None = None,
 ) -> TextEdit:
     """The direction as an edit with regions and layers; strength 1 of it is one length of the direction.
@@ -56,12 +57,16 @@ def localize_direction(
         logits = torch.zeros(len(parts.names), generator.num_layers, device=codes.device, requires_grad=True)
         optimizer = torch.optim.Adam([logits], rate, (0.9, 0.98))
         last = len(synthesis.layers) - 1
+        height = stop_resolution or generator.resolution[0]
+        drawn = [layer for layer in range(len(synthesis.layers)) if synthesis.layer_size(layer)[1] <= height]
+        seen = drawn if keep_outside else ()
         sizes = [synthesis.layer_size(min(row, last))[1:] for row in range(generator.num_layers)]
         for step in range(steps):
             chosen = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
             plain = codes[chosen]
             with torch.no_grad():
-                before = synthesis(plain, "constant", stop_resolution).image
+                unedited = synthesis(plain, "constant", stop_resolution, want_features=seen)
+                before = unedited.image
                 whole = synthesis(plain + change, "constant", stop_resolution).image
                 weight = _importance(whole - before)
             here = labels if len(labels) == 1 else labels[chosen]
@@ -70,7 +75,9 @@ def localize_direction(
                 selected_mask(here, selection[:, row], sizes[row]) if row in direction.layers else None
                 for row in range(generator.num_layers)
             ]  # fmt: skip
-            found = synthesis(plain, "constant", stop_resolution, blend=LayerBlend(plain + change, masks)).image
+            hook = keeping_outside(masks, unedited.features) if keep_outside else None
+            blend = LayerBlend(plain + change, masks)
+            found = synthesis(plain, "constant", stop_resolution, blend=blend, hook=hook).image
             lost = ((found - whole).abs() * weight).sum() / ((before - whole).abs() * weight).sum().clamp(min=1e-8)
             size = torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
             optimizer.zero_grad(set_to_none=True)
@@ -83,7 +90,8 @@ def localize_direction(
         selection = torch.sigmoid(logits.detach()) * inside
     return TextEdit(
         prompt=direction.name, offset=change, selection=selection, parts=parts.names, rows=direction.layers,
-        threshold=threshold, family=direction.family or generator.family, name=direction.name,
+        threshold=threshold, keeps_outside=keep_outside, family=direction.family or generator.family,
+        name=direction.name,
         method=f"localized: {direction.method}",
     )  # fmt: skip
 

@@ -14,11 +14,13 @@ from ._common import (
     GanLatentType,
     PartLabelsType,
     TextEditType,
+    check_choice,
     check_latent,
     place,
     progress_for,
     seed_input,
 )
+from .train_text_edit import OUTSIDE
 
 
 class LocalizeDirection(io.ComfyNode):
@@ -55,6 +57,13 @@ class LocalizeDirection(io.ComfyNode):
                 ),
                 io.Int.Input("steps", default=80, min=1, max=2000, tooltip="Training steps of 4 pictures each."),
                 seed_input(tooltip="Decides the order of the pictures."),
+                io.Combo.Input(
+                    "outside",
+                    options=list(OUTSIDE),
+                    optional=True,
+                    tooltip="kept: where no mask reaches, every layer stays the unedited picture's. free: only masks "
+                    "mix the layers, as published, and an edit leaks a little out of them.",
+                ),
             ],
             outputs=[
                 TextEditType.Output("text_edit", "text_edit", tooltip="For Apply Text Edit and Region Layer Masks."),
@@ -73,11 +82,14 @@ class LocalizeDirection(io.ComfyNode):
         area: float,
         steps: int,
         seed: int,
+        outside: str = OUTSIDE[0],
     ) -> io.NodeOutput:
+        check_choice("outside", outside, OUTSIDE)
         check_latent(generator, latents)
         place(generator)
         edit = localize_direction(
             generator, direction, latents.codes, parts, amount, area, steps, seed=seed,
+            keep_outside=outside == OUTSIDE[0],
             progress=progress_for(steps, "looking for regions"),
         )  # fmt: skip
         return io.NodeOutput(edit, "\n".join(selection_report(edit)) or "no part is needed")

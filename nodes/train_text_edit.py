@@ -29,7 +29,7 @@ from ._common import (
 )
 from ._search import search_words
 
-_OUTSIDE = ("kept", "free")
+OUTSIDE = ("kept", "free")
 _PEOPLE = ("not checked", "demo portraits")
 
 
@@ -152,7 +152,7 @@ class TrainTextEdit(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "outside",
-                    options=list(_OUTSIDE),
+                    options=list(OUTSIDE),
                     optional=True,
                     tooltip="kept: where no mask reaches, every layer stays the unedited picture's. free: only masks "
                     "mix the layers, as published, and an edit leaks a little out of them.",
@@ -196,19 +196,19 @@ class TrainTextEdit(io.ComfyNode):
         threshold: float = 0.1,
         smoothness: float = 0.02,
         samples: int = 256,
-        outside: str = _OUTSIDE[0],
+        outside: str = OUTSIDE[0],
         person: str = _PEOPLE[0],
     ) -> io.NodeOutput:
         check_latent(generator, latents)
         check_choice("person", person, _PEOPLE)
-        check_choice("outside", outside, _OUTSIDE)
+        check_choice("outside", outside, OUTSIDE)
         for what, text in (("prompt", prompt), ("source", source)):
             if not text.strip():
                 raise InputError(f"The {what} is empty; write a short sentence.")
         place(generator, scorer)
         settings = TextEditSettings(
             masks=masks, changes=changes, steps=steps, area=area, l2=gentleness, seed=seed, threshold=threshold,
-            smoothness=smoothness, start=samples, keep_outside=outside == _OUTSIDE[0],
+            smoothness=smoothness, start=samples, keep_outside=outside == OUTSIDE[0],
             rows=parse_rows(rows, generator.num_layers), identity=0.3 * (person != _PEOPLE[0]),
             stop_resolution=picture_height or _smallest(generator, scorer),
         )  # fmt: skip

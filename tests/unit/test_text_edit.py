@@ -158,6 +158,10 @@ def test_a_direction_of_the_lower_half_is_found_there(tiny_generator, codes, hal
     found = localize_direction(tiny_generator, direction, codes, halves, steps=12, area=0.0, batch=2)
     assert found.rows == (tiny_generator.num_layers - 1,)
     assert found.selection[:, -1].min() > 0.5 and found.selection[:, :-1].max() == 0
+    kept = localize_direction(
+        tiny_generator, direction, codes, halves, steps=12, area=0.0, batch=2, stop_resolution=16, keep_outside=True
+    )
+    assert kept.keeps_outside and not found.keeps_outside
     dear = localize_direction(tiny_generator, direction, codes, halves, steps=12, area=50.0, batch=2)
     assert dear.selection[:, -1].max() < 0.5
 
