@@ -35,7 +35,7 @@ from semantic_edit.models.generator import GanGenerator, family_fingerprint
 
 WORKFLOWS = Path(__file__).resolve().parents[1] / "workflows"
 OWN_MODEL = {"imagic"}
-FEW = {"steps": 2, "adapt_steps": 2, "rounds": 1, "samples": 64}
+FEW = {"steps": 2, "adapt_steps": 2, "rounds": 1, "samples": 64, "most": 2}
 TEXTS = ("", " ", "x", "../../x", "a\0b", "1,2", "nan", "[[1,2]", "{}", "é" * 3000, "0 to 1 in 99999")
 NUMBERS = {"INT": (-1, 0, 1, 10**9), "FLOAT": (-1e9, -1.0, 0.0, 1e9, float("nan"), float("inf"))}
 
@@ -164,6 +164,7 @@ def main() -> int:
     """Prints a line for each defect and the counts; 0 when there was no defect."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--start", default="", help="leave out the nodes before this one")
     parser.add_argument("--seconds", type=float, default=20.0, help="after which a call is stopped")
     parser.add_argument("--said", action="store_true", help="print the sentences too")
     options = parser.parse_args()
@@ -176,6 +177,8 @@ def main() -> int:
         calls, values = collected(side)
         other = foreign()
         for name, given in sorted(calls.items()):
+            if name.removeprefix("SemanticEdit") < options.start:
+                continue
             if options.only and name.removeprefix("SemanticEdit") not in options.only:
                 continue
             for socket in given.schema.inputs or []:
