@@ -19,7 +19,7 @@ class ConceptPainter extends Painter {
     this.actions = radioRow("Action", [["insert", "Insert", "Put the concept there"], ["remove", "Remove", "Take it away"]], choose("action"));
     this.levels = radioRow("Level", [["low", "Low"], ["medium", "Medium"], ["high", "High"], ["number", "Number", "As many units as the input says"]], choose("level"));
     const row = make("div", { class: "se-row" });
-    row.append(this.actions, make("span", { "aria-hidden": "true" }, "|"), this.levels);
+    row.append(this.actions, this.levels);
     this.element.prepend(this.palette, row);
   }
 
