@@ -9,9 +9,9 @@ DRAG, BRUSH = "SemanticEditDragPoints", "SemanticEditBrushMask"
 
 
 @pytest.fixture
-def fingers(desk):
+def fingers(bench):
     """fingers(stage, way, ...): so many fingers go their ways [(x, y), ...] over a stage, in shares of its box."""
-    client = desk.page.context.new_cdp_session(desk.page)
+    client = bench.page.context.new_cdp_session(bench.page)
     client.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
 
     def touch(stage, *ways):
@@ -24,7 +24,7 @@ def fingers(desk):
             ]
             client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-        desk.page.wait_for_timeout(300)
+        bench.page.wait_for_timeout(300)
 
     yield touch
     client.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
@@ -57,13 +57,13 @@ def test_one_finger_pulls_a_drag_and_two_zoom(small, fingers):
     small.shot("fingers")
 
 
-def test_a_finger_paints(desk, fingers):
-    desk.build("painting")
-    desk.run()
-    desk.close_dialogs()
-    stage = desk.look_at(BRUSH).locator(".se-stage")
+def test_a_finger_paints(bench, fingers):
+    bench.build("painting")
+    bench.run()
+    bench.close_dialogs()
+    stage = bench.look_at(BRUSH).locator(".se-stage")
     fingers(stage, [(0.4, 0.4), (0.45, 0.45), (0.5, 0.5), (0.6, 0.5)])
-    strokes = desk.values(BRUSH)["strokes"].split("\n")
+    strokes = bench.values(BRUSH)["strokes"].split("\n")
     assert len(strokes) == 1 and strokes[0].count(",") >= 2
 
 
@@ -86,25 +86,25 @@ FIRST = """(box) => [...box.querySelectorAll("button, input, [tabindex]")]
         ("text", ["SemanticEditLoadDirection", "SemanticEditRefineMasks", "SemanticEditRegionLayerMasks"]),
     ],
 )
-def test_tab_comes_to_every_control(desk, graph, kinds):
-    desk.build(graph)
+def test_tab_comes_to_every_control(bench, graph, kinds):
+    bench.build(graph)
     if graph == "small":
-        desk.set(DRAG, points="50,50 -> 60,60\n80,40 -> 80,60", canvas_width=128, canvas_height=128)
+        bench.set(DRAG, points="50,50 -> 60,60\n80,40 -> 80,60", canvas_width=128, canvas_height=128)
     elif graph == "painting":
-        desk.set(BRUSH, strokes="0.1: 0.5 0.5")
-        desk.set("SemanticEditPaintConcept", strokes="0.1: 0.5 0.3")
-    ended, message = desk.run()
+        bench.set(BRUSH, strokes="0.1: 0.5 0.5")
+        bench.set("SemanticEditPaintConcept", strokes="0.1: 0.5 0.3")
+    ended, message = bench.run()
     assert ended == "execution_success", message
-    count = desk.page.evaluate("app.graph._nodes.length")
+    count = bench.page.evaluate("app.graph._nodes.length")
     for kind in kinds:
-        box = desk.look_at(kind)
+        box = bench.look_at(kind)
         wanted = box.evaluate(CONTROLS)
         assert len(wanted) >= 2, f"{kind}: {wanted}"
         box.evaluate(FIRST)
         found = []
         while (name := box.evaluate(FOCUSED)) and name not in found:
             found.append(name)
-            desk.page.keyboard.press("Tab")
+            bench.page.keyboard.press("Tab")
         assert sorted(found) == sorted(wanted), kind
         # Arrows walk a row of choices, and the choice follows.
         for row in box.locator("[role=radiogroup]").all():
@@ -114,10 +114,10 @@ def test_tab_comes_to_every_control(desk, graph, kinds):
             row.locator("[tabindex='0']").first.focus()
             names = set()
             for _ in range(choices.count()):
-                desk.page.keyboard.press("ArrowRight")
-                names.add(desk.page.evaluate("document.activeElement.textContent"))
+                bench.page.keyboard.press("ArrowRight")
+                names.add(bench.page.evaluate("document.activeElement.textContent"))
             assert len(names) == choices.count(), kind
         # Keys of a widget are not the graph's.
         box.evaluate(FIRST)
-        desk.page.keyboard.press("Delete")
-        assert desk.page.evaluate("app.graph._nodes.length") == count
+        bench.page.keyboard.press("Delete")
+        assert bench.page.evaluate("app.graph._nodes.length") == count

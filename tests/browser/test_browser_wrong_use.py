@@ -9,10 +9,9 @@ LAYERS, REFINE = "SemanticEditRegionLayerMasks", "SemanticEditRefineMasks"
 
 
 @pytest.fixture
-def painting(desk):
-    desk.problems.clear()
-    desk.build("painting")
-    return desk
+def painting(bench):
+    bench.build("painting")
+    return bench
 
 
 def status(box):
@@ -88,37 +87,36 @@ def test_a_comparison_has_nothing_to_compare_then_one_pair_then_fewer(painting):
     assert not painting.problems
 
 
-def test_masks_of_an_edit_before_a_run_and_with_another_edit(desk):
-    desk.problems.clear()
-    desk.build("text")
-    layers = desk.look_at(LAYERS)
+def test_masks_of_an_edit_before_a_run_and_with_another_edit(bench):
+    bench.build("text")
+    layers = bench.look_at(LAYERS)
     assert "Run once" in layers.locator(".se-stage").inner_text()
-    box = desk.look_at(REFINE)
+    box = bench.look_at(REFINE)
     assert "Run once" in status(box) and box.get_by_role("button").count() == 0
-    ended, message = desk.run()
+    ended, message = bench.run()
     assert ended == "execution_success", message
-    box = desk.look_at(REFINE)
+    box = bench.look_at(REFINE)
     assert "may change" in status(box)
     box.get_by_role("button", name="part hair").click()
-    assert desk.values(REFINE)["drop_parts"] == "hair"
-    assert desk.run()[0] == "execution_success"
-    desk.shot("masks")
-    assert "can change" in status(desk.look_at(LAYERS))
+    assert bench.values(REFINE)["drop_parts"] == "hair"
+    assert bench.run()[0] == "execution_success"
+    bench.shot("masks")
+    assert "can change" in status(bench.look_at(LAYERS))
 
     # Names and rows of another edit: the run says which there are, the table too, and a press leaves them away.
-    desk.set(REFINE, drop_parts="hair, wings")
-    ended, message = desk.run()
+    bench.set(REFINE, drop_parts="hair, wings")
+    ended, message = bench.run()
     assert ended == "execution_error" and "wings" in message and "mouth" in message
-    desk.close_dialogs()
-    box = desk.look_at(REFINE)
+    bench.close_dialogs()
+    box = bench.look_at(REFINE)
     assert "wings" in status(box)
     box.get_by_role("button", name="part mouth").click()
-    assert desk.values(REFINE)["drop_parts"] == "hair, mouth"
-    desk.set(REFINE, rows="40-50")
+    assert bench.values(REFINE)["drop_parts"] == "hair, mouth"
+    bench.set(REFINE, rows="40-50")
     assert "None of the rows" in status(box)
-    desk.set(REFINE, rows="a few")
+    bench.set(REFINE, rows="a few")
     assert "kept as they are typed" in status(box)
-    assert not desk.problems
+    assert not bench.problems
 
 
 FILLED = """() => app.graph._nodes.filter((node) => node.semanticEdit).map((node) => [node.type,
