@@ -10,6 +10,7 @@ from ..editing.inversion_report import heat_picture
 from ..editing.pictures import fit_to_resolution
 from ..editing.types import GanLatent
 from ..host import io
+from ..models.errors import InputError
 from ._common import (
     CATEGORY,
     MAX_SEED,
@@ -182,6 +183,8 @@ class InvertImages(io.ComfyNode):
 def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
     """A MASK [B, h, w] or [h, w] as [B or 1, 1, H, W]."""
     mask = mask[None] if mask.ndim == 2 else mask
+    if mask.ndim != 3 or 0 in mask.shape:
+        raise InputError(f"The mask has shape {list(mask.shape)}; expected a MASK [B, H, W].")
     mask = mask[:, None].to(pictures)
     if mask.shape[2:] != pictures.shape[2:]:
         mask = F.interpolate(mask, pictures.shape[2:], mode="area")

@@ -120,6 +120,8 @@ def test_inversion_with_starts_and_early_features(run_node, tiny_progan):
         run_node("InvertImages", generator=tiny_progan, images=images, steps=1, early_layers=20)
     with pytest.raises(InputError, match="mask is empty"):
         run_node("InvertImages", generator=tiny_progan, images=images, steps=1, mask=torch.zeros(32, 32))
+    with pytest.raises(InputError, match="expected a MASK"):
+        run_node("InvertImages", generator=tiny_progan, images=images, steps=1, mask=torch.ones(2, 3, 8, 8))
 
 
 def test_an_encoder_gives_a_start(run_node, headless_host, tiny_generator, batch):
