@@ -252,6 +252,18 @@ def test_what_fails_on_the_server_is_a_sentence(comfyui, tmp_path):
         run_on_server(comfyui.url, graph, [], None, tmp_path, print)
 
 
+def test_a_number_that_comes_by_a_wire_keeps_to_its_range(comfyui, tmp_path):
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+        "2": {"class_type": "PrimitiveFloat", "inputs": {"value": 50.0}},
+        "3": {"class_type": "SemanticEditBrushMask", "inputs": {"images": ["1", 0], "strokes": "0.5 0.5",
+                                                                "radius": ["2", 0]}},
+        "4": {"class_type": "MaskPreview", "inputs": {"mask": ["3", 0]}},
+    }  # fmt: skip
+    with pytest.raises(ServerError, match=r"'radius' is 50.0; expected a number from 0.001 to 1.0"):
+        run_on_server(comfyui.url, graph, [], None, tmp_path, print)
+
+
 def test_help_pages_and_scripts_are_served_by_the_folders_name(comfyui):
     scripts = comfyui.get("/extensions")
     web = Path(__file__).resolve().parents[2] / "web"
