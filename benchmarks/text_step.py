@@ -2,8 +2,8 @@
 
 The straightforward one is written below as the paper's figure reads: in every step the plain picture is drawn (for its
 embedding, and for the features that attention and the outside need), every layer runs twice from the first one on, once
-for each branch, and the whole edit is drawn. Ours runs both branches as one batch, shares what comes before the first
-edited row, and draws the plain pictures once before a training.
+for each branch, and the whole edit is drawn. Ours shares what comes before the first edited row, runs one branch where
+one is enough, and draws and measures what stays the same once before a training.
 
 Both get the same codes, masks and losses; losses and gradients are compared first. Memory is what autograd keeps for
 the backward pass, and what ours keeps for the whole training is named beside it.

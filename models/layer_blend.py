@@ -6,8 +6,8 @@ Both branches of a layer read the mixed features of the layer before:
 
 and the colours of a block are mixed in the same way, or an edit of colour would leak out of its mask. A mask belongs
 to a row of W+: wherever the row is used, in a convolution or in the colours after it, its mask decides. Both branches
-share noise and weights, so they run as one batch; where a mask is 0 or 1 everywhere one branch is enough, so the
-layers before the first edited one cost nothing extra.
+share noise and weights, so they run as one batch, or one after the other where a graph would hold their input twice;
+where a mask is 0 or 1 everywhere one branch is enough, so the layers before the first edited one cost nothing extra.
 """
 
 from __future__ import annotations
@@ -64,8 +64,11 @@ class LayerBlend:
         edited = self.edited[:, row].to(w)
         if not mask.requires_grad and bool(mask.amin() >= 1):
             return layer(x, edited, noise)
-        twice = None if noise is None else noise if noise.shape[0] == 1 else torch.cat([noise, noise])
-        plain, changed = layer(torch.cat([x, x]), torch.cat([w, edited]), twice).chunk(2)
+        if torch.is_grad_enabled() and (x.requires_grad or edited.requires_grad or mask.requires_grad):
+            plain, changed = layer(x, w, noise), layer(x, edited, noise)
+        else:
+            twice = None if noise is None else noise if noise.shape[0] == 1 else torch.cat([noise, noise])
+            plain, changed = layer(torch.cat([x, x]), torch.cat([w, edited]), twice).chunk(2)
         return blend_features(plain, changed, resized_mask(mask, changed.shape[-2:]).to(changed.dtype))
 
 
