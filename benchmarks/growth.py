@@ -1,8 +1,9 @@
 """How time and memory grow: with the batch, with the size of the picture, with the number of pictures in a folder.
 
 Every point is a process of its own, so that its peak memory is its own too: the peak above what the process held with
-its networks loaded. Networks have random weights, of NVlabs' widths (channel base / pixels, at most 512). Beside each
-row stands the straight line through its points (relative least squares) and how well it fits.
+its networks loaded. Time is the processor's, of all threads: other work on the machine disturbs it less. Networks have
+random weights, of NVlabs' widths (channel base / pixels, at most 512). Beside each row stands the straight line through
+its points (relative least squares) and how well it fits.
 
     python benchmarks/growth.py [--quick] [--threads 1] [--base 16384] [--out DIR] [--only batch size folder limit]
 """
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def measure(quick: bool, threads: int, base: int, only: list[str]) -> list[dict]:
-    """One dictionary a point: series, kind, size (what grows), seconds and peak MiB of the whole batch or folder."""
+    """One dictionary a point: series, kind, size (what grows), CPU seconds and peak MiB of the batch or folder."""
     points = []
     for series in only:
         for task in SERIES[series](quick, base):
@@ -133,9 +134,9 @@ def _synthesis(task: dict) -> dict:
     held = _reset_peak()
     times = []
     for _ in range(1 + task.get("repeats", 2)):
-        begin = time.perf_counter()
+        begin = time.process_time()
         run()
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     # The first run prepares weights; its memory counts, its time does not.
     seconds = sorted(times[1:])[(len(times) - 1) // 2]
     return {"seconds": seconds / (2 if task["kind"] == "inversion step" else 1), "peak": _peak() - held}
@@ -150,9 +151,9 @@ def _folder(task: dict) -> dict:
         run_job(job_for(make_pictures(work / "first", 4), work / "first-results"))  # loads the networks
         job = job_for(make_pictures(work / "pictures", task["count"]), work / "results")
         held = _reset_peak()
-        begin = time.perf_counter()
+        begin = time.process_time()
         run_job(job)
-        return {"seconds": time.perf_counter() - begin, "peak": _peak() - held}
+        return {"seconds": time.process_time() - begin, "peak": _peak() - held}
 
 
 def _reset_peak() -> float:
@@ -209,7 +210,7 @@ def report(points: list[dict]) -> str:
             )
         )
     return table(
-        ("grows", "what", "sizes", "seconds", "line: start + each", "R2", "peak above the networks, MiB"), rows
+        ("grows", "what", "sizes", "CPU seconds", "line: start + each", "R2", "peak above the networks, MiB"), rows
     )
 
 
@@ -226,7 +227,7 @@ def plot(points: list[dict], path: Path) -> Path:
     for series, axis in axes.items():
         groups = {kind: group for (of, kind), group in grouped(points).items() if of == series}
         if groups:
-            for name, what in (("seconds", "seconds"), ("peak", "peak MiB above the networks")):
+            for name, what in (("seconds", "CPU seconds"), ("peak", "peak MiB above the networks")):
                 lines = {kind: [(p["size"], max(p[name], 1e-3)) for p in group] for kind, group in groups.items()}
                 panels.append((axis, what, lines))
     return curves("Growth: time and memory", panels, path)

@@ -53,6 +53,7 @@ QUICK_LAYERS = [(32, 32, 16, 1), (32, 16, 16, 2), (8, 8, 32, 1)]
 SCRIPTS: dict[str, tuple[list[str] | None, list[str] | None]] = {
     "slider": (["--portraits", "4", "--moves", "3"], ["--threads", "2"]),
     "paint_stroke": (None, []),
+    "methods": (["--sizes", "demo", "--repeats", "1", "--only", "inversion", "strength"], []),
     "text_step": (["--repeats", "2"], []),
     "fit_direction": (["--samples", "16"], []),
     "inversion": (["--portraits", "2", "--steps", "10"], ["--portraits", "6", "--steps", "100"]),

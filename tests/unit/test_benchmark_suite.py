@@ -87,3 +87,30 @@ def test_growth_measures_time_and_memory_of_a_process_of_its_own(part):
 def test_every_script_of_the_suite_is_there(part):
     for name in part("run").SCRIPTS:
         assert (ROOT / "benchmarks" / f"{name}.py").is_file()
+
+
+def test_methods_stand_beside_their_bare_passes(part):
+    methods, case = part("methods"), part("_methods").Case
+    spin = torch.rand(128, 128)
+
+    def work(times):
+        return lambda: [spin @ spin for _ in range(times)]
+
+    def run(told):
+        told(0, 4)
+        for step in range(1, 5):
+            work(60)()
+            told(step, 4, spin if step == 2 else None)
+
+    cells = methods.measured({"ours": case(run, work(30), 4, "half of a step")}, 3)
+    assert len(cells) == len(methods.HEAD) - 2 and 5 < float(cells[2].rstrip("%")) < 300 and cells[-2:] == ("", "")
+    whole = methods.measured(dict.fromkeys(("ours", "before"), case(lambda _: work(60)(), work(60), 0, "all")), 3)
+    assert whole[3] == "" and all(0.2 < float(cell.split()[0]) < 5 for cell in whole[-2:])
+
+
+def test_another_checkout_stands_beside_this_one(part):
+    package = part("_methods").Package
+    ours, other = package(), package("semantic_edit_other", ROOT)
+    assert ours("models.errors", "InputError") is not other("models.errors", "InputError")
+    with pytest.raises(SystemExit, match="no checkout"):
+        package("semantic_edit_nowhere", ROOT / "benchmarks")
