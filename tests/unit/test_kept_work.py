@@ -1,0 +1,146 @@
+"""What stays the same from step to step is made once, and nothing else changes by it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from semantic_edit.editing import adaptation_fit, directions, dissection
+from semantic_edit.editing.adaptation import adapt
+from semantic_edit.editing.blending import dilated
+from semantic_edit.editing.dissection import dissect
+from semantic_edit.editing.inversion import invert
+from semantic_edit.editing.part_labels import PartLabels
+from semantic_edit.editing.similarity import Looks, _windows, perceptual_distance
+from semantic_edit.editing.text_model import TextModel
+from semantic_edit.editing.text_settings import TextEditSettings
+from semantic_edit.models.layer_blend import resized_mask
+
+
+@pytest.fixture
+def codes(tiny_generator):
+    return tiny_generator.map(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.fixture
+def runs(tiny_generator, monkeypatch):
+    """How many pictures each run of the synthesis had, and whether it went on from a layer."""
+    seen, forward = [], tiny_generator.network.synthesis.forward
+
+    def counted(ws, *arguments, **named):
+        seen.append((len(ws), named.get("resume") is not None or len(arguments) > 4 and arguments[4] is not None))
+        return forward(ws, *arguments, **named)
+
+    monkeypatch.setattr(tiny_generator.network.synthesis, "forward", counted)
+    return seen
+
+
+def edited(codes, rows):
+    after = codes[0].clone()
+    after[rows] += 0.3 * (codes[1] - codes[0])[rows]
+    return codes[0], after
+
+
+@pytest.mark.parametrize("search", directions.SEARCHES)
+@pytest.mark.parametrize("rows", [[4, 5], [7], [3, 6]])
+def test_a_direction_of_late_rows_begins_where_they_do(tiny_generator, codes, runs, monkeypatch, search, rows):
+    given = dict(variant="text", steps=3, batch=4, chunk=2, search=search)
+    shared = directions.optimize_direction(tiny_generator, *edited(codes, rows), **given).direction
+    assert [resumed for _, resumed in runs[:2]] == [False, False] and all(resumed for _, resumed in runs[2:])
+    monkeypatch.setattr(directions, "_KEPT_BYTES", 0)
+    assert torch.equal(shared, directions.optimize_direction(tiny_generator, *edited(codes, rows), **given).direction)
+
+
+def test_a_direction_whose_rows_lie_beyond_a_small_picture(tiny_generator, codes):
+    given = dict(variant="text", steps=2, batch=2, landing="direction", stop_resolution=8)
+    with pytest.raises(Exception, match="length 0"):  # nothing to see there: as before
+        directions.optimize_direction(tiny_generator, *edited(codes, [7]), **given)
+
+
+def test_a_quasi_newton_search_draws_its_goals_once(tiny_generator, codes, runs):
+    given = dict(variant="text", steps=4, batch=4, chunk=2, search="quasi-newton")
+    directions.optimize_direction(tiny_generator, *edited(codes, [0, 1]), **given)
+    assert len(runs) == 2 + 4 * 2
+
+
+def test_windows_are_means_of_what_the_picture_has():
+    x = torch.rand(2, 6, 19, 23, generator=torch.Generator().manual_seed(0))
+    pooled = F.avg_pool2d(x, 7, 1, 3, count_include_pad=False)
+    assert torch.allclose(_windows(x), pooled, atol=1e-6)
+    assert torch.allclose(_windows(x.double()), pooled.double(), atol=1e-6)
+
+
+def test_looks_serve_any_number_of_comparisons():
+    rng = torch.Generator().manual_seed(0)
+    goal, weight = torch.rand(2, 3, 40, 40, generator=rng), torch.rand(1, 1, 40, 40, generator=rng)
+    looks = Looks.of(goal, weight)
+    for _ in range(2):
+        x = torch.rand(2, 3, 40, 40, generator=rng)
+        assert torch.equal(looks.distance(x), perceptual_distance(x, goal, weight))
+    assert float(looks.distance(goal).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_inversion_without_room_to_keep_looks(tiny_generator, codes, monkeypatch, masked):
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 4:30, 6:28] = 1
+    pictures = tiny_generator.synthesize(codes)
+    given = dict(start=codes.roll(1, 0), steps=4, mask=mask if masked else None)
+    kept = invert(tiny_generator, pictures, **given).codes
+    monkeypatch.setattr("semantic_edit.editing.inversion._KEPT_BYTES", 0)
+    assert torch.equal(kept, invert(tiny_generator, pictures, **given).codes)
+
+
+@pytest.mark.parametrize(("size", "radius"), [((9, 14), 1), ((20, 17), 4), ((40, 33), 16), ((5, 6), 9)])
+def test_a_mask_grows_by_a_disk(size, radius):
+    rng = torch.Generator().manual_seed(radius)
+    mask = torch.rand(2, 1, *size, generator=rng) * (torch.rand(2, 1, *size, generator=rng) > 0.9)
+    wanted = torch.zeros_like(mask)
+    for y in range(size[0]):
+        for x in range(size[1]):
+            near = [
+                mask[:, :, v, u]
+                for v in range(max(0, y - radius), min(size[0], y + radius + 1))
+                for u in range(max(0, x - radius), min(size[1], x + radius + 1))
+                if (v - y) ** 2 + (u - x) ** 2 <= radius**2
+            ]
+            wanted[:, :, y, x] = torch.stack(near).amax(dim=0)
+    assert torch.equal(dilated(mask, radius), wanted)
+
+
+def test_a_dissection_draws_what_it_cannot_keep_again(tiny_generator, runs, monkeypatch):
+    codes = tiny_generator.map(torch.randn(dissection.FEWEST, 16, generator=torch.Generator().manual_seed(2)))
+
+    def label(pictures, part):
+        return torch.stack([pictures[:, 0] > 0, pictures[:, 0] <= 0], dim=1).float()
+
+    kept = dissect(tiny_generator, codes, label, ("light", "dark"), 4)
+    once = len(runs)
+    monkeypatch.setattr(dissection, "_KEPT_BYTES", 0)
+    again = dissect(tiny_generator, codes, label, ("light", "dark"), 4)
+    assert len(runs) == 3 * once
+    for name in ("iou", "effect", "inside", "outside", "top", "threshold"):
+        assert torch.equal(getattr(kept, name), getattr(again, name))
+
+
+@pytest.mark.parametrize("method", ["residual", "free", "weights + residual"])
+def test_an_adaptation_is_reported_from_where_it_began(tiny_generator, codes, runs, monkeypatch, method):
+    photos = (0.7 * tiny_generator.synthesize(codes) + 0.1).roll(3, dims=3)
+    shared = adapt(tiny_generator, photos, codes, method, steps=2)
+    whole = sum(not resumed for _, resumed in runs)
+    monkeypatch.setattr(adaptation_fit, "_KEPT_BYTES", 0)
+    runs.clear()
+    again = adapt(tiny_generator, photos, codes, method, steps=2)
+    assert torch.equal(shared.images, again.images) and torch.equal(shared.before, again.before)
+    assert torch.equal(shared.images, shared.generator.synthesize(codes)), "the report shows the generator's own"
+    assert whole < sum(not resumed for _, resumed in runs) or "weights" in method
+
+
+def test_parts_at_the_layers_sizes_are_those_of_every_step(tiny_generator, codes):
+    parts = PartLabels(torch.rand(3, 4, 24, 24, generator=torch.Generator().manual_seed(0)), ("a", "b", "c", "d"))
+    rng = torch.Generator().manual_seed(0)
+    model = TextModel(tiny_generator, codes, parts, range(8), TextEditSettings(coordinates="plain"), rng)
+    chosen = torch.tensor([2, 0])
+    for size in ((8, 8), (24, 24), (32, 32), (8, 8)):
+        found = resized_mask(model._labels(chosen, size), size)
+        assert torch.equal(found, resized_mask(parts.masks[chosen], size))
