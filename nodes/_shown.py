@@ -46,6 +46,14 @@ def waiting(sentence: str, sent: dict[str, list]) -> io.NodeOutput:
     return io.NodeOutput(None, ui=sent, block_execution=sentence)  # a value, or ComfyUI sees no output to block
 
 
+def state_of(waits: bool) -> float | str:
+    """What `fingerprint_inputs` returns for a node that may wait for a person.
+
+    While it waits it runs at every queue: ComfyUI keeps an answer of the run before, and says its sentence only once.
+    """
+    return float("nan") if waits else ""
+
+
 def edit_to_show(edit: TextEdit) -> dict[str, Any]:
     """What a table of parts against rows needs."""
     weights = [] if edit.selection is None else edit.selection.cpu().mul(100).round().int().tolist()

@@ -8,7 +8,7 @@ from ..editing.brush import brush_mask
 from ..host import current, io
 from ._common import CATEGORY, check_pictures
 from ._search import search_words
-from ._shown import shown, waiting
+from ._shown import shown, state_of, waiting
 
 _NO_STROKES = "Brush Mask: there are no strokes. Paint on the picture in the node, or type points x y, and run again."
 
@@ -47,6 +47,10 @@ class BrushMask(io.ComfyNode):
                 io.Image.Output("preview", "preview", tooltip="The pictures with the mask laid over them in red."),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, strokes: str | None = "", **wired: object) -> float | str:
+        return state_of(strokes is not None and not strokes.strip())
 
     @classmethod
     def execute(cls, images: torch.Tensor, strokes: str, radius: float) -> io.NodeOutput:

@@ -18,7 +18,7 @@ from ..host import current, io
 from ..models.errors import InputError
 from . import _common as common
 from ._search import search_words
-from ._shown import shown, waiting
+from ._shown import shown, state_of, waiting
 
 log = logging.getLogger(__name__)
 _RADIUS = 0.06  # of a stroke that names none
@@ -148,6 +148,10 @@ class DragPoints(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, points: str | None = "", **wired: object) -> float | str:
+        return state_of(points is not None and not points.strip() and "targets" not in wired)
 
     @classmethod
     def execute(

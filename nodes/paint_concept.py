@@ -11,7 +11,7 @@ from ..editing.strokes import ACTIONS, FORMS, paint_concept
 from ..host import io
 from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice
 from ._search import search_words
-from ._shown import shown, waiting
+from ._shown import shown, state_of, waiting
 
 _RADIUS = 0.06  # of a stroke that names none
 _NOWHERE = (
@@ -81,6 +81,10 @@ class PaintConcept(io.ComfyNode):
             ],
             outputs=[GanPaintingType.Output("painted", "painted", tooltip="The strokes so far, with this one on top.")],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, strokes: str | None = "", **wired: object) -> float | str:
+        return state_of(strokes is not None and not strokes.strip() and "mask" not in wired)
 
     @classmethod
     def execute(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from semantic_edit.models import InputError
@@ -41,3 +43,20 @@ def test_a_brush_without_strokes_shows_the_picture_and_waits(run_node):
 def test_search_words_are_left_out_where_comfyui_does_not_know_them():
     """The stand-in is the oldest ComfyUI that the pack runs on."""
     assert search_words("DragGAN") == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "node", "text", "wire"),
+    [
+        ("drag_points", "DragPoints", "points", "targets"),
+        ("brush_mask", "BrushMask", "strokes", None),
+        ("paint_concept", "PaintConcept", "strokes", "mask"),
+    ],
+)
+def test_what_waits_for_a_person_says_so_at_every_run(file, node, text, wire):
+    state = getattr(importlib.import_module(f"semantic_edit.nodes.{file}"), node).fingerprint_inputs
+    assert state(**{text: ""}) != state(**{text: ""}), "never taken from the run before"
+    assert state(**{text: "1,2 -> 3,4"}) == state(**{text: "1,2 -> 3,4"})
+    assert state(**{text: None}) == state(**{text: None}), "the text comes by wire"
+    if wire:
+        assert state(**{text: "", wire: None}) == state(**{text: "", wire: None})
