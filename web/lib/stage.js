@@ -4,6 +4,13 @@ import { button, make, makeSvg, set } from "./dom.js";
 
 const MOST = 8;
 
+// ComfyUI listens for fingers before any widget hears of them: two of them would zoom the graph and a long press open its
+// menu. Fingers on a picture are the picture's; it hears of them as pointers.
+for (const name of ["touchstart", "touchmove", "touchend", "touchcancel"]) {
+  const keep = (event) => event.target?.closest?.(".se-stage") && event.stopPropagation();
+  window.addEventListener(name, keep, { capture: true, passive: true });
+}
+
 /**
  * @param {string} label what a screen reader calls the picture.
  * @param {{press, move, release, cancel, draw}} hands called with [x, y] in shares of the picture.
