@@ -77,6 +77,8 @@ NODE_CLASS_MAPPINGS = {}
 # slot, to, input)`.
 BUILDING = """() => {
   app.graph.clear();
+  // Not the numbers of the nodes before: the newer renderer would take them for the same nodes.
+  app.graph.last_node_id = window.firstNode = (window.firstNode ?? 0) + 100;
   const add = (type, pos, values = {}) => {
     const node = LiteGraph.createNode(type);
     node.pos = pos;
@@ -217,7 +219,7 @@ class Desk:
         self.renderer = renderer
         self.problems = []
         self.page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        self.page.set_default_timeout(START)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", lambda message: self._note(message.type, message.text))
         self.page.on("pageerror", lambda error: self._note("error", str(error)))
         self.open(url)
@@ -227,7 +229,7 @@ class Desk:
             self.problems.append(text)
 
     def open(self, url):
-        self.page.goto(url)
+        self.page.goto(url, timeout=START)
         ready = "window.app?.graph?._nodes && window.app.extensionManager?.workflow?.activeWorkflow"
         self.page.wait_for_function(ready, timeout=START)
         self.page.wait_for_timeout(1500)
@@ -275,12 +277,19 @@ class Desk:
     def run(self, seconds=240):
         """Queue what is open by its key, and wait; returns the event that ended it and what it says."""
         self.page.evaluate(
-            """() => { window.ended = null;
+            """() => { window.ended = null; window.begun = false;
+              for (const name of ["promptQueued", "execution_start", "execution_cached"])
+                app.api.addEventListener(name, () => (window.begun = true), { once: true });
               for (const name of ["execution_success", "execution_error", "execution_interrupted"])
                 app.api.addEventListener(name,
                   ({ detail }) => (window.ended ??= [name, detail.exception_message ?? ""]), { once: true }); }"""
         )
         self.page.keyboard.press("Control+Enter")
+        try:
+            self.page.wait_for_function("window.begun || window.ended", timeout=15_000)
+        except Exception:  # a dialog that came late has taken the key
+            self.close_dialogs()
+            self.page.keyboard.press("Control+Enter")
         self.page.wait_for_function("window.ended", timeout=seconds * 1000)
         self.page.wait_for_timeout(600)
         return tuple(self.page.evaluate("window.ended"))
