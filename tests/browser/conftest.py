@@ -76,9 +76,11 @@ NODE_CLASS_MAPPINGS = {}
 # Small graphs for the widgets, made in the page: the body of each is given `add(type, [x, y], values)` and `wire(from,
 # slot, to, input)`.
 BUILDING = """() => {
-  app.graph.clear();
   // Not the numbers of the nodes before: the newer renderer would take them for the same nodes.
-  app.graph.last_node_id = window.firstNode = (window.firstNode ?? 0) + 100;
+  const used = Math.max(0, ...app.graph._nodes.map((node) => node.id));
+  window.firstNode = Math.max(used, window.firstNode ?? 0) + 100;
+  app.graph.clear();
+  app.graph.last_node_id = window.firstNode;
   const add = (type, pos, values = {}) => {
     const node = LiteGraph.createNode(type);
     node.pos = pos;
