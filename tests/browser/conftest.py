@@ -287,11 +287,16 @@ class Desk:
                   ({ detail }) => (window.ended ??= [name, detail.exception_message ?? ""]), { once: true }); }"""
         )
         self.page.keyboard.press("Control+Enter")
-        try:
-            self.page.wait_for_function("window.begun || window.ended", timeout=15_000)
-        except Exception:  # a dialog that came late has taken the key
-            self.close_dialogs()
-            self.page.keyboard.press("Control+Enter")
+        for again in (
+            lambda: self.page.keyboard.press("Control+Enter"),
+            lambda: self.page.evaluate("app.queuePrompt(0, 1)"),
+        ):
+            try:
+                self.page.wait_for_function("window.begun || window.ended", timeout=15_000)
+                break
+            except Exception:  # a dialog that came late has taken the key
+                self.close_dialogs()
+                again()
         self.page.wait_for_function("window.ended", timeout=seconds * 1000)
         self.page.wait_for_timeout(600)
         return tuple(self.page.evaluate("window.ended"))
