@@ -35,7 +35,7 @@ from semantic_edit.models.generator import GanGenerator, family_fingerprint
 
 WORKFLOWS = Path(__file__).resolve().parents[1] / "workflows"
 OWN_MODEL = {"imagic"}
-FEW = {"steps": 2, "adapt_steps": 2, "rounds": 1, "samples": 64, "most": 2}
+FEW = {"steps": 2, "draws": 1, "adapt_steps": 2, "rounds": 1, "samples": 64, "most": 2}
 TEXTS = ("", " ", "x", "../../x", "a\0b", "1,2", "nan", "[[1,2]", "{}", "é" * 3000, "0 to 1 in 99999")
 NUMBERS = {"INT": (-1, 0, 1, 10**9), "FLOAT": (-1e9, -1.0, 0.0, 1e9, float("nan"), float("inf"))}
 
@@ -117,7 +117,12 @@ def odd_values(socket: Any, good: Any, values: dict[str, list[Any]], other: dict
         yield from ({"samples": torch.zeros(shape)} for shape in ((0, 4, 8, 8), (1, 9, 8, 8), (1, 4, 1, 1), (4, 8, 8)))
         yield from ({}, {"samples": torch.full((1, 4, 16, 16), float("nan"))})
     elif kind == "CONDITIONING":
-        yield from ([], [[torch.zeros(1, 3, 5), {}]], [[torch.full((1, 77, 128), float("nan")), {}]], [*good, *good])
+        yield from (
+            [],
+            [[torch.zeros(1, 3, 5), {}]],
+            [[torch.full((1, 77, 128), float("nan")), {}]],
+            2 * list(good or []),
+        )
     if kind not in NUMBERS and kind not in ("STRING", "COMBO", "BOOLEAN"):
         yield from other.get(kind, [])
         yield from values.get(kind, [])

@@ -67,6 +67,8 @@ def paste_back(
             f"{alignment.crop_size[1]} x {alignment.crop_size[0]}. Was it made for the full photos?"
         )
     where_in_photos = _check_mask("mask", where_in_photos, len(photos), tuple(photos.shape[1:3]))
+    if before is not None and (before.ndim != 4 or before.shape[-1] not in (3, 4) or 0 in before.shape):
+        raise InputError(f"The crops before the edit have shape {list(before.shape)}; expected an IMAGE [B, H, W, 3].")
     if before is not None and before.shape[0] not in (1, count):
         raise InputError(f"There are {before.shape[0]} crops before the edit and {count} after it; they must match.")
     copies = len(photos) == 1 and count > 1 and len(alignment) == 1

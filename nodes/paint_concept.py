@@ -9,7 +9,7 @@ from ..editing.concepts import ConceptUnits
 from ..editing.painting import Painting
 from ..editing.strokes import ACTIONS, FORMS, paint_concept
 from ..host import io
-from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice
+from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice, check_pictures
 from ._search import search_words
 from ._shown import shown, state_of, waiting
 
@@ -103,6 +103,8 @@ class PaintConcept(io.ComfyNode):
     ) -> io.NodeOutput:
         check_choice("The level", level, _LEVELS)
         amount = number if level == "number" else level
+        if images is not None:
+            check_pictures(images)
         sent = shown(cls, {} if images is None else {"picture": images[:1]}, concepts=list(concepts.names))
         if strokes.strip():
             height, width = images.shape[1:3] if images is not None else generator.resolution

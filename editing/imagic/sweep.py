@@ -109,7 +109,7 @@ def sweep_eta(
     """Paint every (eta, seed), and look at what came.
 
     Raises:
-        InputError: no eta or seed, several photos, or embeddings that do not go together.
+        InputError: no eta or seed, several photos, embeddings that do not go together, or pictures that are none.
     """
     etas, seeds = tuple(sorted(set(etas))), tuple(dict.fromkeys(seeds))
     if not etas or not seeds or len(photo) != 1:
@@ -120,6 +120,11 @@ def sweep_eta(
         row = []
         for seed in seeds:
             row.append(studio.paint(conditioning, seed))
+            if not bool(torch.isfinite(row[-1]).all()):
+                raise InputError(
+                    f"At eta {eta:g} and seed {seed} the model painted numbers that are not finite. Check the latent "
+                    "and both embeddings, lower the eta or the cfg, or load the model in a wider type than float16."
+                )
             done += 1
             progress(done, total, preview=row[-1])
         rows.append(torch.stack(row))

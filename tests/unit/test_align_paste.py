@@ -242,6 +242,7 @@ def test_what_does_not_belong_together_is_refused():
         (dict(where=torch.zeros(1, 90, 120)), "made for the full photos"),
         (dict(where=torch.zeros(1, 1, 40, 32)), "expected a MASK"),
         (dict(before=torch.zeros(3, 40, 32, 3)), "3 crops before the edit and 2 after"),
+        (dict(before=torch.zeros(1, 3, 40, 32)), "crops before the edit have shape"),
     ):
         with pytest.raises(InputError, match=said):
             paste_back(**{**dict(photos=photo, crops=crops, alignment=where), **change})

@@ -192,6 +192,12 @@ def test_a_moved_camera_is_seen(zoom, turn, shift):
     assert found.shift == pytest.approx(shift, abs=0.03)
 
 
+def test_a_picture_of_no_numbers_is_no_moved_camera():
+    """Fitting one would end the process, not raise."""
+    assert not camera_move(portrait(), torch.full_like(portrait(), float("nan"))).moved
+    assert not camera_move(torch.full_like(portrait(), float("inf")), portrait()).moved
+
+
 def test_an_edit_is_no_moved_camera():
     edited = portrait()
     edited[60:78, 34:62] = torch.tensor([0.8, 0.1, 0.1])
