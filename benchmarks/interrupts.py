@@ -121,6 +121,10 @@ class Trial:
                 whole = hashlib.sha256(file.read_bytes()).hexdigest() in self.pictures
             elif file.suffix == ".safetensors":
                 whole = readable(file)
+            elif file.suffix == ".jsonl":
+                whole = all(json.loads(line) for line in file.read_text().splitlines())
+            elif file.suffix == ".lock":
+                whole = True
             else:
                 whole = file.suffix in {".json", ".csv", ".txt"} and file.stat().st_size > 0
             if not whole:
