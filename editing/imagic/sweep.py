@@ -114,6 +114,8 @@ def sweep_eta(
     etas, seeds = tuple(sorted(set(etas))), tuple(dict.fromkeys(seeds))
     if not etas or not seeds or len(photo) != 1:
         raise InputError(f"A sweep needs etas, seeds and one photo; got {len(etas)}, {len(seeds)} and {len(photo)}.")
+    if photo.ndim != 4 or photo.shape[-1] not in (3, 4) or 0 in photo.shape or not bool(torch.isfinite(photo).all()):
+        raise InputError(f"The photo has shape {list(photo.shape)}; expected an IMAGE [1, H, W, 3] of finite numbers.")
     rows, done, total = [], 0, len(etas) * len(seeds)
     for eta in etas:
         conditioning = as_conditioning(interpolate(optimised, target, eta, form))

@@ -124,6 +124,10 @@ def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, sc
     with pytest.raises(InputError, match="written out"):
         run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0.2", seeds=1,
                  **SAMPLING, scorer=scorer, prompt=" ")  # fmt: skip
+    for wrong in (torch.zeros(1, 0, 0, 3), torch.full((1, 16, 16, 3), float("nan"))):
+        with pytest.raises(InputError, match="expected an IMAGE"):
+            run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=wrong, etas="0.2",
+                     seeds=1, **SAMPLING)  # fmt: skip
     negative = given["negative"][0]
     broken = {**given, "negative": [[torch.full_like(negative[0], float("nan")), negative[1]]]}
     with pytest.raises(InputError, match="eta 0.2 and seed 3 the model painted numbers that are not finite"):
