@@ -13,7 +13,7 @@ from ..editing.imagic.sampling import Sampling, Studio
 from ..host import io
 from ..models.errors import InputError
 from ..models.imagic_file import read_imagic
-from ._common import check_choice, seed_input
+from ._common import check_choice, check_pictures, seed_input
 
 ImagicPhotosType = io.Custom("IMAGIC_PHOTOS")
 ImagicSweepsType = io.Custom("IMAGIC_SWEEPS")
@@ -107,7 +107,8 @@ def check_photo(photo: Tensor, samples: Tensor) -> None:
     Raises:
         InputError: several photos or latents, or another shape; the sentence names both.
     """
-    if photo.ndim != 4 or len(photo) != 1 or len(samples) != 1:
+    check_pictures(photo)
+    if len(photo) != 1 or len(samples) != 1:
         raise InputError(f"Got {len(photo)} photos and {len(samples)} latents; expected one of each.")
     (height, width), (rows, columns) = photo.shape[1:3], samples.shape[-2:]
     if abs(width / height - columns / rows) > 0.06 * width / height:
