@@ -7,6 +7,7 @@ A model is a folder as open_clip publishes it (open_clip_config.json, weights, p
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +123,22 @@ def load_scorer(
         model,
         _tokenizer(description, open_clip),
         (int(height), int(width)),
-        tuple(description.preprocess.get("mean", open_clip.OPENAI_DATASET_MEAN)),
-        tuple(description.preprocess.get("std", open_clip.OPENAI_DATASET_STD)),
+        _colours(description, "mean", open_clip.OPENAI_DATASET_MEAN),
+        _colours(description, "std", open_clip.OPENAI_DATASET_STD),
         int(description.model["text_cfg"].get("context_length", 77)),
         description.name,
     )
+
+
+def _colours(description: ScorerDescription, name: str, usual: Sequence[float]) -> tuple[float, ...]:
+    """Three numbers of the description, one for each colour."""
+    found = description.preprocess.get(name, usual)
+    numbers = isinstance(found, list | tuple) and all(
+        isinstance(each, int | float) and math.isfinite(each) for each in found
+    )
+    if not numbers or len(found) != 3 or (name == "std" and min(found) <= 0):
+        raise CheckpointError(f"{description.name}: its '{name}' of colours should be three numbers, it is damaged.")
+    return tuple(float(each) for each in found)
 
 
 def import_open_clip() -> Any:

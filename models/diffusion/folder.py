@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,8 @@ def load_diffusion(
     coder = PictureCoder(vae, folder.name)
     latent = LatentForm(
         channels=coder.latent_channels,
-        scale=float(vae.config.scaling_factor),
-        shift=float(getattr(vae.config, "shift_factor", None) or 0.0),
+        scale=_factor(vae, "scaling_factor", folder),
+        shift=_factor(vae, "shift_factor", folder),
         downscale=coder.downscale_ratio,
     )
     model = DiffusionModel(unet, schedule, latent, folder.name)
@@ -149,6 +150,16 @@ def _check_config(folder: Path, part: str) -> None:
         check_sizes(_json(folder / part / "config.json"), shapes, "Its config.json")
     except InputError as error:
         raise InputError(f"The {part} of {folder.name} cannot be read: {error}") from None
+
+
+def _factor(vae: nn.Module, name: str, folder: Path) -> float:
+    """A number of the VAE's description; a shift may be left out."""
+    value = getattr(vae.config, name, None)
+    if value is None and name == "shift_factor":
+        return 0.0
+    if not _is_number(value) or not math.isfinite(value) or (name == "scaling_factor" and value <= 0):
+        raise InputError(f"The vae of {folder.name} has {str(value)[:40]!r} for '{name}'; expected a number.")
+    return float(value)
 
 
 def _names_a_class(value: Any) -> bool:

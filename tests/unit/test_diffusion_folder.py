@@ -240,6 +240,8 @@ DAMAGE = {
     ),
     "a vast network": (lambda folder: described(folder / "unet", layers_per_block=10**9), "1000000000 for 'layers_per"),
     "odd description": (lambda folder: described(folder / "vae", block_out_channels="x"), "vae of sd1 cannot be read"),
+    "odd scale": (lambda folder: described(folder / "vae", scaling_factor=None), "expected a number"),
+    "odd shift": (lambda folder: described(folder / "vae", shift_factor=[1]), "for 'shift_factor'"),
     "odd betas": (lambda folder: described(folder / "scheduler", beta_start=[0]), "betas from"),
     "endless schedule": (lambda folder: described(folder / "scheduler", num_train_timesteps=10**9), "timesteps"),
     "damaged words": (lambda folder: cut(folder / "tokenizer" / "tokenizer.json"), "tokenizer of sd1 cannot be read"),

@@ -131,8 +131,12 @@ def test_a_damaged_folder_is_refused_before_anything_large_is_built(tmp_path):
     vast = broken("vast", lambda folder: described(folder, "text_cfg", layers=10**9))
     wide = broken("wide", lambda folder: described(folder, "vision_cfg", width=10**6))
     odd = broken("odd", lambda folder: described(folder, "text_cfg", tokenizer_kwargs=0.5))
-    for folder, said in ((words, "words.txt.gz cannot be read"), (vast, "for 'layers'"), (wide, "for 'width'"),
-                         (odd, "description of the tokenizer")):  # fmt: skip
+    grey = broken("grey", lambda folder: (folder / CONFIG_NAME).write_text(
+        (folder / CONFIG_NAME).read_text().replace('"std": [', '"std": [0, ')
+    ))  # fmt: skip
+    wrong = {"three numbers": grey, "words.txt.gz cannot be read": words, "for 'layers'": vast, "for 'width'": wide,
+             "description of the tokenizer": odd}  # fmt: skip
+    for said, folder in wrong.items():
         with pytest.raises(CheckpointError, match=said):
             load_scorer(folder)
 
