@@ -21,7 +21,7 @@ _WIDTHS = {
 }  # fmt: skip
 _DEPTHS = {"layers", "layers_per_block", "num_hidden_layers", "transformer_layers_per_block"}
 _SIDES = {"image_size", "sample_size"}
-_MOST_PIXELS = 8192
+_MOST_PIXELS = 2048
 _MOST = 1 << 20  # of anything else that is counted: tokens, heads, groups
 
 
