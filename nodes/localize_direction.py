@@ -20,7 +20,7 @@ from ._common import (
     progress_for,
     seed_input,
 )
-from .train_text_edit import OUTSIDE
+from ._outside import OUTSIDE, outside_input
 
 
 class LocalizeDirection(io.ComfyNode):
@@ -57,13 +57,7 @@ class LocalizeDirection(io.ComfyNode):
                 ),
                 io.Int.Input("steps", default=80, min=1, max=2000, tooltip="Training steps of 4 pictures each."),
                 seed_input(tooltip="Decides the order of the pictures."),
-                io.Combo.Input(
-                    "outside",
-                    options=list(OUTSIDE),
-                    optional=True,
-                    tooltip="kept: where no mask reaches, every layer stays the unedited picture's. free: only masks "
-                    "mix the layers, as published, and an edit leaks a little out of them.",
-                ),
+                outside_input(),
             ],
             outputs=[
                 TextEditType.Output("text_edit", "text_edit", tooltip="For Apply Text Edit and Region Layer Masks."),

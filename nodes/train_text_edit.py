@@ -27,9 +27,9 @@ from ._common import (
     progress_for,
     seed_input,
 )
+from ._outside import OUTSIDE, outside_input
 from ._search import search_words
 
-OUTSIDE = ("kept", "free")
 _PEOPLE = ("not checked", "demo portraits")
 
 
@@ -150,13 +150,7 @@ class TrainTextEdit(io.ComfyNode):
                     tooltip="Pictures sampled to see what those that fit the sentence have in common: training starts "
                     "there. 0: start from nothing.",
                 ),
-                io.Combo.Input(
-                    "outside",
-                    options=list(OUTSIDE),
-                    optional=True,
-                    tooltip="kept: where no mask reaches, every layer stays the unedited picture's. free: only masks "
-                    "mix the layers, as published, and an edit leaks a little out of them.",
-                ),
+                outside_input(),
                 io.Combo.Input(
                     "person",
                     options=list(_PEOPLE),
