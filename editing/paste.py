@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..models.errors import InputError
 from .alignment import Alignment, corners
 from .part_labels import PartLabels
+from .pictures import check_pictures
 from .warp import crop_grid, gaussian_blur, inverse, sample
 
 __all__ = ["MATCHES", "Pasted", "parts_mask", "paste_back"]
@@ -67,8 +68,8 @@ def paste_back(
             f"{alignment.crop_size[1]} x {alignment.crop_size[0]}. Was it made for the full photos?"
         )
     where_in_photos = _check_mask("mask", where_in_photos, len(photos), tuple(photos.shape[1:3]))
-    if before is not None and (before.ndim != 4 or before.shape[-1] not in (3, 4) or 0 in before.shape):
-        raise InputError(f"The crops before the edit have shape {list(before.shape)}; expected an IMAGE [B, H, W, 3].")
+    if before is not None:
+        check_pictures(before, "The crops before the edit")
     if before is not None and before.shape[0] not in (1, count):
         raise InputError(f"There are {before.shape[0]} crops before the edit and {count} after it; they must match.")
     copies = len(photos) == 1 and count > 1 and len(alignment) == 1
@@ -214,9 +215,8 @@ def _checked(
         raise InputError(f"Unknown match '{match}'; expected one of {', '.join(MATCHES)}.")
     if not 0 <= feather <= 0.5:
         raise InputError(f"The feather is {feather:g}; expected 0 to 0.5 sides of the crop.")
-    for what, images in (("photos", photos), ("crops", crops)):
-        if images.ndim != 4 or images.shape[-1] not in (3, 4) or 0 in images.shape:
-            raise InputError(f"The {what} have shape {list(images.shape)}; expected an IMAGE [B, H, W, 3].")
+    check_pictures(photos, "The photos")
+    check_pictures(crops, "The crops")
     if tuple(photos.shape[1:3]) != tuple(alignment.photo_size) or len(photos) != alignment.photos:
         raise InputError(
             f"The alignment belongs to {alignment.photos} photos of {alignment.photo_size[1]} x "

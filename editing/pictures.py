@@ -13,6 +13,16 @@ from ..models.generator import GanGenerator
 log = logging.getLogger(__name__)
 
 
+def check_pictures(images: Tensor, what: str = "The pictures") -> None:
+    """Refuse what is no batch of colour pictures [B, H, W, 3 or 4].
+
+    Raises:
+        InputError: another shape, or an empty batch.
+    """
+    if images.ndim != 4 or images.shape[-1] not in (3, 4) or 0 in images.shape:
+        raise InputError(f"{what} have shape {list(images.shape)}; expected an IMAGE [B, H, W, 3].")
+
+
 def fit_to_resolution(generator: GanGenerator, pictures: Tensor) -> Tensor:
     """[B, 3, h, w] -> the generator's size. Only the scale may differ: another shape would distort what is shown.
 

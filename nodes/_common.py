@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import host
+from ..editing.pictures import check_pictures
 from ..editing.types import GanLatent
 from ..host import io
 from ..models.errors import InputError
@@ -56,16 +57,6 @@ def from_image_batch(images: Tensor, device: torch.device | str | None = None) -
     check_pictures(images)
     colours = images[..., :3].to(device or host.current().device(), torch.float32)
     return colours.movedim(-1, 1).mul(2).sub(1).contiguous()
-
-
-def check_pictures(images: Tensor) -> None:
-    """Refuse what is no batch of colour pictures.
-
-    Raises:
-        InputError: another shape, or an empty batch.
-    """
-    if images.ndim != 4 or images.shape[-1] not in (3, 4) or 0 in images.shape:
-        raise InputError(f"The pictures have shape {list(images.shape)}; expected an IMAGE [B, H, W, 3].")
 
 
 def check_latent(generator, latent: GanLatent, what: str = "The latent") -> None:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from .. import host
 from ..editing.imagic.sampling import Sampling, Studio
+from ..editing.pictures import check_pictures
 from ..host import io
 from ..models.errors import InputError
 from ..models.imagic_file import read_imagic
-from ._common import check_choice, check_pictures, seed_input
+from ._common import check_choice, seed_input
 
 ImagicPhotosType = io.Custom("IMAGIC_PHOTOS")
 ImagicSweepsType = io.Custom("IMAGIC_SWEEPS")

@@ -18,6 +18,7 @@ from ..editing.detections import (
     detect_poses,
 )
 from ..editing.part_labels import PartLabels
+from ..editing.pictures import check_pictures
 from ..editing.warp import BORDERS
 from ..host import current, io
 from ..models.errors import InputError
@@ -180,8 +181,7 @@ class AlignCrop(io.ComfyNode):
         parts: PartLabels | None = None,
         names: str | None = None,
     ) -> io.NodeOutput:
-        if photos.ndim != 4 or photos.shape[-1] not in (3, 4) or 0 in photos.shape:
-            raise InputError(f"The photos have shape {list(photos.shape)}; expected an IMAGE [B, H, W, 3].")
+        check_pictures(photos, "The photos")
         for what, value, choices in (
             ("The method", method, METHODS),
             ("The box format", box_format, BOX_FORMS),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from ..editing.brush import brush_mask
+from ..editing.pictures import check_pictures
 from ..host import current, io
-from ._common import CATEGORY, check_pictures
+from ._common import CATEGORY
 from ._search import search_words
 from ._shown import shown, state_of, waiting
 

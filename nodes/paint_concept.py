@@ -7,9 +7,10 @@ import torch
 from ..editing.brush import add_strokes, brush_mask
 from ..editing.concepts import ConceptUnits
 from ..editing.painting import Painting
+from ..editing.pictures import check_pictures
 from ..editing.strokes import ACTIONS, FORMS, paint_concept
 from ..host import io
-from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice, check_pictures
+from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice
 from ._search import search_words
 from ._shown import shown, state_of, waiting
 
