@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
-from ..models.progan import ProgressiveGAN
 from .figures import contact_sheet
 from .record import row_mask
 from .types import EditDirection, check_rows
@@ -56,7 +55,7 @@ def find_components(generator: GanGenerator, method: str, rows: Sequence[int] | 
         raise InputError(f"Unknown method '{method}'; expected {' or '.join(METHODS)}.")
     covariance = generator.w_covariance.cpu().double()
     if method == METHODS[0]:
-        if isinstance(generator.network, ProgressiveGAN):
+        if generator.codes_are_noise:
             raise InputError(
                 f"The generator '{generator.name}' has no mapping: its codes are noise that varies alike in every "
                 "direction, so there are no principal components. Choose 'style weights'."
@@ -137,10 +136,9 @@ def components_sheet(
 
 def _style_weights(generator: GanGenerator, row: int) -> Tensor:
     """[styles, D] of what a row of W+ feeds: its convolution, for the last row the colours."""
-    network = generator.network
-    if isinstance(network, ProgressiveGAN):
-        return network.synthesis.layer1.weight.cpu().double().transpose(1, 3).flatten(0, 2)
-    synthesis = network.synthesis
+    synthesis = generator.network.synthesis
+    if generator.codes_are_noise:
+        return synthesis.layer1.weight.cpu().double().transpose(1, 3).flatten(0, 2)
     if row < len(synthesis.layers):
         block, name = synthesis.layers[row]
     else:

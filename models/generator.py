@@ -67,6 +67,11 @@ class GanGenerator:
         return self.network.config.c_dim
 
     @property
+    def codes_are_noise(self) -> bool:
+        """Whether a code is z itself, as a Progressive GAN's is, adapted to a photo or not."""
+        return self.network.config.architecture == ARCHITECTURE
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.network.mapping.w_avg.device
@@ -75,14 +80,14 @@ class GanGenerator:
     def w_mean(self) -> Tensor:
         """[D], the mean of W: the tracked average of the checkpoint, else that of fixed samples; zero where w is z."""
         tracked = self.network.mapping.w_avg
-        if isinstance(self.network, ProgressiveGAN) or bool(tracked.abs().max() > 0):
+        if self.codes_are_noise or bool(tracked.abs().max() > 0):
             return tracked
         return self._sampled_statistics()[0]
 
     @property
     def w_covariance(self) -> Tensor:
         """[D, D], the covariance of W over fixed samples; the unit matrix where w is z."""
-        if isinstance(self.network, ProgressiveGAN):
+        if self.codes_are_noise:
             return torch.eye(self.w_dim, device=self.device)
         return self._sampled_statistics()[1]
 
@@ -182,6 +187,9 @@ class GanGenerator:
                 w = self.network.mapping(z.to(self.device), labels)
                 self._statistics["w_mean"] = w.mean(dim=0)
                 self._statistics["w_covariance"] = torch.cov(w.t())
+        if self._statistics["w_mean"].device != self.device:  # the host has moved the network since
+            with building():
+                self._statistics.update({name: t.to(self.device) for name, t in self._statistics.items()})
         return self._statistics["w_mean"], self._statistics["w_covariance"]
 
 

@@ -178,3 +178,18 @@ def test_imagic(run, headless_host):
     lora = run("TuneModel", **given, conditioning=optimised, steps=1, draws=1)[1]
     run("InterpolateEmbedding", optimised=optimised, target=target, eta=0.7)
     run("ApplyTuning", model=model, lora=lora, strength=1.0)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_statistics_follow_a_generator_that_moves(run, generator, tracked):
+    if not tracked:
+        generator.network.mapping.w_avg.zero_()  # as converted from a file without that average
+    codes = GanLatent(torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(1)), family=generator.family)
+    before = generator.w_covariance.clone()  # while the weights lie on the CPU, as after loading
+    run("BlendLatents", a=codes, b=codes, mode="spherical", generator=generator)
+    latents = run("SampleLatents", generator=generator, count=2)[0]
+    run("DragPoints", generator=generator, latents=some(latents, 1), points="12,16 -> 16,16", steps=2)
+    pictures = run("GenerateImages", generator=generator, latents=latents)[0]
+    run("InvertImages", generator=generator, images=pictures, steps=2)
+    assert generator.w_covariance.device == generator.device == emulated.THERE
+    assert torch.equal(generator.w_covariance.cpu(), before)

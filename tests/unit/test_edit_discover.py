@@ -3,6 +3,7 @@
 import pytest
 import torch
 from semantic_edit.editing import attribute_values, plan_strength
+from semantic_edit.editing.adaptation import adapt
 from semantic_edit.editing.discover import METHODS, component_edit, components_sheet, find_components
 from semantic_edit.models import InputError
 
@@ -81,3 +82,14 @@ def test_wrong_choices(tiny_generator):
         component_edit(tiny_generator, found, 16)
     with pytest.raises(InputError, match="rows 0 to 7"):
         component_edit(tiny_generator, found, 0, (8,))
+
+
+def test_a_progressive_gan_stays_one_when_it_is_adapted(tiny_progan):
+    photos = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    code = tiny_progan.map(torch.randn(1, 16, generator=torch.Generator().manual_seed(1)))
+    adapted = adapt(tiny_progan, photos, code, "free", steps=1, layers=(0, 1)).generator
+    found, expected = find_components(adapted, METHODS[1]), find_components(tiny_progan, METHODS[1])
+    assert torch.equal(found.vectors, expected.vectors)
+    assert torch.equal(adapted.w_mean, tiny_progan.w_mean) and torch.equal(adapted.w_covariance, torch.eye(16))
+    with pytest.raises(InputError, match="noise that varies alike"):
+        find_components(adapted, METHODS[0])
