@@ -175,7 +175,8 @@ class _Survey:
         for part in run.parts():
             result = run.synthesis(part, whole=True)
             features = result.features[run.layer].float()
-            if features.numel() * 4 * (len(self.kept) + 1) <= _KEPT_BYTES:
+            # None after a gap: a part is found again by its place, and the last one may be small enough to fit.
+            if len(self.kept) == len(masks) and features.numel() * 4 * (len(self.kept) + 1) <= _KEPT_BYTES:
                 self.kept.append(features.cpu())
             soft = label(result.image, part).to(features)
             if soft.ndim != 4 or soft.shape[:2] != (len(features), count):

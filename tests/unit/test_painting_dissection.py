@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from semantic_edit.editing import dissection
 from semantic_edit.editing.concepts import ConceptUnits
 from semantic_edit.editing.dissection import FEWEST, dissect, dissect_and_rank, middle_layer
 from semantic_edit.editing.unit_effects import shares_along
@@ -53,6 +54,16 @@ def test_the_planted_unit_is_found(tiny_generator, codes, threshold, share):
     assert seen[-1] == (192, 192) and [step for step, _ in seen] == sorted(step for step, _ in seen)
     again = dissect(tiny_generator, codes, label, NAMES, LAYER, threshold, chunk=96)
     assert torch.allclose(again.iou, concepts.iou, atol=1e-3)
+
+
+def test_kept_features_are_those_of_their_own_pictures(tiny_generator, codes, planted, monkeypatch):
+    """The last part is smaller, so it may fit where the parts before it did not."""
+    concepts = dissect(tiny_generator, codes[:72], planted, NAMES, LAYER)
+    picture = 4 * 12 * 16 * 16
+    for kept in (0, 32 * picture, 8 * 4 * picture):
+        monkeypatch.setattr(dissection, "_KEPT_BYTES", kept)
+        again = dissect(tiny_generator, codes[:72], planted, NAMES, LAYER)
+        assert torch.equal(again.iou, concepts.iou) and torch.allclose(again.outside, concepts.outside)
 
 
 def test_the_step_in_w_raises_the_concept(tiny_generator, codes, planted):
