@@ -80,7 +80,7 @@ def paste_back(
         box = _box(transform, alignment)
         if box is not None:
             edited = crops[k].to(photos.device, torch.float32).movedim(-1, 0)
-            old = None if before is None else _one(before, k).to(edited.device, torch.float32).movedim(-1, 0)
+            old = None if before is None else _one(before, k)[..., :3].to(edited.device, torch.float32).movedim(-1, 0)
             mask = None if where is None else _one(where, k).to(edited)
             allowed = None if where_in_photos is None else _one(where_in_photos, photo_of[k]).to(edited)
             places = _Places(mask, allowed, feather)

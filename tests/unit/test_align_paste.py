@@ -192,6 +192,8 @@ def test_only_the_difference_is_pasted():
     before = torch.rand(1, 40, 32, 3, generator=torch.Generator().manual_seed(4))
     same = paste_back(photo, before, where, before=before)
     assert torch.allclose(same.photos, photo, atol=1e-6)
+    transparent = torch.cat([before, torch.zeros(1, 40, 32, 1)], dim=3)  # alpha is dropped, as that of the crops
+    assert torch.equal(paste_back(photo, before, where, before=transparent).photos, same.photos)
     lighter = paste_back(photo, before + 0.25, where, before=before, feather=0.0)
     full = lighter.masks == 1
     assert torch.allclose(lighter.photos[full], photo[full] + 0.25, atol=1e-4)
