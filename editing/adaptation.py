@@ -84,11 +84,21 @@ def adapt(
         after, before = (
             torch.cat(
                 [
-                    network.synthesis(job.codes[part], noise, hook=hook, resume=begun.get(part.start)).image
+                    network.synthesis(
+                        job.codes[part],
+                        noise,
+                        hook=hook,
+                        resume=begun.get(part.start),
+                        first_index=part.start,
+                        **{name: each[part] for name, each in places.items()},
+                    ).image
                     for part in job.parts
                 ]
             )
-            for network, begun in ((adapted.network, {} if made.weights else job.begun), (plain.network, job.begun))
+            for network, begun, places in (
+                (adapted.network, {} if made.weights else job.begun, {"photos": torch.arange(len(codes))}),
+                (plain.network, job.begun, {}),
+            )
         )
         return AdaptationResult(adapted, after, *(psnr_outside(x, job.images, job.mask) for x in (before, after)))
 

@@ -160,8 +160,9 @@ def without_adaptation(generator):
 def photos_of(codes: Tensor, anchors: Tensor) -> Tensor:
     """[n, L, D], [B, L, D] -> [n]: whose photo each code is, edited or not.
 
-    A row that an edit left alone tells. Without one, as many codes as photos are taken in the photos' order; else the
-    nearest counts (over rows without squaring, so that a strong edit of a few rows does not outweigh the others).
+    Rows that an edit left alone tell. Without one, or where photos have those rows in common, as many codes as photos
+    are taken in the photos' order; else the nearest counts (over rows without squaring, so that a strong edit of a few
+    rows does not outweigh the others).
     """
     if len(anchors) == 1:
         return torch.zeros(len(codes), dtype=torch.long, device=codes.device)
@@ -169,11 +170,11 @@ def photos_of(codes: Tensor, anchors: Tensor) -> Tensor:
     anchors = anchors.to(codes)
     apart = torch.cdist(codes.transpose(0, 1), anchors.transpose(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
     untouched = (apart <= 1e-4 * anchors.norm(dim=2).mean()).sum(dim=0)  # [n, B], rows
-    if len(codes) == len(anchors):
-        otherwise = torch.arange(len(codes), device=codes.device)
-    else:
-        otherwise = apart.sum(dim=0).argmin(dim=1)
-    return torch.where(untouched.amax(dim=1) > 0, untouched.argmax(dim=1), otherwise)
+    possible = untouched == untouched.amax(dim=1, keepdim=True)
+    nearest = apart.sum(dim=0).masked_fill(~possible, float("inf")).argmin(dim=1)
+    if len(codes) != len(anchors):
+        return nearest
+    return torch.where(possible.diagonal(), torch.arange(len(codes), device=codes.device), nearest)
 
 
 class Composition:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from semantic_edit.editing import adaptation_fit
 from semantic_edit.editing.adaptation import METHODS, adapt, late_layers, psnr_outside
 from semantic_edit.models import InputError
 from semantic_edit.models.adaptation import Adaptation, photos_of, with_adaptation, without_adaptation
@@ -141,8 +142,26 @@ def test_each_code_finds_its_photo(generator, codes, photos):
     assert photos_of(edited[[1, 1, 2]], codes).tolist() == [1, 1, 2]
     assert photos_of(codes + 100, codes).tolist() == [0, 1, 2]  # all rows moved: by their place
     assert photos_of(codes[2:] + 0.01, codes).tolist() == [2]  # another count: the nearest
+    alike = codes.clone()
+    alike[:, 3:] = codes[:1, 3:]  # what the edit left alone is the same in all: by their place, or the nearest
+    moved = alike.clone()
+    moved[:, :3] += 0.1
+    assert photos_of(moved, alike).tolist() == [0, 1, 2] and photos_of(moved[1:], alike).tolist() == [1, 2]
     single = adapt(generator, photos[:1], codes[:1], "residual").generator
     assert single.synthesize(codes[:1].repeat(5, 1, 1)).shape[0] == 5
+
+
+def test_photos_with_the_same_code_keep_their_own_details(generator, codes, photos):
+    result = adapt(generator, photos, codes[:1].expand(3, -1, -1), "residual")
+    assert float(result.psnr.min()) > 40
+    assert torch.allclose(result.generator.synthesize(codes[:1].expand(3, -1, -1)), photos, atol=1e-2)
+
+
+def test_what_is_returned_has_the_noise_that_was_adapted_to(generator, codes, photos, monkeypatch):
+    monkeypatch.setattr(adaptation_fit, "_AT_ONCE", 2)
+    result = adapt(generator, photos, codes, "residual", noise=5)
+    assert float(result.psnr.min()) > 40
+    assert torch.allclose(result.images, result.generator.synthesize(codes, 5), atol=1e-4)
 
 
 def test_details_follow_or_stay(generator, codes, photos):
