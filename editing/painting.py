@@ -22,6 +22,7 @@ from ..models import layer_blend
 from ..models.colour_match import donor_features
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from ..models.inference import rehome
 from ..models.progan import ARCHITECTURE
 from ..models.stylegan2 import LayerState
 
@@ -251,10 +252,24 @@ def checked_mask(mask: Tensor) -> Tensor:
     return mask
 
 
+class _Kept:
+    """A mask, values or features of other nodes, to be painted with; where a graph is made, as a normal tensor."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __call__(self) -> Tensor:
+        if torch.is_grad_enabled():  # once, not in every step; most paintings are drawn without a graph
+            self.tensor = rehome(self.tensor)
+        return self.tensor
+
+
 def _unit_painter(stroke: UnitStroke) -> Callable[[Tensor], Tensor]:
+    where, what = _Kept(stroke.mask), _Kept(stroke.values)
+
     def paint(x: Tensor) -> Tensor:
-        mask = resized_mask(stroke.mask, *x.shape[2:]).to(x)
-        values = stroke.values.to(x)
+        mask = resized_mask(where(), *x.shape[2:]).to(x)
+        values = what().to(x)
         if values.ndim == 2:
             values = values[:, :, None, None]
         elif values.shape[2:] != x.shape[2:]:
@@ -296,8 +311,10 @@ def _donor(
 
 
 def _donor_painter(stroke: DonorStroke, features: Tensor) -> Callable[[Tensor], Tensor]:
+    where, what = _Kept(stroke.mask), _Kept(features)
+
     def paint(x: Tensor) -> Tensor:
-        return blend_features(x, features.to(x), resized_mask(stroke.mask, *x.shape[2:]).to(x))
+        return blend_features(x, what().to(x), resized_mask(where(), *x.shape[2:]).to(x))
 
     return paint
 

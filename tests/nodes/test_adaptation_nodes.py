@@ -75,6 +75,37 @@ def test_a_painting_is_adapted_below(run_node, tiny_generator, photos, latents):
     assert torch.allclose(raw, images, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [32, 48])
+@pytest.mark.parametrize("form", ["fine rows", "statistics"])
+def test_methods_with_gradients_adapt_below_strokes_of_other_nodes(
+    run_node, tiny_generator, photos, latents, form, size
+):
+    """Masks and features were made under inference mode, and some are of a layer's very size."""
+    with torch.inference_mode():
+        mask = torch.zeros(1, size, size)
+        mask[:, 4:12, 18:28] = 1
+    reference = GanLatent(latents.codes[:1], ("ann",), tiny_generator.family)
+    (painting,), _ = run_node(
+        "CopyAppearance",
+        generator=tiny_generator,
+        latents=latents,
+        mask=mask,
+        reference=reference,
+        reference_mask=mask,
+        form=form,
+    )
+    values, _ = run_node(
+        "AdaptGenerator",
+        generator=tiny_generator,
+        photos=photos,
+        latents=latents,
+        painting=painting,
+        method="free",
+        steps=2,
+    )
+    assert all(value > 5 for value in values[2])
+
+
 def test_save_and_load(run_node, headless_host, tiny_generator, adapted, latents):
     generator, images, _, _ = adapted
     (file,), _ = run_node("SaveAdaptation", generator=generator, name="people/two")
