@@ -101,6 +101,8 @@ def copy_appearance(
             f"There are {len(reference_codes)} reference pictures for {len(codes)}; connect one, or one each."
         )
     mask, reference_mask = checked_mask(mask), checked_mask(reference_mask)
+    if len(mask) not in (1, len(codes)):
+        raise InputError(f"There are {len(mask)} masks for {len(codes)} pictures; connect one, or one for each.")
     name = "copy appearance"
     codes = codes.to(generator.device)
     reference_codes = reference_codes.to(codes)
@@ -114,6 +116,7 @@ def copy_appearance(
         rows = torch.zeros(generator.num_layers, 1).to(codes)
         rows[layers[0] :] = 1
         return _on(painting, DonorStroke(mask, layers, (reference_codes - codes) * rows, name=name), generator)
+    reference_codes = _with_regions(reference_codes, reference_mask, len(codes))
     if form == "statistics":
         for stroke in _statistics(generator, codes, mask, reference_codes, reference_mask, painting, name):
             painting = _on(painting, stroke, generator)
@@ -127,6 +130,24 @@ def copy_appearance(
         )
         values = _look(form, target, mask, reference, reference_mask)
     return _on(painting, UnitStroke(mask, layer, range(target.shape[1]), values, name), generator)
+
+
+def _with_regions(reference_codes: Tensor, reference_mask: Tensor, count: int) -> Tensor:
+    """The references, repeated where one of them has a region for each of ``count`` pictures.
+
+    Raises InputError for another number of regions, and for one that is empty while others are not.
+    """
+    if len(reference_codes) == 1 and len(reference_mask) == count:
+        reference_codes = reference_codes.expand(count, -1, -1)
+    if len(reference_mask) not in (1, len(reference_codes)):
+        raise InputError(
+            f"There are {len(reference_mask)} reference masks for {len(reference_codes)} reference pictures; connect "
+            "one, or one for each."
+        )
+    for k, most in enumerate(reference_mask.amax(dim=(1, 2)).tolist(), 1):
+        if most < 0.5:
+            raise InputError(f"Reference mask {k} is empty: nothing says what to copy. Mark the region in it.")
+    return reference_codes
 
 
 def check_concepts(generator: GanGenerator, concepts: ConceptUnits) -> None:
@@ -241,7 +262,8 @@ def _nearest(evened: Tensor, reference: Tensor, reference_evened: Tensor, weight
     found = []
     for k in range(len(evened)):
         r = min(k, len(reference) - 1)
-        region = weight[min(r, len(weight) - 1)].flatten() > 0.25 * weight.max()
+        covered = weight[min(r, len(weight) - 1)].flatten()
+        region = covered > 0.25 * covered.max()
         here = F.normalize(F.unfold(evened[k : k + 1], 3, padding=1)[0], dim=0)  # [9 C, cells]
         there = F.normalize(F.unfold(reference_evened[r : r + 1], 3, padding=1)[0], dim=0)[:, region]
         best = (here.t() @ there).argmax(dim=1)

@@ -170,6 +170,32 @@ def test_fine_rows_need_rows(tiny_progan):
     assert copy_appearance(tiny_progan, codes, left_half(), codes, left_half(), "nearest cells").layers == (1,)
 
 
+@pytest.mark.parametrize("form", APPEARANCES)
+def test_masks_and_regions_belong_to_their_pictures(tiny_generator, form):
+    codes, reference = codes_of(tiny_generator), codes_of(tiny_generator, 1, 9)
+    region = torch.zeros(2, 32, 32)
+    region[0, :, :16] = region[1, 20:24, 20:24] = 1
+    together = render_painting(
+        tiny_generator, codes, copy_appearance(tiny_generator, codes, left_half(), reference, region, form)
+    )
+    for k in range(2):
+        alone = copy_appearance(tiny_generator, codes[k : k + 1], left_half(), reference, region[k], form)
+        drawn = render_painting(tiny_generator, codes[k : k + 1], alone)
+        assert torch.allclose(together[k : k + 1], drawn, atol=1e-3)
+    dot = torch.zeros(2, 64, 64)
+    dot[0], dot[1, 3, 3] = 1, 1  # hardly anything of the second is left at the size of a layer
+    dotted = copy_appearance(tiny_generator, codes, left_half(), codes_of(tiny_generator, 2, 9), dot, form)
+    assert torch.isfinite(render_painting(tiny_generator, codes, dotted)).all()
+    with pytest.raises(InputError, match="3 masks for 2 pictures"):
+        copy_appearance(tiny_generator, codes, torch.ones(3, 8, 8), reference, region, form)
+    if form == "fine rows":
+        return
+    with pytest.raises(InputError, match="3 reference masks for 1 reference"):
+        copy_appearance(tiny_generator, codes, left_half(), reference, torch.ones(3, 8, 8), form)
+    with pytest.raises(InputError, match="Reference mask 2 is empty"):
+        copy_appearance(tiny_generator, codes, left_half(), reference, torch.stack([region[0], 0 * region[0]]), form)
+
+
 def test_the_photo_is_kept_outside_the_grown_mask(tiny_generator):
     codes = codes_of(tiny_generator, 2)
     painting = paint_concept(tiny_generator, concepts_for(tiny_generator), "hat", left_half())
