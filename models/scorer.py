@@ -22,6 +22,7 @@ from .errors import CheckpointError, InputError
 from .inference import building
 from .scorer_files import ScorerDescription, describe_scorer
 from .torchvision_ops import declare_where_allowed
+from .unfilled import unfilled
 
 _AT_ONCE = 64  # sentences or pictures per pass where no gradient is asked for
 
@@ -164,7 +165,8 @@ def _built(description: ScorerDescription, open_clip: Any) -> nn.Module:
     config = {name: value for name, value in description.model.items() if name not in ("custom_text", "multimodal_cfg")}
     kind = open_clip.CustomTextCLIP if description.model.get("custom_text") else open_clip.CLIP
     try:
-        return kind(**config)
+        with unfilled():  # `_fill` sees to it that every weight comes from the file
+            return kind(**config)
     except Exception as problem:  # of every kind, from whatever in a description the library stumbles over
         reason = " ".join(str(problem).split())[:300]
         raise CheckpointError(f"{description.name}: open_clip cannot build this model ({reason}).") from None
