@@ -184,7 +184,7 @@ def main() -> int:
         for name, given in sorted(calls.items()):
             if name.removeprefix("SemanticEdit") < options.start:
                 continue
-            if options.only and name.removeprefix("SemanticEdit") not in options.only:
+            if options.only and not {name, name.removeprefix("SemanticEdit")} & set(options.only):
                 continue
             for socket in given.schema.inputs or []:
                 good = given.inputs.get(socket.id, [None])[0]
