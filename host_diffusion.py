@@ -249,8 +249,8 @@ class ComfyDenoiser:
         return _PREFIX + layer
 
     def preview(self, x0: Tensor) -> Tensor:
-        """A denoised latent [1, C, h, w] as a rough picture [3, h, w] in 0..1."""
-        latent = x0[0].flatten(1, -3).float() if x0.ndim == 5 else x0[0].float()
+        """A denoised latent [1, C, h, w] or [1, C, f, h, w] as a rough picture [3, h, w] in 0..1."""
+        latent = x0[0, :, 0].float() if x0.ndim == 5 else x0[0].float()  # of a film, the first frame
         factors = getattr(self.patcher.get_model_object("latent_format"), "latent_rgb_factors", None)
         if factors is None or len(factors) != latent.shape[0]:
             colours = latent[:3]

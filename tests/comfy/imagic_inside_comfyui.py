@@ -36,6 +36,8 @@ def native(kind):
     """A MODEL of a kind, as a checkpoint loader would make it under inference mode."""
     if kind == "flux":
         return filled(comfy.supported_models.Flux(FLUX))
+    if kind == "qwen":  # its latents have a third side, as those of films
+        return filled(comfy.supported_models.QwenImage(QWEN))
     large = kind == "sdxl"
     config = dict(
         image_size=32, out_channels=4, in_channels=4, model_channels=64 if large else 32, num_res_blocks=[1, 1],
@@ -71,6 +73,10 @@ FLUX = dict(
     mlp_ratio=2.0, num_heads=4, depth=1, depth_single_blocks=1, axes_dim=[4, 6, 6], theta=10000, patch_size=2,
     qkv_bias=True, guidance_embed=True, dtype=torch.float32,
 )  # fmt: skip
+QWEN = dict(
+    image_model="qwen_image", patch_size=2, in_channels=64, out_channels=16, num_layers=1, attention_head_dim=16,
+    num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(4, 6, 6), dtype=torch.float32,
+)  # fmt: skip
 
 
 def run(node, **inputs):
@@ -90,7 +96,7 @@ def check(kind):
     extras = {"pooled_output": torch.randn(1, 16) if pooled else None, "guidance": 3.5}
     target = [[torch.randn(1, 77, 32), extras]]
     negative = [[torch.zeros(1, 77, 32), {"pooled_output": torch.zeros(1, 16)} if pooled else {}]]
-    latent = {"samples": torch.randn(1, 16 if kind == "flux" else 4, 16, 16)}
+    latent = {"samples": torch.randn(1, 16 if kind in ("flux", "qwen") else 4, 16, 16)}
     before = painted(model, target, negative)
     optimised, _, report = run(
         "OptimizeEmbedding", model=model, latent=latent, target=target, steps=4, rate=0.05, draws=2, seed=0
@@ -157,6 +163,6 @@ def refused(words, work):
 
 
 with torch.inference_mode():
-    for kind in ("sd", "v", "flow", "sdxl", "flux"):
+    for kind in ("sd", "v", "flow", "sdxl", "flux", "qwen"):
         check(kind)
 sys.stdout.write("all good\n")
