@@ -1,7 +1,7 @@
 """Joining a painted region to its photo: a feathered linear mix, and the two classical ways to compare it with.
 
-All three take the photo, the painted picture and a mask, and leave every pixel that the mask does not reach as the
-photo has it. Sizes in pixels are given for pictures of 256 and scale with the shorter side.
+All three take the photo, the painted picture and a mask; but for the Laplacian pyramid, every pixel that the mask does
+not reach stays as the photo has it. Sizes in pixels are given for pictures of 256 and scale with the shorter side.
 """
 
 from __future__ import annotations

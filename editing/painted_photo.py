@@ -104,7 +104,8 @@ def render_painted_photo(
     fit: bool = True,
     tones: bool = False,
 ) -> PaintedPhoto:
-    """Draw the painting and join it to the photo, at the photo's own size. Outside the grown mask every pixel is kept.
+    """Draw the painting and join it to the photo, at the photo's own size. Outside the grown mask every pixel is kept,
+    but for the method "laplacian", whose coarse bands reach beyond it.
 
     ``fit`` keeps the photo also inside of it, wherever the painting changes nothing in what the generator draws: a
     stroke that is wider than its object takes no details away. Where something was removed the whole stroke is joined,

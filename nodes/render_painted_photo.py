@@ -37,7 +37,7 @@ class RenderPaintedPhoto(io.ComfyNode):
             display_name="Render Painted Photo",
             category=CATEGORY("paint"),
             description="Draws a painting with the generator, best one adapted to the photo, and joins it to the "
-            "photo. Every pixel outside the grown mask stays the photo's own.",
+            "photo. Every pixel outside the grown mask stays the photo's own, except with laplacian blending.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator, best one adapted to the photos."),
                 GanLatentType.Input("latents", tooltip="The codes of the photos, from Invert Images."),
@@ -63,7 +63,8 @@ class RenderPaintedPhoto(io.ComfyNode):
                     "blending",
                     options=list(JOINS),
                     tooltip="linear mixes by the soft mask. change only adds to the photo what painting changed: for "
-                    "new looks of what is there. laplacian and poisson are the classical ways, to compare.",
+                    "new looks of what is there. laplacian and poisson are the classical ways, to compare; laplacian "
+                    "reaches beyond the mask.",
                 ),
                 io.Boolean.Input(
                     "keep_details",
@@ -111,4 +112,9 @@ class RenderPaintedPhoto(io.ComfyNode):
             canvas, painting, pictures, dilation, feather, blending, keep_details, match_tones
         )
         joined = painted.mask[:, 0].expand(len(pictures), -1, -1).to(current().result_device()).contiguous()
-        return io.NodeOutput(to_image_batch(painted.composite), to_image_batch(painted.raw), joined)
+        composite = to_image_batch(painted.composite)
+        if (
+            blending != "laplacian"
+        ):  # on the way to -1..1 and back a pixel loses its last bits, and so a level when saved
+            composite = torch.where(joined[..., None] > 0, composite, photos[..., :3].to(composite))
+        return io.NodeOutput(composite, to_image_batch(painted.raw), joined)
