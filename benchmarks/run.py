@@ -73,6 +73,8 @@ SCRIPTS: dict[str, tuple[list[str] | None, list[str] | None]] = {
     "wrong_inputs": (None, []),
     "batch_folder": (["--pictures", "100", "--kills", "0"], []),
     "demo_diffusion": (None, []),
+    "imagic": (None, ["--methods", "imagic", "joint", "--pairs", "8", "--rows", "{out}/imagic_rows.jsonl"]),
+    "cpu_choices": (None, []),
     "released_loop": (None, ["--reference-path", "{nvlabs}", "--released-steps", "2", "--our-steps", "3"]),
 }
 SECTIONS = ("kernels", "synthesis", "growth", "scripts")
@@ -352,6 +354,13 @@ def _synthesis(network, path, w, dtype, gradient, device, nvlabs: bool) -> Calla
     return once
 
 
+def replaced(word: str, given: dict[str, str]) -> str:
+    """An argument with the paths that stand for names in braces."""
+    for name, path in given.items():
+        word = word.replace(name, path)
+    return word
+
+
 def scripts(options: argparse.Namespace) -> list[dict]:
     """Run the other scripts; what each says goes to a file of its name."""
     rows = []
@@ -363,7 +372,8 @@ def scripts(options: argparse.Namespace) -> list[dict]:
         if "{nvlabs}" in arguments and options.reference_path is None:
             rows.append({"script": name, "outcome": "left out: it needs a checkout (--reference-path)"})
             continue
-        filled = [str(options.reference_path) if word == "{nvlabs}" else word for word in arguments]
+        given = {"{nvlabs}": str(options.reference_path), "{out}": str(options.out)}
+        filled = [replaced(word, given) for word in arguments]
         command = [sys.executable, str(HERE / f"{name}.py"), *filled]
         begin = time.perf_counter()
         with open(options.out / f"{name}.txt", "w", encoding="utf-8") as output:
