@@ -282,12 +282,13 @@ class _Due:
 
 
 def preview_picture(preview: Tensor):
-    """Turn a tensor [3,H,W] or [H,W,3] in 0..1 into a PIL image; of a batch of them, the first."""
+    """Turn a tensor [C,H,W] or [H,W,3] in 0..1 into a PIL image; of a batch of them, the first. One channel is grey."""
     from PIL import Image
 
     picture = preview.detach()
     picture = picture[0] if picture.ndim == 4 else picture
     picture = picture.movedim(0, -1) if picture.shape[-1] != 3 else picture
+    picture = picture.expand(-1, -1, 3) if picture.shape[-1] == 1 else picture[..., :3]
     return Image.fromarray(picture.float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy())
 
 

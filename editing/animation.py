@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from .pictures import colours
 from .strength import apply_edit, plan_strength
 from .types import EditDirection
 
@@ -103,7 +104,7 @@ def animate(
 
         pictures = generator.synthesize(codes, progress=report)
         drawn += len(w)
-        pictures = pictures.expand(-1, 3, -1, -1).to("cpu", torch.float32).movedim(1, -1).add(1).mul(0.5).clamp(0, 1)
+        pictures = colours(pictures).to("cpu", torch.float32).movedim(1, -1).add(1).mul(0.5).clamp(0, 1)
         for place in (k for k, shown in enumerate(order) if shown == moment):
             if per_frame == 1:
                 film[place :: len(order)] = pictures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -84,7 +85,5 @@ def slide_attribute(
         kept[list(left_out)] = 0
         if not bool(kept.any()):
             raise InputError(f"The direction '{direction.name}' acts on rows {list(direction.layers)} only.")
-        moved = w + amount * kept.to(w)
-    else:
-        moved = apply_edit(w, direction, torch.tensor([float(amount)]))
-    return moved
+        direction = replace(direction, direction=kept)
+    return apply_edit(w, direction, torch.tensor([float(amount)]))

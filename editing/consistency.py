@@ -35,9 +35,9 @@ def measure_consistency(
     if before.ndim != 1 or before.shape != after.shape or before.numel() == 0:
         shapes = f"{tuple(before.shape)} and {tuple(after.shape)}"
         raise InputError(f"One value per picture is needed, as many after as before; got {shapes}.")
+    before, after = before.cpu().double(), after.cpu().double()  # they may lie on two devices; not all have float64
     if not bool(torch.isfinite(torch.cat([before, after])).all()):
         raise InputError("The values to compare are not all finite numbers.")
-    before, after = before.cpu().double(), after.cpu().double()  # not every device has float64
     one = before.numel() == 1
     std_before = 0.0 if one else float(before.std())
     std_after = 0.0 if one else float(after.std())

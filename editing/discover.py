@@ -16,6 +16,7 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from .figures import contact_sheet
+from .pictures import colours, draw_states
 from .record import row_mask
 from .types import EditDirection, check_rows
 
@@ -125,7 +126,7 @@ def components_sheet(
     for k in range(count):
         edit = component_edit(generator, found, k, rows)
         steps = torch.tensor(amounts, device=edit.direction.device)[:, None, None]
-        images = generator.synthesize(code.to(edit.direction)[None] + steps * edit.direction, stop_resolution=stop)
+        images = draw_states(generator, code.to(edit.direction)[None] + steps * edit.direction, stop)
         images = _tiles(images)
         pictures.append(list(images))
         labels.append(f"{k}: {float(found.shares[k]):.1%}")
@@ -161,4 +162,4 @@ def _tiles(images: Tensor) -> Tensor:
     if longest > _TILE:
         size = [max(1, round(side * _TILE / longest)) for side in images.shape[2:]]
         images = F.interpolate(images, size=size, mode="area")
-    return images.float().expand(-1, 3, -1, -1).mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1).cpu()
+    return colours(images).float().mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1).cpu()

@@ -22,6 +22,7 @@ from ..models.inference import building, rehome, training_mode
 from ..models.stylegan2 import LayerState
 from .drag_features import feature_layer
 from .drag_steps import DragScene, DragState, least_change_steps, published_steps
+from .pictures import draw_states
 from .points import DragPoints
 from .types import check_rows
 
@@ -155,7 +156,7 @@ def _preview(generator: GanGenerator, state: DragState) -> Tensor:
 
 
 def _change(generator: GanGenerator, before: Tensor, after: Tensor, fixed: Tensor) -> float:
-    pictures = generator.synthesize(torch.cat([before, after]))
+    pictures = draw_states(generator, torch.cat([before, after]))
     difference = (pictures[1] - pictures[0]).abs().mean(dim=0)
     return float((difference * fixed).sum() / fixed.sum())
 

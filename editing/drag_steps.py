@@ -39,7 +39,9 @@ class DragScene:
 
     def look(self, code: Tensor) -> LayerState:
         """The features of a code [1, L, D], and where the synthesis can go on."""
-        return self.network.synthesis(code, "constant", stop_layer=self.layer).state
+        whose = getattr(self.network, "photos_of", None)  # an adapted network takes several codes for several photos
+        extra = {} if whose is None else {"photos": whose(self.start).expand(len(code))}
+        return self.network.synthesis(code, "constant", stop_layer=self.layer, **extra).state
 
 
 @dataclass(frozen=True, eq=False)

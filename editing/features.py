@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..models.encoder import Encoder, PictureEncoder
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from .pictures import colours
 
 _AT_ONCE = 32  # pictures per pass
 _CELLS = 4  # rows and columns that the generator's features are averaged to
@@ -81,7 +82,7 @@ class FeatureSpace:
                     found.append(torch.cat([_pooled(levels[layer]) for layer in self.layers], dim=1).float())
                 else:
                     pictures = generator.synthesize(part, stop_resolution=enough(generator))
-                    found.append(self.read(pictures).to(generator.device))
+                    found.append(self.read(colours(pictures)).to(generator.device))
                 if progress is not None:
                     progress(len(part))
         return torch.cat(found)

@@ -21,6 +21,7 @@ from ..models.inference import building, rehome, training_mode
 from .adaptation import adapt, psnr_outside
 from .inversion_report import error_map, region_words
 from .inversion_starts import RACE_STEPS, candidates
+from .pictures import colours
 from .similarity import Looks
 
 Progress = Callable[..., None]
@@ -71,13 +72,19 @@ def invert(
     The first half of the steps compares pictures of half size, which is cheaper and keeps the search from hanging on
     fine detail. The same seed gives the same codes; without sampled starts nothing is drawn at random.
 
-    Raises InputError for pictures of another size, unknown spaces, masks without anything, and starts that do not fit.
+    Raises InputError for pictures of another size, unknown spaces, masks without anything, starts that do not fit,
+    and early layers of a generator that is adapted already.
     """
     _check(generator, images, start, space, steps, mask)
     if not 0 <= early_layers <= len(generator.network.synthesis.layers):
         raise InputError(
             f"early_layers is {early_layers}; '{generator.name}' has {len(generator.network.synthesis.layers)} layers. "
             "0 leaves its features alone."
+        )
+    if early_layers and generator.adaptation is not None:
+        raise InputError(
+            f"'{generator.name}' is adapted to photos already, and early_layers would adapt it to other codes. Connect "
+            "the plain generator, or set early_layers to 0."
         )
     with training_mode():
         job = _Job(generator, images, mask, space, learning_rate, pull, perceptual, noise)
@@ -106,7 +113,7 @@ def describe_inversion(
     with building():
         codes, images = rehome(codes.to(generator.device)), rehome(images.to(generator.device, torch.float32))
         mask = None if mask is None else rehome(mask.to(images))
-        drawn = generator.synthesize(codes, noise)
+        drawn = colours(generator.synthesize(codes, noise))
         away = (codes - rehome(generator.w_mean)) / _spread(generator)
         error = error_map(drawn, images, mask)
         return Inversion(
@@ -167,7 +174,7 @@ class _Job:
             extra = {} if photos is None else {"photos": photos[part]}
             codes = self.mean + offset[part] * self.spread
             rows = self.all_rows(codes)
-            seen = self.generator.network.synthesis(rows, self.noise, height, first_index=begin, **extra).image
+            seen = colours(self.generator.network.synthesis(rows, self.noise, height, first_index=begin, **extra).image)
             roaming = _roaming((codes - self.mean) / self.spread)
             loss = self.goal(begin, height).distance(seen, self.perceptual) + self.pull * roaming
             if offset.requires_grad and torch.is_grad_enabled():

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import rehome
+from .pictures import colours
 from .sampling import sample
 from .similarity import Looks
 
@@ -62,7 +63,7 @@ def _nearest(generator, images, count, seed, noise, mask, height, check) -> list
         looks = Looks.of(small, weight)
         for part in codes.split(_AT_ONCE):
             check()
-            drawn = generator.network.synthesis(part, noise, height).image
+            drawn = colours(generator.network.synthesis(part, noise, height).image)
             for picture in drawn:
                 pair = picture[None].expand_as(small)
                 error = (pair - small).square()

@@ -156,7 +156,7 @@ def learn_normal(
 def measured_apart(edit: EditDirection) -> bool:
     """Whether an edit carries a normal that is not just its direction."""
     v, d = edit.normal.flatten(), edit.direction.flatten()
-    return bool(torch.nn.functional.cosine_similarity(v, d, dim=0) < 1 - _SAME)
+    return bool(torch.nn.functional.cosine_similarity(v, d, dim=0).abs() < 1 - _SAME)  # an inverted edit has -1
 
 
 def _with(direction: EditDirection, normal: Tensor, score: AttributeScore | None, how: str) -> EditDirection:

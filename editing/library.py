@@ -14,6 +14,7 @@ from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.printable import printable
 from .figures import GREY, INK, LIGHT, PAPER, as_picture, as_tensor, font
+from .pictures import colours, draw_states
 from .strength import apply_edit, constant_strength, plan_strength
 from .types import EditDirection
 
@@ -28,15 +29,16 @@ def before_after_strip(generator: GanGenerator, edit: EditDirection, codes: Tens
 
     amount: as a strength: of the example's state where the edit has one, else lengths of the direction.
     """
-    generator.check_latent(codes, edit.family, "The code for the thumbnail")
+    generator.check_latent(codes, "", "The code for the thumbnail")
+    generator.check_latent(edit.direction[None], edit.family, f"The direction '{edit.name}'")
     code = codes[:1].to(generator.device)
     plan = plan_strength(edit, code, amount) if edit.has_example else constant_strength(edit, code, amount)
-    images = generator.synthesize(torch.cat([code, apply_edit(code, edit, plan.alpha)]))
+    images = draw_states(generator, torch.cat([code, apply_edit(code, edit, plan.alpha)]))
     height, width = images.shape[2:]
     if height > _STRIP_HEIGHT:
         size = (_STRIP_HEIGHT, max(1, round(width * _STRIP_HEIGHT / height)))
         images = F.interpolate(images, size=size, mode="area")
-    images = images.float().expand(-1, 3, -1, -1).mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1)
+    images = colours(images).float().mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1)
     return torch.cat(list(images), dim=1).cpu()
 
 

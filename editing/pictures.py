@@ -1,9 +1,10 @@
-"""Pictures on their way into a generator."""
+"""Pictures on their way into a generator, and out of it."""
 
 from __future__ import annotations
 
 import logging
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,6 +22,21 @@ def check_pictures(images: Tensor, what: str = "The pictures") -> None:
     """
     if images.ndim != 4 or images.shape[-1] not in (3, 4) or 0 in images.shape:
         raise InputError(f"{what} have shape {list(images.shape)}; expected an IMAGE [B, H, W, 3].")
+
+
+def colours(pictures: Tensor) -> Tensor:
+    """Pictures [B, C, H, W] of any generator -> [B, 3, H, W]: one channel is grey, and a fourth is left out."""
+    return pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures[:, :3]
+
+
+def draw_states(generator: GanGenerator, codes: Tensor, stop_resolution: int | None = None) -> Tensor:
+    """Pictures [S, C, H, W] of codes [S, L, D] that are states of one picture, such as before and after an edit.
+
+    A generator that is adapted to as many photos would take the codes for all of them in turn, so it draws each alone.
+    """
+    if generator.adaptation is None:
+        return generator.synthesize(codes, stop_resolution=stop_resolution)
+    return torch.cat([generator.synthesize(code, stop_resolution=stop_resolution) for code in codes.split(1)])
 
 
 def fit_to_resolution(generator: GanGenerator, pictures: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def draw(generator: GanGenerator, count: int, seed: int, label: int = ANY_CLASS)
     if label != ANY_CLASS and not 0 <= label < classes:
         there = f"has the classes 0 to {classes - 1}" if classes else "has no classes"
         raise InputError(f"The generator '{generator.name}' {there}; label is {label}. Use -1 for any.")
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed % 2**64)  # callers count on from a seed that may be the last
     # One picture after the other: drawn as a block, a picture would depend on how many come after it.
     z, chosen = [], []
     for _ in range(count):

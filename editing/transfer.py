@@ -20,6 +20,7 @@ from ..models.inference import building
 from .attribute_score import AttributeScore, sample_features
 from .features import encoder_space, generator_space
 from .inversion import invert
+from .pictures import colours
 from .strength import apply_edit
 from .strengths import MODES, Target, score_of, strengths_for
 from .types import EditDirection, EditStrength
@@ -163,7 +164,7 @@ class Transfer:
         sound = torch.where(usable[:, None, None], codes, torch.zeros_like(codes))
         plan = self.plan(sound)
         alpha = torch.where(usable, plan.alpha, torch.zeros_like(plan.alpha))
-        images = self.generator.synthesize(apply_edit(sound, self.direction, alpha), chunk=self.per_pass)
+        images = colours(self.generator.synthesize(apply_edit(sound, self.direction, alpha), chunk=self.per_pass))
         if tick is not None:
             tick()
         certain = None if plan.confidence is None else plan.confidence[:count]

@@ -12,6 +12,7 @@ from ..editing import drag as dragging
 from ..editing import points as pointing
 from ..editing.brush import add_strokes, brush_mask
 from ..editing.drag_figure import drag_pictures
+from ..editing.pictures import draw_states
 from ..editing.rows import parse_rows
 from ..editing.types import GanLatent
 from ..host import current, io
@@ -198,7 +199,7 @@ class DragPoints(io.ComfyNode):
         result = dragging.drag(
             generator, latents.codes, drags, area, chosen, settings, common.progress_for(settings.steps, "dragging")
         )
-        pictures = generator.synthesize(torch.cat([latents.codes.to(result.code), result.code]))
+        pictures = draw_states(generator, torch.cat([latents.codes.to(result.code), result.code]))
         images = common.to_image_batch(pictures)
         preview = drag_pictures(images[0].cpu(), images[1].cpu(), drags, result).to(current().result_device())
         edited = GanLatent(result.code, latents.names, generator.family)

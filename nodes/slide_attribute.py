@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..editing.attributes import slide_attribute
+from ..editing.pictures import draw_states
 from ..editing.rows import parse_rows
 from ..editing.types import EditDirection, GanLatent
 from ..host import io
@@ -53,13 +54,14 @@ class SlideAttribute(io.ComfyNode):
         cls, generator, latents: GanLatent, direction: EditDirection, index: int, amount: float, rows: str
     ) -> io.NodeOutput:
         check_latent(generator, latents)
+        generator.check_latent(direction.direction[None], direction.family, f"The direction '{direction.name}'")
         if index >= len(latents):
             raise InputError(f"Picture {index} does not exist; the batch has pictures 0 to {len(latents) - 1}.")
         chosen = None if rows.strip().lower() == "all" else parse_rows(rows, generator.num_layers)
         start = latents.codes[index : index + 1]
         edited = slide_attribute(start, direction, amount, chosen)
         place(generator)
-        pictures = generator.synthesize(torch.cat([start, edited]))
+        pictures = draw_states(generator, torch.cat([start, edited]))
         names = latents.names[index : index + 1]
         return io.NodeOutput(
             GanLatent(start, names, latents.family),

@@ -90,6 +90,7 @@ def test_one_edit_for_all(run, generator, latents):
     run("ComputeStrength", direction=edit, latents=batch, reference=some(latents, 1))
     moved = run("ApplyEdit", latents=batch, direction=learned, strength=strengths)[0]
     run("ConsistencyReport", direction=edit, before=batch, after=moved)
+    run("ConsistencyReport", direction=edit, before=GanLatent(batch.codes.cpu()), after=moved)  # as loaded from a file
     other = run("DiscoverDirections", generator=generator, component=2, preview_count=0)[0]
     run("CombineEdits", latents=batch, edit_1=edit, edit_2=other)
     run("AnimateStrength", generator=generator, latents=batch, direction=edit, strengths=strengths, frame_count=2)

@@ -156,7 +156,7 @@ def test_an_interruption_comes_through_progress_and_is_forgotten_on_request(head
     headless_host.check_interrupt()
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 6), (4, 6, 3), (2, 3, 4, 6), (2, 4, 6, 3)])
+@pytest.mark.parametrize("shape", [(3, 4, 6), (4, 6, 3), (2, 3, 4, 6), (2, 4, 6, 3), (1, 4, 6), (4, 4, 6)])
 def test_a_preview_of_either_layout_becomes_a_picture(shape):
     picture = host.preview_picture(torch.full(shape, 2.0))
     assert picture.size == (6, 4) and picture.getpixel((5, 3)) == (255, 255, 255)
