@@ -14,8 +14,12 @@ STAGES = ("generator", "photos", "example", "batch", "text", "paint", "imagic", 
 ROOT = Path(__file__).resolve().parents[2]
 HELP = ROOT / "web" / "docs"
 NODES = {node.GET_SCHEMA().node_id: node for node in node_classes()}
+GERMAN = json.loads((ROOT / "locales" / "de" / "nodeDefs.json").read_text(encoding="utf-8"))
+# Where ComfyUI looks for a node's help in each language, and what the section with the graph is called there.
+PAGES = {"en": ("{}.md", "In a graph"), "de": ("{}/de.md", "In einem Graphen")}
 
 every_node = pytest.mark.parametrize("node_id", sorted(NODES))
+every_language = pytest.mark.parametrize("language", PAGES)
 
 
 def sockets(node_id: str) -> tuple[list, list]:
@@ -66,30 +70,53 @@ def test_defaults_are_among_the_choices_and_in_range(node_id):
             assert options["min"] <= options["default"] <= options["max"], f"{socket.id}: default out of range"
 
 
+def help_page(node_id: str, language: str) -> str:
+    name = PAGES[language][0].format(node_id)
+    assert (HELP / name).is_file(), f"missing: web/docs/{name}"
+    return (HELP / name).read_text(encoding="utf-8")
+
+
+def shown_name(node_id: str, language: str) -> str:
+    return GERMAN[node_id]["display_name"] if language == "de" else NODES[node_id].GET_SCHEMA().display_name
+
+
+def pictures(text: str) -> list[str]:
+    return re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+
+
+@every_language
 @every_node
-def test_help_page_names_every_socket(node_id):
-    page = HELP / f"{node_id}.md"
-    assert page.is_file(), f"missing: web/docs/{page.name}"
-    text = page.read_text(encoding="utf-8")
-    assert text.startswith(f"# {NODES[node_id].GET_SCHEMA().display_name}\n")
+def test_help_page_names_every_socket(node_id, language):
+    text = help_page(node_id, language)
+    assert text.startswith(f"# {shown_name(node_id, language)}\n")
     inputs, outputs = sockets(node_id)
     names = [socket.id for socket in inputs] + [socket.display_name or socket.id for socket in outputs]
     missing = [name for name in names if f"`{name}`" not in text]
-    assert not missing, f"web/docs/{page.name} does not explain {missing}"
+    assert not missing, f"the help page of {node_id} ({language}) does not explain {missing}"
+
+
+@every_language
+@every_node
+def test_help_page_shows_a_graph_and_its_pictures_exist(node_id, language):
+    text, title = help_page(node_id, language), PAGES[language][1]
+    graph = text.split(f"## {title}\n", 1)
+    assert len(graph) == 2, f"{node_id} ({language}) has no section '{title}': say which nodes stand before and after"
+    assert f"**{shown_name(node_id, language)}**" in graph[1]
+    for picture in pictures(text):  # in every language they are looked for in web/docs
+        assert (HELP / picture).is_file(), f"{node_id} ({language}) shows {picture}, which is not in web/docs"
 
 
 @every_node
-def test_help_page_shows_a_graph_and_its_pictures_exist(node_id):
-    text = (HELP / f"{node_id}.md").read_text(encoding="utf-8")
-    graph = text.split("## In a graph\n", 1)
-    assert len(graph) == 2, f"web/docs/{node_id}.md has no section 'In a graph': say which nodes stand before and after"
-    assert f"**{NODES[node_id].GET_SCHEMA().display_name}**" in graph[1]
-    for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text):
-        assert (HELP / picture).is_file(), f"{node_id}.md shows {picture}, which is not in web/docs"
+def test_german_help_page_has_the_rows_titles_and_pictures_of_the_english_one(node_id):
+    english, german = help_page(node_id, "en"), help_page(node_id, "de")
+    assert pictures(german) == pictures(english)
+    marks = [re.findall(r"^(?:#+ |\||```|    \S)", text, re.MULTILINE) for text in (english, german)]
+    assert marks[0] == marks[1], "other titles, rows of tables or examples than the English page"
 
 
 def test_no_help_page_is_left_over():
     assert {page.stem for page in HELP.glob("SemanticEdit*.md")} <= set(NODES)
+    assert {page.parent.name for page in HELP.glob("*/*")} <= set(NODES)
 
 
 def test_locale_file_is_fresh():
