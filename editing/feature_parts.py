@@ -49,12 +49,12 @@ def parts_from_features(
         pixels = features.movedim(1, -1).flatten(0, 2)
         pixels = pixels[torch.randperm(len(pixels), generator=rng)[:_PIXELS].to(pixels.device)]
         centres = _clusters(pixels, count, rng)
-        spread = (pixels[:, None] - centres).square().sum(dim=2).amin(dim=1).mean()
+        spread = _distances(pixels, centres).amin(dim=1).mean()
         masks = []
         for start in range(0, len(codes), 8):
             found = _normed(generator, codes[start : start + 8], layer).movedim(1, -1)
-            distance = (found[..., None, :] - centres).square().sum(dim=-1)
-            masks.append(torch.softmax(-distance / (max(softness, 1e-3) * spread), dim=-1).movedim(-1, 1))
+            near = -_distances(found, centres) / (max(softness, 1e-3) * spread)
+            masks.append(torch.softmax(near, dim=-1).movedim(-1, 1))
             if progress is not None:
                 progress(min(start + 8, len(codes)), len(codes))
         return PartLabels(torch.cat(masks), tuple(f"part {k + 1}" for k in range(count)))
@@ -72,7 +72,8 @@ def parts_from_masks(masks: list[Tensor], names: list[str], rest: str = "everyth
     for name, mask in zip(names, shaped, strict=True):
         if mask.ndim != 3 or len(mask) not in (1, batch):
             raise InputError(f"The mask of '{name}' has shape {list(mask.shape)}; expected [{batch} or 1, h, w].")
-    resized = [resized_mask(mask[:, None].float(), size).expand(batch, -1, -1, -1) for mask in shaped]
+    place = shaped[0].device  # segmenters leave their masks where they work
+    resized = [resized_mask(mask[:, None].float().to(place), size).expand(batch, -1, -1, -1) for mask in shaped]
     stacked = torch.cat(resized, dim=1).clamp(0, 1)
     if not bool(stacked.amax() > 0):
         raise InputError("All masks are empty; mark at least one part.")
@@ -102,6 +103,11 @@ def _normed(generator: GanGenerator, codes: Tensor, layer: int) -> Tensor:
     """Unit vectors at every place: what is painted, not how strongly."""
     features = generator.features(codes, [layer])[layer].float()
     return F.normalize(features - features.mean(dim=(2, 3), keepdim=True), dim=1)
+
+
+def _distances(places: Tensor, centres: Tensor) -> Tensor:
+    """[..., C], [K, C] -> squared distances [..., K]; one centre at a time, or the features would be there K times."""
+    return torch.stack([(places - centre).square().sum(dim=-1) for centre in centres], dim=-1)
 
 
 def _clusters(points: Tensor, count: int, rng: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from ..models.layer_blend import effective_mask, keeping_outside
 from .part_labels import PartLabels
 from .text_edit import TextEdit, blend_of, check_edit, row_masks
 
-__all__ = ["TextEdited", "apply_text_edit", "smoothed_over_time"]
+__all__ = ["TextEdited", "all_masks", "apply_text_edit", "smoothed_over_time"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +42,13 @@ def apply_text_edit(
     are not one per picture.
     """
     check_edit(edit, generator, codes, parts)
+    codes = codes.to(generator.device)
     alpha = torch.as_tensor(alpha, dtype=codes.dtype, device=codes.device).reshape(-1)
     if alpha.shape[0] not in (1, len(codes)):
         raise InputError(f"There are {alpha.shape[0]} strengths for {len(codes)} pictures; expected one per picture.")
     alpha = alpha.expand(len(codes))
-    masks = _all_masks(edit, generator, codes, parts, noise, chunk)
+    photos = _photos(generator, codes)
+    masks = all_masks(edit, generator, codes, parts, noise, chunk)
     if frames > 0:
         masks = [None if mask is None else smoothed_over_time(mask, frames) for mask in masks]
     images, layers = [], range(len(generator.network.synthesis.layers))
@@ -55,11 +57,11 @@ def apply_text_edit(
             here = slice(start, start + chunk)
             some = [_some(mask, here) for mask in masks]
             blend = blend_of(edit, codes[here], some, alpha[here])
-            hook = None
+            hook, more = None, {} if photos is None else {"photos": photos[here]}
             if edit.keeps_outside:
-                plain = generator.network.synthesis(codes[here], noise, want_features=layers, first_index=start)
+                plain = generator.network.synthesis(codes[here], noise, want_features=layers, first_index=start, **more)
                 hook = keeping_outside(some, plain.features)
-            run = generator.network.synthesis(codes[here], noise, first_index=start, blend=blend, hook=hook)
+            run = generator.network.synthesis(codes[here], noise, first_index=start, blend=blend, hook=hook, **more)
             images.append(run.image)
             if progress is not None:
                 progress(min(start + chunk, len(codes)), len(codes), images[-1][-1] * 0.5 + 0.5)
@@ -76,15 +78,25 @@ def smoothed_over_time(masks: Tensor, sigma: float) -> Tensor:
     return torch.einsum("ab,bchw->achw", weights / weights.sum(dim=1, keepdim=True), masks)
 
 
-def _all_masks(edit, generator, codes, parts, noise, chunk) -> list[Tensor | None]:
-    """The masks of the whole batch; attention looks at ``chunk`` pictures at a time."""
+def all_masks(
+    edit: TextEdit,
+    generator: GanGenerator,
+    codes: Tensor,  # [B, L, D]
+    parts: PartLabels | None = None,  # of these pictures, where the edit selects parts
+    noise: str | int = "constant",
+    chunk: int = 4,
+) -> list[Tensor | None]:
+    """The masks of every row, as `row_masks`, of any number of pictures; attention looks at ``chunk`` at a time."""
+    check_edit(edit, generator, codes, parts)
+    photos = _photos(generator, codes)
     rows: list[list[Tensor | None]] = []
     for start in range(0, len(codes), chunk):
         here = slice(start, start + chunk)
         labels = None
         if parts is not None:
             labels = PartLabels(parts.masks if len(parts) == 1 else parts.masks[here], parts.names)
-        rows.append(row_masks(edit, generator, codes[here], labels, noise))
+        own = None if photos is None else photos[here]
+        rows.append(row_masks(edit, generator, codes[here], labels, noise, start, own))
     merged: list[Tensor | None] = []
     for row in zip(*rows, strict=True):
         if row[0] is None:
@@ -93,6 +105,11 @@ def _all_masks(edit, generator, codes, parts, noise, chunk) -> list[Tensor | Non
             sizes = [len(codes[k * chunk : (k + 1) * chunk]) for k in range(len(row))]
             merged.append(torch.cat([mask.expand(size, -1, -1, -1) for mask, size in zip(row, sizes, strict=True)]))
     return merged
+
+
+def _photos(generator: GanGenerator, codes: Tensor) -> Tensor | None:
+    """Of an adapted generator, whose photo each code is, [B]: that is seen from the whole batch."""
+    return None if generator.adaptation is None else generator.network.photos_of(codes)
 
 
 def _some(mask: Tensor | None, here: slice) -> Tensor | None:

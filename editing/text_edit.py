@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from ..models.inference import building
 from ..models.layer_blend import LayerBlend, resized_mask
 from ..models.progan import ARCHITECTURE as PROGRESSIVE
 from ..models.text_edit_networks import LatentMapper, LayerAttention
@@ -84,22 +85,31 @@ class TextEdit:
                 f"There are {alpha.shape[0]} strengths for {len(codes)} pictures; one per picture is needed."
             )
         if self.mapper is not None:
-            return codes + alpha * self.mapper(codes) * self._inside(codes)
+            return codes + alpha * _beside(self.mapper, codes)(codes) * self._inside(codes)
         return codes + alpha * (self.offset.to(codes) * self._inside(codes))
 
     def direction(self) -> EditDirection:
         """The edit as a direction of W+, for Edit One for All: its mean change on the rows that it uses."""
-        used = [
-            row for row in self.rows if self.selection is None or float(self.selection[:, row].max()) > self.threshold
-        ]
+        used = [row for row in self.rows if self.selection is None or bool(self._acting()[:, row].any())]
         return EditDirection(
             self.offset, self.offset, used or self.rows, method=f"text edit: {self.prompt}", family=self.family,
             name=self.name,
         )  # fmt: skip
 
+    def acting_parts(self) -> tuple[str, ...]:
+        """The parts that change at any of its rows; none where parts play no role."""
+        if self.selection is None:
+            return ()
+        acts = self._acting()[:, list(self.rows)].any(dim=1).tolist()
+        return tuple(name for name, does in zip(self.parts, acts, strict=True) if does)
+
     def refined(self, **changes: object) -> TextEdit:
         """The same edit with other rows, threshold, region, extra, selection or name."""
         return replace(self, **changes)
+
+    def _acting(self) -> Tensor:
+        """[P, L]: where a part is selected at all."""
+        return self.selection > self.threshold
 
     def _inside(self, like: Tensor) -> Tensor:
         inside = torch.zeros(len(self.offset), 1)
@@ -113,19 +123,26 @@ def row_masks(
     codes: Tensor,  # [B, L, D], before the edit
     parts: PartLabels | None = None,  # of these pictures; needed where the edit selects parts
     noise: str | int = "constant",
+    first_index: int = 0,  # position of codes[0] in a larger batch, for seeded noise
+    photos: Tensor | None = None,  # [B]: of an adapted generator, whose photo each code is
 ) -> list[Tensor | None]:
     """The L masks of a batch, [B or 1, 1, h, w] each, None where a row shows nothing.
 
     Raises InputError for an edit of another generator and for parts that are missing or of another batch.
     """
     check_edit(edit, generator, codes, parts)
+    codes = codes.to(generator.device)
     layers = len(generator.network.synthesis.layers)
     attended: dict[int, Tensor] = {}
     if edit.attention is not None:
         with torch.no_grad():
             wanted = {min(row, layers - 1) for row in edit.rows}
-            features = generator.features(codes, wanted, noise)
-            attended = {layer: edit.attention(layer, found) for layer, found in features.items()}
+            more = {} if photos is None else {"photos": photos}
+            run = generator.network.synthesis(
+                codes, noise, want_features=wanted, stop_layer=max(wanted), first_index=first_index, **more
+            )
+            attention = _beside(edit.attention, codes)
+            attended = {layer: attention(layer, found) for layer, found in run.features.items()}
     masks: list[Tensor | None] = []
     for row in range(generator.num_layers):
         masks.append(_row_mask(edit, row, min(row, layers - 1), generator, codes, parts, attended))
@@ -173,6 +190,14 @@ def check_edit(edit: TextEdit, generator: GanGenerator, codes: Tensor, parts: Pa
 def blend_of(edit: TextEdit, codes: Tensor, masks: Sequence[Tensor | None], alpha: Tensor | float = 1.0) -> LayerBlend:
     """What the synthesis needs to paint the edit inside its masks."""
     return LayerBlend(edit.changed(codes, alpha), masks)
+
+
+def _beside(network: nn.Module, codes: Tensor) -> nn.Module:
+    """A small network of an edit, where the codes are: what a file holds comes to the CPU, wherever others work."""
+    if next(network.parameters()).device != codes.device:
+        with building():  # moved under inference mode, its weights could never take part in a training
+            network.to(codes.device)
+    return network
 
 
 def _row_mask(edit, row, layer, generator, codes, parts, attended) -> Tensor | None:

@@ -24,7 +24,9 @@ def region_layer_chart(edit: TextEdit, weights: Tensor | None = None) -> Tensor:
 
     ``weights`` [1, L]: for edits without parts, the mean of each row's mask.
     """
-    selection = edit.selection if edit.selection is not None else weights
+    selection, threshold = edit.selection, edit.threshold
+    if selection is None:
+        selection, threshold = weights, 0.0  # a mask that is there has passed the threshold, however small it is
     names = edit.parts or ("mean of the mask",)
     if selection is None:
         selection = torch.zeros(1, len(edit.offset))
@@ -42,7 +44,7 @@ def region_layer_chart(edit: TextEdit, weights: Tensor | None = None) -> Tensor:
         y = top + 4 + 30 * k
         draw.text((left - 10, y + 13), name, fill=INK, font=font(13), anchor="rm")
         for row, value in enumerate(selection[k].tolist()):
-            shown = value if value > edit.threshold and row in edit.rows else 0.0
+            shown = value if value > threshold and row in edit.rows else 0.0
             box = (left + row * _CELL + 1, y, left + (row + 1) * _CELL - 1, y + 27)
             draw.rectangle(box, fill=_heat(shown))
             if shown > 0:

@@ -49,6 +49,8 @@ def localize_direction(
     check_styles(generator)
     if len(parts) not in (1, len(codes)):
         raise InputError(f"There are part labels of {len(parts)} pictures for {len(codes)} codes; label this batch.")
+    if amount == 0:
+        raise InputError("The amount is 0, which changes nothing; give the lengths of the direction that are wanted.")
     rng = torch.Generator().manual_seed(seed)
     synthesis = generator.network.synthesis
     with training_mode():

@@ -38,7 +38,14 @@ def refine(
     for name, mask in (("region", region), ("extra", extra)):
         if mask is not None:
             changes[name] = _single(mask, "only_here" if name == "region" else "also_here")
-    return edit.refined(**changes)
+    refined = edit.refined(**changes)
+    if refined.selection is not None and refined.extra is None and not refined.acting_parts():
+        raise InputError(
+            f"Nothing is left of the edit: in its rows {list(refined.rows)} no part is selected by more than "
+            f"{float(refined.selection[:, list(refined.rows)].max()):.2f}, and the threshold is {refined.threshold:g}. "
+            "Lower the threshold, or keep other rows or parts."
+        )
+    return refined
 
 
 def _without(edit: TextEdit, names: Sequence[str]) -> dict[str, object]:

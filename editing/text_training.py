@@ -72,7 +72,7 @@ def train_text_edit(
     with training_mode():
         codes = rehome(codes).to(generator.device).float()
         model = TextModel(generator, codes, parts, rows, settings, rng)
-        if settings.start:
+        if settings.start > 1:  # what several have in common; one picture alone has no spread
             beginning = start_of(
                 generator, goal, model.root, codes, rows, settings.start, settings.l2, settings.stop_resolution, rng,
                 lambda: progress(0, settings.steps, None) if progress is not None else None,

@@ -89,7 +89,7 @@ def keeping_outside(masks: Sequence[Tensor | None], unedited: Mapping[int, Tenso
         size = tuple(x.shape[-2:])
         if size not in at_sizes:
             at_sizes[size] = F.adaptive_max_pool2d(reach, size)
-        inside = at_sizes[size].to(x.dtype)
+        inside = at_sizes[size].to(x)
         return torch.lerp(unedited[layer].to(x.dtype), x, inside.expand(len(x), -1, -1, -1))
 
     return hook

@@ -6,7 +6,7 @@ from ..editing.part_labels import PartLabels
 from ..editing.text_apply import apply_text_edit
 from ..editing.text_edit import TextEdit
 from ..editing.types import EditStrength, GanLatent, check_family
-from ..host import io
+from ..host import current, io
 from ..models.errors import InputError
 from ._common import (
     CATEGORY,
@@ -88,4 +88,4 @@ class ApplyTextEdit(io.ComfyNode):
             generator, latents.codes, text_edit, parts, alpha, frames=frames,
             progress=progress_for(len(latents), "painting"),
         )  # fmt: skip
-        return io.NodeOutput(to_image_batch(done.images), done.masks)
+        return io.NodeOutput(to_image_batch(done.images), done.masks.to(current().result_device()))

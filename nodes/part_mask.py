@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..editing.blending import dilated
 from ..editing.part_labels import PartLabels
-from ..host import io
+from ..host import current, io
 from ..models.errors import InputError
 from ._common import CATEGORY, PartLabelsType
 
@@ -35,4 +35,4 @@ class PartMask(io.ComfyNode):
         if not chosen:
             raise InputError(f"Name a part; these are labelled: {', '.join(parts.names)}.")
         mask = sum(parts.part(name) for name in dict.fromkeys(chosen)).clamp(0, 1)
-        return io.NodeOutput(dilated(mask[:, None], grow)[:, 0])
+        return io.NodeOutput(dilated(mask[:, None], grow)[:, 0].to(current().result_device()))

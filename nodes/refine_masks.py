@@ -67,7 +67,9 @@ class RefineMasks(io.ComfyNode):
         kept = None if rows.strip().lower() in ("", "as trained") else parse_rows(rows, len(text_edit.offset))
         dropped = [name.strip() for name in drop_parts.split(",") if name.strip()]
         edit = refine(text_edit, kept, dropped, None if threshold < 0 else threshold, only_here, also_here)
-        left = ", ".join(edit.parts) or "no parts: everywhere or by attention"
+        left = ", ".join(edit.acting_parts()) or (
+            "no parts: everywhere or by attention" if not edit.parts else "no part"
+        )
         sent = shown(cls, edit=edit_to_show(text_edit))
         report = f"rows {', '.join(map(str, edit.rows))}; {left}; threshold {edit.threshold:g}"
         return io.NodeOutput(edit, report, ui=sent)

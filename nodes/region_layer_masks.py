@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from ..editing.part_labels import PartLabels
-from ..editing.text_edit import TextEdit, row_masks
+from ..editing.text_apply import all_masks
+from ..editing.text_edit import TextEdit
 from ..editing.text_figures import region_layer_chart, row_mask_sheet
 from ..editing.types import GanLatent
-from ..host import io
+from ..host import current, io
 from ..models.errors import InputError
 from ..models.layer_blend import effective_mask
 from ._common import CATEGORY, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, check_latent, place
@@ -51,8 +52,9 @@ class RegionLayerMasks(io.ComfyNode):
         if index >= len(latents):
             raise InputError(f"index is {index}, but there are {len(latents)} pictures; count from 0.")
         place(generator)
-        masks = row_masks(text_edit, generator, latents.codes, parts)
+        masks = all_masks(text_edit, generator, latents.codes, parts)
         whole = effective_mask(masks, generator.resolution)[:, 0].expand(len(latents), -1, -1)
+        whole = whole.to(current().result_device())
         shares = torch.tensor([[0.0 if mask is None else float(mask.mean()) for mask in masks]])
         chosen = [None if mask is None else mask[index if len(mask) > 1 else 0][None] for mask in masks]
         picture = generator.synthesize(latents.codes[index : index + 1])[0].cpu()

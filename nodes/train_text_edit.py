@@ -230,6 +230,6 @@ def _embedder():
     network = reader("identity")
 
     def embed(pictures: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.normalize(network(pictures.to("cpu")), dim=1)
+        return torch.nn.functional.normalize(network(pictures.to("cpu")), dim=1).to(pictures.device)
 
     return embed

@@ -44,6 +44,8 @@ class EmulatedDevice(TorchFunctionMode):
             for tensor in given:
                 if not is_there(tensor) and tensor.ndim > 0:
                     raise RuntimeError(f"{name}: expected all tensors to be on the same device, mps:0 and cpu")
+        if name == "__getitem__" and not is_there(args[0]) and there:
+            raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
         after = bool(there) if target is None else target == THERE
         generator = kwargs.get("generator")
         if isinstance(generator, torch.Generator) and after:

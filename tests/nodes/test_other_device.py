@@ -143,11 +143,22 @@ def test_text_edits(run, generator, latents, headless_host):
     parts = run("PartsFromFeatures", generator=generator, latents=batch, count=3)[0]
     found = run("DiscoverDirections", generator=generator, component=1, preview_count=0)[0]
     local = run("LocalizeDirection", generator=generator, direction=found, latents=batch, parts=parts, steps=2)[0]
-    for masks in ("regions", "attention"):
+    file = run("SaveLatents", latents=batch, name="kept")[0]
+    loaded = run("LoadLatents", file=file)[0]  # from a file: on the CPU, as are the networks of a loaded edit
+    for masks, changes, person in (("regions", "direction", 0), ("attention in regions", "mapper", 1)):
         given = dict(generator=generator, scorer=scorer, latents=batch, prompt="a person with a hat", masks=masks)
-        edit = run("TrainTextEdit", **given, steps=2, samples=12, **({"parts": parts} if masks == "regions" else {}))[0]
-        given = dict(generator=generator, latents=batch, text_edit=edit)
-        run("ApplyTextEdit", **given, parts=parts)
+        given |= dict(changes=changes, parts=parts, person=("not checked", "demo portraits")[person])
+        edit = run("TrainTextEdit", **given, steps=2, samples=12)[0]
+        file = run("SaveTextEdit", text_edit=edit, name="kept")[0]
+        for each, codes in ((edit, batch), (run("LoadTextEdit", generator=generator, file=file)[0], loaded)):
+            given = dict(generator=generator, latents=codes, text_edit=each, parts=parts)
+            mask = run("ApplyTextEdit", **given)[1]
+            whole = run("RegionLayerMasks", **given)[2]
+    chosen = run("PartMask", parts=parts, names="part 1")[0]
+    assert not any(emulated.is_there(each) for each in (mask, whole, chosen)), "other nodes want masks on the CPU"
+    run("PartsFromMasks", mask_1=chosen.to("mps"), mask_2=chosen, names="one, two")
+    shut = local.refined(threshold=0.99)  # not one row shows anything
+    run("ApplyTextEdit", generator=generator, latents=batch, text_edit=shut, parts=parts)
     edit = run("RefineMasks", text_edit=local, only_here=torch.ones(1, 32, 32))[0]
     run("RegionLayerMasks", generator=generator, latents=batch, text_edit=edit, parts=parts)
     example = run("RecordEdit", generator=generator, start=some(latents, 1), text_edit=edit)[0]

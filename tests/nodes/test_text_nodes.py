@@ -75,6 +75,8 @@ def test_the_chain_from_scorer_to_pictures(run_node, tiny_generator, scorer, lat
     assert refined.rows == (0, 1, 2, 3) and "rows 0, 1, 2, 3" in told and again.rows == tuple(range(8))
     (fewer, _), _ = run_node("ApplyTextEdit", text_edit=refined, **common)
     assert not torch.equal(fewer, images)
+    told = run_node("RefineMasks", text_edit=again, drop_parts="upper")[0][1]
+    assert "lower" in told and "upper" not in told
 
 
 def test_parts_of_masks_and_of_features_serve_a_training(run_node, tiny_generator, scorer, latents):
@@ -96,6 +98,11 @@ def test_every_score_trains_with_several_wordings_and_copies(run_node, tiny_gene
     assert edit.selection is None and "none, direction" in report
 
 
+def test_one_sampled_picture_is_no_start_and_no_harm(run_node, tiny_generator, scorer, latents, parts):
+    edit, _, _ = train(run_node, tiny_generator, scorer, latents, parts=parts, samples=1)
+    assert bool(torch.isfinite(edit.offset).all())
+
+
 def test_a_direction_gets_regions_of_its_own(run_node, tiny_generator, latents, parts):
     step = torch.randn(8, 16, generator=torch.Generator().manual_seed(4))
     direction = EditDirection(step, step, family=tiny_generator.family, name="lift")
@@ -105,6 +112,9 @@ def test_a_direction_gets_regions_of_its_own(run_node, tiny_generator, latents, 
     assert edit.parts == ("upper", "lower") and "rows" in report
     (images, _), _ = run_node("ApplyTextEdit", generator=tiny_generator, latents=latents, text_edit=edit, parts=parts)
     assert bool(torch.isfinite(images).all())
+    given = dict(generator=tiny_generator, direction=direction, latents=latents, parts=parts)
+    with pytest.raises(InputError, match="amount is 0"):
+        run_node("LocalizeDirection", **given, amount=0.0, steps=3)
 
 
 def test_a_recorded_text_edit_brings_everyone_to_one_state(run_node, tiny_generator, latents, parts, edit):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from semantic_edit.editing.feature_parts import parts_from_features, parts_from_masks
 from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.text_apply import apply_text_edit, smoothed_over_time
+from semantic_edit.editing.text_apply import all_masks, apply_text_edit, smoothed_over_time
 from semantic_edit.editing.text_edit import TextEdit, row_masks
 from semantic_edit.editing.text_figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
 from semantic_edit.editing.text_localize import localize_direction
@@ -105,9 +105,12 @@ def test_refining_by_hand(tiny_generator, codes, halves, edit):
         ({"region": torch.zeros(4, 4)}, "is empty"),
         ({"region": torch.ones(2, 4, 4)}, "one mask"),
         ({"rows": [99]}, "None of the rows"),
+        ({"threshold": 0.95}, "Nothing is left"),
+        ({"rows": [7]}, "Nothing is left"),
     ):
         with pytest.raises(InputError, match=said):
-            refine(edit, **change)
+            refine(edit.refined(selection=0.9 * edit.selection * (torch.arange(8) < 7)), **change)
+    assert edit.acting_parts() == ("upper",) and edit.refined(selection=None, parts=()).acting_parts() == ()
 
 
 def test_a_file_brings_everything_back(tmp_path, tiny_generator, codes, halves, edit):
@@ -173,6 +176,36 @@ def test_masks_of_a_film_are_steadied():
     assert steady.diff(dim=0).abs().max() < 0.2 and torch.equal(smoothed_over_time(masks[:1], 2.0), masks[:1])
 
 
+def test_more_codes_than_a_pass_takes_keep_the_details_of_their_photos(tiny_generator, halves, edit):
+    """Of codes without a row of their photo's, their order tells whose photo each is, which a part of them cannot."""
+    rng = torch.Generator().manual_seed(6)
+    photos = tiny_generator.map(torch.randn(6, tiny_generator.z_dim, generator=rng))
+    channels = [tiny_generator.network.synthesis.layer_size(k)[0]
+                for k in range(len(tiny_generator.network.synthesis.layers))]  # fmt: skip
+    last = len(channels) - 1
+    delta = torch.randn(6, *tiny_generator.network.synthesis.layer_size(last), generator=rng)
+    adapted = with_adaptation(tiny_generator, Adaptation(photos, {last: delta}, family=tiny_generator.family))
+    moved = photos.flip(0) + 0.1  # each nearer to another photo than to its own
+    both = edit.refined(attention=LayerAttention(channels).requires_grad_(False))
+    whole, parts = (apply_text_edit(adapted, moved, both, halves, chunk=chunk) for chunk in (6, 4))
+    assert torch.allclose(whole.images, parts.images, atol=2e-5)
+    assert torch.allclose(whole.masks, parts.masks, atol=1e-5)
+
+
+def test_attention_to_many_pictures_looks_at_a_few_at_a_time(tiny_generator, codes, edit, monkeypatch):
+    channels = [tiny_generator.network.synthesis.layer_size(k)[0]
+                for k in range(len(tiny_generator.network.synthesis.layers))]  # fmt: skip
+    seen = []
+    attention = LayerAttention(channels).requires_grad_(False)
+    attention.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[1])))
+    drawn = edit.refined(selection=None, parts=(), attention=attention)
+    many = torch.cat([codes, codes, codes])
+    masks = all_masks(drawn, tiny_generator, many)
+    assert max(seen) <= 4 and all(len(mask) == 9 for mask in masks)
+    seeded = (apply_text_edit(tiny_generator, many, drawn, noise=7, chunk=chunk).masks for chunk in (9, 4))
+    assert torch.allclose(*seeded, atol=1e-5)
+
+
 def test_parts_from_features_are_the_same_parts_in_any_batch(tiny_generator, codes):
     parts = parts_from_features(tiny_generator, codes, count=3, height=8, samples=6)
     assert parts.names == ("part 1", "part 2", "part 3")
@@ -181,6 +214,25 @@ def test_parts_from_features_are_the_same_parts_in_any_batch(tiny_generator, cod
     assert torch.allclose(alone.masks[0], parts.masks[1], atol=1e-4)
     with pytest.raises(InputError, match="height 7"):
         parts_from_features(tiny_generator, codes, height=7)
+
+
+def test_parts_from_features_of_many_parts_do_not_hold_the_features_for_each(tiny_generator, codes):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            found = func(*args, **(kwargs or {}))
+            if isinstance(found, torch.Tensor):
+                self.numbers = max(self.numbers, found.numel())
+            return found
+
+    with Largest() as few:
+        parts_from_features(tiny_generator, codes, count=2, height=32, samples=6)
+    with Largest() as many:
+        parts_from_features(tiny_generator, codes, count=24, height=32, samples=6)
+    assert many.numbers <= 4 * few.numbers
 
 
 def test_parts_from_masks_leave_the_rest_to_a_part_of_its_own():
@@ -200,6 +252,9 @@ def test_parts_from_masks_leave_the_rest_to_a_part_of_its_own():
 
 def test_pictures_of_what_was_chosen(tiny_generator, codes, halves, edit):
     assert region_layer_chart(edit).shape[-1] == 3
+    faint = edit.refined(selection=None, parts=(), threshold=0.1)  # glasses cover less of a picture than that
+    charts = [region_layer_chart(faint, torch.full((1, 8), share)) for share in (0.0, 0.06)]
+    assert not torch.equal(*charts), "a small region takes part as well"
     sheet = row_mask_sheet(tiny_generator.synthesize(codes[:1])[0], row_masks(edit, tiny_generator, codes[:1], halves))
     assert sheet.shape[-1] == 3 and 0 <= float(sheet.min()) and float(sheet.max()) <= 1
     assert part_colours(halves).shape == (1, 3, *tiny_generator.resolution)
