@@ -89,9 +89,13 @@ def place(generator, *others) -> None:
         others: what works together with it: networks, text-image scorers, or None. A scorer of another pack that holds
             no network looks after itself.
     """
+    place_all(getattr(generator.network, "base", generator.network), *others)
+
+
+def place_all(*others) -> None:
+    """Bring networks and text-image scorers to the working device, as `place` does."""
     networks = [getattr(other, "model", other) for other in others]
-    networks = [network for network in networks if isinstance(network, nn.Module)]
-    host.current().place(getattr(generator.network, "base", generator.network), *networks)
+    host.current().place(*(network for network in networks if isinstance(network, nn.Module)))
 
 
 def progress_for(total: int, label: str = "") -> host.Progress:

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from .. import host
 from ..editing.imagic.sampling import Sampling, Studio
+from ..editing.imagic.sweep import SentenceScore
 from ..editing.pictures import check_pictures
 from ..host import io
 from ..models.errors import InputError
 from ..models.imagic_file import read_imagic
-from ._common import check_choice, seed_input
+from ._common import MAX_SEED, check_choice, place_all, seed_input
 
 ImagicPhotosType = io.Custom("IMAGIC_PHOTOS")
 ImagicSweepsType = io.Custom("IMAGIC_SWEEPS")
@@ -117,6 +118,16 @@ def check_photo(photo: Tensor, samples: Tensor) -> None:
             f"The photo has {width} x {height} pixels and the latent {columns} x {rows} cells: another shape. Connect "
             "VAE Encode of this very photo."
         )
+
+
+def seeds_from(seed: int, count: int) -> list[int]:
+    """The first seed and those that count on from it, begun again at 0 behind the last that there is."""
+    return [(seed + k) % (MAX_SEED + 1) for k in range(count)]
+
+
+def sentence_score(scorer: Any, prompt: str, source: str) -> SentenceScore:
+    """What judges a sweep; wherever the scorer was moved while pictures were painted, it comes back to judge."""
+    return SentenceScore(scorer, prompt, source, lambda: place_all(scorer))
 
 
 def free_memory(denoiser: Any) -> int | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ..editing.imagic.conditioning import as_conditioning, entry_of
 from ..editing.imagic.figures import sweep_plot, sweep_sheet
 from ..editing.imagic.interpolation import FORMS, interpolate, parse_etas
-from ..editing.imagic.sweep import SentenceScore, sweep_eta
+from ..editing.imagic.sweep import sweep_eta
 from ..host import io
-from ._common import CATEGORY, MAX_SEED, TextImageScorerType, check_choice, progress_for
-from ._imagic import check_photo, latent_of, sampling_inputs, sampling_of, studio_of
+from ._common import CATEGORY, TextImageScorerType, check_choice, progress_for
+from ._imagic import check_photo, latent_of, sampling_inputs, sampling_of, seeds_from, sentence_score, studio_of
 
 
 class SweepEta(io.ComfyNode):
@@ -67,12 +67,12 @@ class SweepEta(io.ComfyNode):
         check_choice("form", form, FORMS)
         sampling = sampling_of(steps, cfg, sampler_name, scheduler)
         start, end, values = entry_of(optimised, "optimised"), entry_of(target, "target"), parse_etas(etas)
-        score = None if scorer is None else SentenceScore(scorer, prompt, source)
+        score = None if scorer is None else sentence_score(scorer, prompt, source)
         samples = latent_of(latent)
         check_photo(photo, samples)
         studio = studio_of(model, vae, negative, samples, sampling)
         found = sweep_eta(
-            studio, start, end, photo, values, [(seed + k) % MAX_SEED for k in range(seeds)], form, score,
+            studio, start, end, photo, values, seeds_from(seed, seeds), form, score,
             progress_for(len(values) * seeds, "sweeping eta"),
         )  # fmt: skip
         chosen = as_conditioning(interpolate(start, end, found.chosen, form))

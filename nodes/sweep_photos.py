@@ -9,10 +9,17 @@ from ..editing.figures import contact_sheet
 from ..editing.imagic.batch import PhotoEdits, sweep_photos
 from ..editing.imagic.conditioning import entry_of
 from ..editing.imagic.interpolation import FORMS, parse_etas
-from ..editing.imagic.sweep import SentenceScore
 from ..host import io
-from ._common import CATEGORY, MAX_SEED, TextImageScorerType, check_choice, progress_for
-from ._imagic import ImagicPhotosType, ImagicSweepsType, sampling_inputs, sampling_of, studio_of
+from ._common import CATEGORY, TextImageScorerType, check_choice, progress_for
+from ._imagic import (
+    ImagicPhotosType,
+    ImagicSweepsType,
+    sampling_inputs,
+    sampling_of,
+    seeds_from,
+    sentence_score,
+    studio_of,
+)
 
 
 class SweepPhotos(io.ComfyNode):
@@ -57,12 +64,12 @@ class SweepPhotos(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("form", form, FORMS)
         sampling, values = sampling_of(steps, cfg, sampler_name, scheduler), parse_etas(etas)
-        end, score = entry_of(target, "target"), SentenceScore(scorer, prompt, source)
+        end, score = entry_of(target, "target"), sentence_score(scorer, prompt, source)
         side = host.current().diffusion
         sweeps = sweep_photos(
             learned, end,
             lambda photo: studio_of(side.tuned(model, photo.lora), vae, negative, photo.latent, sampling),
-            values, [(seed + k) % MAX_SEED for k in range(seeds)], score, form,
+            values, seeds_from(seed, seeds), score, form,
             progress_for(len(learned) * len(values) * seeds, "sweeping photos"),
         )  # fmt: skip
         rows = [[sweep.photo, *sweep.images[:, 0]] for sweep in sweeps.sweeps]

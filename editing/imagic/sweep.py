@@ -28,15 +28,19 @@ class SentenceScore:
         scorer: the text-image model.
         prompt: what the edit asks for.
         source: what the photo shows now, in few words.
+        ready: called before each use of the scorer: what painted meanwhile may have pushed it out of the memory.
 
     Raises:
         InputError: an empty sentence, or one that the scorer cannot tell from the source.
     """
 
-    def __init__(self, scorer: TextImageScorer, prompt: str, source: str) -> None:
+    def __init__(
+        self, scorer: TextImageScorer, prompt: str, source: str, ready: Callable[[], None] = lambda: None
+    ) -> None:
         if not prompt.strip() or not source.strip():
             raise InputError("The sentence and the source have to be written out, as in 'a person with glasses'.")
-        self.scorer, self.prompt = scorer, prompt
+        self.scorer, self.prompt, self.ready = scorer, prompt, ready
+        ready()
         target, start = scorer.encode_text([prompt])[0], scorer.encode_text([source])[0]
         if float((target - start).norm()) < 1e-3:
             raise InputError(f"The scorer sees no difference between '{prompt}' and '{source}'; describe a change.")
@@ -44,6 +48,7 @@ class SentenceScore:
 
     def __call__(self, images: Tensor) -> list[float]:
         """Pictures [B, H, W, 3] in 0..1 -> B scores."""
+        self.ready()
         with torch.no_grad():
             found = self.scorer.encode_images(images[..., :3].movedim(-1, 1) * 2 - 1)
             return (found @ self.change.to(found)).tolist()

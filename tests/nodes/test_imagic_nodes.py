@@ -135,6 +135,23 @@ def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, sc
                  **SAMPLING)  # fmt: skip
 
 
+def test_the_scorer_comes_back_to_judge(run_node, bundle, sockets, photo, scorer, headless_host, monkeypatch):
+    """Painting needs memory, and ComfyUI may take it from the scorer, or from half of it."""
+    there, judged = [], []
+    place, decode, see = headless_host.place, type(bundle.vae).decode, scorer.model.encode_image
+    monkeypatch.setattr(headless_host, "place", lambda *networks: there.extend(networks) or place(*networks))
+    monkeypatch.setattr(type(bundle.vae), "decode", lambda *given: there.clear() or decode(*given))
+    monkeypatch.setattr(
+        scorer.model, "encode_image", lambda x: judged.append(any(n is scorer.model for n in there)) or see(x)
+    )
+    given = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
+    given |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", **SAMPLING)
+    highest = 2**64 - 1
+    given |= dict(scorer=scorer, prompt="a person with glasses", source="a person", seed=highest, seeds=2)
+    run_node("SweepEta", **given)
+    assert len(judged) == 3 and all(judged)
+
+
 def test_photos_reach_one_state(run_node, bundle, sockets, photo, scorer, headless_host):
     photos = torch.cat([photo, 1 - photo])
     settings = {
