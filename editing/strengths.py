@@ -50,7 +50,8 @@ def strengths_for(
     measured = generator is not None and corrections > 0
     if generator is None and (target.number is not None or target.picture is not None):
         raise InputError("A number or a picture as the target needs the generator of the codes.")
-    score = score_of(generator, direction, space) if measured or target.picture is not None else None
+    looks = target.picture is not None
+    score = score_of(generator, direction, space, looks) if measured or looks else None
     goal = None
     if target.number is not None:
         goal = Goal(target.number, "the number given")
@@ -69,12 +70,22 @@ def strengths_for(
 
 
 def score_of(
-    generator: GanGenerator, direction: EditDirection, space: Callable[[], FeatureSpace] | None
+    generator: GanGenerator,
+    direction: EditDirection,
+    space: Callable[[], FeatureSpace] | None,
+    looks: bool = False,  # whether it shall read pictures that have no code
 ) -> AttributeScore:
-    """What measures the direction's attribute on pictures: what it carries, else its normal learned on features."""
-    if isinstance(direction.score, AttributeScore):
-        return direction.score
+    """What measures the direction's attribute on pictures: what it carries, else its normal learned on features.
+
+    What it carries may read codes alone; where a picture is to be read, the space goes before it if that one sees more.
+    """
+    own = direction.score if isinstance(direction.score, AttributeScore) else None
+    if own is not None and (own.space.sees_pictures or not looks or space is None):
+        return own
     if space is None:
         raise InputError(f"The direction '{direction.name}' carries no score of pictures; give a feature space.")
+    chosen = space()
+    if own is not None and not chosen.sees_pictures:
+        return own
     with building():
-        return fit_head(sample_features(generator, space()), direction.normal, direction.direction)
+        return fit_head(sample_features(generator, chosen), direction.normal, direction.direction)

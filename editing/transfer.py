@@ -65,6 +65,7 @@ class Transfer:
         corrections: how often each picture is drawn, measured and adjusted before its strength is final; 0 trusts the
             closed form.
         score: what measures the attribute on pictures, for corrections; None: see `learn_score`.
+        told: called while that is learned, with how many pictures more are drawn; may raise to stop.
 
     Raises:
         InputError: the parts belong to different generators, there is no way to find codes, or the direction has no
@@ -82,6 +83,7 @@ class Transfer:
     steps: int = 0
     corrections: int = 0
     score: AttributeScore | None = None
+    told: Callable[[int], None] | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.corrections < 0:
@@ -113,7 +115,7 @@ class Transfer:
             self.generator.check_latent(self.reference, "", "The reference")
         self._strengths(torch.zeros_like(self.direction.direction)[None], 0)
         if self.corrections and self.score is None:
-            object.__setattr__(self, "score", learn_score(self.generator, self.direction, self.encoder))
+            object.__setattr__(self, "score", learn_score(self.generator, self.direction, self.encoder, self.told))
 
     @property
     def per_pass(self) -> int:

@@ -88,7 +88,7 @@ def _measured(text: str | None, attribute: str, socket: str, count: int) -> torc
         column = torch.tensor([float(v) for v in values])
     except KeyError:
         raise InputError(f"'{attribute}' was not measured; available: {', '.join(list(table)[:20])}.") from None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise InputError(f"{socket} is not a table of measurements; connect it to Measure Portraits.") from None
     if column.numel() != count:
         raise InputError(f"{socket} holds {column.numel()} pictures, the codes are {count}; measure the same batch.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import host
 from ..demo.assets import PHOTOS
 from ..editing.strengths import MODES
-from ..editing.transfer import Transfer, learn_score
+from ..editing.transfer import Transfer
 from ..editing.types import EditDirection, GanLatent, check_family
 from ..host import building, io, ui
 from ..jobs import FolderJob, run_job
@@ -201,12 +201,10 @@ class EditFolder(io.ComfyNode):
             check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
             code = reference.codes
         with building():
-            score = None
-            if corrections:
-                score = learn_score(generator, direction, network, lambda _: host.current().check_interrupt())
             transfer = Transfer(
-                generator, direction, network, strength, mode, target, code, limit or None, steps, corrections, score
-            )
+                generator, direction, network, strength, mode, target, code, limit or None, steps, corrections,
+                told=lambda _: host.current().check_interrupt(),
+            )  # fmt: skip
         job = FolderJob(source, wanted, transfer, fit, colour, chunk, most, keep_codes)
         job = replace(job, output=own_folder(wanted, job.settings))
         report = str(run_job(job, progress_for(0, "editing the folder")))

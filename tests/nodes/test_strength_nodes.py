@@ -96,6 +96,18 @@ def test_a_reference_picture_and_a_number_set_the_target(run_node, tiny_generato
         run_node("ComputeStrength", reference_image=image.repeat(2, 1, 1, 1), **common)
 
 
+def test_a_reference_picture_is_seen_by_the_features_that_were_chosen(run_node, tiny_generator, batch, pair):
+    edit = record(run_node, tiny_generator, pair)
+    learned = learn(run_node, tiny_generator, edit, features="generator's own")
+    assert learned.score is not None and not learned.score.space.sees_pictures
+    (image,), _ = run_node("GenerateImages", generator=tiny_generator, latents=pair[1])
+    given = {"direction": learned, "latents": batch, "generator": tiny_generator, "reference_image": image}
+    for corrections in (0, 1):
+        run_node("ComputeStrength", features="demo portraits", corrections=corrections, **given)
+    with pytest.raises(InputError, match="can only be read from codes"):
+        run_node("ComputeStrength", features="generator's own", **given)
+
+
 def test_a_recorded_attribute_measures_the_edit(run_node, tiny_generator, batch, pair):
     step = pair[1].codes[0] - pair[0].codes[0]
     normal = step + 0.5 * torch.randn(8, 16, generator=torch.Generator().manual_seed(8))
