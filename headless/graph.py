@@ -124,11 +124,10 @@ def _source(graph: Graph, node: SavedNode, slot: int) -> Wire | Constant | None:
             wanted = wanted or socket.type
         # Now on `link`, inside `graph`: it starts at a node here, or at the frame of the subgraph.
         if graph.parent is not None and link.origin == str(graph.definition.get("inputNode", {}).get("id", -10)):
-            outer, entry = graph.instance, _entry(graph, link.origin_slot)
-            if entry is None:
-                return None
-            if outer.inputs[entry].link is None:
-                return _promoted(outer, entry)
+            outer, name = graph.instance, _frame_name(graph, link.origin_slot)
+            entry = _entry(outer, name, link.origin_slot)
+            if entry is None or outer.inputs[entry].link is None:
+                return _promoted(outer, outer.inputs[entry].name if name is None and entry is not None else name)
             graph, node, slot, wanted, at_output = graph.parent, outer, entry, None, False
         elif link.origin in graph.nodes:
             node, slot, at_output = graph.nodes[link.origin], link.origin_slot, True
@@ -136,14 +135,22 @@ def _source(graph: Graph, node: SavedNode, slot: int) -> Wire | Constant | None:
             raise WorkflowError(f"The wire at {start} starts at node #{link.origin}, which is not in the file.")
 
 
-def _entry(graph: Graph, slot: int) -> int | None:
-    """Return which input of the subgraph's instance feeds the frame's `slot`: that of the same name."""
+def _frame_name(graph: Graph, slot: int) -> str | None:
+    """Return what a subgraph calls the input at `slot` of its frame."""
     declared = graph.definition.get("inputs") or []
     name = declared[slot].get("name") if slot < len(declared) else None
-    for index, socket in enumerate(graph.instance.inputs):
+    return name if isinstance(name, str) else None
+
+
+def _entry(instance: SavedNode, name: str | None, slot: int) -> int | None:
+    """Return which input of the subgraph's instance feeds the frame's: that of the same name.
+
+    None when the instance has none: files leave out inputs that are widgets and have no wire.
+    """
+    for index, socket in enumerate(instance.inputs):
         if socket.name == name:
             return index
-    return slot if name is None and slot < len(graph.instance.inputs) else None
+    return slot if name is None and slot < len(instance.inputs) else None
 
 
 def _exit_link(graph: Graph, slot: int) -> Link | None:
@@ -151,10 +158,11 @@ def _exit_link(graph: Graph, slot: int) -> Link | None:
     return next((link for link in graph.links.values() if link.target == frame and link.target_slot == slot), None)
 
 
-def _promoted(instance: SavedNode, entry: int) -> Constant | None:
+def _promoted(instance: SavedNode, name: str | None) -> Constant | None:
     """Return the value of a widget that a subgraph shows on its instance, if the instance has one of its own."""
+    if instance.named.get(name) is not None:
+        return Constant(instance.named[name])
     values = instance.values if isinstance(instance.values, list) else []
-    name = instance.inputs[entry].name
     order = [proxy[1] if str(proxy[0]) == "-1" else None for proxy in instance.proxies]
     order = order or [socket.name for socket in instance.inputs if socket.widget]
     if name in order and order.index(name) < len(values) and values[order.index(name)] is not None:

@@ -39,6 +39,7 @@ class SavedNode:
     inputs: list[Socket]
     outputs: list[str]
     values: Any
+    named: dict[str, Any]  # the same by the widgets' names, in files of newer frontends
     proxies: list
     alias: str | None  # the name that file name prefixes use for it
 
@@ -147,6 +148,7 @@ def _node(saved: dict) -> SavedNode:
         sockets.append(Socket(name, _type(kind), None if link is None else str(link), bool(socket.get("widget"))))
     properties = saved.get("properties") if isinstance(saved.get("properties"), dict) else {}
     proxies, alias = properties.get("proxyWidgets"), properties.get("Node name for S&R")
+    named = saved.get("widgets_values_named")
     return SavedNode(
         id=str(saved["id"]),
         type=saved["type"],
@@ -155,6 +157,7 @@ def _node(saved: dict) -> SavedNode:
         inputs=sockets,
         outputs=[_type(socket.get("type")) for socket in _objects(saved, "outputs", f"the outputs {me}")],
         values=saved.get("widgets_values"),
+        named=named if isinstance(named, dict) else {},
         proxies=[proxy for proxy in proxies if _is_proxy(proxy)] if isinstance(proxies, list) else [],
         alias=alias if isinstance(alias, str) else None,
     )

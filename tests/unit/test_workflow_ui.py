@@ -140,6 +140,16 @@ def test_values_set_on_an_instance_reach_inner_nodes(toys, sheet, info):
     assert nodes["1:2"]["inputs"] == {"a": ["1:1", 0], "b": 300}
 
 
+def test_newer_files_name_the_values_of_an_instance(toys, sheet, info):
+    """The frontend of 1.58 leaves out inputs that are widgets without a wire, and says the values by name."""
+    sheet.definitions.append(subgraph(toys))
+    sheet.node("group", [9], [("x", "INT")], ["INT"], widgets_values_named={"n": 9})
+    sheet.node("group", [None], [("x", "INT")], ["INT"], widgets_values_named={"n": None})
+    nodes = nodes_of(sheet, info)
+    assert nodes["1:1"]["inputs"] == {"a": 1, "b": 9}
+    assert nodes["2:1"]["inputs"] == {"a": 1, "b": 2}
+
+
 def test_subgraphs_nest_and_pass_through(toys, sheet, info):
     outer = toys.Sheet()
     inner = outer.node("group", [], [("x", "INT"), ("n", "INT", "widget")], ["INT"])
