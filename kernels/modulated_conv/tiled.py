@@ -3,7 +3,8 @@
 Styles scale a strip's input as it is copied; demodulation, noise, bias, activation and clamp follow the convolution
 before the strip is written. So every picture is read once and written once, and all samples share the weights.
 Under autograd one node stands for the layer and keeps only its input and its output: what the backward pass needs of
-the values between is read back from the output, since lrelu can be undone.
+the values between is read back from the output, since lrelu can be undone. A second derivative is taken through torch's
+own operations.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..epilogue import Finish, finish_fast
 from .direct import run_direct
 from .doubling import PhaseWeights, run_doubling, run_doubling_adjoint, separable_taps
+from .naive import transposed_padding
 from .prepared import PreparedWeight
 from .winograd import TILE, run_winograd
 
@@ -39,6 +42,8 @@ class _Layer:
     linear: bool
     clamp: float | None
     outputs: int
+    plain: Tensor  # [O, I, 3, 3], the weight itself
+    fir: Tensor | None
 
 
 def tiled_suits(
@@ -102,7 +107,7 @@ def modulated_conv2d_tiled(
     else:
         kind = _same_size_kind(x)
         arranged = prepared.winograd(weight) if kind == "winograd" else prepared.taps(weight)
-    layer = _Layer(kind, arranged, taps, activation == "linear", clamp, weight.shape[0])
+    layer = _Layer(kind, arranged, taps, activation == "linear", clamp, weight.shape[0], weight, fir)
     return _TiledLayer.apply(x, styles, scale, noise, bias, layer)
 
 
@@ -111,8 +116,8 @@ class _TiledLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, styles, scale, noise, bias, layer):
-        x = x.contiguous(memory_format=torch.channels_last)
-        source = _last(x)
+        given = x  # kept as it is: a copy would be cut off from the graph
+        source = _last(x.contiguous(memory_format=torch.channels_last))
         batch, height, width, channels = source.shape
         up = 2 if layer.kind == "doubling" else 1
         result = x.new_empty(batch, up * height, up * width, layer.outputs)
@@ -134,16 +139,17 @@ class _TiledLayer(torch.autograd.Function):
         _run(layer, source.shape, load, store)
         result = result.permute(0, 3, 1, 2)
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(x, styles, scale, noise, bias, result)
+            ctx.save_for_backward(given, styles, scale, noise, bias, result)
             ctx.layer = layer
         return result
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
         x, styles, scale, noise, bias, result = ctx.saved_tensors
         layer, need = ctx.layer, ctx.needs_input_grad
-        source, output = _last(x), _last(result)
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            return *_through_torch(ctx.saved_tensors[:5], layer, gradient, need[:5]), None
+        source, output = _last(x.contiguous(memory_format=torch.channels_last)), _last(result)
         gradient = _last(gradient.contiguous(memory_format=torch.channels_last))
         input_gradient = torch.empty_like(source)
         style_gradient, scale_gradient = torch.zeros_like(styles), torch.zeros_like(scale)
@@ -188,6 +194,24 @@ class _TiledLayer(torch.autograd.Function):
             bias_gradient.sum(dim=0) if need[4] else None,
             None,
         )
+
+
+def _through_torch(inputs: tuple, layer: _Layer, gradient: Tensor, need: tuple[bool, ...]) -> list:
+    """The gradients of x, styles, scale, noise and bias, with a graph of their own."""
+    # Scale comes from styles; seen anew, a gradient of the one does not run on into the other.
+    inputs = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+    x, styles, scale, noise, bias = inputs
+    x, fir, padding = x * styles[:, :, None, None], layer.fir, (0, 0, 0, 0)
+    if layer.kind == "doubling":
+        y, padding = F.conv_transpose2d(x, layer.plain.transpose(0, 1), stride=2), transposed_padding(fir, 3)
+        fir = fir if fir.ndim == 2 else fir[:, None] * fir[None, :]
+    else:
+        y, fir = F.conv2d(x, layer.plain, padding=1), None
+    finish = Finish("linear" if layer.linear else "lrelu", clamp=layer.clamp, padding=padding, fir_gain=4.0)
+    result = finish_fast(y, scale, noise, bias, fir, finish)
+    wanted = [tensor for tensor, n in zip(inputs, need, strict=True) if n]
+    found = iter(torch.autograd.grad(result, wanted, gradient, create_graph=True))
+    return [next(found) if n else None for n in need]
 
 
 def _run(layer: _Layer, shape: tuple, load, store, adjoint: bool = False) -> None:

@@ -118,6 +118,26 @@ def test_gradcheck_of_each_input_alone(up, wanted):
 
 
 @pytest.mark.parametrize("up", [1, 2])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_second_derivatives_are_those_of_the_reference(up, channels_last):
+    """As of a path length: the gradient that comes in is constant, and its own gradient is asked for."""
+    parts = drawn(2, 16, 16, 8, 8, up)
+    if channels_last:
+        parts["x"] = parts["x"].contiguous(memory_format=torch.channels_last)
+    names = ["x", "styles", "noise", "bias"]
+    constant = torch.cos(torch.arange(2 * 16 * (8 * up) ** 2, dtype=torch.float64)).view(2, 16, 8 * up, 8 * up)
+    outcomes = []
+    for path in ("reference", "tiled"):
+        inputs = [parts[name].detach().clone().requires_grad_() for name in names]
+        y = run({**parts, **dict(zip(names, inputs, strict=True))}, path, up=up, fir=FIR, activation="lrelu", clamp=3.0)
+        first = torch.autograd.grad((y * constant).sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum() + first[1].square().sum(), inputs[:2])
+        outcomes.append((*first, *second))
+    for exact, mine in zip(*outcomes, strict=True):
+        assert torch.allclose(exact, mine, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("up", [1, 2])
 @pytest.mark.parametrize("demodulate", [True, False])
 @pytest.mark.parametrize("activation", ["linear", "lrelu"])
 def test_without_noise_bias_and_demodulation(up, demodulate, activation):
