@@ -191,7 +191,8 @@ def _levels(model: DiffusionModel, scheduler: str, steps: int) -> Tensor:
     known = model.schedule.sigmas.float().cpu()
     zero = torch.zeros(1)
     if scheduler == "simple":
-        picked = [-(1 + int(step * len(known) / steps)) for step in range(steps)]
+        stride = len(known) / steps  # divided first, as in ComfyUI: elsewhere the last bit decides which level it is
+        picked = [-(1 + int(step * stride)) for step in range(steps)]
         return torch.cat([known[picked], zero])
     if scheduler == "karras":
         ends = torch.tensor([model.sigma_max, model.sigma_min], dtype=torch.float64) ** (1 / 7)

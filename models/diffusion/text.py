@@ -7,7 +7,6 @@ output of the second. Weights in parentheses, "(a hat:1.2)", pull a token's stat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -132,29 +131,31 @@ def weighted(text: str, weight: float = 1.0) -> Iterator[tuple[str, float]]:
 
 
 def _pieces(text: str, weight: float) -> Iterator[tuple[str, float]]:
-    plain, depth, begun = "", 0, 0
-    for place, letter in enumerate(text):
-        if letter == "(":
-            if depth == 0:
-                if plain:
-                    yield plain, weight
-                plain, begun = "", place
-            depth += 1
-        elif letter == ")" and depth > 0:
-            depth -= 1
-            if depth == 0:
-                yield from _inner(text[begun + 1 : place], weight)
-                continue
-        if depth == 0:
-            plain += letter
-    rest = text[begun:] if depth > 0 else plain
-    if rest:
-        yield rest, weight
+    """A parenthesis too many, as in "a smile :) (a hat:1.2)", is taken as ComfyUI takes it: the depth goes below 0."""
+    piece, depth = "", 0
+    for letter in text:
+        if letter == "(" and depth == 0:
+            yield from _weighed(piece, weight)
+            piece = ""
+        piece += letter
+        depth += (letter == "(") - (letter == ")")
+        if letter == ")" and depth == 0:
+            yield from _weighed(piece, weight)
+            piece = ""
+    yield from _weighed(piece, weight)
 
 
-def _inner(text: str, weight: float) -> Iterator[tuple[str, float]]:
-    said = re.fullmatch(r"(.+):\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*", text, re.DOTALL)
-    yield from _pieces(said[1], float(said[2])) if said else _pieces(text, weight * 1.1)
+def _weighed(piece: str, weight: float) -> Iterator[tuple[str, float]]:
+    if len(piece) < 2 or (piece[0], piece[-1]) != ("(", ")"):
+        if piece:
+            yield piece, weight
+        return
+    inner, place = piece[1:-1], piece.rfind(":") - 1
+    try:
+        said = float(inner[place + 1 :]) if place > 0 else None
+    except ValueError:
+        said = None
+    yield from _pieces(inner, weight * 1.1) if said is None else _pieces(inner[:place], said)
 
 
 def _end_states(states: Tensor, ids: Tensor, tokenizer: Any) -> Tensor:

@@ -127,6 +127,14 @@ def test_less_denoising_starts_later_on_a_longer_schedule(bundles, steps, denois
     assert float(levels[0]) <= float(whole[0]) * 1.0001
 
 
+def test_the_simple_schedule_takes_the_levels_that_comfyui_takes(bundles):
+    """38 steps, or 19 at half the noise: a thousand levels times 19 / 38 fall on a whole number, or just below it."""
+    model = bundles["sd1"].model
+    stride = 1000 / 38
+    expected = [model.schedule.sigmas[-(1 + int(step * stride))] for step in range(38)]
+    assert torch.equal(noise_levels(model, "simple", 38), torch.stack([*expected, torch.tensor(0.0)]))
+
+
 def test_a_mask_keeps_the_rest(bundles):
     bundle = bundles["sd1"]
     positive, negative = (bundle.clip.encode_from_tokens_scheduled(text) for text in (SENTENCE, ""))
@@ -155,6 +163,10 @@ def test_weights_pull_words_apart(bundles):
     torch.testing.assert_close(heavier[:, [0, 1, 3, 4]], plain[:, [0, 1, 3, 4]], rtol=0, atol=1e-5)
     assert list(weighted(r"a (b (c:2)) \(d\) (e")) == [
         ("a ", 1.0), ("b ", 1.1), ("c", 2.0), (r" (d) ", 1.0), ("(e", 1.0)]  # fmt: skip
+    # ComfyUI's answers where parentheses do not match, and for other ways to write a number.
+    assert list(weighted("a smile :) (a hat:1.2)")) == [("a smile :) (a hat:1.2)", 1.0)]
+    assert list(weighted("(a (b:1.2)")) == [("a ", 1.2), ("(b", 1.2)]
+    assert list(weighted("(a:5e-1)(:2)()")) == [("a", 0.5), (":2", 1.1)]
 
 
 def test_a_long_sentence_goes_on_in_another_row(bundles):
