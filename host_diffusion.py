@@ -70,16 +70,24 @@ class ComfyDiffusion:
         return tuned
 
     def sample(
-        self, model: Any, positive: list, negative: list, latent: Tensor, sampling: Sampling, seed: int
+        self,
+        model: Any,
+        positive: list,
+        negative: list,
+        latent: Tensor,
+        sampling: Sampling,
+        seed: int,
+        mask: Tensor | None = None,
+        indices: list[int] | None = None,
     ) -> Tensor:
-        """What KSampler returns for these inputs: a latent like the one given."""
+        """What KSampler returns for these inputs: a latent like the one given; its noise_mask and batch_index aside."""
         import comfy.sample
 
         latent = comfy.sample.fix_empty_latent_channels(model, latent)
-        noise = comfy.sample.prepare_noise(latent, seed)
+        noise = comfy.sample.prepare_noise(latent, seed, indices)
         return comfy.sample.sample(
             model, noise, sampling.steps, sampling.cfg, sampling.sampler, sampling.scheduler, positive, negative,
-            latent, denoise=sampling.denoise, disable_pbar=True, seed=seed, callback=self._check,
+            latent, denoise=sampling.denoise, noise_mask=mask, disable_pbar=True, seed=seed, callback=self._check,
         )  # fmt: skip
 
     def _check(self, *_: Any) -> None:

@@ -53,15 +53,23 @@ class HeadlessDiffusion:
             return with_lora(model, lora, strength)
 
     def sample(
-        self, model: DiffusionModel, positive: list, negative: list, latent: Tensor, sampling: Sampling, seed: int
+        self,
+        model: DiffusionModel,
+        positive: list,
+        negative: list,
+        latent: Tensor,
+        sampling: Sampling,
+        seed: int,
+        mask: Tensor | None = None,
+        indices: list[int] | None = None,
     ) -> Tensor:
-        """What KSampler returns for these inputs: a latent like the one given."""
+        """What KSampler returns for these inputs: a latent like the one given; its noise_mask and batch_index aside."""
         host.current().place(model.network)
         from ..models.diffusion.sampling import sample
 
         return sample(
             model, latent, positive, negative, seed=seed, steps=sampling.steps, cfg=sampling.cfg,
-            sampler=sampling.sampler, scheduler=sampling.scheduler, denoise=sampling.denoise,
+            sampler=sampling.sampler, scheduler=sampling.scheduler, denoise=sampling.denoise, mask=mask, indices=indices,
             progress=lambda step, total: host.current().check_interrupt(),
         )  # fmt: skip
 

@@ -151,14 +151,15 @@ def learned_before(name: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def studio_of(model: Any, vae: Any, negative: list, latent: Tensor, sampling: Sampling) -> Studio:
-    """What paints pictures with this model, from all noise on the photo's latent."""
-    side = host.current().diffusion
+def studio_of(model: Any, vae: Any, negative: list, latent: dict, sampling: Sampling) -> Studio:
+    """What paints pictures with this model, from all noise on the photo's LATENT, with all that KSampler reads of it."""
+    side, samples = host.current().diffusion, latent_of(latent)
+    mask, indices = latent.get("noise_mask"), latent.get("batch_index")
 
     def sample(conditioning: list, seed: int) -> Tensor:
         host.current().check_interrupt()
         # Noise on the photo rather than alone, as KSampler has it with the photo's latent at denoise 1: at the most
         # noise little of a photo is left but its mean colours, and those are what a short tuning learns last.
-        return side.sample(model, conditioning, negative, latent, sampling, seed)
+        return side.sample(model, conditioning, negative, samples, sampling, seed, mask, indices)
 
     return Studio(sample, lambda found: side.decode(vae, found))

@@ -68,9 +68,8 @@ class SweepEta(io.ComfyNode):
         sampling = sampling_of(steps, cfg, sampler_name, scheduler)
         start, end, values = entry_of(optimised, "optimised"), entry_of(target, "target"), parse_etas(etas)
         score = None if scorer is None else sentence_score(scorer, prompt, source)
-        samples = latent_of(latent)
-        check_photo(photo, samples)
-        studio = studio_of(model, vae, negative, samples, sampling)
+        check_photo(photo, latent_of(latent))
+        studio = studio_of(model, vae, negative, latent, sampling)
         found = sweep_eta(
             studio, start, end, photo, values, seeds_from(seed, seeds), form, score,
             progress_for(len(values) * seeds, "sweeping eta"),

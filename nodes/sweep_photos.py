@@ -68,7 +68,7 @@ class SweepPhotos(io.ComfyNode):
         side = host.current().diffusion
         sweeps = sweep_photos(
             learned, end,
-            lambda photo: studio_of(side.tuned(model, photo.lora), vae, negative, photo.latent, sampling),
+            lambda photo: studio_of(side.tuned(model, photo.lora), vae, negative, {"samples": photo.latent}, sampling),
             values, seeds_from(seed, seeds), score, form,
             progress_for(len(learned) * len(values) * seeds, "sweeping photos"),
         )  # fmt: skip

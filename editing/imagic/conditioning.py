@@ -98,8 +98,10 @@ def same_text_space(a: Entry, b: Entry, names: tuple[str, str] = ("optimised", "
     if lengths[0] == lengths[1]:
         return a, b
     longest = max(lengths)
-    # Where the text also attends to itself, in networks with a pooled output or a mask, repeating it changes it.
-    joint = a.pooled is not None or any("attention_mask" in entry.extras for entry in (a, b))
+    # Where the text also attends to itself repeating it changes it: in networks with a mask, or whose pooled output
+    # comes from another encoder. A single CLIP's is as wide as its tokens, and SD 1 and 2 do not look at it.
+    joint = any("attention_mask" in entry.extras for entry in (a, b))
+    joint = joint or (a.pooled is not None and a.pooled.shape[-1] != a.embedding.shape[-1])
     if longest % min(lengths) or min(lengths) % 77 or joint:
         raise InputError(
             f"The {names[0]} text has {lengths[0]} tokens and the {names[1]} one {lengths[1]}; they cannot be brought "

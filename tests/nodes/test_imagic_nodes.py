@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from semantic_edit.headless.catalog import core_nodes
 from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.nodes._imagic import seeds_from
 
 pytest.importorskip("transformers")
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
@@ -146,10 +148,50 @@ def test_the_scorer_comes_back_to_judge(run_node, bundle, sockets, photo, scorer
     )
     given = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
     given |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", **SAMPLING)
-    highest = 2**64 - 1
-    given |= dict(scorer=scorer, prompt="a person with glasses", source="a person", seed=highest, seeds=2)
+    given |= dict(scorer=scorer, prompt="a person with glasses", source="a person", seeds=2)
     run_node("SweepEta", **given)
     assert len(judged) == 3 and all(judged)
+
+
+def test_a_sweep_paints_what_the_sampler_paints(run_node, bundle, sockets, photo):
+    """Also of one photo of a batch, and where Set Latent Noise Mask says what may change."""
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., :8, :] = 1
+    for more in ({}, {"noise_mask": mask}, {"batch_index": [2]}):
+        given = {name: sockets[name] for name in ("model", "target", "negative")}
+        given["latent"] = {**sockets["latent"], **more}
+        images = run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="1",
+                          seeds=1, **SAMPLING)[0][1]  # fmt: skip
+        sampler = core_nodes()["KSampler"].execute(
+            model=bundle.model, positive=sockets["target"], negative=sockets["negative"], latent_image=given["latent"],
+            denoise=1.0, **SAMPLING,
+        )  # fmt: skip
+        assert torch.allclose(images, bundle.vae.decode(sampler.result[0]["samples"]), atol=1e-6), more
+
+
+def test_texts_of_several_windows_meet_where_the_model_allows_it(run_node, bundle, sockets):
+    """SD 1 attends to a text repeated as to the text; of SDXL's two encoders that is not known here."""
+    words, extras = bundle.clip.encode("a person with glasses " * 20)
+    given = dict(optimised=sockets["target"], target=[[words, extras]], eta=0.0, form="linear")
+    assert words.shape[1] == 154
+    if bundle.clip.before_last:
+        with pytest.raises(InputError, match="77 tokens and the target one 154"):
+            run_node("InterpolateEmbedding", **given)
+        return
+    between = run_node("InterpolateEmbedding", **given)[0][0][0]
+    assert between[0][0].shape[1] == 154
+    sampled = [
+        core_nodes()["KSampler"].execute(
+            model=bundle.model, positive=each, negative=sockets["negative"], latent_image=sockets["latent"],
+            denoise=1.0, **SAMPLING,
+        ).result[0]["samples"]
+        for each in (sockets["target"], between)
+    ]  # fmt: skip
+    assert torch.allclose(*sampled, atol=1e-4)
+
+
+def test_the_seeds_of_a_sweep_are_those_of_the_sampler():
+    assert seeds_from(2**64 - 2, 3) == [2**64 - 2, 2**64 - 1, 0]
 
 
 def test_photos_reach_one_state(run_node, bundle, sockets, photo, scorer, headless_host):
