@@ -24,7 +24,7 @@ from .attribute_score import (
 from .directions import optimize_direction
 from .features import FeatureSpace, generator_space
 from .record import record_edit, row_mask
-from .strength import apply_edit, plan_strength
+from .strength import SMALLEST_COSINE, apply_edit, plan_strength
 from .types import EditDirection
 
 EXAMPLE = "example"  # the variant without optimisation
@@ -138,6 +138,11 @@ def learn_normal(
                     f"What '{space.name}' sees of the edit '{edit.name}' cannot be told from codes "
                     f"(R2 {pulled.r2:.2f}). Choose other features, or the direction as its own normal."
                 )
+            if not _agrees(pulled.normal, direction.direction):
+                raise InputError(
+                    f"What was learned from '{space.name}' says that the edit '{edit.name}' lowers what it raises. "
+                    "Take more samples, choose other features, or the direction as its own normal."
+                )
         except InputError:
             if normal == "features":
                 raise
@@ -157,6 +162,12 @@ def measured_apart(edit: EditDirection) -> bool:
     """Whether an edit carries a normal that is not just its direction."""
     v, d = edit.normal.flatten(), edit.direction.flatten()
     return bool(torch.nn.functional.cosine_similarity(v, d, dim=0).abs() < 1 - _SAME)  # an inverted edit has -1
+
+
+def _agrees(normal: Tensor, direction: Tensor) -> bool:
+    """Whether moving along the direction raises what the normal measures, and by enough for strengths."""
+    v, d = normal.to(direction).flatten(), direction.flatten()
+    return float((v * d).sum()) >= SMALLEST_COSINE * float(v.norm() * d.norm())
 
 
 def _with(direction: EditDirection, normal: Tensor, score: AttributeScore | None, how: str) -> EditDirection:

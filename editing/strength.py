@@ -14,7 +14,7 @@ from ..models.errors import InputError
 from .types import EditDirection, EditStrength
 
 # Below this cosine between v and d, moving along d hardly changes v, and alpha would explode.
-_SMALLEST_COSINE = 1e-3
+SMALLEST_COSINE = 1e-3
 
 
 def compute_strength(
@@ -46,7 +46,7 @@ def plan_strength(
     sizes = float(v.norm() * d.norm())
     if sizes == 0.0:
         raise InputError(f"The direction '{direction.name}' has length 0; it cannot move any picture.")
-    if abs(gain) < _SMALLEST_COSINE * sizes:
+    if abs(gain) < SMALLEST_COSINE * sizes:
         raise InputError(
             f"Moving along '{direction.name}' does not change its own attribute (cosine {gain / sizes:.1e} between "
             "the direction and its normal), so no strength can be computed. Fit the normal again, or use the "

@@ -178,3 +178,15 @@ def test_wrong_choices(tiny_generator, world):
     )
     with pytest.raises(InputError, match=r"hardly changes what 'other'"):
         record_edit(tiny_generator, w, w + change, measured_by=flat)
+
+
+def test_a_normal_that_points_away_from_its_edit_is_refused(tiny_generator):
+    rng = torch.Generator().manual_seed(118)
+    start = tiny_generator.map(torch.randn(2, 16, generator=rng))[0]
+    edit = record_edit(tiny_generator, start, start + 0.1 * torch.randn(8, 16, generator=rng))
+    found = sample_features(tiny_generator, generator_space(tiny_generator), 96)
+    learned = pull_back(fit_score(tiny_generator, edit.direction, found), found, edit.layers)
+    assert learned.r2 > 0.1 and float((learned.normal * edit.direction).sum()) < 0  # codes explain it, the wrong way
+    with pytest.raises(InputError, match="lowers what it raises"):
+        learn_direction(tiny_generator, edit, normal="features", samples=96)
+    assert "the direction" in learn_direction(tiny_generator, edit, samples=96).method
