@@ -20,8 +20,8 @@ def read(path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_german_is_there():
-    assert "de" in {path.parent.name for path in LANGUAGES}
+def test_german_and_chinese_are_there():
+    assert {"de", "zh"} <= {path.parent.name for path in LANGUAGES}
 
 
 @every_language
