@@ -69,8 +69,8 @@ class HeadlessDiffusion:
 
         return sample(
             model, latent, positive, negative, seed=seed, steps=sampling.steps, cfg=sampling.cfg,
-            sampler=sampling.sampler, scheduler=sampling.scheduler, denoise=sampling.denoise, mask=mask, indices=indices,
-            progress=lambda step, total: host.current().check_interrupt(),
+            sampler=sampling.sampler, scheduler=sampling.scheduler, denoise=sampling.denoise, mask=mask,
+            indices=indices, progress=lambda step, total: host.current().check_interrupt(),
         )  # fmt: skip
 
     def encode(self, vae: Any, images: Tensor) -> Tensor:

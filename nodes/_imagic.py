@@ -152,7 +152,7 @@ def learned_before(name: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def studio_of(model: Any, vae: Any, negative: list, latent: dict, sampling: Sampling) -> Studio:
-    """What paints pictures with this model, from all noise on the photo's LATENT, with all that KSampler reads of it."""
+    """What paints pictures with this model, from all noise on the photo's LATENT, whose mask counts as in KSampler."""
     side, samples = host.current().diffusion, latent_of(latent)
     mask, indices = latent.get("noise_mask"), latent.get("batch_index")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import host
-from ..editing.imagic.batch import TunedPhoto, photo_key, tune_photos
+from ..editing.imagic.batch import TunedPhoto, model_key, photo_key, tune_photos
 from ..editing.imagic.conditioning import entry_of
 from ..editing.imagic.embedding import EmbeddingSettings
 from ..editing.imagic.lora import BLOCKS
@@ -83,8 +83,11 @@ class TunePhotos(io.ComfyNode):
             host.safe_name(save_as)  # before the work, not after it
         latents = latent_of({"samples": side.diffusion.encode(vae, photos)})
         denoiser = side.diffusion.denoiser(model)
-        keys = [photo_key(photo, goal, first, embedding, tuning) for photo in photos]
-        found = learned_before(save_as.strip(), keys) if save_as.strip() else {}
+        found = {}
+        if save_as.strip():
+            model_is = model_key(denoiser)
+            keys = [photo_key(model_is, photo, goal, first, embedding, tuning) for photo in photos]
+            found = learned_before(save_as.strip(), keys)
 
         def finished(photo: TunedPhoto) -> None:
             if save_as.strip():

@@ -20,7 +20,18 @@ from .sampling import Studio
 from .sweep import EtaSweep, SentenceScore, sweep_eta
 from .tuning import TuneSettings, tune_model
 
-__all__ = ["PhotoEdits", "PhotoSweeps", "TunedPhoto", "paint_common", "sweep_photos", "tune_photos"]
+__all__ = [
+    "PhotoEdits",
+    "PhotoSweeps",
+    "TunedPhoto",
+    "model_key",
+    "paint_common",
+    "photo_key",
+    "sweep_photos",
+    "tune_photos",
+]
+
+_LOOKED_AT = 16  # numbers of a weight that tell a model from another
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +136,10 @@ def tune_photos(
     if not len(photos) == len(latents) == len(names):
         raise InputError(f"Got {len(photos)} photos, {len(latents)} latents and {len(names)} names.")
     each = (0 if tuning.joint else embedding.steps) + tuning.steps
-    done = []
+    model, done = model_key(denoiser), []
     for k, name in enumerate(names):
         latent, first = latents[k : k + 1], k * each
-        key = photo_key(photos[k], target, start, embedding, tuning)
+        key = photo_key(model, photos[k], target, start, embedding, tuning)
         known = (found or {}).get(key)
         if known is not None:
             entry = Entry(known["embedding"], dict(known["extras"]))
@@ -154,13 +165,40 @@ def tune_photos(
 
 
 def photo_key(
-    photo: Tensor, target: Entry, start: Entry | None, embedding: EmbeddingSettings, tuning: TuneSettings
+    model: str,  # `model_key`
+    photo: Tensor,
+    target: Entry,
+    start: Entry | None,
+    embedding: EmbeddingSettings,
+    tuning: TuneSettings,
 ) -> str:
-    """What a learned photo depends on, but for the model: equal keys need no second learning."""
-    digest = hashlib.sha256(repr((embedding, tuning, tuple(photo.shape))).encode())
-    for tensor in (photo, target.embedding, *(() if start is None else (start.embedding,))):
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    """What a learned photo depends on, but for the VAE: equal keys need no second learning."""
+    digest = hashlib.sha256(repr((model, embedding, tuning, tuple(photo.shape))).encode())
+    digest.update(_bytes(photo))
+    for entry in (target, *(() if start is None else (start,))):
+        digest.update(_bytes(entry.embedding))
+        for name, value in sorted(entry.extras.items()):
+            if isinstance(value, Tensor):
+                digest.update(name.encode() + _bytes(value))
+            elif isinstance(value, bool | int | float | str):
+                digest.update(repr((name, value)).encode())
     return digest.hexdigest()[:32]
+
+
+def model_key(denoiser: Denoiser) -> str:
+    """A model and the LoRAs on it, told from others by a few numbers of each of its weights."""
+    digest = hashlib.sha256(denoiser.name.encode())
+    numbers = [
+        weight.detach().flatten()[:: max(1, weight.numel() // _LOOKED_AT)][:_LOOKED_AT].float()
+        for weight in denoiser.network.parameters()
+        if weight.numel()
+    ]
+    digest.update(_bytes(torch.cat(numbers)))
+    return digest.hexdigest()[:32]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().float().cpu().contiguous().numpy().tobytes()
 
 
 def sweep_photos(

@@ -283,6 +283,12 @@ def test_wrong_inputs_are_refused_before_the_work(run_node, bundle, sockets, pho
         run_node("LoadImagicEdit", model=bundle.model, file="damaged.safetensors")
 
 
+def edit_of(model):
+    """A change of one weight."""
+    layer, weight = next((name, p) for name, p in model.network.named_parameters() if name.endswith("to_q.weight"))
+    return {f"{model.lora_name(layer.removesuffix('.weight'))}.diff": torch.full(weight.shape, 0.1)}
+
+
 def test_stopping_a_job_keeps_what_is_finished(run_node, bundle, sockets, photo, headless_host, monkeypatch):
     """The second photo is interrupted; the first one's file is there, and the model is as it was."""
     before, made = weights(bundle.model), []
@@ -313,6 +319,16 @@ def test_stopping_a_job_keeps_what_is_finished(run_node, bundle, sockets, photo,
     )[0][1]  # fmt: skip
     assert "#1: learned before" in report and "#2: learned before" in report, "equal photos are learned once"
     assert len(headless_host.list_models("imagic")) == 1
+    words, extras = sockets["target"][0]
+    tuned = run_node("ApplyTuning", model=bundle.model, lora=edit_of(bundle.model), strength=1.0, forget="nothing")[0]
+    for change in ({"model": tuned[0]}, {"target": [[words, {**extras, "width": 64}]]},
+                   {"target": [[words, {**extras, "pooled_output": extras["pooled_output"] + 1}]]}):  # fmt: skip
+        given = {"model": bundle.model, "target": sockets["target"], **change}
+        report = run_node(
+            "TunePhotos", vae=bundle.vae, photos=photo, embedding_steps=3, embedding_rate=0.05, tuning_steps=3,
+            tuning_rate=1e-2, rank=2, draws=2, seed=0, save_as="a", **given,
+        )[0][1]  # fmt: skip
+        assert "learned before" not in report, "another model and another sentence are learned again"
 
 
 def test_a_sweep_stops_within_a_picture(run_node, bundle, sockets, photo, headless_host, monkeypatch):
