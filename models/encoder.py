@@ -18,6 +18,7 @@ from .checkpoint import parse_json, read_safetensors, write_safetensors
 from .encoder_base import PictureEncoder
 from .errors import CheckpointError
 from .generator import check_shapes
+from .inference import building
 from .irse_encoder import IRSE, IrseConfig, IrseEncoder
 from .printable import printable
 
@@ -72,10 +73,10 @@ class Encoder(PictureEncoder):
 def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> PictureEncoder:
     """Read an encoder of either kind: frozen, in float32, on ``device``. Raises CheckpointError."""
     path = Path(path)
-    tensors, metadata = read_safetensors(path, "encoder")
-    values, family = parse_json(metadata, "config", path), metadata.get("family", "")
-    # Outside inference mode, so that the encoder can also serve as a loss.
-    with torch.inference_mode(False), torch.no_grad():
+    # Outside inference mode, reading included: a module takes no parameters that were made inside.
+    with building():
+        tensors, metadata = read_safetensors(path, "encoder")
+        values, family = parse_json(metadata, "config", path), metadata.get("family", "")
         encoder = _shared(values, family, path) if values.get("kind") == IRSE else _own(values, family, path)
         check_shapes(encoder, tensors, path, "encoder")
         encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)

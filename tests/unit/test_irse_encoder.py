@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from semantic_edit.models import CheckpointError, InputError, StyleGAN2, StyleGAN2Config, load_generator
 from semantic_edit.models.convert.rosinality import new_name
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoder import load_encoder, save_encoder
 from semantic_edit.models.generator import GanGenerator
 from semantic_edit.models.irse_encoder import IrseConfig, IrseEncoder
 
@@ -274,3 +274,21 @@ def test_parity_with_the_public_code(convert, monkeypatch, kind):
         path, _ = convert({"state_dict": state, "latent_avg": mean, "opts": vars(options)}, component="encoder")
         x = torch.rand(1, 3, 256, 256) * 2 - 1
         assert float((load_encoder(path)(x) - peer(x) - mean).abs().max()) < 5e-5
+
+
+@pytest.mark.parametrize("heads", ["e4e", "psp", "single"])
+def test_they_load_as_nodes_run(run_node, headless_host, tiny_generator, heads):
+    encoder = made(heads=heads, own_mean=heads != "psp")
+    encoder.family = tiny_generator.family
+    save_encoder(headless_host.model_folders("encoders")[0] / "shared.safetensors", encoder)
+    photos = torch.rand(2, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    given = dict(generator=tiny_generator, images=photos, file="shared.safetensors")
+    (latents,), _ = run_node("EncodeImages", **given)
+    expected = encoder.encode(photos.movedim(-1, 1) * 2 - 1, tiny_generator)
+    torch.testing.assert_close(latents.codes, expected, atol=1e-5, rtol=1e-4)
+    assert not any(tensor.is_inference() for tensor in _loaded(headless_host).state_dict().values())
+
+
+def _loaded(host):
+    with torch.inference_mode():
+        return load_encoder(host.model_folders("encoders")[0] / "shared.safetensors")
