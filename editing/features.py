@@ -112,7 +112,9 @@ def network_space(
 def encoder_space(encoder: PictureEncoder, name: str = "encoder") -> FeatureSpace:
     """What an encoder sees before it decides on a code; it was trained on pictures and codes, without any label."""
     if not isinstance(encoder, Encoder):
-        return FeatureSpace(name, of_pictures=lambda pictures: encoder(pictures).mean(dim=1), key=encoder)
+        return FeatureSpace(
+            name, of_pictures=lambda pictures: encoder(pictures.to(encoder.w_mean)).mean(dim=1), key=encoder
+        )
 
     def trunk(pictures: Tensor) -> Tensor:
         x = pictures.to(encoder.w_mean)

@@ -8,7 +8,9 @@ import torch
 
 from .. import host
 from ..demo.assets import reader
+from ..editing.attribute_score import AttributeScore
 from ..editing.features import FeatureSpace, encoder_space, generator_space, network_space
+from ..editing.types import EditDirection
 from ..host import io
 from ..models.checkpoint import read_metadata
 from ..models.encoder import PictureEncoder, load_encoder
@@ -61,6 +63,11 @@ def feature_space(generator: GanGenerator, choice: str = AUTOMATIC, scorer: obje
         )
     place(generator, network)
     return encoder_space(network, choice)
+
+
+def network_of_score(direction: EditDirection) -> object | None:
+    """Return what reads pictures for the score that a direction carries, for `place`; None where that is no network."""
+    return direction.score.space.key if isinstance(direction.score, AttributeScore) else None
 
 
 def _own_space(generator: GanGenerator, name: str) -> FeatureSpace:

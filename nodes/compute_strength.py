@@ -20,7 +20,7 @@ from ._common import (
     place,
     progress_for,
 )
-from ._features import feature_space, features_input
+from ._features import feature_space, features_input, network_of_score
 from ._search import search_words
 
 
@@ -125,7 +125,7 @@ class ComputeStrength(io.ComfyNode):
         _check_reference(direction, reference, reference_image, generator, mode)
         if generator is not None:
             check_latent(generator, latents)
-            place(generator)
+            place(generator, network_of_score(direction))
         result = strengths_for(
             direction,
             latents.codes,

@@ -31,6 +31,7 @@ from ._common import (
     place,
     progress_for,
 )
+from ._features import network_of_score
 from ._folders import BACKGROUNDS, background_colour, input_folder, input_folders
 
 _DEMO, _NO_ENCODER = "(demo photos)", "none"
@@ -153,7 +154,9 @@ class EditFolder(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str = "", name: str = "", encoder: str = "", **_: object) -> str:
+    def fingerprint_inputs(cls, folder: str = "", name: str | None = "", encoder: str = "", **_: object) -> str | float:
+        if name is None:
+            return float("nan")  # it comes by a wire, so what is finished cannot be seen yet
         digest = hashlib.sha256(chosen_file_state("encoders", encoder).encode())
         try:
             source = _source(folder)
@@ -195,7 +198,7 @@ class EditFolder(io.ComfyNode):
         wanted = _wanted(name)
         source, colour = _source(folder), background_colour(background)
         network = None if encoder == _NO_ENCODER else load_encoder(chosen_file("encoders", encoder))
-        place(generator, network)
+        place(generator, network, network_of_score(direction) if corrections else None)
         code = None
         if reference is not None:
             check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -312,3 +313,9 @@ def test_a_shipped_slider_without_an_example_says_what_to_add(tmp_path, capsys, 
     (tmp_path / "input" / "a.png").touch()
     code = cli.main(["batch", str(tmp_path / "input"), "--direction=smile", f"--output={tmp_path / 'o'}"])
     assert code == 2 and "Add --reference PICTURE" in capsys.readouterr().err
+
+
+def test_a_name_that_comes_by_a_wire_is_looked_after_at_every_run(headless_host):
+    given = {"folder": "(demo photos)", "encoder": "none"}
+    assert math.isnan(EditFolder.fingerprint_inputs(name=None, **given))
+    assert EditFolder.fingerprint_inputs(name="a", **given) == EditFolder.fingerprint_inputs(name="a", **given)

@@ -205,3 +205,23 @@ def test_statistics_follow_a_generator_that_moves(run, generator, tracked):
     run("InvertImages", generator=generator, images=pictures, steps=2)
     assert generator.w_covariance.device == generator.device == emulated.THERE
     assert torch.equal(generator.w_covariance.cpu(), before)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_reads_pictures_for_a_score_is_called_back(run, generator, latents, headless_host, shared):
+    from semantic_edit.models.encoder import Encoder, EncoderConfig, save_encoder
+    from semantic_edit.models.irse_encoder import IrseConfig, IrseEncoder
+
+    config = IrseConfig(8, size=(32, 32), widths=(4, 4, 8, 8, 8), units=(1, 1, 1, 1), w_dim=16, coarse=2, middle=4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        made = IrseEncoder(config, generator.family) if shared else Encoder(EncoderConfig(32, 4, 8, 16, 16), "")
+    made.family = generator.family
+    save_encoder(headless_host.model_folders("encoders")[0] / "eyes.safetensors", made)
+    start, other = some(latents, 1), GanLatent(latents.codes[1:2], family=latents.family)
+    edit = run("RecordEdit", generator=generator, start=start, edited=other)[0]
+    given = dict(generator=generator, edit=edit, features="eyes.safetensors", samples=300, normal="features")
+    learned = run("OptimizeDirection", **given)[0]
+    eyes = learned.score.space.key.to("cpu")  # as a host does that needs the room
+    strengths = run("ComputeStrength", generator=generator, direction=learned, latents=some(latents, 2), corrections=1)
+    assert strengths[0].confidence is not None and eyes.w_mean.device == emulated.THERE
