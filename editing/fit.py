@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..models.errors import InputError
 
+HELD_OUT = 0.2
 _RIDGE = 1e-3  # of the mean variance: keeps dimensions that hardly vary from deciding anything
 
 
@@ -26,7 +27,7 @@ class FittedAttribute:
 def fit_attribute(
     codes: Tensor,  # [N, D]: one row per sample
     scores: Tensor,  # [N]: any measured attribute
-    held_out: float = 0.2,  # share of the samples, the last ones, that only judge the fit
+    held_out: float = HELD_OUT,  # share of the samples, the last ones, that only judge the fit
     ridge: float = _RIDGE,  # of the mean variance; more where samples are few
 ) -> FittedAttribute:
     """Ridge regression of the score on w for the normal, and of w on the score for the direction.
@@ -55,5 +56,7 @@ def fit_attribute(
     direction = together / spread
     intercept = float(mean_y - mean_x @ normal)
     rest, truth = x[training:] @ normal + intercept, y[training:]
-    error = (rest - truth).square().sum() / (truth - truth.mean()).square().sum().clamp(min=1e-12)
+    # Where all that was held out has one score, the guess to be better than is the training's mean.
+    plain = truth.mean() if float(truth.max() - truth.min()) > 1e-9 else mean_y
+    error = (rest - truth).square().sum() / (truth - plain).square().sum().clamp(min=1e-12)
     return FittedAttribute(direction.to(codes), normal.to(codes), intercept, float(1 - error))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..models.errors import InputError
-from .fit import fit_attribute
+from .fit import HELD_OUT, fit_attribute
 from .record import edited_rows, row_mask
 from .types import EditDirection, GanLatent, check_family, check_rows
 
@@ -70,6 +70,9 @@ def fit_direction(
             f"{len(x)} scored samples are too few to fit a direction; take at least {FEWEST}, or hundreds."
         )
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    kept = y[order][: len(x) - max(1, int(HELD_OUT * len(x)))]
+    if len(y.unique()) > 1 and len(kept.unique()) == 1:
+        order = order.flip(0)  # a group of one or two was held out whole, and nothing would be left to learn
     ridge = _best_ridge(x[order], y[order])
     fitted = fit_attribute(x[order], y[order], ridge=ridge)
     deviation = float(y.std())

@@ -146,3 +146,13 @@ def test_scores_in_every_form(values, form):
 def test_scores_that_cannot_be_read(text, words):
     with pytest.raises(InputError, match=words):
         read_scores(text, "smile" if "3" in text else "", 2)
+
+
+@pytest.mark.parametrize("few", [1, 2])
+@pytest.mark.parametrize("many", [9, 18, 21, 30])
+def test_a_small_group_beside_a_large_one(many, few):
+    rng = torch.Generator().manual_seed(many)
+    codes = torch.randn(many + few, ROWS, WIDTH, generator=rng)
+    codes[many:] -= 1
+    _, report = fit_groups(GanLatent(codes[:many], family="f"), GanLatent(codes[many:], family="f"))
+    assert -100 < report.r2 <= 1  # though all that is held out may be of one group
