@@ -223,6 +223,7 @@ class ComfyDenoiser:
         given = {key: _normal(value) for key, value in extras.items()}
         given.update(cross_attn=embedding, device=self.device, prompt_type="positive")
         given["noise"] = torch.zeros(1, *shape[1:], device=self.device)
+        given.setdefault("latent_image", given["noise"])  # of inpainting models, which see no picture without a mask
         given.setdefault("width", shape[-1] * 8)
         given.setdefault("height", shape[-2] * 8)
         try:

@@ -40,9 +40,9 @@ def native(kind):
         return filled(comfy.supported_models.QwenImage(QWEN))
     large = kind == "sdxl"
     config = dict(
-        image_size=32, out_channels=4, in_channels=4, model_channels=64 if large else 32, num_res_blocks=[1, 1],
-        channel_mult=[1, 2], transformer_depth=[1, 0], transformer_depth_output=[1, 1, 0, 0],
-        transformer_depth_middle=1, context_dim=32, num_heads=-1 if large else 2,
+        image_size=32, out_channels=4, in_channels=9 if kind == "inpaint" else 4,
+        model_channels=64 if large else 32, num_res_blocks=[1, 1], channel_mult=[1, 2], transformer_depth=[1, 0],
+        transformer_depth_output=[1, 1, 0, 0], transformer_depth_middle=1, context_dim=32, num_heads=-1 if large else 2,
         num_head_channels=16 if large else -1, use_linear_in_transformer=large, dtype=torch.float32,
         use_spatial_transformer=True, legacy=False, adm_in_channels=16 + 6 * 256 if large else None,
         num_classes="sequential" if large else None, use_temporal_attention=False,
@@ -163,6 +163,6 @@ def refused(words, work):
 
 
 with torch.inference_mode():
-    for kind in ("sd", "v", "flow", "sdxl", "flux", "qwen"):
+    for kind in ("sd", "v", "flow", "sdxl", "flux", "qwen", "inpaint"):
         check(kind)
 sys.stdout.write("all good\n")
