@@ -1,7 +1,7 @@
 """GAN dissection (1811.10597): which units of a layer stand for which concepts, and how strongly they fire.
 
-Two passes over the same codes, picture by picture, so that memory does not grow with their number beyond a bound: the
-first finds how units are distributed and where concepts are, the second compares thresholded units with concepts.
+Two passes over the same codes, picture by picture, so that of each only its code and small masks are kept: the first
+finds how units are distributed and where concepts are, the second compares thresholded units with concepts.
 Thresholds are chosen on every other picture and scored on the rest.
 
 Beside the units stands, for each concept, a step in W from pictures without it to pictures with it: what painting with
@@ -34,6 +34,8 @@ FEWEST = 64
 _QUANTILES = 100
 _RAREST = 1 / 1000  # the share of pixels above the highest threshold; the lowest is exceeded by all
 _KEPT_PIXELS = 64  # of each picture, for the quantiles
+_MOST_PIXELS = 2**17  # of all pictures together: more of them give fewer each
+_UNITS_AT_ONCE = 64  # whose values are sorted together
 _COMPARED = 64  # px: the height at which units and concepts are compared, at most
 _PRESENT, _ABSENT = 0.3, 0.06  # of the concept's largest area (99 % quantile): from here it is there, below it is not
 _KEPT_BYTES = 256 * 1024**2  # of features, from the first pass to the second; the rest is drawn again
@@ -172,6 +174,7 @@ class _Survey:
         sampled, masks, areas = [], [], []
         self.kept: list[Tensor] = []  # features of the first parts
         total = weight = square = plain = 0.0
+        pixels_each = max(1, min(_KEPT_PIXELS, _MOST_PIXELS // len(run.codes)))
         for part in run.parts():
             result = run.synthesis(part, whole=True)
             features = result.features[run.layer].float()
@@ -195,18 +198,24 @@ class _Survey:
             for picture, values in enumerate(flat, part.start):
                 # A seed of its own: the quantiles do not depend on how the pictures are divided.
                 rng = torch.Generator().manual_seed(picture)
-                chosen = torch.randint(height * width, (_KEPT_PIXELS,), generator=rng)
+                chosen = torch.randint(height * width, (pixels_each,), generator=rng)
                 sampled.append(values[:, chosen.to(values.device)].half().cpu())
             run.count(part, result.image[0] * 0.5 + 0.5)
         pixels = len(run.codes) * height * width
         self.inside = (total / weight[:, None].clamp(min=1e-6)).float().cpu()
         self.spread = (square / pixels - (plain / pixels).square()).clamp(min=0).sqrt().float().cpu()
         self.masks, self.areas = torch.cat(masks), torch.cat(areas)  # [N, P, s, s] bool, [N, P]
-        ordered = torch.cat(sampled, dim=1).float().sort(dim=1).values  # [C, samples]
+        drawn = pixels_each * len(run.codes)
         exceeded = torch.logspace(0, torch.tensor(_RAREST).log10().item(), _QUANTILES)
-        at = ((1 - exceeded) * (ordered.shape[1] - 1)).round().long()
-        self.levels = ordered[:, at].contiguous()  # [C, T] ascending: the thresholds that are tried
-        self.top = ordered[:, round(0.99 * (ordered.shape[1] - 1))].clone()
+        at = ((1 - exceeded) * (drawn - 1)).round().long()
+        levels, top = [], []
+        for first in range(0, len(sampled[0]), _UNITS_AT_ONCE):
+            units = slice(first, first + _UNITS_AT_ONCE)
+            ordered = torch.cat([values[units] for values in sampled], dim=1).float().sort(dim=1).values
+            levels.append(ordered[:, at])
+            top.append(ordered[:, round(0.99 * (drawn - 1))])
+        self.levels = torch.cat(levels).contiguous()  # [C, T] ascending: the thresholds that are tried
+        self.top = torch.cat(top)
 
 
 def _compare(run: _Run, survey: _Survey) -> tuple[Tensor, Tensor]:
@@ -215,7 +224,7 @@ def _compare(run: _Run, survey: _Survey) -> tuple[Tensor, Tensor]:
     concepts, units, bins = survey.masks.shape[1], len(survey.levels), survey.levels.shape[1] + 1
     counts = torch.zeros(2, concepts + 1, units * bins)
     without = survey.areas <= _absent(survey.areas)
-    prior = survey.masks.float().mean(dim=0)  # [P, s, s]
+    prior = survey.masks.sum(dim=0).float() / len(survey.masks)  # [P, s, s]
     total, weight = torch.zeros(concepts, units), torch.zeros(concepts)
     shift = (torch.arange(units) * bins)[:, None]
     levels = survey.levels

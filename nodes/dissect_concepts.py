@@ -30,7 +30,7 @@ _SHOWN = 96  # pictures that the sheets of units choose from
 
 
 class DissectConcepts(io.ComfyNode):
-    """GAN dissection, streamed: a thousand pictures need no more memory than sixteen."""
+    """GAN dissection, streamed: of a thousand pictures little more is in memory than of sixteen."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -59,11 +59,23 @@ def test_the_planted_unit_is_found(tiny_generator, codes, threshold, share):
 def test_kept_features_are_those_of_their_own_pictures(tiny_generator, codes, planted, monkeypatch):
     """The last part is smaller, so it may fit where the parts before it did not."""
     concepts = dissect(tiny_generator, codes[:72], planted, NAMES, LAYER)
-    picture = 4 * 12 * 16 * 16
-    for kept in (0, 32 * picture, 8 * 4 * picture):
-        monkeypatch.setattr(dissection, "_KEPT_BYTES", kept)
-        again = dissect(tiny_generator, codes[:72], planted, NAMES, LAYER)
-        assert torch.equal(again.iou, concepts.iou) and torch.allclose(again.outside, concepts.outside)
+    monkeypatch.setattr(dissection, "_KEPT_BYTES", 32 * 4 * 12 * 16 * 16)  # two parts of 16 pictures
+    again = dissect(tiny_generator, codes[:72], planted, NAMES, LAYER)
+    assert torch.equal(again.iou, concepts.iou) and torch.allclose(again.outside, concepts.outside)
+
+
+def test_of_many_pictures_each_gives_fewer_samples(tiny_generator, codes, planted, monkeypatch):
+    concepts = dissect(tiny_generator, codes, planted, NAMES, LAYER)
+    kept = []
+    monkeypatch.setattr(dissection, "_MOST_PIXELS", 1024)
+    monkeypatch.setattr(dissection, "_UNITS_AT_ONCE", 5)
+    randint = torch.randint
+    monkeypatch.setattr(
+        torch, "randint", lambda high, size, **more: kept.append(size[0]) or randint(high, size, **more)
+    )
+    sparse = dissect(tiny_generator, codes, planted, NAMES, LAYER)
+    assert sum(kept) <= 1024 and len(kept) == len(codes)
+    assert sparse.ranked("thing", 1) == (UNIT,) and torch.allclose(sparse.top, concepts.top, atol=0.3)
 
 
 def test_the_step_in_w_raises_the_concept(tiny_generator, codes, planted):
