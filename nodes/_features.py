@@ -16,7 +16,7 @@ from ..models.checkpoint import read_metadata
 from ..models.encoder import PictureEncoder, load_encoder
 from ..models.errors import CheckpointError, InputError
 from ..models.generator import GanGenerator
-from ._common import check_choice, place
+from ._common import check_choice, chosen_file_state, place
 
 AUTOMATIC, OWN, DEMO = "automatic", "generator's own", "demo portraits"
 
@@ -63,6 +63,11 @@ def feature_space(generator: GanGenerator, choice: str = AUTOMATIC, scorer: obje
         )
     place(generator, network)
     return encoder_space(network, choice)
+
+
+def features_state(choice: str | None) -> str:
+    """Return a value that changes when the chosen encoder's file is replaced: for `fingerprint_inputs`."""
+    return "" if choice in (AUTOMATIC, OWN, DEMO) else chosen_file_state("encoders", choice)
 
 
 def network_of_score(direction: EditDirection) -> object | None:

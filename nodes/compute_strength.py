@@ -20,7 +20,7 @@ from ._common import (
     place,
     progress_for,
 )
-from ._features import feature_space, features_input, network_of_score
+from ._features import AUTOMATIC, feature_space, features_input, features_state, network_of_score
 from ._search import search_words
 
 
@@ -105,6 +105,10 @@ class ComputeStrength(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, features: str | None = AUTOMATIC, **_: object) -> str:
+        return features_state(features)
 
     @classmethod
     def execute(

@@ -18,7 +18,7 @@ from ._common import (
     progress_for,
     seed_input,
 )
-from ._features import feature_space, features_input
+from ._features import AUTOMATIC, feature_space, features_input, features_state
 from ._search import search_words
 
 
@@ -101,6 +101,10 @@ class OptimizeDirection(io.ComfyNode):
                 EditDirectionType.Output("direction", "direction", tooltip="For Compute Strength and Apply Edit.")
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, features: str | None = AUTOMATIC, **_: object) -> str:
+        return features_state(features)
 
     @classmethod
     def execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from semantic_edit.editing.types import EditDirection, GanLatent
 from semantic_edit.models import InputError
 from semantic_edit.models.encoder import Encoder, EncoderConfig, save_encoder
+from semantic_edit.nodes import node_classes
 from semantic_edit.nodes._features import feature_space
 
 
@@ -129,3 +131,14 @@ def test_a_scorer_can_be_the_space(run_node, tiny_generator, pair):
 
     found = learn(run_node, tiny_generator, record(run_node, tiny_generator, pair), scorer=Scorer(), samples=300)
     assert "scorer colours" in found.method
+
+
+@pytest.mark.parametrize("node", ["OptimizeDirection", "ComputeStrength"])
+def test_an_encoder_that_is_replaced_is_read_again(headless_host, encoder_file, node):
+    (found,) = [each for each in node_classes() if each.GET_SCHEMA().node_id == f"SemanticEdit{node}"]
+    before = found.fingerprint_inputs(features=encoder_file, seed=0)
+    path = headless_host.model_path("encoders", encoder_file)
+    assert found.fingerprint_inputs(features=encoder_file, seed=0) == before
+    os.utime(path, (1, 1))
+    assert found.fingerprint_inputs(features=encoder_file, seed=0) != before
+    assert found.fingerprint_inputs() == found.fingerprint_inputs(features="automatic") == ""
