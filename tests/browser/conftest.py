@@ -320,9 +320,13 @@ class Desk:
         self.page.wait_for_timeout(1500)
 
     def close_dialogs(self):
+        # Newer frontends close a workflow's tab by a button of that name, which asks whether to save it.
+        tabs = "[class*='workflow-tab'], [role=tab], [role=tablist]"
         for selector in (".p-dialog-close-button", "button[aria-label='Close']"):
             for each in self.page.query_selector_all(selector):
-                each.evaluate("(button) => button.isConnected && button.checkVisibility() && button.click()")
+                each.evaluate(
+                    "(button, tabs) => button.checkVisibility() && !button.closest(tabs) && button.click()", tabs
+                )
         self.page.keyboard.press("Escape")
         self.page.wait_for_timeout(300)
 
