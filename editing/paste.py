@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..models.errors import InputError
 from .alignment import Alignment, corners
+from .lists import typed_list
 from .part_labels import PartLabels
 from .pictures import check_pictures
 from .warp import crop_grid, gaussian_blur, inverse, sample
@@ -95,7 +96,7 @@ def parts_mask(parts: PartLabels, names: str) -> Tensor:
 
     Raises InputError for names that are not labelled.
     """
-    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    chosen = typed_list(names)
     chosen = chosen or [name for name in parts.names if name != "background"]
     return torch.stack([parts.part(name) for name in chosen]).sum(dim=0).clamp(0, 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..models.errors import InputError
+from .lists import typed_list
 
 __all__ = ["GROUPS", "layer_groups", "parse_indices", "parse_rows"]
 
@@ -65,7 +66,7 @@ def parse_indices(text: str, count: int, what: str = "indices") -> list[int]:
 
 
 def _parts(text: str, what: str, expected: str) -> list[str]:
-    parts = [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]
+    parts = typed_list(text)
     if not parts:
         raise InputError(f"{what} is empty: expected {expected}.")
     return parts

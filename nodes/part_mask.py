@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..editing.blending import dilated
+from ..editing.lists import typed_list
 from ..editing.part_labels import PartLabels
 from ..host import current, io
 from ..models.errors import InputError
@@ -31,7 +32,7 @@ class PartMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, parts: PartLabels, names: str, grow: int) -> io.NodeOutput:
-        chosen = [name.strip() for name in names.split(",") if name.strip()]
+        chosen = typed_list(names)
         if not chosen:
             raise InputError(f"Name a part; these are labelled: {', '.join(parts.names)}.")
         mask = sum(parts.part(name) for name in dict.fromkeys(chosen)).clamp(0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..editing.feature_parts import parts_from_masks
+from ..editing.lists import typed_list
 from ..editing.text_figures import part_colours
 from ..host import io
 from ..models.errors import InputError
@@ -45,7 +46,7 @@ class PartsFromMasks(io.ComfyNode):
     @classmethod
     def execute(cls, mask_1: torch.Tensor, names: str, **more: torch.Tensor | None) -> io.NodeOutput:
         masks = [mask_1, *(more[f"mask_{k}"] for k in range(2, _MOST + 1) if more.get(f"mask_{k}") is not None)]
-        listed = [name.strip() for name in names.split(",") if name.strip()]
+        listed = typed_list(names)
         if len(listed) != len(masks):
             raise InputError(
                 f"names lists {len(listed)} parts ({', '.join(listed) or 'none'}), {len(masks)} masks are connected; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..editing.lists import typed_list
 from ..editing.rows import parse_rows
 from ..editing.text_edit import TextEdit
 from ..editing.text_refine import refine
@@ -65,7 +66,7 @@ class RefineMasks(io.ComfyNode):
         also_here: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         kept = None if rows.strip().lower() in ("", "as trained") else parse_rows(rows, len(text_edit.offset))
-        dropped = [name.strip() for name in drop_parts.split(",") if name.strip()]
+        dropped = typed_list(drop_parts)
         edit = refine(text_edit, kept, dropped, None if threshold < 0 else threshold, only_here, also_here)
         left = ", ".join(edit.acting_parts()) or (
             "no parts: everywhere or by attention" if not edit.parts else "no part"

@@ -149,7 +149,7 @@ class MaskRefiner {
   }
 
   dropped() {
-    return String(valueOf(this.node, "drop_parts")).split(",").map((name) => name.trim()).filter(Boolean);
+    return typedList(valueOf(this.node, "drop_parts"));
   }
 
   toggle(kind, key) {
@@ -177,12 +177,17 @@ class MaskRefiner {
   }
 }
 
+/** What a line lists, with commas of any keyboard; as editing/lists.py reads it. */
+function typedList(text) {
+  return String(text).split(/[,;\n\uff0c\u3001\uff1b\u060c]/).map((entry) => entry.trim()).filter(Boolean);
+}
+
 /** Rows that are typed as numbers and ranges; "as trained" and "all" are the edit's own. Null: words that are not read here. */
 function readRows(text, edit) {
   const words = String(text).trim().toLowerCase();
   if (["", "as trained", "all"].includes(words)) return [...edit.rows];
   const found = [];
-  for (const word of words.split(",").map((each) => each.trim()).filter(Boolean)) {
+  for (const word of typedList(words)) {
     const range = /^(\d+)(?:\s*-\s*(\d+))?$/.exec(word);
     if (!range) return null;
     for (let row = Number(range[1]); row <= Number(range[2] ?? range[1]); row++) if (edit.rows.includes(row)) found.push(row);

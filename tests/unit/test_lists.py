@@ -1,0 +1,18 @@
+"""Typed lists are split at the commas of several keyboards."""
+
+import pytest
+from semantic_edit.editing.lists import typed_list
+from semantic_edit.editing.rows import parse_indices
+
+
+@pytest.mark.parametrize("comma", [",", ";", "\n", "\uff0c", "\u3001", "\u060c"])
+def test_every_comma_parts(comma):
+    assert typed_list(f" hair {comma}left eye{comma}{comma} ") == ["hair", "left eye"]
+
+
+def test_nothing_is_no_entry():
+    assert typed_list(" ,\n") == []
+
+
+def test_positions_typed_on_a_chinese_keyboard():
+    assert parse_indices("0\uff0c2-3", 5, "indices") == [0, 2, 3]
