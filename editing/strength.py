@@ -53,25 +53,22 @@ def plan_strength(
             "direction as its own normal."
         )
     goal = target_value(direction, strength) if target is None else float(target)
-    alpha = (goal - (w * v).sum(dim=(1, 2))) / gain
-    wanted = alpha
-    if limit is not None:
-        if limit <= 0:
-            raise InputError(f"The limit of the strength must be above 0; got {limit}.")
-        alpha = alpha.clamp(-limit, limit)
-    return EditStrength(
-        alpha=alpha,
-        clamped=alpha != wanted,
-        method=f"same state: target {goal:.4g}" + ("" if limit is None else f", limited to {limit:g}"),
-        family=direction.family,
-    )
+    wanted = (goal - (w * v).sum(dim=(1, 2))) / gain
+    alpha, told = _within(wanted, limit)
+    return EditStrength(alpha, alpha != wanted, f"same state: target {goal:.4g}{told}", direction.family)
 
 
-def constant_strength(direction: EditDirection, w: Tensor, strength: float = 1.0) -> EditStrength:
+def constant_strength(
+    direction: EditDirection,
+    w: Tensor,
+    strength: float = 1.0,
+    limit: float | None = None,  # as in `plan_strength`
+) -> EditStrength:
     """The naive batch edit: every picture moves by the same amount, whatever it had before."""
     _check_codes(direction, w)
-    alpha = torch.full((w.shape[0],), float(strength), dtype=w.dtype, device=w.device)
-    return EditStrength(alpha, torch.zeros_like(alpha, dtype=torch.bool), f"constant {strength:g}", direction.family)
+    wanted = torch.full((w.shape[0],), float(strength), dtype=w.dtype, device=w.device)
+    alpha, told = _within(wanted, limit)
+    return EditStrength(alpha, alpha != wanted, f"constant {strength:g}{told}", direction.family)
 
 
 def target_value(direction: EditDirection, strength: float = 1.0) -> float:
@@ -101,6 +98,15 @@ def apply_edit(
     if alpha.shape[0] not in (1, w.shape[0]):
         raise InputError(f"There are {alpha.shape[0]} strengths for {w.shape[0]} pictures; one per picture is needed.")
     return w + alpha[:, None, None] * _edited(direction.direction, w)
+
+
+def _within(alpha: Tensor, limit: float | None) -> tuple[Tensor, str]:
+    """Strengths no larger than the limit, and what to say of it."""
+    if limit is None:
+        return alpha, ""
+    if limit <= 0:
+        raise InputError(f"The limit of the strength must be above 0; got {limit}.")
+    return alpha.clamp(-limit, limit), f", limited to {limit:g}"
 
 
 def _edited(rows: Tensor, like: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def strengths_for(
     if mode not in MODES:
         raise InputError(f"Unknown mode '{mode}'; expected one of {', '.join(MODES)}.")
     if mode == "constant":
-        return constant_strength(direction, w, strength)
+        return constant_strength(direction, w, strength, limit)
     measured = generator is not None and corrections > 0
     if generator is None and (target.number is not None or target.picture is not None):
         raise InputError("A number or a picture as the target needs the generator of the codes.")

@@ -83,6 +83,17 @@ def test_a_reference_picture_sets_the_target(run_node, batch, smile):
         run_node("ComputeStrength", direction=smile, latents=latent, reference=latent)
 
 
+def test_the_limit_holds_in_every_mode(run_node, tiny_generator, batch, edit):
+    latent, _ = batch
+    for mode in ("same state", "constant", "number"):
+        (strengths, alphas, report), _ = run_node(
+            "ComputeStrength", direction=edit, latents=latent, mode=mode, strength=5.0, target=8.0, limit=0.25,
+            generator=tiny_generator, corrections=0,
+        )  # fmt: skip
+        assert max(map(abs, alphas)) == 0.25 and bool(strengths.clamped.any())
+        assert "limited to 0.25" in report and "(limit)" in report
+
+
 def test_constant_strength_and_limit(run_node, batch, edit):
     latent, _ = batch
     (_, alphas, _), _ = run_node("ComputeStrength", direction=edit, latents=latent, mode="constant", strength=0.5)
