@@ -15,6 +15,7 @@ __all__ = ["POOLED", "Entry", "as_conditioning", "entry_of", "same_text_space"]
 
 POOLED = "pooled_output"
 _SAMPLING_ONLY = ("control", "area", "mask", "gligen", "hooks")
+_TIMED = {"start_percent": 0.0, "end_percent": 1.0}  # the same, where it is not all of the sampling
 
 
 class Entry:
@@ -67,10 +68,11 @@ def entry_of(conditioning: Sequence, what: str = "The conditioning", plain: bool
     if not bool(torch.isfinite(embedding).all()):
         raise InputError(f"{what} has values that are not finite.")
     acting = [key for key in _SAMPLING_ONLY if plain and extras.get(key) is not None]
+    acting += [key for key, whole in _TIMED.items() if plain and extras.get(key, whole) != whole]
     if acting:
         raise InputError(
             f"{what} carries {', '.join(acting)}, which acts while sampling only. Connect CLIP Text Encode directly "
-            "here, and put control networks, areas and masks behind Interpolate Embedding."
+            "here, and put control networks, areas, masks and ranges of time behind Interpolate Embedding."
         )
     return Entry(embedding, extras)
 

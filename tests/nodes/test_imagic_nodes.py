@@ -355,7 +355,10 @@ def test_a_photo_of_another_shape_and_sampling_keys_are_refused(run_node, bundle
     with pytest.raises(InputError, match="8 x 16 pixels.*another shape"):
         run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo[:, :, :8], etas="0.5",
                  seeds=1, **SAMPLING)  # fmt: skip
-    held = [[sockets["target"][0][0], {**sockets["target"][0][1], "control": object()}]]
     first = {name: sockets[name] for name in ("model", "latent")}
-    with pytest.raises(InputError, match="control.*sampling only"):
-        run_node("OptimizeEmbedding", **first, target=held, **STAGE1)
+    words, extras = sockets["target"][0]
+    for key, value in (("control", object()), ("start_percent", 0.3), ("end_percent", 0.9)):
+        with pytest.raises(InputError, match=f"{key}.*sampling only"):
+            run_node("OptimizeEmbedding", **first, target=[[words, {**extras, key: value}]], **STAGE1)
+    timed = [[words, {**extras, "start_percent": 0.0, "end_percent": 1.0}]]
+    assert "embedding moved" in run_node("OptimizeEmbedding", **first, target=timed, **STAGE1)[0][2]
