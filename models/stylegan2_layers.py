@@ -76,6 +76,11 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.prepared = PreparedWeight()  # of ``weight``, once it is frozen
 
+    def _apply(self, fn, recurse: bool = True):  # what moves a module, or changes its type
+        moved = super()._apply(fn, recurse)
+        self.prepared.leave(self.weight)
+        return moved
+
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0) -> Tensor:
         """[B, I, h, w], row of W+ [B, D], noise [B or 1, 1, H, W] of unit variance or None -> [B, O, H, W]."""
         if noise is not None:

@@ -29,6 +29,12 @@ class PreparedWeight:
         self._sample: Tensor | None = None
         self._values: dict[str, object] = {}
 
+    def leave(self, weight: Tensor) -> None:
+        """Let go of everything, unless it belongs to ``weight`` as it is now: of a network that was moved, the weights
+        on the device before would else stay alive here."""
+        if not self._is_current(weight):
+            self._source, self._sample, self._values = None, None, {}
+
     def __deepcopy__(self, memo: dict) -> PreparedWeight:
         return PreparedWeight()
 

@@ -288,6 +288,16 @@ class TestPreparedWeight:
             assert torch.equal(prepared.energy(weight), torch.full((16, 16), 9.0 * (k + 1) ** 2))
             del weight
 
+    def test_a_moved_network_leaves_nothing_where_it_was(self, tiny_network):
+        network = copy.deepcopy(tiny_network)
+        layer = network.synthesis.b8.conv1
+        first = layer.prepared.energy(layer.weight)
+        network.to("cpu")  # it is there: what was prepared serves on
+        assert layer.prepared.energy(layer.weight) is first
+        network.to(torch.float64)
+        assert layer.prepared._source is None and layer.prepared._values == {}
+        assert torch.equal(layer.prepared.energy(layer.weight), layer.weight.square().sum(dim=(2, 3)))
+
     def test_copies_and_pickles_are_empty(self):
         weight, prepared = torch.randn(16, 16, 3, 3), PreparedWeight()
         prepared.winograd(weight)
