@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from .. import host
 from ..editing.text_edit import TextEdit
 from ..host import io
 from ..models.text_edit_file import write_text_edit
 from ._common import CATEGORY, TextEditType
+
+_LONGEST = 120  # bytes of a name
+_NO_NAME = re.compile(r'[<>:"|?*/\\\x00-\x1f]+')  # what some system refuses in a name, and what would make a folder
 
 
 class SaveTextEdit(io.ComfyNode):
@@ -31,7 +36,13 @@ class SaveTextEdit(io.ComfyNode):
     @classmethod
     def execute(cls, text_edit: TextEdit, name: str) -> io.NodeOutput:
         side = host.current()
-        path = side.save_path("text_edits", name.strip() or text_edit.prompt)
+        path = side.save_path("text_edits", name.strip() or _name_of(text_edit.prompt))
         write_text_edit(path, vars(text_edit), {"source": text_edit.source, "method": text_edit.method})
         listed = path.relative_to(side.output_directory() / "semantic_edit" / "text_edits").as_posix()
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))
+
+
+def _name_of(sentence: str) -> str:
+    """A file name from a sentence: an edit that took long to learn is not lost over a question mark."""
+    plain = " ".join(_NO_NAME.sub(" ", sentence).split()).lstrip(".~ ")
+    return plain.encode()[:_LONGEST].decode(errors="ignore").strip() or "text edit"

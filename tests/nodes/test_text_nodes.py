@@ -204,6 +204,21 @@ def test_edits_and_codes_of_another_family_are_refused(run_node, tiny_generator,
         )
 
 
+@pytest.mark.parametrize(
+    ("prompt", "file"),
+    [
+        ("a hat", "a hat_00001_.safetensors"),
+        ('./"man"/woman:\nwith a hat?', "man woman with a hat_00001_.safetensors"),
+        ("帽子" * 100, "帽子" * 20 + "_00001_.safetensors"),
+        ("?", "text edit_00001_.safetensors"),
+    ],
+)
+def test_an_edit_is_saved_under_its_sentence_whatever_that_says(run_node, tiny_generator, edit, prompt, file):
+    (saved,), _ = run_node("SaveTextEdit", text_edit=edit.refined(prompt=prompt), name="")
+    assert saved == file
+    assert run_node("LoadTextEdit", generator=tiny_generator, file=saved)[0][1] == prompt
+
+
 def test_strengths_of_other_pictures_are_refused(run_node, tiny_generator, latents, parts, edit):
     (recorded,), _ = run_node("RecordEdit", generator=tiny_generator, start=one(latents), text_edit=edit)
     (strengths, *_), _ = run_node("ComputeStrength", direction=recorded, latents=one(latents))
