@@ -21,7 +21,7 @@ from ..models.generator import GanGenerator
 from ..models.inference import building, rehome, training_mode
 from ..models.stylegan2 import LayerState
 from .drag_features import feature_layer
-from .drag_steps import DragScene, DragState, least_change_steps, published_steps
+from .drag_steps import PUBLISHED_TOLERANCE, DragScene, DragState, least_change_steps, published_steps
 from .pictures import draw_states
 from .points import DragPoints
 from .types import check_rows
@@ -49,7 +49,13 @@ class DragSettings:
 
 
 PUBLISHED = DragSettings(
-    method="published", steps=300, tolerance=2 / 512, patch=3 / 512, search=12 / 512, keep=20.0, learning_rate=1e-3
+    method="published",
+    steps=300,
+    tolerance=PUBLISHED_TOLERANCE,
+    patch=3 / 512,
+    search=12 / 512,
+    keep=20.0,
+    learning_rate=1e-3,
 )
 _ROWS = 6
 METHODS = {"least change": DragSettings(), "published": PUBLISHED}

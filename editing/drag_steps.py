@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .drag import DragSettings
 
 
+PUBLISHED_TOLERANCE = 2 / 512  # of the height
+
+
 @dataclass(frozen=True, eq=False)
 class DragScene:
     """Everything a drag works with, on the generator's device."""
@@ -62,7 +65,8 @@ def published_steps(scene: DragScene) -> Iterator[DragState]:
     are pulled toward those at the handle, which get no gradient; lambda * L1 keeps what is fixed. Adam on the rows.
     """
     settings, size = scene.settings, scene.size
-    tolerance = scene.pixels(settings.tolerance, 2.0)
+    # At least two pixels where nobody asked for less.
+    tolerance = scene.pixels(settings.tolerance, 2.0 if settings.tolerance == PUBLISHED_TOLERANCE else 0.0)
     around = disk(scene.pixels(settings.patch) - 0.5).to(scene.handles)  # strictly inside r1, as published
     rows = list(scene.rows)
     moving = scene.start[:, rows].clone().requires_grad_(True)
@@ -90,7 +94,7 @@ def published_steps(scene: DragScene) -> Iterator[DragState]:
             yield DragState(code.detach(), places, _detached(made), code.detach(), stop)
             return
         ahead = sample(features, points + (ways / lengths.clamp(min=1e-7))[:, None], size)
-        active = (lengths[:, 0] > 1).to(ahead)
+        active = (lengths[:, 0] > min(1.0, tolerance)).to(ahead)
         loss = ((ahead - wanted).abs().mean(dim=(1, 2)) * active).sum()
         if scene.fixed is not None:
             loss = loss + settings.keep * ((features - first) * scene.fixed).abs().mean()

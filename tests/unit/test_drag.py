@@ -200,3 +200,12 @@ def test_tracking_follows_a_shift_below_a_pixel_and_flow_predicts_it():
     change = sample(blob(11.3, 11.8), places, (24, 24)) - sample(blob(11, 12), places, (24, 24))
     moved = torch.einsum("nakc,nkc->na", weights, change)
     torch.testing.assert_close(moved, torch.tensor([[0.3, -0.2]]), atol=0.06, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tolerance_below_the_published_one_counts(tiny_generator, method):
+    w, wanted = code(tiny_generator), points([[16, 16], [17.5, 16]])
+    own = drag(tiny_generator, w, wanted, settings=replace(METHODS[method], steps=3))
+    finer = drag(tiny_generator, w, wanted, settings=replace(METHODS[method], steps=3, tolerance=0.5 / 32))
+    assert (own.steps == 0) == (method == "published")  # two pixels are near enough there
+    assert finer.steps > 0 and (finer.stop != "arrived" or float(finer.distances[-1]) <= 0.5)
