@@ -38,6 +38,7 @@ class TextImageScorer:
     std: tuple[float, ...]
     context_length: int  # tokens of the longest sentence, both markers included
     name: str = "scorer"
+    squashes: bool = False  # pictures of another shape are bent into the tower's (SigLIP) instead of cut
 
     @property
     def device(self) -> torch.device:
@@ -74,14 +75,14 @@ class TextImageScorer:
         )
 
     def prepare(self, pictures: Tensor) -> Tensor:
-        """[B, 3, H, W] in -1..1 -> what the image tower reads: its size, cut to its shape, its mean and deviation.
+        """[B, 3, H, W] in -1..1 -> what the image tower reads: its size and shape, its mean and deviation.
 
         Values beyond the range, which generators paint, are brought back into it, as they would be in a file.
         """
         if pictures.ndim != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
             raise InputError(f"The pictures to score have shape {list(pictures.shape)}; expected [B, 3, H, W].")
         x = (pictures.to(self.device, torch.float32) * 0.5 + 0.5).clamp(0, 1)
-        x = _fitted(x, self.image_size)
+        x = _fitted(x, self.image_size, self.squashes)
         mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.mean, self.std))
         return (x - mean) / std
 
@@ -128,6 +129,7 @@ def load_scorer(
         _colours(description, "std", open_clip.OPENAI_DATASET_STD),
         int(description.model["text_cfg"].get("context_length", 77)),
         description.name,
+        description.preprocess.get("resize_mode") == "squash",
     )
 
 
@@ -226,11 +228,12 @@ def _damage_said(description: ScorerDescription, file: str) -> Iterator[None]:
         raise CheckpointError(f"{description.name}: its {file} cannot be read, it is damaged ({reason}).") from None
 
 
-def _fitted(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize so that the shorter side fits, then cut the middle out."""
+def _fitted(x: Tensor, size: tuple[int, int], squashes: bool = False) -> Tensor:
+    """Resize so that the shorter side fits, then cut the middle out; or to the whole size at once."""
     height, width = size
     scale = max(height / x.shape[-2], width / x.shape[-1])
     near = (max(height, round(x.shape[-2] * scale)), max(width, round(x.shape[-1] * scale)))
+    near = (height, width) if squashes else near
     if near != tuple(x.shape[-2:]):
         x = F.interpolate(x, near, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
     top, left = (near[0] - height) // 2, (near[1] - width) // 2

@@ -56,6 +56,17 @@ def test_pictures_of_any_shape_and_range_are_read(scorer):
     assert torch.allclose(scorer.encode_images(wide).norm(dim=1), torch.ones(2))
 
 
+def test_a_model_that_was_trained_on_bent_pictures_sees_all_of_them(tmp_path):
+    folder = shutil.copytree(SHIPPED, tmp_path / "bends")
+    config = json.loads((folder / CONFIG_NAME).read_text())
+    config.setdefault("preprocess_cfg", {})["resize_mode"] = "squash"
+    (folder / CONFIG_NAME).write_text(json.dumps(config))
+    wide = torch.full((1, 3, 40, 90), -1.0)
+    wide[..., :10] = 1  # cut away where the middle is taken
+    bent, cut = (load_scorer(each).prepare(wide) for each in (folder, SHIPPED))
+    assert bent.shape == cut.shape and float(bent.max()) > float(bent.min()) + 1 and float(cut.max() - cut.min()) < 1
+
+
 def test_gradients_flow_into_pictures_also_below_inference_mode(scorer):
     with torch.inference_mode():
         target = scorer.encode_text(["a person with a hat"])
