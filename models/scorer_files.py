@@ -52,7 +52,15 @@ def describe_scorer(path: Path, architecture: str, open_clip: Any) -> ScorerDesc
     if model is None:
         raise InputError(f"open_clip has no architecture '{architecture}'; leave it on 'auto' or choose from its list.")
     _refuse_downloads(model, architecture)
-    return ScorerDescription(architecture, model, {}, weights)
+    return ScorerDescription(architecture, model, _usual_pictures(architecture, open_clip), weights)
+
+
+def _usual_pictures(architecture: str, open_clip: Any) -> dict[str, Any]:
+    """How pictures were prepared for the weights that open_clip lists; nothing where those differ from each other."""
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    known = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    ways = [{name: cfg[name] for name in ("mean", "std", "resize_mode") if cfg.get(name)} for cfg in known]
+    return ways[0] if ways and all(way == ways[0] for way in ways) else {}
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]], open_clip: Any, file_name: str) -> str:

@@ -20,7 +20,7 @@ from semantic_edit.editing.text_settings import CHANGES, MASKS, TextEditSettings
 from semantic_edit.editing.text_training import report_of, train_text_edit
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.scorer import import_open_clip, load_scorer
-from semantic_edit.models.scorer_files import CONFIG_NAME, recognise
+from semantic_edit.models.scorer_files import CONFIG_NAME, describe_scorer, recognise
 from semantic_edit.models.scorer_names import from_transformers
 from semantic_edit.models.torchvision_ops import allow_declaring
 
@@ -81,6 +81,18 @@ def test_gradients_flow_into_pictures_also_below_inference_mode(scorer):
 def test_sentences_that_cannot_be_read_are_refused(scorer, text, said):
     with pytest.raises(InputError, match=said):
         scorer.encode_text([text])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "said"),
+    [
+        ("ViT-B-16-SigLIP", {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "resize_mode": "squash"}),
+        ("ViT-L-14", {}),  # its weights were trained on pictures of several kinds
+    ],
+)
+def test_a_lone_file_of_a_named_architecture_sees_pictures_as_it_was_trained(architecture, said):
+    lone = SHIPPED / "open_clip_model.safetensors"
+    assert describe_scorer(lone, architecture, import_open_clip()).preprocess == said
 
 
 def test_a_lone_file_is_recognised_by_its_shapes_or_refused(tmp_path):
