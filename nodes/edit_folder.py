@@ -166,10 +166,10 @@ class EditFolder(io.ComfyNode):
             return ""
         for each in names:
             digest.update(file_state(source / each).encode())
-        # With 'most', the same inputs have more to do: what is finished counts too.
+        # With 'most', the same inputs have more to do, as where somebody removed a result: what is finished counts too.
         for manifest in sorted(wanted.parent.glob(f"*/{MANIFEST_NAME}")):
             if manifest.parent.name.startswith(wanted.name):
-                digest.update(f"{manifest} {manifest.stat().st_size}".encode())
+                digest.update(f"{manifest} {manifest.stat().st_size} {manifest.parent.stat().st_mtime_ns}".encode())
         return digest.hexdigest()
 
     @classmethod

@@ -80,9 +80,15 @@ def test_the_queue_notices_new_pictures_and_what_is_left(edit_folder, headless_h
     states.append(state())
     edit_folder()
     assert state() == states[-1]  # nothing was left to do, so nothing is to be run again
+    folder = headless_host.output_directory() / "semantic_edit" / "batches" / "batch"
+    lost = next(folder.glob("*.png"))
+    lost.unlink()
+    states.append(state())
+    edit_folder()
+    assert lost.is_file()
     Image.new("RGB", (9, 9)).save(headless_host.input_directory() / "trip" / "new.png")
     states.append(state())
-    assert len(set(states)) == 4
+    assert len(set(states)) == 5
     assert EditFolder.fingerprint_inputs("gone", "batch", "tiny.safetensors") == ""
 
 
