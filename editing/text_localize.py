@@ -6,7 +6,7 @@ as much as possible where the edit acts most, with the smallest masks. No senten
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import rehome, training_mode
 from ..models.layer_blend import LayerBlend, keeping_outside
+from ..models.synthesis_run import SynthesisResult
 from .part_labels import PartLabels
 from .text_edit import TextEdit, check_styles, selected_mask
 from .types import EditDirection
@@ -63,27 +64,39 @@ def localize_direction(
         drawn = [layer for layer in range(len(synthesis.layers)) if synthesis.layer_size(layer)[1] <= height]
         seen = drawn if keep_outside else ()
         sizes = [synthesis.layer_size(min(row, last))[1:] for row in range(generator.num_layers)]
-        for step in range(steps):
-            chosen = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
-            plain = codes[chosen]
+        at_once = max(1, generator.pictures_per_graph() // 2)  # a graph holds both branches
+
+        def looked_at(chosen: Tensor, wanted: Sequence[int]) -> tuple[SynthesisResult, Tensor, Tensor]:
+            """The unedited pictures with features, the edited ones, and how much each place of these counts."""
             with torch.no_grad():
-                unedited = synthesis(plain, "constant", stop_resolution, want_features=seen)
-                before = unedited.image
-                whole = synthesis(plain + change, "constant", stop_resolution).image
-                weight = _importance(whole - before)
-            here = labels if len(labels) == 1 else labels[chosen]
-            selection = torch.sigmoid(logits)
-            masks = [
-                selected_mask(here, selection[:, row], sizes[row]) if row in direction.layers else None
-                for row in range(generator.num_layers)
-            ]  # fmt: skip
-            hook = keeping_outside(masks, unedited.features) if keep_outside else None
-            blend = LayerBlend(plain + change, masks)
-            found = synthesis(plain, "constant", stop_resolution, blend=blend, hook=hook).image
-            lost = ((found - whole).abs() * weight).sum() / ((before - whole).abs() * weight).sum().clamp(min=1e-8)
-            size = torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
+                unedited = synthesis(codes[chosen], "constant", stop_resolution, want_features=wanted)
+                whole = synthesis(codes[chosen] + change, "constant", stop_resolution).image
+                return unedited, whole, _importance(whole - unedited.image)
+
+        def effect(unedited: SynthesisResult, whole: Tensor, weight: Tensor) -> Tensor:
+            return ((unedited.image - whole).abs() * weight).sum()
+
+        for step in range(steps):
+            drawn_now = torch.randint(len(codes), (batch,), generator=rng).to(codes.device).split(at_once)
+            given = looked_at(drawn_now[0], seen)
+            effects = [effect(*given), *(effect(*looked_at(chosen, ())) for chosen in drawn_now[1:])]
+            all_effects = torch.stack(effects).sum().clamp(min=1e-8)
             optimizer.zero_grad(set_to_none=True)
-            (lost + area * size).backward()
+            for place, chosen in enumerate(drawn_now):
+                unedited, whole, weight = given if place == 0 else looked_at(chosen, seen)
+                plain = codes[chosen]
+                here = labels if len(labels) == 1 else labels[chosen]
+                selection = torch.sigmoid(logits)
+                masks = [
+                    selected_mask(here, selection[:, row], sizes[row]) if row in direction.layers else None
+                    for row in range(generator.num_layers)
+                ]  # fmt: skip
+                hook = keeping_outside(masks, unedited.features) if keep_outside else None
+                blend = LayerBlend(plain + change, masks)
+                found = synthesis(plain, "constant", stop_resolution, blend=blend, hook=hook).image
+                lost = ((found - whole).abs() * weight).sum() / all_effects
+                size = torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
+                (lost + area * size * (len(chosen) / batch)).backward()
             optimizer.step()
             if progress is not None:
                 progress(step + 1, steps, (found[0].detach() + 1) / 2 if step % 10 == 0 else None)

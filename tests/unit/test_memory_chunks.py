@@ -10,7 +10,10 @@ import torch
 from semantic_edit.editing import drag_steps, invert
 from semantic_edit.editing.adaptation import adapt
 from semantic_edit.editing.drag import drag
+from semantic_edit.editing.part_labels import PartLabels
 from semantic_edit.editing.points import DragPoints
+from semantic_edit.editing.text_localize import localize_direction
+from semantic_edit.editing.types import EditDirection
 from semantic_edit.editing.unit_effects import shares_along
 from semantic_edit.models.generator import GanGenerator
 
@@ -102,3 +105,29 @@ def test_a_drag_is_the_same_when_its_features_are_held_in_stretches(tiny_generat
     pieces = drag(tiny_generator, codes[:1], points)
     assert seen and max(seen) > 2 * 5000
     assert (whole.code - pieces.code).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("keep_outside", [False, True])
+def test_a_direction_finds_the_same_regions_picture_by_picture(tiny_generator, codes, one_by_one, keep_outside):
+    rng = torch.Generator().manual_seed(4)
+    step, masks = torch.randn(8, 16, generator=rng), torch.rand(3, 2, 8, 8, generator=rng)
+    direction = EditDirection(step, step, family=tiny_generator.family)
+    parts = PartLabels(masks / masks.sum(dim=1, keepdim=True), ("a", "b"))
+    graphs = []
+
+    def found():
+        graphs.clear()
+        synthesis = tiny_generator.network.synthesis
+        counting = synthesis.register_forward_pre_hook(
+            lambda _, args, given: graphs.append(len(args[0])) if given.get("blend") else None, with_kwargs=True
+        )
+        try:
+            given = (tiny_generator, direction, codes, parts)
+            return localize_direction(*given, steps=6, keep_outside=keep_outside).selection
+        finally:
+            counting.remove()
+
+    together = found()
+    assert graphs == [4] * 6
+    one_by_one()
+    assert torch.allclose(found(), together, atol=1e-3) and graphs == [1] * 24
