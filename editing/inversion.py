@@ -72,8 +72,8 @@ def invert(
     The first half of the steps compares pictures of half size, which is cheaper and keeps the search from hanging on
     fine detail. The same seed gives the same codes; without sampled starts nothing is drawn at random.
 
-    Raises InputError for pictures of another size, unknown spaces, masks without anything, starts that do not fit,
-    and early layers of a generator that is adapted already.
+    Raises InputError for pictures of another size or of no numbers, unknown spaces, masks without anything, starts
+    that do not fit, and early layers of a generator that is adapted already.
     """
     _check(generator, images, start, space, steps, mask)
     if not 0 <= early_layers <= len(generator.network.synthesis.layers):
@@ -263,6 +263,9 @@ def _check(
             f"The pictures have shape {tuple(images.shape)}; '{generator.name}' draws [B, 3, {height}, {width}]. "
             "Resize or crop them first (Load Image Folder does it)."
         )
+    for what, values in (("pictures to invert", images), ("masks", mask)):
+        if values is not None and not bool(torch.isfinite(values).all()):
+            raise InputError(f"The {what} hold values that are not finite (NaN or infinity); look at the step before.")
     if space not in SPACES:
         raise InputError(f"Unknown space '{space}'; expected one of {', '.join(SPACES)}.")
     if steps < 0:

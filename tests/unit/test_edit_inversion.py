@@ -150,6 +150,12 @@ def test_wrong_inputs(tiny_generator, pictures):
     w, images = pictures
     with pytest.raises(InputError, match="draws"):
         invert(tiny_generator, images[:, :, :16])
+    hollow = images.clone()
+    hollow[1, 0, 3, 4] = float("nan")
+    with pytest.raises(InputError, match="pictures to invert hold values that are not finite"):
+        invert(tiny_generator, hollow)
+    with pytest.raises(InputError, match="The masks hold"):
+        invert(tiny_generator, images, mask=hollow[:, :1])
     with pytest.raises(InputError, match="Unknown space"):
         invert(tiny_generator, images, space="z")
     with pytest.raises(InputError, match="2 start codes for 3"):
