@@ -19,10 +19,7 @@ export function register(name, nodeType, build) {
       attach(node, name, build(node));
     },
     // Values are in place only now, and pictures of an earlier run may be there, too.
-    loadedGraphNode(node) {
-      node.semanticEdit?.changed?.();
-      requestAnimationFrame(() => restore(node));
-    },
+    loadedGraphNode: (node) => node.comfyClass === nodeType && loaded(node),
   });
 }
 
@@ -39,23 +36,28 @@ function attach(node, name, part) {
   part.element.style.minHeight = `${part.height}px`;
   for (const other of node.widgets ?? []) if (other !== widget) listen(other, () => node.semanticEditBusy || part.changed?.());
   let height = 0; // before previews made the node grow
-  const begin = () => (height = node.size[1]);
-  api.addEventListener("execution_start", begin);
+  // A hook of the node rather than a listener of the page: copies that are never put into a graph are never removed.
+  after(node, "onExecutionStart", () => (height = node.size[1]));
   after(node, "onExecuted", (output) => {
     part.shown?.(unpacked(output));
     if (part.ownPicture) requestAnimationFrame(() => dropPreview(node, height));
   });
   after(node, "onConnectionsChange", () => part.changed?.());
-  after(node, "onRemoved", () => api.removeEventListener("execution_start", begin));
+  after(node, "onAfterGraphConfigured", () => loaded(node)); // older frontends tell of no node inside a subgraph
   const needed = node.computeSize?.();
   if (needed) node.setSize([Math.max(node.size[0], 320), Math.max(node.size[1], needed[1])]);
   part.changed?.();
 }
 
+function loaded(node) {
+  node.semanticEdit?.changed?.();
+  requestAnimationFrame(() => restore(node));
+}
+
 /** The preview of the last step would stay below a widget that shows the finished picture itself. */
 function dropPreview(node, height) {
   node.imgs = undefined;
-  if (app.nodePreviewImages) delete app.nodePreviewImages[node.id];
+  for (const key of keysOf(node)) if (app.nodePreviewImages) delete app.nodePreviewImages[key];
   const left = node.widgets?.findIndex((widget) => widget.name === "$$canvas-image-preview") ?? -1;
   if (left >= 0) {
     node.widgets[left].onRemove?.();
@@ -67,8 +69,49 @@ function dropPreview(node, height) {
 
 /** Shows again what the node has shown in this session, after the graph was left and opened again. */
 function restore(node) {
-  const output = app.nodeOutputs?.[node.id];
+  const output = keysOf(node).map((key) => app.nodeOutputs?.[key]).find(Boolean);
   if (output) node.semanticEdit?.shown?.(unpacked(output));
+}
+
+/**
+ * The keys under which ComfyUI may keep what a node has shown. Numbers within a subgraph are its own: there it is the
+ * subgraph's id and the node's, and in older frontends also the numbers of the nodes that one has to open on the way.
+ */
+function keysOf(node) {
+  const { graph } = node;
+  const root = graph?.rootGraph ?? graph;
+  if (!graph || graph === root) return [String(node.id)];
+  const keys = [`${graph.id}:${node.id}`];
+  const search = (inside, way) => {
+    for (const each of inside.nodes ?? []) {
+      if (each.subgraph === graph) keys.push(`${way}${each.id}:${node.id}`);
+      if (each.subgraph) search(each.subgraph, `${way}${each.id}:`);
+    }
+  };
+  search(root, "");
+  return keys;
+}
+
+// Of nodes whose results it still has ComfyUI shows nothing, and a page that was opened anew has none of their pictures.
+// What they have shown is in the history.
+api.addEventListener("execution_cached", ({ detail }) => bringBack(new Set(detail?.nodes)).catch(() => {}));
+
+async function bringBack(cached) {
+  const blank = nodesBelow(app.graph).filter((node) => {
+    const image = node.semanticEdit?.stage?.image;
+    return image && !image.hasAttribute("src") && keysOf(node).some((key) => cached.has(key));
+  });
+  if (!blank.length) return;
+  const runs = Object.values(await fetchJson("/history?max_items=64")).reverse(); // the newest first
+  for (const node of blank) {
+    const of = ({ prompt, outputs }) => keysOf(node).find((key) => outputs?.[key] && prompt?.[2]?.[key]?.class_type === node.comfyClass);
+    const run = runs.find(of);
+    if (run) node.semanticEdit.shown?.(unpacked(run.outputs[of(run)]));
+  }
+}
+
+function nodesBelow(graph) {
+  return (graph?.nodes ?? []).flatMap((node) => (node.subgraph ? nodesBelow(node.subgraph) : [node]));
 }
 
 function after(node, name, action) {
