@@ -79,7 +79,7 @@ class DragEditor {
     this.drags = points.drags;
     this.strokes = strokes.strokes;
     this.history.reset(this.snapshot());
-    if (!this.hasPicture && points.canvas) this.stage.blank(points.canvas);
+    if (!this.hasPicture) this.stage.blank(points.canvas); // null: points that said a size were taken back
     if (this.chosen && this.chosen[0] >= this.drags.length) this.chosen = null;
     this.draw();
   }

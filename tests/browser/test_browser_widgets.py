@@ -81,6 +81,17 @@ def test_points_that_cannot_be_read_are_left_alone(small):
     assert small.values(DRAG)["points"] == "here and there"
 
 
+def test_points_that_were_typed_and_taken_back_leave_nothing_to_pull_on(small):
+    box = small.look_at(DRAG)
+    small.set(DRAG, points="100,100 -> 120,100")
+    assert "1 drag" in box.locator("[role=status]").inner_text()
+    small.set(DRAG, points="")
+    assert "Run once" in box.locator(".se-stage").inner_text()
+    small.pull(box.locator(".se-stage"), (0.5, 0.5), (0.56, 0.5))
+    assert small.values(DRAG)["points"] == ""
+    assert not small.problems
+
+
 def test_a_direction_that_is_gone_is_said_and_another_is_chosen(small):
     small.page.evaluate(
         """() => { app.graph.clear(); const node = LiteGraph.createNode("SemanticEditLoadDirection");
