@@ -41,10 +41,10 @@ def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
         most = _MOST
         for names, limit in ((_WIDTHS, widest), (_DEPTHS, len(shapes)), (_SIDES, _MOST_PIXELS)):
             most = limit if name in names else most
-        if not math.isfinite(value) or value > most:
+        if isinstance(value, float) and not math.isfinite(value) or value > most:
             raise CheckpointError(
-                f"{what} has {value} for '{name}', where its weights allow {most} at most; it is damaged, or belongs "
-                "to other weights."
+                f"{what} has {str(value)[:40]} for '{name}', where its weights allow {most} at most; it is damaged, or "
+                "belongs to other weights."
             )
 
 

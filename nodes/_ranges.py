@@ -44,5 +44,6 @@ def within_ranges(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
 def _check(name: str, value: Any, low: float, high: float) -> None:
     slack = 0 if isinstance(value, int) else _SLACK * max(abs(low), abs(high))
-    if isinstance(value, int | float) and not (math.isfinite(value) and low - slack <= value <= high + slack):
+    finite = isinstance(value, int) or isinstance(value, float) and math.isfinite(value)
+    if isinstance(value, int | float) and not (finite and low - slack <= value <= high + slack):
         raise InputError(f"The input '{name}' is {value}; expected a number from {low} to {high}.")
