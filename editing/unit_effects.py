@@ -19,6 +19,7 @@ from torch import Tensor
 from ..models.generator import GanGenerator
 from ..models.inference import rehome, training_mode
 from .concepts import ConceptUnits
+from .pictures import colours
 
 __all__ = ["causal_effects", "shares_along"]
 
@@ -42,8 +43,8 @@ def causal_effects(
 
     A concept that is in all the pictures is only removed, one that is in none keeps its effect.
     """
-    found = concepts.effect.clone()
     with training_mode():
+        found = concepts.effect.clone()  # a normal tensor, to be written to
         codes = rehome(codes.to(generator.device, torch.float32)).detach()
         features, masks = _survey(generator, concepts.layer, codes, score)
         areas = masks.mean(dim=(2, 3))
@@ -78,7 +79,7 @@ def _survey(generator: GanGenerator, layer: int, codes: Tensor, score: Score) ->
         for part in codes.split(16):
             result = generator.network.synthesis(part, want_features=(layer,))
             features.append(result.features[layer].contiguous())
-            masks.append(score(result.image))
+            masks.append(score(colours(result.image)))
     return torch.cat(features), torch.cat(masks)
 
 
@@ -109,7 +110,7 @@ def shares_along(
             state = synthesis(codes[part], stop_layer=layer).state
         for point in range(_POINTS):
             at = (features[part] + (point + 0.5) / _POINTS * way).requires_grad_(True)
-            image = synthesis(codes[part], resume=replace(state, features=at)).image
+            image = colours(synthesis(codes[part], resume=replace(state, features=at)).image)
             area = score(image)[:, concept].mean(dim=(1, 2)).sum()
             (slope,) = torch.autograd.grad(area, at)
             shares += (slope * way).sum(dim=(0, 2, 3)).cpu().double() / _POINTS

@@ -112,6 +112,21 @@ def test_effects_replace_the_ranking(tiny_generator, codes):
     assert torch.equal(overlap.effect, overlap.iou)
 
 
+def test_effects_are_measured_under_inference_mode(tiny_generator, codes):
+    """As ComfyUI runs nodes: what dissecting found is written anew outside of it."""
+    with torch.inference_mode():
+        found = dissect_and_rank(
+            tiny_generator,
+            codes[:64] + 0,
+            lambda x, _: bright_and_dark(x),
+            NAMES,
+            LAYER,
+            score=bright_and_dark,
+            pictures=2,
+        )
+    assert torch.isfinite(found.effect).all() and float(found.effect.min()) < 0  # some units work against a concept
+
+
 def test_the_usual_layer_depends_on_the_network(tiny_generator, tiny_progan):
     assert middle_layer(tiny_generator) == 2
     assert middle_layer(tiny_progan) == 1
