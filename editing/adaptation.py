@@ -19,6 +19,7 @@ from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import building, training_mode
 from .adaptation_fit import FITS, Counter, Job, weight_outside
+from .pictures import colours
 
 __all__ = ["METHODS", "AdaptationResult", "adapt", "late_layers", "psnr_outside"]
 
@@ -82,18 +83,20 @@ def adapt(
     with building():
         adapted = with_adaptation(generator, made)
         after, before = (
-            torch.cat(
-                [
-                    network.synthesis(
-                        job.codes[part],
-                        noise,
-                        hook=hook,
-                        resume=begun.get(part.start),
-                        first_index=part.start,
-                        **{name: each[part] for name, each in places.items()},
-                    ).image
-                    for part in job.parts
-                ]
+            colours(
+                torch.cat(
+                    [
+                        network.synthesis(
+                            job.codes[part],
+                            noise,
+                            hook=hook,
+                            resume=begun.get(part.start),
+                            first_index=part.start,
+                            **{name: each[part] for name, each in places.items()},
+                        ).image
+                        for part in job.parts
+                    ]
+                )
             )
             for network, begun, places in (
                 (adapted.network, {} if made.weights else job.begun, {"photos": torch.arange(len(codes))}),

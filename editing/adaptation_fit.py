@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.adaptation import Adaptation, Composition
 from ..models.feature_flow import FeatureFlow, feature_flow
 from ..models.inference import rehome
 from ..models.perturbation import PerturbationNetwork, perturbation_deltas
+from .pictures import colours
 
 _AT_ONCE = 8  # photos per pass at most: bounds the memory of a large batch
 _WEIGHTS_FROM = 2  # sizes below the first layer with deltas whose weights are tuned too
@@ -27,6 +29,7 @@ class Job:
     def __init__(self, generator, images, codes, mask, layers, regularizer, guide, hook, noise, seed) -> None:
         self.synthesis, self.layers = generator.network.synthesis, layers
         self.regularizer, self.guide, self.hook, self.noise, self.seed = regularizer, guide, hook, noise, seed
+        self.channels = getattr(generator.network.config, "img_channels", 3)
         self.images = rehome(images.to(generator.device, torch.float32))
         self.codes = rehome(codes.to(generator.device, torch.float32)).detach()
         mask = None if mask is None else rehome(mask.to(self.images)).clamp(0, 1)
@@ -75,7 +78,7 @@ class Late:
 
     def draw(self, deltas: Deltas) -> Tensor:
         """[b, 3, H, W], without the residual."""
-        return self._run(None, self.state, self.composition(deltas)).image
+        return colours(self._run(None, self.state, self.composition(deltas)).image)
 
     def loss(self, drawn: Tensor) -> Tensor:
         """[b]: mean |x' - x| outside the mask."""
@@ -185,7 +188,7 @@ def fit_residual(job: Job, made: Adaptation, steps: int, rate: float, count: Cou
             carry, most = late.composition({}).carry, 2 * float(missing.abs().max())
             for _ in range(_SETTLING if job.hook is not None else 0):
                 residual = (residual + (missing - carry(residual)) * counts).clamp(-most, most)
-            found.append(as_stored(residual))
+            found.append(as_stored(_in_channels(residual, job.channels)))
             count(late.images - missing + residual)
     return replace(made, residual=torch.cat(found))
 
@@ -228,6 +231,11 @@ def _reached(job: Job, late: Late) -> list[str]:
     late.weights = kept
     grads = torch.autograd.grad(drawn.sum(), list(leaves.values()), allow_unused=True)
     return [name for name, grad in zip(leaves, grads, strict=True) if grad is not None]
+
+
+def _in_channels(colour: Tensor, channels: int) -> Tensor:
+    """[B, 3, H, W] as a generator of another number of channels adds it: grey, or without transparency."""
+    return colour.mean(dim=1, keepdim=True) if channels == 1 else F.pad(colour, (0, 0, 0, 0, 0, channels - 3))
 
 
 def _rows(deltas: Deltas, part: slice) -> dict[int, Tensor]:

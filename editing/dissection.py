@@ -22,6 +22,7 @@ from ..models.generator import GanGenerator
 from ..models.progan import ARCHITECTURE
 from .concepts import ConceptUnits
 from .fit import fit_attribute
+from .pictures import colours
 from .unit_effects import Score, causal_effects
 
 __all__ = ["RANKINGS", "THRESHOLDS", "dissect", "dissect_and_rank", "middle_layer"]
@@ -181,7 +182,8 @@ class _Survey:
             # None after a gap: a part is found again by its place, and the last one may be small enough to fit.
             if len(self.kept) == len(masks) and features.numel() * 4 * (len(self.kept) + 1) <= _KEPT_BYTES:
                 self.kept.append(features.cpu())
-            soft = label(result.image, part).to(features)
+            pictures = colours(result.image)
+            soft = label(pictures, part).to(features)
             if soft.ndim != 4 or soft.shape[:2] != (len(features), count):
                 raise InputError(
                     f"The part masks have shape {list(soft.shape)}; expected [{len(features)}, {count}, h, w]: one "
@@ -200,7 +202,7 @@ class _Survey:
                 rng = torch.Generator().manual_seed(picture)
                 chosen = torch.randint(height * width, (pixels_each,), generator=rng)
                 sampled.append(values[:, chosen.to(values.device)].half().cpu())
-            run.count(part, result.image[0] * 0.5 + 0.5)
+            run.count(part, pictures[0] * 0.5 + 0.5)
         pixels = len(run.codes) * height * width
         self.inside = (total / weight[:, None].clamp(min=1e-6)).float().cpu()
         self.spread = (square / pixels - (plain / pixels).square()).clamp(min=0).sqrt().float().cpu()

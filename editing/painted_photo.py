@@ -12,6 +12,7 @@ from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
 from .painting import Painting, painting_hook, painting_mask
+from .pictures import colours
 
 __all__ = ["JOINS", "Canvas", "PaintedPhoto", "changed", "render_painting", "render_painted_photo", "toned"]
 
@@ -56,7 +57,7 @@ class Canvas:
         synthesis = self.generator.network.synthesis
         first = painting.first_layer
         if first is None:
-            return synthesis(self.codes, self.noise).image
+            return colours(synthesis(self.codes, self.noise).image)
         below = self._before(first)
         hook = painting_hook(painting, self.generator, self.codes, self.noise, below, self._donors)
         for strokes in list(self._donors):  # those of an earlier painting are not asked for again
@@ -64,7 +65,7 @@ class Canvas:
                 del self._donors[strokes]
         if bare:
             hook.mask = torch.ones_like(hook.mask)
-        return synthesis(self.codes, self.noise, resume=below, hook=hook).image
+        return colours(synthesis(self.codes, self.noise, resume=below, hook=hook).image)
 
     def unpainted(self) -> Tensor:
         """[B, 3, H, W]: the pictures without painting, and without what an adaptation adds to places of its photos."""
@@ -74,7 +75,7 @@ class Canvas:
                 return x
 
             nothing.mask = torch.ones(1, 1, *self.generator.resolution, device=self.codes.device)
-            self._unpainted = self.generator.network.synthesis(self.codes, self.noise, hook=nothing).image
+            self._unpainted = colours(self.generator.network.synthesis(self.codes, self.noise, hook=nothing).image)
         return self._unpainted
 
     def _before(self, layer: int):
@@ -168,8 +169,8 @@ def toned(painted: Tensor, unpainted: Tensor, photo: Tensor, beyond: Tensor) -> 
     held = _HELD * torch.eye(4).to(seen)
     together = (seen * weight) @ seen.transpose(1, 2) + held
     wanted = (photo.flatten(2) * weight) @ seen.transpose(1, 2) + plain @ held
-    colours = torch.linalg.solve(together, wanted.transpose(1, 2)).transpose(1, 2)
-    mapped = colours @ torch.cat([painted, ones], dim=1).flatten(2)
+    matrix = torch.linalg.solve(together, wanted.transpose(1, 2)).transpose(1, 2)
+    mapped = matrix @ torch.cat([painted, ones], dim=1).flatten(2)
     return mapped.unflatten(2, painted.shape[2:]).clamp(-1, 1)
 
 

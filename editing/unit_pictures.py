@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..models.generator import GanGenerator
 from .concepts import ConceptUnits
+from .pictures import colours
 
 __all__ = ["picture_units"]
 
@@ -30,7 +31,7 @@ def picture_units(
     with torch.no_grad():
         for part in codes.to(generator.device).split(16):
             result = generator.network.synthesis(part, want_features=(concepts.layer,))
-            images.append(result.image.clamp(-1, 1).cpu())
+            images.append(colours(result.image).clamp(-1, 1).cpu())
             features.append(result.features[concepts.layer].float().cpu())
     images, features = torch.cat(images), torch.cat(features)
     width = max(1, round(size * images.shape[3] / images.shape[2]))

@@ -46,6 +46,41 @@ def test_a_generator_of_other_channels_goes_through_one_edit_for_all(odd, run_no
     assert Image.open(result).mode == "RGB"
 
 
+@pytest.mark.parametrize("method", ["residual", "free + residual"])
+def test_a_generator_of_other_channels_is_painted_with(odd, run_node, method):
+    given = dict(generator=odd)
+    codes = sample(odd, 2, 0)
+    photos = first(run_node("GenerateImages", latents=codes, **given))[..., :3] * 0.5 + 0.2
+    mask = torch.zeros(1, 32, 32)
+    mask[:, 4:16, 4:16] = 1
+    (adapted, drawn, psnr, _), _ = run_node(
+        "AdaptGenerator", latents=codes, photos=photos, method=method, steps=2, **given
+    )
+    assert min(psnr) > 40 and torch.allclose(drawn, photos, atol=0.02)
+    for form in ("statistics", "channel means"):
+        painting = first(
+            run_node(
+                "CopyAppearance", latents=codes, mask=mask, reference=codes, reference_mask=mask, form=form, **given
+            )
+        )
+        for blending, tones in (("linear", True), ("poisson", False), ("change only", False)):
+            (painted, raw, _), _ = run_node(
+                "RenderPaintedPhoto",
+                generator=adapted,
+                latents=codes,
+                painting=painting,
+                photos=photos,
+                blending=blending,
+                match_tones=tones,
+            )
+            assert painted.shape == raw.shape == photos.shape and bool(torch.isfinite(painted).all())
+
+
+def test_a_generator_of_other_channels_is_dissected(odd, run_node):
+    (_, sheets, _), _ = run_node("DissectConcepts", generator=odd, samples=64, ranking="effect")
+    assert sheets.shape[-1] == 3
+
+
 def _one(latents, k):
     return GanLatent(latents.codes[k : k + 1], family=latents.family)
 
