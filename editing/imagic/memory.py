@@ -42,7 +42,8 @@ def graph_bytes(forward: Callable[[], object], weights: set[int], blocks: Blocks
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # Not the tensor itself: an operation that keeps its own result would hold itself, and never be freed.
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         forward()
