@@ -71,6 +71,7 @@ SCRIPTS: dict[str, tuple[list[str] | None, list[str] | None]] = {
     "mutate_files": (["--count", "50"], ["--count", "10000", "--folders"]),
     "interrupts": (["--only", "generate_and_blend", "--stops", "2"], []),
     "wrong_inputs": (None, []),
+    "kept_memory": (None, []),
     "batch_folder": (["--pictures", "100", "--kills", "0"], []),
     "demo_diffusion": (None, []),
     "imagic": (None, ["--methods", "imagic", "joint", "--pairs", "8", "--rows", "{out}/imagic_rows.jsonl"]),
