@@ -16,7 +16,7 @@ from torch import Tensor
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from .figures import contact_sheet
-from .pictures import colours, draw_states
+from .pictures import as_images, draw_states
 from .record import row_mask
 from .types import EditDirection, check_rows
 
@@ -162,4 +162,4 @@ def _tiles(images: Tensor) -> Tensor:
     if longest > _TILE:
         size = [max(1, round(side * _TILE / longest)) for side in images.shape[2:]]
         images = F.interpolate(images, size=size, mode="area")
-    return colours(images).float().mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1).cpu()
+    return as_images(images).cpu()

@@ -14,7 +14,7 @@ from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.printable import printable
 from .figures import GREY, INK, LIGHT, PAPER, as_picture, as_tensor, font
-from .pictures import colours, draw_states
+from .pictures import as_images, draw_states
 from .strength import apply_edit, constant_strength, plan_strength
 from .types import EditDirection
 
@@ -38,7 +38,7 @@ def before_after_strip(generator: GanGenerator, edit: EditDirection, codes: Tens
     if height > _STRIP_HEIGHT:
         size = (_STRIP_HEIGHT, max(1, round(width * _STRIP_HEIGHT / height)))
         images = F.interpolate(images, size=size, mode="area")
-    images = colours(images).float().mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1)
+    images = as_images(images)
     return torch.cat(list(images), dim=1).cpu()
 
 

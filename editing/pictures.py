@@ -29,6 +29,11 @@ def colours(pictures: Tensor) -> Tensor:
     return pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures[:, :3]
 
 
+def as_images(pictures: Tensor) -> Tensor:
+    """Pictures [B, C, H, W] about -1..1 of any generator -> what people look at, [B, H, W, 3] in 0..1, float32."""
+    return colours(pictures).float().mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1)
+
+
 def draw_states(generator: GanGenerator, codes: Tensor, stop_resolution: int | None = None) -> Tensor:
     """Pictures [S, C, H, W] of codes [S, L, D] that are states of one picture, such as before and after an edit.
 
