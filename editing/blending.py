@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.errors import InputError
+from ..models.window import marked
 
 __all__ = [
     "BLENDS",
@@ -30,6 +31,8 @@ FEATHER = 4.0  # px at 256, sigma
 _TOLERANCE = 3e-4  # of the step at the seam: what is left is below a grey level
 _MOST_STEPS = 2000
 _COARSEST = 16  # px
+_TAIL = 3  # sigmas of a Gaussian that count
+_STRIP = 64  # px that are smoothed at a time
 
 
 def feathered_mask(mask: Tensor, dilation: float = DILATION, feather: float = FEATHER) -> Tensor:
@@ -39,8 +42,13 @@ def feathered_mask(mask: Tensor, dilation: float = DILATION, feather: float = FE
     reach the result is exactly 0.
     """
     scale = min(mask.shape[2:]) / 256
-    radius = round(dilation * scale)
-    return _smoothed(dilated(mask, radius), feather * scale)
+    radius, sigma = round(dilation * scale), feather * scale
+    part = marked(mask)
+    result = torch.zeros_like(mask)
+    if part is not None:  # beyond its reach there is nothing to grow or to smooth
+        part = part.grown(radius + math.ceil(_TAIL * sigma))
+        part.of(result).copy_(_smoothed(dilated(part.of(mask), radius), sigma))
+    return result
 
 
 def blend_linear(photo: Tensor, painted: Tensor, mask: Tensor) -> Tensor:
@@ -164,12 +172,18 @@ def dilated(mask: Tensor, radius: int) -> Tensor:
 def _smoothed(mask: Tensor, sigma: float) -> Tensor:
     if sigma < 0.1:
         return mask
-    radius = math.ceil(3 * sigma)
+    radius = math.ceil(_TAIL * sigma)
     at = torch.arange(-radius, radius + 1, device=mask.device, dtype=mask.dtype)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    for shape, padding in (((1, 1, -1, 1), (0, 0, radius, radius)), ((1, 1, 1, -1), (radius, radius, 0, 0))):
-        mask = F.conv2d(F.pad(mask, padding, mode="replicate"), kernel.view(shape))
+    # Strips of a row at a time, times a band of the kernel: a convolution of one channel by a long one is far slower.
+    band = F.pad(kernel, (_STRIP - 1, _STRIP - 1)).unfold(0, _STRIP, 1).flip(1)  # [pixels with margins, pixels]
+    for _ in range(2):
+        width = mask.shape[3]
+        padded = F.pad(F.pad(mask, (radius, radius, 0, 0), mode="replicate"), (0, -width % _STRIP))
+        strips = padded.unfold(3, len(band), _STRIP)  # [B, 1, H, strips, pixels]
+        smooth = torch.mm(strips.reshape(-1, len(band)), band).unflatten(0, strips.shape[:4])
+        mask = smooth.flatten(3)[..., :width].transpose(2, 3)
     return mask.clamp(0, 1)
 
 

@@ -10,8 +10,11 @@ from torch import Tensor
 
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from ..models.synthesis_run import LayerState, SynthesisResult
 from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
-from .painting import Painting, painting_hook, painting_mask
+from .painted_window import cut, felt, painted_part
+from .painting import Painting, masks_at, painting_mask
+from .painting_hook import Donated, PaintingHook, painting_hook
 from .pictures import colours
 
 __all__ = ["JOINS", "Canvas", "PaintedPhoto", "changed", "render_painting", "render_painted_photo", "toned"]
@@ -37,18 +40,19 @@ class PaintedPhoto:
 
 
 class Canvas:
-    """Codes that are painted on again and again: the layers before the painting, and the donors of its strokes, are
-    computed once, so that a further stroke costs the same however many there are.
+    """Codes that are painted on again and again: the layers before the painting, the donors of its strokes and the
+    picture without it are computed once, and a further stroke draws the part of the picture that painting can change.
 
-    One for each picture or batch that is edited; it keeps the features of one layer, and a donor's for each stroke.
+    One for each picture or batch that is edited; it keeps the features of one layer, a donor's for each stroke, and one
+    or two pictures. With ``once`` the whole picture is drawn: for a single painting nothing is known that could stay.
     """
 
-    def __init__(self, generator: GanGenerator, codes: Tensor, noise: str | int = "constant") -> None:
+    def __init__(self, generator: GanGenerator, codes: Tensor, noise: str | int = "constant", once: bool = False):
         generator.check_latent(codes, "", "The latent to paint")
-        self.generator, self.codes, self.noise = generator, codes.to(generator.device), noise
-        self._states: dict[int, object] = {}
-        self._donors: dict[tuple, dict[int, Tensor]] = {}
-        self._unpainted: Tensor | None = None
+        self.generator, self.codes, self.noise, self.once = generator, codes.to(generator.device), noise, once
+        self._state: tuple[bool, LayerState] | None = None  # whether details are left out in it
+        self._donors: dict[tuple, Donated] = {}
+        self._pictures: dict[bool, Tensor] = {}
 
     def draw(self, painting: Painting, bare: bool = False) -> Tensor:
         """[B, 3, H, W], about -1..1: the pictures with the painting.
@@ -58,33 +62,58 @@ class Canvas:
         first = painting.first_layer
         if first is None:
             return colours(synthesis(self.codes, self.noise).image)
-        below = self._before(first)
+        below = self._before(first, bare)
         hook = painting_hook(painting, self.generator, self.codes, self.noise, below, self._donors)
         for strokes in list(self._donors):  # those of an earlier painting are not asked for again
             if painting.strokes[: len(strokes)] != strokes:
                 del self._donors[strokes]
         if bare:
-            hook.mask = torch.ones_like(hook.mask)
-        return colours(synthesis(self.codes, self.noise, resume=below, hook=hook).image)
+            hook.mask = self._everywhere()
+        masks = masks_at(painting.strokes, self.generator)
+        window = None
+        if below is not None and not self.once:
+            window = painted_part(synthesis, masks, below.layer)
+        drawn = synthesis(self.codes, self.noise, resume=cut(below, window), hook=hook.within(window)).image
+        if window is None:
+            return colours(drawn)
+        whole = self.unpainted(bare).clone()
+        top, bottom, left, right = felt(synthesis, masks, below.layer).box(*whole.shape[2:])
+        above, _, beside, _ = window.box(*whole.shape[2:])
+        part = colours(drawn)[..., top - above : bottom - above, left - beside : right - beside]
+        whole[..., top:bottom, left:right] = part
+        return whole
 
-    def unpainted(self) -> Tensor:
-        """[B, 3, H, W]: the pictures without painting, and without what an adaptation adds to places of its photos."""
-        if self._unpainted is None:
+    def unpainted(self, bare: bool = True) -> Tensor:
+        """[B, 3, H, W]: the pictures without painting; ``bare`` ones without what an adaptation adds to places."""
+        adaptation = self.generator.adaptation
+        bare = bare and adaptation is not None and adaptation.local
+        if bare not in self._pictures:
+            known = None
+            if self._state is not None and self._state[0] == self._leaves_out(self._state[1].layer, bare):
+                known = self._state[1]
+            self._pictures[bare] = colours(self._run(bare, resume=known).image)
+        return self._pictures[bare]
 
-            def nothing(layer: int, x: Tensor) -> Tensor:
-                return x
-
-            nothing.mask = torch.ones(1, 1, *self.generator.resolution, device=self.codes.device)
-            self._unpainted = colours(self.generator.network.synthesis(self.codes, self.noise, hook=nothing).image)
-        return self._unpainted
-
-    def _before(self, layer: int):
+    def _before(self, layer: int, bare: bool) -> LayerState | None:
+        """The state before a layer; that of the last layer asked for is kept, as strokes of one kind begin at one."""
         if layer == 0:
             return None
-        if layer not in self._states:
-            self._states.clear()  # strokes of one kind begin at one layer: the last is the one to keep
-            self._states[layer] = self.generator.network.synthesis(self.codes, self.noise, stop_layer=layer - 1).state
-        return self._states[layer]
+        bare = self._leaves_out(layer - 1, bare)
+        if self._state is None or (self._state[0], self._state[1].layer) != (bare, layer - 1):
+            self._state = bare, self._run(bare, stop_layer=layer - 1).state
+        return self._state[1]
+
+    def _leaves_out(self, layer: int, bare: bool) -> bool:
+        """Whether anything is missing up to a layer, where what an adaptation adds to places is left out."""
+        adaptation = self.generator.adaptation
+        return bare and adaptation is not None and any(each <= layer for each in adaptation.deltas)
+
+    def _run(self, bare: bool, **options) -> SynthesisResult:
+        hook = PaintingHook(self._everywhere()) if bare else None
+        return self.generator.network.synthesis(self.codes, self.noise, hook=hook, **options)
+
+    def _everywhere(self) -> Tensor:
+        return torch.ones(1, 1, *self.generator.resolution, device=self.codes.device)
 
 
 def render_painting(
@@ -92,7 +121,7 @@ def render_painting(
 ) -> Tensor:
     """[B, L, D] -> [B, 3, H, W] about -1..1, with the painting on the way."""
     with torch.no_grad():
-        return Canvas(generator, codes, noise).draw(painting)
+        return Canvas(generator, codes, noise, once=True).draw(painting)
 
 
 def render_painted_photo(

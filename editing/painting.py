@@ -1,6 +1,6 @@
 """Painting: strokes on the features of a generator (GANPaint, 2005.07727), ready to be drawn by any synthesis.
 
-A painting is a list of strokes, each with a mask of any size. `painting_hook` turns it into the hook that a synthesis
+A painting is a list of strokes, each with a mask of any size; painting_hook.py turns it into the hook that a synthesis
 takes; `painting_mask` says where it acts. Strokes are of two kinds:
 
 - `UnitStroke` is the paper's: inside the mask, some channels of one layer take given values.
@@ -10,25 +10,26 @@ takes; `painting_mask` says where it acts. Strokes are of two kinds:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..kernels import blend_features
 from ..models import layer_blend
-from ..models.colour_match import donor_features
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
-from ..models.inference import rehome
-from ..models.progan import ARCHITECTURE
-from ..models.stylegan2 import LayerState
 
-__all__ = ["DonorStroke", "Painting", "UnitStroke", "painting_hook", "painting_mask"]
-
-Hook = Callable[[int, Tensor], Tensor]
+__all__ = [
+    "DonorStroke",
+    "Painting",
+    "Stroke",
+    "UnitStroke",
+    "checked_mask",
+    "masks_at",
+    "painting_mask",
+    "resized_mask",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,51 +169,11 @@ class Painting:
         return max(self.layers, default=None)
 
 
-def painting_hook(
-    painting: Painting,
-    generator: GanGenerator,
-    codes: Tensor | None = None,
-    noise: str | int = "constant",
-    below: LayerState | None = None,
-    kept: dict[tuple, dict[int, Tensor]] | None = None,
-) -> Hook:
-    """The hook ``(layer, features [B, C, h, w]) -> features`` by which a synthesis draws the painting.
-
-    Args:
-        painting: its strokes; they are checked against the generator here, before any work.
-        generator: the generator that will draw.
-        codes: [B, L, D], what will be drawn; needed for donor strokes, whose features are made here (a partial
-            synthesis each, up to the last layer that the stroke paints on, with the strokes below it).
-        noise: the noise of the picture that will be drawn; donors have the same.
-        below: where a synthesis of the codes stands before the first painted layer, if that is known already.
-        kept: what donors gave, by the strokes up to theirs; read, and added to. For the same generator and codes only.
-
-    Raises:
-        InputError: another family, a layer or unit that the generator does not have, another number of pictures.
-    """
-    _check_painting(painting, generator, codes)
-    by_layer: dict[int, list[Callable[[Tensor], Tensor]]] = {}
-
-    def hook(layer: int, x: Tensor) -> Tensor:
-        for paint in by_layer.get(layer, ()):
-            x = paint(x)
-        return x
-
-    kept = {} if kept is None else kept
-    for k, stroke in enumerate(painting.strokes):
-        if isinstance(stroke, UnitStroke):
-            by_layer.setdefault(stroke.layer, []).append(_unit_painter(stroke))
-            continue
-        so_far = painting.strokes[: k + 1]
-        if so_far not in kept:
-            codes = codes.to(generator.device)
-            kept[so_far] = _donor(stroke, generator, codes, noise, hook if by_layer else None, below)
-        taken = kept[so_far]
-        for layer, features in taken.items():
-            by_layer.setdefault(layer, []).append(_donor_painter(stroke, features))
-    # An adapted generator leaves the photo's details out where this paints.
-    hook.mask = painting_mask(painting, *generator.resolution).to(generator.device)
-    return hook
+def masks_at(strokes: Sequence[Stroke], generator: GanGenerator) -> list[Tensor]:
+    """[B or 1, 1, h, w]: where the strokes act, at every size at which they are painted, and at the picture's."""
+    synthesis = generator.network.synthesis
+    sizes = {tuple(synthesis.layer_size(layer)[1:]) for stroke in strokes for layer in stroke.layers}
+    return [resized_mask(stroke.mask, *size) for stroke in strokes for size in sizes | {generator.resolution}]
 
 
 def painting_mask(painting: Painting, height: int, width: int, batch: int | None = None) -> Tensor:
@@ -250,102 +211,3 @@ def checked_mask(mask: Tensor) -> Tensor:
             "picture, Open in Mask Editor); white is 1, and 1 is where the edit acts."
         )
     return mask
-
-
-class _Kept:
-    """A mask, values or features of other nodes, to be painted with; where a graph is made, as a normal tensor."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-    def __call__(self) -> Tensor:
-        if torch.is_grad_enabled():  # once, not in every step; most paintings are drawn without a graph
-            self.tensor = rehome(self.tensor)
-        return self.tensor
-
-
-def _unit_painter(stroke: UnitStroke) -> Callable[[Tensor], Tensor]:
-    where, what = _Kept(stroke.mask), _Kept(stroke.values)
-
-    def paint(x: Tensor) -> Tensor:
-        mask = resized_mask(where(), *x.shape[2:]).to(x)
-        values = what().to(x)
-        if values.ndim == 2:
-            values = values[:, :, None, None]
-        elif values.shape[2:] != x.shape[2:]:
-            values = F.interpolate(values, x.shape[2:], mode="bilinear", antialias=True, align_corners=False)
-        units = list(stroke.units)
-        painted = x.clone()
-        painted[:, units] = torch.lerp(
-            x[:, units], values.expand(len(x), -1, *x.shape[2:]), mask.expand(len(x), -1, -1, -1)
-        )
-        return painted
-
-    return paint
-
-
-def _donor(
-    stroke: DonorStroke,
-    generator: GanGenerator,
-    codes: Tensor,
-    noise: str | int,
-    hook: Hook | None,
-    below: LayerState | None,
-) -> dict[int, Tensor]:
-    """layer -> [B, C, h, w]: what the stroke paints, with the colours it has under the donor's own code."""
-    synthesis = generator.network.synthesis
-    moved = codes + stroke.offset(codes)
-    first, last, rest = stroke.layers[0], stroke.layers[-1], stroke.layers[1:]
-    begun = synthesis(moved, noise, want_features=(first,), stop_layer=first, hook=hook)
-    features = dict(begun.features)
-    if rest:
-        features.update(
-            synthesis(moved, noise, want_features=rest, stop_layer=last, resume=begun.state, hook=hook).features
-        )
-    if generator.network.config.architecture == ARCHITECTURE:  # a Progressive GAN: no styles, nothing to match
-        return features
-    # Between the two convolutions of a block the picture so far is the same.
-    if below is None or below.layer != first - 1 or synthesis.layers[first][1] != "conv1":
-        below = synthesis(codes, noise, stop_layer=first, hook=hook).state
-    return donor_features(synthesis, codes, moved, features, below.image, begun.state.image)
-
-
-def _donor_painter(stroke: DonorStroke, features: Tensor) -> Callable[[Tensor], Tensor]:
-    where, what = _Kept(stroke.mask), _Kept(features)
-
-    def paint(x: Tensor) -> Tensor:
-        return blend_features(x, what().to(x), resized_mask(where(), *x.shape[2:]).to(x))
-
-    return paint
-
-
-def _check_painting(painting: Painting, generator: GanGenerator, codes: Tensor | None) -> None:
-    if painting.family and painting.family != generator.family:
-        raise InputError(
-            f"The painting was made for the generator family '{painting.family}', but '{generator.name}' is of the "
-            f"family '{generator.family}'. Paint with concepts of this generator."
-        )
-    count = None if codes is None else len(codes)
-    for stroke in painting.strokes:
-        what = f"The stroke '{stroke.name}'"
-        for layer in stroke.layers:
-            channels = generator.network.synthesis.layer_size(layer)[0]
-            if isinstance(stroke, UnitStroke) and max(stroke.units) >= channels:
-                raise InputError(
-                    f"{what} paints unit {max(stroke.units)}; layer {layer} has units 0 to {channels - 1}."
-                )
-        if isinstance(stroke, DonorStroke):
-            if codes is None:
-                raise InputError(f"{what} moves the codes of the pictures; it can only be drawn where they are known.")
-            if stroke.step.shape[1] not in (1, generator.num_layers) or stroke.step.shape[2] != generator.w_dim:
-                raise InputError(
-                    f"{what} moves codes by {list(stroke.step.shape)}; '{generator.name}' has codes "
-                    f"[{generator.num_layers}, {generator.w_dim}]. It was made with another generator."
-                )
-        sizes = {"mask": len(stroke.mask)}
-        sizes["values" if isinstance(stroke, UnitStroke) else "step"] = len(
-            stroke.values if isinstance(stroke, UnitStroke) else stroke.step
-        )
-        for part, size in sizes.items():
-            if count is not None and size not in (1, count):
-                raise InputError(f"{what} has a {part} for {size} pictures; there are {count}. Give one, or one each.")

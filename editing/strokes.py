@@ -20,7 +20,8 @@ from ..models.generator import GanGenerator
 from ..models.progan import ARCHITECTURE
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer
-from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, painting_hook, resized_mask
+from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, resized_mask
+from .painting_hook import painting_hook
 from .types import check_family
 
 __all__ = ["ACTIONS", "APPEARANCES", "FORMS", "check_concepts", "copy_appearance", "donor_layers", "paint_concept"]

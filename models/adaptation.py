@@ -20,6 +20,7 @@ from .feature_flow import FeatureFlow, feature_flow
 from .inference import building
 from .layer_blend import LayerBlend
 from .stylegan2 import LayerState, SynthesisResult
+from .window import Window
 
 __all__ = [
     "AdaptedNetwork",
@@ -192,8 +193,10 @@ class Composition:
         anchor: Tensor | None = None,  # [B, C, h, w], the photos' features there
         hook: Hook | None = None,
         flow: FeatureFlow | None = None,  # None: deltas stay in place
+        window: Window | None = None,  # the part of the picture that the run draws
     ) -> None:
         self.deltas, self.guide, self.anchor, self.hook, self.flow = deltas, guide, anchor, hook, flow
+        self.window = window
         self.painted: Tensor | None = getattr(hook, "mask", None)
 
     def look(self, features: Tensor) -> None:
@@ -201,11 +204,15 @@ class Composition:
         self.flow = feature_flow(self.anchor.to(features), features)
 
     def carry(self, values: Tensor) -> Tensor:
-        """What belongs to places of the photos, [B, C, h, w], where it is in this run."""
-        values = values if self.flow is None else self.flow.carry(values)
+        """What belongs to places of the photos, [B, C, h, w], where it is in this run, of the part that is drawn."""
+        size = tuple(values.shape[2:])
+        values = self._drawn(values if self.flow is None else self.flow.carry(values))
         if self.painted is None:
             return values
-        return values * (1 - F.adaptive_avg_pool2d(self.painted.to(values), tuple(values.shape[2:])))
+        return values * (1 - self._drawn(F.adaptive_avg_pool2d(self.painted.to(values), size)))
+
+    def _drawn(self, values: Tensor) -> Tensor:
+        return values if self.window is None else self.window.of(values)
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         if layer in self.deltas:
@@ -282,7 +289,7 @@ class AdaptedSynthesis(nn.Module):
                 residual = F.adaptive_avg_pool2d(residual, tuple(image.shape[2:]))
             image = image + residual.to(image)
         if state is not None:
-            state = AdaptedState(state.layer, state.features, state.image, state.residual, flow)
+            state = AdaptedState(state.layer, state.features, state.image, state.residual, state.window, flow)
         return SynthesisResult(image, result.features, state)
 
     def run(self, *arguments) -> SynthesisResult:
@@ -294,11 +301,14 @@ class AdaptedSynthesis(nn.Module):
         adaptation = self.adaptation
         deltas = {layer: self._on(f"delta.{layer}", ws.device)[photos] for layer in adaptation.deltas}
         guide, flow = adaptation.guide, getattr(resume, "flow", None)
+        window = None if resume is None else resume.window
         if guide is None or flow is not None:
-            return Composition(deltas, hook=hook, flow=flow)
+            return Composition(deltas, hook=hook, flow=flow, window=window)
         anchor = self._anchor(photos, noise, first_index, ws)
-        if getattr(hook, "mask", None) is not None or (resume is not None and resume.layer > guide):
-            return Composition(deltas, hook=hook, flow=self._flow_of(ws, photos, anchor, noise, first_index))
+        passed = resume is not None and (resume.layer > guide or window is not None)  # a part is no picture to look at
+        if getattr(hook, "mask", None) is not None or passed:
+            flow = self._flow_of(ws, photos, anchor, noise, first_index)
+            return Composition(deltas, hook=hook, flow=flow, window=window)
         composition = Composition(deltas, guide, anchor, hook)
         if resume is not None and resume.layer == guide:
             composition.look(resume.features)

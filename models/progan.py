@@ -201,6 +201,7 @@ class ProgressiveSynthesis(nn.Module):
                 if layer in want_features:
                     features[layer] = x
             if layer == stop_layer:
-                return SynthesisResult(None, features, LayerState(layer, x, None))
+                window = None if resume is None else resume.window
+                return SynthesisResult(None, features, LayerState(layer, x, None, window=window))
         image = self.output(x)
         return SynthesisResult(image.to(torch.promote_types(image.dtype, torch.float32)), features)

@@ -23,6 +23,7 @@ from .layer_blend import LayerBlend
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer
 from .synthesis_run import Hook, LayerState, SynthesisResult, check_layer, check_run
+from .window import Window
 
 __all__ = ["LayerState", "StyleGAN2", "StyleGAN2Config", "SynthesisResult"]
 
@@ -105,7 +106,7 @@ class SynthesisNetwork(nn.Module):
         stop_resolution: int | None = None,  # height at which to stop ("skip" architecture)
         want_features: Collection[int] = (),  # layers whose features to return
         stop_layer: int | None = None,  # stop after this layer and return its state instead of a picture
-        resume: LayerState | None = None,  # start after this layer
+        resume: LayerState | None = None,  # start after this layer, with its part of the picture
         hook: Hook | None = None,  # called with (layer, features), returns the features to go on with
         dtype: torch.dtype | None = None,  # of the convolutions; the picture is summed in float32
         first_index: int = 0,  # position of ws[0] in a larger batch, for seeded noise
@@ -121,7 +122,8 @@ class SynthesisNetwork(nn.Module):
             )
         dtype = dtype or ws.dtype
         batch = ws.shape[0]
-        sources = _NoiseSource(noise, batch, first_index, ws.device)
+        window = None if resume is None else resume.window
+        sources = _NoiseSource(noise, batch, first_index, ws.device, window)
         features: dict[int, Tensor] = {}
         if resume is None:
             start, image, residual = -1, None, None
@@ -152,7 +154,7 @@ class SynthesisNetwork(nn.Module):
                 if layer in want_features:
                     features[layer] = x
             if layer == stop_layer:
-                return SynthesisResult(None, features, LayerState(layer, x, image, residual))
+                return SynthesisResult(None, features, LayerState(layer, x, image, residual, window))
             if name == "conv1":
                 image = self._add_rgb(block, x, ws, layer + 1, image, blend)
         return SynthesisResult(image, features)
@@ -197,12 +199,18 @@ class StyleGAN2(nn.Module):
 class _NoiseSource:
     """Unit-variance noise per layer. A seed gives picture i the same noise in any batch and from any starting layer."""
 
-    def __init__(self, mode: str | int, batch: int, first_index: int, device: torch.device) -> None:
-        self.mode, self.batch, self.first_index, self.device = mode, batch, first_index, device
+    def __init__(
+        self, mode: str | int, batch: int, first_index: int, device: torch.device, window: Window | None
+    ) -> None:
+        self.mode, self.batch, self.first_index, self.device, self.window = mode, batch, first_index, device, window
 
     def draw(self, layer: int, conv: SynthesisLayer) -> Tensor | None:
         if not conv.use_noise or self.mode == "none":
             return None
+        noise = self._whole(layer, conv)
+        return noise if self.window is None else self.window.of(noise)
+
+    def _whole(self, layer: int, conv: SynthesisLayer) -> Tensor:
         if self.mode == "constant":
             return conv.noise_const[None, None]
         if self.mode == "random":

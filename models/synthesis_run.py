@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from .errors import InputError
+from .window import Window
 
 NOISE_MODES = ("constant", "none", "random")
 Hook = Callable[[int, Tensor], Tensor]
@@ -15,12 +16,27 @@ Hook = Callable[[int, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class LayerState:
-    """Where a synthesis can start again: ``features`` [B, C, h, w] after ``layer``, ``image`` before its ToRGB."""
+    """Where a synthesis can start again: ``features`` [B, C, h, w] after ``layer``, ``image`` before its ToRGB.
+
+    With a ``window`` all of them are that part of the picture, and what starts here draws that part alone.
+    """
 
     layer: int
     features: Tensor
     image: Tensor | None  # None before the first ToRGB, and always for a Progressive GAN
     residual: Tensor | None = None  # the side path of a "resnet" block, between its two convolutions
+    window: Window | None = None
+
+    def part(self, window: Window) -> LayerState:
+        """The same state with a part of the picture.
+
+        Raises InputError for a part already, and for edges that lie within a cell of the picture so far.
+        """
+        if self.window is not None:
+            raise InputError("The state is a part of a picture already.")
+        cut = {name: getattr(self, name) for name in ("features", "image", "residual")}
+        cut = {name: None if x is None else window.of(x) for name, x in cut.items()}
+        return replace(self, window=window, **cut)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +77,10 @@ def check_run(
     begin = 0
     if resume is not None:
         begin = check_layer(resume.layer, count) + 1
-        size = (ws.shape[0], *layer_size(resume.layer))
+        channels, height, width = layer_size(resume.layer)
+        if resume.window is not None:
+            height, width = resume.window.size(height, width)
+        size = (ws.shape[0], channels, height, width)
         if tuple(resume.features.shape) != size:
             raise InputError(
                 f"The features to go on from have shape {tuple(resume.features.shape)}; layer {resume.layer} of "

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from ..editing.adaptation import METHODS, adapt
-from ..editing.painting import Painting, painting_hook, painting_mask
+from ..editing.painting import Painting, painting_mask
+from ..editing.painting_hook import painting_hook
 from ..editing.pictures import fit_to_resolution
 from ..editing.types import GanLatent
 from ..host import io

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing.concepts import ConceptUnits
 from semantic_edit.editing.painted_photo import Canvas, render_painted_photo, render_painting, toned
-from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, painting_hook, painting_mask
+from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, painting_mask
+from semantic_edit.editing.painting_hook import painting_hook
 from semantic_edit.editing.strokes import APPEARANCES, copy_appearance, donor_layers, paint_concept
 from semantic_edit.models.errors import InputError
 

@@ -1,0 +1,218 @@
+"""A part of a picture drawn alone: the same values as in the whole, as far as `reach` says, and strokes that use it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from semantic_edit.editing.painted_photo import Canvas
+from semantic_edit.editing.painted_window import cut_early, felt, painted_part
+from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, masks_at
+from semantic_edit.editing.painting_hook import painting_hook
+from semantic_edit.editing.strokes import donor_layers
+from semantic_edit.models import ProgressiveConfig, ProgressiveGAN, StyleGAN2, StyleGAN2Config
+from semantic_edit.models.adaptation import Adaptation, with_adaptation
+from semantic_edit.models.errors import InputError
+from semantic_edit.models.generator import GanGenerator, family_fingerprint
+from semantic_edit.models.window import Window, reach
+
+KINDS = {
+    "skip": {},
+    "orig": {"architecture": "orig"},
+    "resnet": {"architecture": "resnet"},
+    "longer filter": {"resample_filter": (1.0, 2.0, 4.0, 4.0, 2.0, 1.0)},
+    "tall": {"const_size": (4, 2)},
+    "no noise": {"use_noise": False},
+    "progressive": None,
+}
+
+
+def generator_of(kind: str = "skip", channels=(8, 8, 8, 8, 6, 4)) -> GanGenerator:
+    """A random generator, 128 px high, narrow, in which nothing that training would set is zero."""
+    rng = torch.Generator().manual_seed(3)
+    if kind == "progressive":
+        network = ProgressiveGAN(ProgressiveConfig(z_dim=8, channels=channels), generator=rng)
+    else:
+        config = StyleGAN2Config(z_dim=8, w_dim=8, channels=channels, mapping_layers=1, **KINDS[kind])
+        network = StyleGAN2(config, generator=rng)
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if name.endswith((".bias", ".noise_strength")) and "affine" not in name:
+                tensor.add_(torch.randn(tensor.shape, generator=rng) * 0.2)
+    network.requires_grad_(False).eval()
+    return GanGenerator(network, family_fingerprint(network), kind)
+
+
+def codes_of(generator: GanGenerator, count: int = 2, seed: int = 1) -> torch.Tensor:
+    return generator.map(torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed)))
+
+
+def box_mask(top: int, bottom: int, left: int, right: int, size: int = 128) -> torch.Tensor:
+    mask = torch.zeros(1, size, size)
+    mask[:, top:bottom, left:right] = 1
+    return mask
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reach_is_how_far_a_change_is_felt(kind):
+    """One cell is changed; beyond the reach nothing is, and just within it something is."""
+    generator = generator_of(kind)
+    synthesis, codes = generator.network.synthesis, codes_of(generator, 1)
+    count = len(synthesis.layers)
+    for layer in range(3, count - 1):
+        state = synthesis(codes, stop_layer=layer).state
+        _, height, width = synthesis.layer_size(layer)
+        row, column = height // 2, width // 2
+        changed = state.features.clone()
+        changed[..., row, column] += 5
+        image = state.image
+        if image is not None:
+            image, factor = image.clone(), height // image.shape[2]
+            image[..., row // factor, column // factor] += 5
+        before, after = (
+            synthesis(codes, resume=each).image for each in (state, replace(state, features=changed, image=image))
+        )
+        scale = before.shape[2] // height
+        felt_rows = (before != after).any(dim=1)[0].any(dim=1).nonzero().flatten()
+        far = reach(synthesis, layer)
+        assert int(felt_rows.min()) >= (row - far) * scale and int(felt_rows.max()) < (row + 1 + far) * scale
+        assert int(felt_rows.min()) < (row - far + 3) * scale  # not much more than it has to be
+
+
+@pytest.mark.parametrize("noise", ["constant", "none", 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_is_drawn_as_in_the_whole(kind, noise):
+    generator = generator_of(kind)
+    synthesis, codes = generator.network.synthesis, codes_of(generator)
+    whole = synthesis(codes, noise).image
+    for layer in (5, 6):
+        state = synthesis(codes, noise, stop_layer=layer).state
+        _, height, width = synthesis.layer_size(layer)
+        far = reach(synthesis, layer)
+        window = Window(4, height, 0, width // 2 + far + 1 & ~1, height, width)
+        stopped = synthesis(codes, noise, stop_layer=layer + 2, resume=state.part(window))
+        assert stopped.state.window == window
+        part = synthesis(codes, noise, resume=stopped.state).image
+        assert part.shape[2:] == window.size(*whole.shape[2:])
+        scale = whole.shape[2] // height
+        safe = part[..., far * scale :, : -far * scale]  # two sides are the picture's own, and right to the edge
+        assert torch.allclose(safe, window.of(whole)[..., far * scale :, : -far * scale], atol=2e-5)
+
+
+def strokes_of(generator: GanGenerator, codes: torch.Tensor) -> list:
+    layers, middle = donor_layers(generator), donor_layers(generator)[0] - 1
+    units = generator.network.synthesis.layer_size(middle)[0]
+    rows = codes_of(generator, len(codes), 7) - codes
+    values = torch.randn(1, units, 16, 16, generator=torch.Generator().manual_seed(2))
+    return [
+        DonorStroke(box_mask(80, 95, 66, 90), layers, rows),
+        UnitStroke(box_mask(60, 90, 80, 100), layers[1], (0, 2), torch.tensor([2.0, -2.0])),
+        DonorStroke(box_mask(16, 30, 20, 30, 64), layers[1:], -rows),
+        UnitStroke(box_mask(100, 110, 100, 110), middle, range(units), values),
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("chosen", [(0,), (1,), (2,), (0, 1), (0, 2), (2, 1, 0), (3,), (0, 3)])
+def test_strokes_on_a_canvas_are_those_of_the_whole_picture(kind, chosen, monkeypatch):
+    generator = generator_of(kind)
+    codes = codes_of(generator)
+    strokes = strokes_of(generator, codes)
+    painting = Painting(tuple(strokes[k] for k in chosen))
+    drawn = Canvas(generator, codes).draw(painting)
+    monkeypatch.setattr("semantic_edit.editing.painting_hook.cut_early", lambda *_: None)
+    hook = painting_hook(painting, generator, codes)
+    whole = generator.network.synthesis(codes, hook=hook).image
+    assert not torch.equal(whole, generator.synthesize(codes))
+    assert torch.allclose(drawn, whole, atol=3e-5 * float(whole.abs().max()))
+
+
+def test_small_strokes_are_drawn_as_parts():
+    """What the tests above compare with the whole would say nothing if nothing were cut."""
+    generator = generator_of()
+    synthesis = generator.network.synthesis
+    stroke = strokes_of(generator, codes_of(generator))[0]
+    masks = masks_at([stroke], generator)
+    first = donor_layers(generator)[0]
+    layer, early = cut_early(synthesis, masks, first)
+    part = painted_part(synthesis, masks, first - 1)
+    assert layer <= first and early.share < 0.5 and part.share < 0.7
+    seen = []
+    hook = painting_hook(Painting((stroke,)), generator, codes_of(generator))
+    run = hook.within(part)
+    synthesis(
+        codes_of(generator),
+        resume=synthesis(codes_of(generator), stop_layer=first - 1).state.part(part),
+        hook=lambda layer, x: seen.append(tuple(x.shape[2:])) or run(layer, x),
+    )
+    assert seen == [part.size(*synthesis.layer_size(k)[1:]) for k in range(first, len(synthesis.layers))]
+
+
+def test_a_wide_stroke_is_drawn_whole():
+    generator = generator_of()
+    masks = [torch.ones(1, 1, 128, 128)]
+    assert painted_part(generator.network.synthesis, masks, 4) is None
+    assert cut_early(generator.network.synthesis, masks, 5) is None
+    assert painted_part(generator.network.synthesis, [torch.zeros(1, 1, 128, 128)], 4) is None
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("guide", [None, 4, 6])
+@pytest.mark.parametrize("edited", [False, True])
+def test_strokes_on_an_adapted_photo_are_those_of_the_whole_picture(guide, bare, edited, monkeypatch):
+    """Deltas, residual and their flow, for the photos' own codes and for edited ones; details end where strokes are."""
+    plain = generator_of()
+    codes = codes_of(plain)
+    rng = torch.Generator().manual_seed(5)
+    sizes = {layer: plain.network.synthesis.layer_size(layer) for layer in (7, 9)}
+    deltas = {layer: 0.3 * torch.randn(2, *size, generator=rng) for layer, size in sizes.items()}
+    residual = 0.1 * torch.randn(2, 3, 128, 128, generator=rng)
+    adaptation = Adaptation(codes, deltas, residual, family=plain.family, guide=guide)
+    generator = with_adaptation(plain, adaptation)
+    painted = codes + 0.3 * torch.randn(2, 1, 8, generator=rng) if edited else codes
+    strokes = strokes_of(generator, painted)
+    painting = Painting((strokes[0], strokes[1]))
+    drawn = Canvas(generator, painted).draw(painting, bare)
+    monkeypatch.setattr("semantic_edit.editing.painting_hook.cut_early", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.painted_photo.painted_part", lambda *_: None)
+    whole = Canvas(generator, painted).draw(painting, bare)
+    assert torch.allclose(drawn, whole, atol=1e-4 * float(whole.abs().max()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_is_felt_lies_within_the_part_that_is_drawn(data):
+    generator = generator_of()
+    synthesis = generator.network.synthesis
+    size = data.draw(st.sampled_from([32, 100, 128, 300]))
+    top, left = (data.draw(st.integers(0, size - 2)) for _ in range(2))
+    mask = box_mask(top, data.draw(st.integers(top + 1, size)), left, data.draw(st.integers(left + 1, size)), size)
+    layer = data.draw(st.integers(0, 8))
+    part, changed = painted_part(synthesis, [mask[:, None]], layer), felt(synthesis, [mask[:, None]], layer)
+    for window in (changed, *([] if part is None else [part])):
+        marked = torch.nn.functional.interpolate(mask[:, None], (128, 128), mode="bilinear", antialias=True)
+        outside = marked.clone()
+        window.of(outside).zero_()
+        assert marked.sum() > 0 and outside.sum() == 0
+        assert not any(edge % 2 for edge in (window.top, window.bottom, window.left, window.right))
+    if part is not None:
+        assert part.top <= changed.top and part.bottom >= changed.bottom
+        assert part.left <= changed.left and part.right >= changed.right
+
+
+def test_wrong_parts_are_refused():
+    generator = generator_of()
+    synthesis, codes = generator.network.synthesis, codes_of(generator)
+    state = synthesis(codes, stop_layer=4).state
+    with pytest.raises(InputError, match="no part of a layer of 16 x 16"):
+        Window(4, 20, 0, 8, 16, 16)
+    with pytest.raises(InputError, match="no whole cells in a layer of 8 x 8"):
+        state.part(Window(1, 8, 0, 8, 16, 16))
+    part = state.part(Window(2, 8, 0, 8, 16, 16))
+    with pytest.raises(InputError, match="a part of a picture already"):
+        part.part(Window(2, 8, 0, 8, 16, 16))
+    with pytest.raises(InputError, match=r"layer 4 of this generator has \(2, 8, 6, 8\)"):
+        synthesis(codes, resume=replace(part, features=part.features[..., 1:]))
