@@ -20,13 +20,14 @@ from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.inference import building, rehome, training_mode
 from ..models.stylegan2 import LayerState
+from .drag_changes import ChangeMemory
 from .drag_features import feature_layer
 from .drag_steps import PUBLISHED_TOLERANCE, DragScene, DragState, least_change_steps, published_steps
 from .pictures import draw_states
 from .points import DragPoints
 from .types import check_rows
 
-__all__ = ["METHODS", "PUBLISHED", "Drag", "DragSettings", "drag"]
+__all__ = ["METHODS", "PUBLISHED", "ChangeMemory", "Drag", "DragSettings", "drag"]
 
 Progress = Callable[..., None]
 
@@ -91,6 +92,7 @@ def drag(
     settings: DragSettings | None = None,
     progress: Progress | None = None,  # (step, total, preview [3, H, W] in 0..1 or None); may raise
     preview_every: int = 5,  # steps between previews; 0: none
+    memory: ChangeMemory | None = None,  # one for this code alone: a further drag of it begins with what is known
 ) -> Drag:
     """Move the picture's content from the handles to the targets.
 
@@ -106,7 +108,7 @@ def drag(
         fixed = None if region is None else 1 - rehome(region.to(code)).clamp(0, 1)
         if fixed is not None and not bool(fixed.any()):
             fixed = None
-        scene = _scene(generator, code, points, fixed, rows, settings)
+        scene = _scene(generator, code, points, fixed, rows, settings, memory or ChangeMemory())
         if progress is not None:
             scene = replace(scene, pulse=lambda: progress(0, settings.steps, None))
         steps = published_steps if settings.method == "published" else least_change_steps
@@ -132,7 +134,7 @@ def default_rows(generator: GanGenerator) -> tuple[int, ...]:
     return tuple(range(min(_ROWS, generator.num_layers)))
 
 
-def _scene(generator, code, points, fixed, rows, settings) -> DragScene:
+def _scene(generator, code, points, fixed, rows, settings, memory) -> DragScene:
     height, width = generator.resolution
     layer = feature_layer(generator, settings.feature_ratio)
     _, map_height, map_width = generator.network.synthesis.layer_size(layer)
@@ -150,6 +152,7 @@ def _scene(generator, code, points, fixed, rows, settings) -> DragScene:
         pitch=height / map_height,
         covariance=rehome(generator.w_covariance),
         settings=settings,
+        memory=memory,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..models.stylegan2 import LayerState, StyleGAN2
+from .drag_changes import ChangeMemory, Changes, measured_changes
 from .drag_features import Templates, disk, sample
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class DragScene:
     pitch: float  # picture pixels per feature
     covariance: Tensor  # [D, D] of W
     settings: DragSettings
+    memory: ChangeMemory  # of `start`
     pulse: Callable[[], None] = lambda: None  # called now and then during long work; may raise
 
     def pixels(self, share: float, least: float = 1.0) -> float:
@@ -159,9 +161,6 @@ _REACH = 0.03  # of the height: how far a handle may go in the first step
 _SIGMA = 0.002  # of the height: this far from the target costs as much as one standard deviation of W
 _KEEP = 4000.0  # of a mean square change of the fixed features, in their variance
 _EVERYWHERE = 0.1  # of that weight holds the whole picture where no region says what may move
-_TOGETHER = 8  # components that are tried at once
-_HELD = 2**28  # values of trial features that are held at once, 1 GB
-_TRIAL = 0.5  # standard deviations by which each component is tried
 _VARIANCE = 0.999  # share of W's variance that the components cover, unless there are more than _COMPONENTS of them
 _COMPONENTS = 64
 _SMALLEST_GAIN = 1e-3  # of the cost: less is no progress
@@ -200,30 +199,15 @@ class _Model:
             fixed = torch.ones_like(features[:, :1]) if scene.fixed is None else scene.fixed
             share = fixed / (fixed.sum() * features.shape[1])
             self.weight = share.sqrt() * self.inverse  # squares sum to a mean square, in the features' variance
-            self.stiffness = self._stiffness()
+            changes = scene.memory.changes(scene.network, scene.layer, scene.rows, self._changes)
+            # [K, K]: how much the fixed features change when components change, to second order.
+            self.stiffness = changes.stiffness(share).to(features)
 
-    def _stiffness(self) -> Tensor:
-        """[K, K]: how much the fixed features change when components change, to second order.
-
-        All trials' changes are multiplied with one another, a stretch of the feature map at a time: where all of them
-        do not fit into memory (half the height of a picture of 1024 px), the trials are drawn again for each stretch.
-        """
+    def _changes(self) -> Changes:
         count = self.basis.shape[1]
-        stretch = max(1, _HELD // count)
-        together = max(1, min(_TOGETHER, _HELD // 4 // self.first.numel()))
-        total = self.basis.new_zeros(count, count)
-        trials = _TRIAL * torch.eye(count).to(self.basis)
-        with torch.no_grad():
-            for begin in range(0, self.first.numel(), stretch):
-                changes = []
-                for trial in trials.split(together):
-                    self.scene.pulse()
-                    seen = self.scene.look(self.code(trial)).features
-                    change = ((seen - self.first) * self.weight).flatten(1)
-                    changes.append(change[:, begin : begin + stretch] / _TRIAL)
-                changes = torch.cat(changes)
-                total += changes @ changes.t()
-        return total
+        return measured_changes(
+            lambda trial: self.look(trial)[1], self.first, 1 / self.inverse, count, self.scene.pulse
+        )
 
     def track(self, features: Tensor, near: Tensor) -> Tensor:
         return self.templates.track(features * self.inverse, near, self.search, self.scene.pitch / 2)[0]

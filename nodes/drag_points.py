@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,8 @@ from ._shown import shown, state_of, waiting
 
 log = logging.getLogger(__name__)
 _RADIUS = 0.06  # of a stroke that names none
+# What components of W change in a picture, for as long as its codes are in use: points may move without a new look.
+_memories: WeakKeyDictionary[GanLatent, dragging.ChangeMemory] = WeakKeyDictionary()
 _NO_POINTS = (
     "Drag Points: the points are empty. Pull on the picture in the node, or type 'x,y -> x,y' lines, and run again."
 )
@@ -196,9 +199,9 @@ class DragPoints(io.ComfyNode):
             area = add_strokes(area, brush_mask(strokes, _RADIUS, *size))[0]
         settings = _settings(method, steps, tolerance / size[0], keep, learning_rate)
         common.place(generator)
-        result = dragging.drag(
-            generator, latents.codes, drags, area, chosen, settings, common.progress_for(settings.steps, "dragging")
-        )
+        memory = _memories.setdefault(latents, dragging.ChangeMemory())
+        progress = common.progress_for(settings.steps, "dragging")
+        result = dragging.drag(generator, latents.codes, drags, area, chosen, settings, progress, memory=memory)
         pictures = draw_states(generator, torch.cat([latents.codes.to(result.code), result.code]))
         images = common.to_image_batch(pictures)
         preview = drag_pictures(images[0].cpu(), images[1].cpu(), drags, result).to(current().result_device())

@@ -141,3 +141,16 @@ def test_several_codes_and_strangers_are_refused(run_node, given, batch):
     short = GanLatent(batch.codes[:1, :4], ("x",), batch.family)
     with pytest.raises(InputError, match="expects \\[B, 8, 16\\]"):
         run_node("DragPoints", **given | dict(latents=short))
+
+
+def test_moving_a_point_does_not_measure_the_picture_again(run_node, given, monkeypatch):
+    from semantic_edit.editing import drag_steps
+
+    seen, plain = [], drag_steps.measured_changes
+    monkeypatch.setattr(drag_steps, "measured_changes", lambda *each: seen.append(1) or plain(*each))
+    run_node("DragPoints", **given)
+    (_, known, *_), _ = run_node("DragPoints", **given | dict(points="12,16 -> 12,20"))
+    assert len(seen) == 1
+    copy = GanLatent(given["latents"].codes, given["latents"].names, given["latents"].family)
+    (_, fresh, *_), _ = run_node("DragPoints", **given | dict(points="12,16 -> 12,20", latents=copy))
+    assert len(seen) == 2 and torch.equal(known.codes, fresh.codes)
