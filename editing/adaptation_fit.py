@@ -14,8 +14,10 @@ from ..models.adaptation import Adaptation, Composition
 from ..models.feature_flow import FeatureFlow, feature_flow
 from ..models.inference import rehome
 from ..models.perturbation import PerturbationNetwork, perturbation_deltas
+from .adam import adam
 from .pictures import colours
 
+_BETAS = (0.9, 0.99)
 _AT_ONCE = 8  # photos per pass at most: bounds the memory of a large batch
 _WEIGHTS_FROM = 2  # sizes below the first layer with deltas whose weights are tuned too
 _KEPT_BYTES = 256 * 1024**2  # of the features before the layers with deltas
@@ -120,7 +122,9 @@ def fit_free(job: Job, made: Adaptation, steps: int, rate: float, count: Counter
         }
         for delta in deltas.values():
             delta.requires_grad_(True)
-        _descend(late, lambda deltas=deltas: deltas, list(deltas.values()), steps, rate, count)
+        # The mean square's gradient is what Adam calls weight decay: added on its way, it costs nothing.
+        decays = [{"params": [x], "weight_decay": 2 * job.regularizer / x[0].numel()} for x in deltas.values()]
+        _descend(late, lambda deltas=deltas: deltas, decays, steps, rate, count, 0.0)
         for layer, delta in deltas.items():
             found[layer].append(as_stored(delta))
     return replace(made, deltas={layer: torch.cat(parts) for layer, parts in found.items()}, state={})
@@ -143,7 +147,7 @@ def fit_network(job: Job, made: Adaptation, steps: int, rate: float, count: Coun
             return {layer: torch.cat(each) for layer, each in zip(job.layers, of_layers, strict=True)}
 
         parameters = [parameter for network in networks for parameter in network.parameters()]
-        _descend(late, deltas, parameters, steps, rate, count)
+        _descend(late, deltas, [{"params": parameters}], steps, rate, count, job.regularizer)
         for network in networks:
             for name, tensor in network.state_dict().items():
                 kept.setdefault(name, []).append(as_stored(tensor))
@@ -162,7 +166,7 @@ def fit_weights(job: Job, made: Adaptation, steps: int, rate: float, count: Coun
         if name in made.weights:
             change.copy_(made.weights[name].to(change) / scale[name])
         change.requires_grad_(True)
-    optimizer = torch.optim.Adam(changes.values(), lr=rate, betas=(0.9, 0.99))
+    optimizer = adam(changes.values(), rate, betas=_BETAS)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate * _schedule(step / steps)
         optimizer.zero_grad(set_to_none=True)
@@ -207,16 +211,25 @@ def weight_outside(images: Tensor, mask: Tensor | None) -> Tensor:
     return ones if mask is None else ones * (1 - mask.to(ones))
 
 
-def _descend(late: Late, deltas: Callable[[], Deltas], parameters, steps: int, rate: float, count: Counter) -> None:
-    optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
+def _descend(
+    late: Late,
+    deltas: Callable[[], Deltas],
+    groups: list[dict],  # of parameters, as torch's optimisers take them
+    steps: int,
+    rate: float,
+    count: Counter,
+    regularizer: float,  # weight of the mean square of each layer's deltas
+) -> None:
+    optimizer = adam(groups, rate, betas=_BETAS)
     for step in range(steps):
         # A rise, because the first steps of Adam are as long for all numbers together, whatever the loss asks for.
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 10) * _schedule(step / steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / 10) * _schedule(step / steps)
         now = deltas()
         drawn = late.draw(now)
         loss = late.loss(drawn)
-        for delta in now.values():
-            loss = loss + late.job.regularizer * delta.square().mean(dim=(1, 2, 3))
+        for delta in now.values() if regularizer else ():
+            loss = loss + regularizer * delta.square().mean(dim=(1, 2, 3))
         optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()  # a sum, so that every photo has the gradient it would have alone
         optimizer.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .adam import adam
 from .text_model import TextModel
 from .text_settings import TextEditSettings
 
@@ -46,9 +47,9 @@ def optimizers_of(model: TextModel, settings: TextEditSettings) -> list[torch.op
     """One for the change of codes, and one for what decides the masks where there is any."""
     change: torch.optim.Optimizer
     if model.mapper is not None:
-        change = torch.optim.Adam(model.mapper.parameters(), settings.rate * _MAPPER_RATE, _BETAS)
+        change = adam(model.mapper.parameters(), settings.rate * _MAPPER_RATE, betas=_BETAS)
     elif settings.coordinates == "plain":
-        change = torch.optim.Adam([model.offset], settings.rate, _BETAS)
+        change = adam([model.offset], settings.rate, betas=_BETAS)
     else:
         change = EvenAdam([model.offset], settings.rate)
     masks: list[dict[str, object]] = []
@@ -56,7 +57,7 @@ def optimizers_of(model: TextModel, settings: TextEditSettings) -> list[torch.op
         masks.append({"params": [model.logits], "lr": settings.mask_rate})
     if model.attention is not None:
         masks.append({"params": list(model.attention.parameters()), "lr": settings.mask_rate * _NETWORK_RATE})
-    return [change, torch.optim.Adam(masks, betas=_BETAS)] if masks else [change]
+    return [change, adam(masks, betas=_BETAS)] if masks else [change]
 
 
 def set_rates(optimizers: list[torch.optim.Optimizer], settings: TextEditSettings, step: int) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..adam import adam
 
 __all__ = ["Descent"]
 
@@ -25,7 +26,7 @@ class Descent:
 
     def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float]], half: bool = False) -> None:
         self.parameters = [parameter for parameters, _ in groups for parameter in parameters]
-        self.optimizer = torch.optim.Adam([{"params": list(given), "lr": rate} for given, rate in groups if given])
+        self.optimizer = adam([{"params": list(given), "lr": rate} for given, rate in groups if given])
         self.scale = _FIRST_SCALE if half else 1.0
         self._half, self._since = half, 0
 
@@ -44,8 +45,10 @@ class Descent:
             (loss * self.scale).backward()
             total += float(loss.detach())
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-            for gradient in gradients:
+        # One pass over each, and one answer for all of them: a device is asked once.
+        ends = [end for gradient in gradients for end in torch.aminmax(gradient)]
+        if not ends or bool(torch.isfinite(torch.stack(ends)).all()):
+            for gradient in gradients if self.scale != 1 else ():
                 gradient.div_(self.scale)
             self.optimizer.step()
             self._grow()
