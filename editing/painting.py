@@ -10,7 +10,7 @@ takes; `painting_mask` says where it acts. Strokes are of two kinds:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from ..models import layer_blend
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
+from ..models.window import Window
 
 __all__ = [
     "DonorStroke",
@@ -29,6 +30,7 @@ __all__ = [
     "masks_at",
     "painting_mask",
     "resized_mask",
+    "sizes_of",
 ]
 
 
@@ -43,6 +45,7 @@ class UnitStroke:
         values: [K] one value per unit, [B or 1, K] per picture, or [B or 1, K, h, w] a map (resized to the layer).
         name: what it does, for people.
         clears: whether something is taken away: then the whole stroke counts when it is joined to a photo.
+        window: the part of the layer that a map of values is of, which holds the mask; None: all of it.
 
     Raises:
         InputError: shapes that do not belong together, or a mask without any area.
@@ -54,6 +57,7 @@ class UnitStroke:
     values: Tensor
     name: str = "stroke"
     clears: bool = False
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", checked_mask(self.mask))
@@ -171,9 +175,14 @@ class Painting:
 
 def masks_at(strokes: Sequence[Stroke], generator: GanGenerator) -> list[Tensor]:
     """[B or 1, 1, h, w]: where the strokes act, at every size at which they are painted, and at the picture's."""
-    synthesis = generator.network.synthesis
-    sizes = {tuple(synthesis.layer_size(layer)[1:]) for stroke in strokes for layer in stroke.layers}
-    return [resized_mask(stroke.mask, *size) for stroke in strokes for size in sizes | {generator.resolution}]
+    layers = {layer for stroke in strokes for layer in stroke.layers}
+    return [each for stroke in strokes for each in sizes_of(stroke.mask, layers, generator)]
+
+
+def sizes_of(mask: Tensor, layers: Iterable[int], generator: GanGenerator) -> list[Tensor]:
+    """[B, h, w] -> [B, 1, h, w] at each size of the layers, and at the picture's."""
+    sizes = {tuple(generator.network.synthesis.layer_size(layer)[1:]) for layer in layers}
+    return [resized_mask(mask, *size) for size in sizes | {generator.resolution}]
 
 
 def painting_mask(painting: Painting, height: int, width: int, batch: int | None = None) -> Tensor:

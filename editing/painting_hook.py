@@ -6,7 +6,7 @@ surroundings as far as they are felt there (models/window.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,7 @@ from ..models.window import Window
 from .painted_window import cut, cut_early
 from .painting import DonorStroke, Painting, UnitStroke, masks_at, painting_mask, resized_mask
 
-__all__ = ["Donated", "PaintingHook", "painting_hook"]
+__all__ = ["Donated", "PaintingHook", "begin_within", "mask_of", "painting_hook"]
 
 Painter = Callable[[Tensor, Window | None], Tensor]  # (features, the part of the picture they are) -> features
 
@@ -116,20 +116,25 @@ def _unit_painter(stroke: UnitStroke) -> Painter:
     where, what = _Kept(stroke.mask), _Kept(stroke.values)
 
     def paint(x: Tensor, window: Window | None) -> Tensor:
-        mask = _mask_of(where(), x, window)
-        values = what().to(x)
+        mask, values = mask_of(where(), x, window), what().to(x)
+        here: tuple = (...,)
         if values.ndim == 2:
             values = values[:, :, None, None]
-        else:
-            size = tuple(x.shape[2:]) if window is None else window.whole(*x.shape[2:])
+        elif stroke.window is None:
+            size = _whole_size(x, window)
             if values.shape[2:] != size:
                 values = F.interpolate(values, size, mode="bilinear", antialias=True, align_corners=False)
             values = values if window is None else window.of(values)
+        else:
+            both = _overlap(x, window, stroke.window)
+            if both is None:
+                return x
+            here, values = both[0], values[both[1]]
         units = list(stroke.units)
         painted = x.clone()
-        painted[:, units] = torch.lerp(
-            x[:, units], values.expand(len(x), -1, *x.shape[2:]), mask.expand(len(x), -1, -1, -1)
-        )
+        before, mask = x[here][:, units], mask[here]
+        values, mask = values.expand(len(x), -1, *before.shape[2:]), mask.expand(len(x), -1, -1, -1)
+        painted[here][:, units] = torch.lerp(before, values, mask)
         return painted
 
     return paint
@@ -147,11 +152,7 @@ def _donor(
     synthesis = generator.network.synthesis
     moved = codes + stroke.offset(codes)
     first, last, rest = stroke.layers[0], stroke.layers[-1], stroke.layers[1:]
-    layer, window = cut_early(synthesis, masks_at([stroke], generator), first) or (first, None)
-    begun = cut(synthesis(moved, noise, stop_layer=layer, hook=hook).state, window)
-    here = hook if hook is None else hook.within(window)
-    if layer < first:
-        begun = synthesis(moved, noise, stop_layer=first, resume=begun, hook=here).state
+    begun, window, here = begin_within(generator, moved, masks_at([stroke], generator), first, noise, hook)
     features = {first: begun.features}
     if rest:
         run = synthesis(moved, noise, want_features=rest, stop_layer=last, resume=begun, hook=here)
@@ -165,34 +166,66 @@ def _donor(
     return Donated(donor_features(synthesis, codes, moved, features, image, begun.image), window)
 
 
+def begin_within(
+    generator: GanGenerator,
+    codes: Tensor,
+    masks: Sequence[Tensor],
+    last: int,
+    noise: str | int = "constant",
+    hook: PaintingHook | None = None,
+) -> tuple[LayerState, Window | None, PaintingHook | None]:
+    """Draw up to layer ``last``, in the end no more than what is needed inside the masks [B or 1, 1, h, w].
+
+    Returns:
+        The state to go on from, the part of the picture that it is, and the hook for that part.
+    """
+    synthesis = generator.network.synthesis
+    layer, window = cut_early(synthesis, masks, last) or (last, None)
+    begun = cut(synthesis(codes, noise, stop_layer=layer, hook=hook).state, window)
+    here = hook if hook is None else hook.within(window)
+    if layer < last:
+        begun = synthesis(codes, noise, stop_layer=last, resume=begun, hook=here).state
+    return begun, window, here
+
+
 def _donor_painter(stroke: DonorStroke, features: Tensor, part: Window | None) -> Painter:
     where, what = _Kept(stroke.mask), _Kept(features)
 
     def paint(x: Tensor, window: Window | None) -> Tensor:
-        mask, painted = _mask_of(where(), x, window), what().to(x)
+        mask, painted = mask_of(where(), x, window), what().to(x)
         if part == window:
             return blend_features(x, painted, mask)
-        whole = tuple(x.shape[2:]) if window is None else window.whole(*x.shape[2:])
-        # Where both are known; beyond its own part a stroke's mask is zero.
-        here, there = ((0, whole[0], 0, whole[1]) if w is None else w.box(*whole) for w in (window, part))
-        top, left = max(here[0], there[0]), max(here[2], there[2])
-        bottom, right = min(here[1], there[1]), min(here[3], there[3])
-        if top >= bottom or left >= right:
+        both = _overlap(x, window, part)
+        if both is None:
             return x
-        painted = painted[..., top - there[0] : bottom - there[0], left - there[2] : right - there[2]]
-        ours = (..., slice(top - here[0], bottom - here[0]), slice(left - here[2], right - here[2]))
+        here, there = both
         result = x.clone()
-        result[ours] = blend_features(x[ours], painted, mask[ours])
+        result[here] = blend_features(x[here], painted[there], mask[here])
         return result
 
     return paint
 
 
-def _mask_of(mask: Tensor, x: Tensor, window: Window | None) -> Tensor:
+def _overlap(x: Tensor, window: Window | None, part: Window | None) -> tuple[tuple, tuple] | None:
+    """Where features x, which are the ``window``, and a stroke's, which are the ``part``, are both known: slices of
+    either. None where nowhere; beyond its own part a stroke's mask is zero."""
+    whole = _whole_size(x, window)
+    here, there = ((0, whole[0], 0, whole[1]) if w is None else w.box(*whole) for w in (window, part))
+    top, left = max(here[0], there[0]), max(here[2], there[2])
+    bottom, right = min(here[1], there[1]), min(here[3], there[3])
+    if top >= bottom or left >= right:
+        return None
+    return tuple((..., slice(top - of[0], bottom - of[0]), slice(left - of[2], right - of[2])) for of in (here, there))
+
+
+def _whole_size(x: Tensor, window: Window | None) -> tuple[int, int]:
+    return tuple(x.shape[2:]) if window is None else window.whole(*x.shape[2:])
+
+
+def mask_of(mask: Tensor, x: Tensor, window: Window | None) -> Tensor:
     """[B, h, w] -> [B, 1, h, w] as large as the features x, which are a part of the picture or the whole."""
-    if window is None:
-        return resized_mask(mask, *x.shape[2:]).to(x)
-    return window.of(resized_mask(mask, *window.whole(*x.shape[2:]))).to(x)
+    mask = resized_mask(mask, *_whole_size(x, window)).to(x)
+    return mask if window is None else window.of(mask)
 
 
 def _check_painting(painting: Painting, generator: GanGenerator, codes: Tensor | None) -> None:

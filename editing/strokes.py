@@ -9,6 +9,7 @@ from a quarter of the picture's height on, so that no later layer can undo it.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +19,11 @@ from ..models.colour_match import donor_features
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.progan import ARCHITECTURE
+from ..models.window import Window
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer
-from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, resized_mask
-from .painting_hook import painting_hook
+from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, resized_mask, sizes_of
+from .painting_hook import PaintingHook, begin_within, mask_of, painting_hook
 from .types import check_family
 
 __all__ = ["ACTIONS", "APPEARANCES", "FORMS", "check_concepts", "copy_appearance", "donor_layers", "paint_concept"]
@@ -212,37 +214,57 @@ def _look(form: str, target: Tensor, mask: Tensor, reference: Tensor, reference_
     if form == "channel means":
         return mean.flatten(1)
     evened = _evened(target, weight)
-    return _nearest(evened, reference, (reference - mean) / spread, reference_weight)
+    return _nearest(evened, weight, reference, (reference - mean) / spread, reference_weight)
 
 
 def _statistics(generator, codes, mask, reference_codes, reference_mask, painting, name) -> list[UnitStroke]:
-    """A stroke for each layer from `donor_layers` on."""
+    """A stroke for each layer from `donor_layers` on, of the part of the picture that its mask needs."""
     layers = donor_layers(generator)
     hook = painting_hook(painting, generator, codes) if painting else None
     synthesis = generator.network.synthesis
     with torch.no_grad():
-        runs = []
-        for each, way in ((codes, hook), (reference_codes, None)):
-            begun = synthesis(each, want_features=layers[:1], stop_layer=layers[0], hook=way)
-            rest = {}
-            if layers[1:]:
-                rest = synthesis(each, want_features=layers[1:], stop_layer=layers[-1], resume=begun.state, hook=way)
-                rest = rest.features
-            runs.append(({**begun.features, **rest}, begun.state.image))
-        (own, image), (other, other_image) = runs
-        matched = {layer: _matched(own[layer], mask, other[layer], reference_mask) for layer in layers}
+        own = _region(generator, codes, mask, layers, hook)
+        other = _region(generator, reference_codes, reference_mask, layers, None)
+        matched = {layer: _matched(own.features[layer], other.features[layer], own, other) for layer in layers}
         if generator.network.config.architecture != ARCHITECTURE:
-            recoloured = None if image is None else _matched(image, mask, other_image, reference_mask)
+            recoloured = None if own.image is None else _matched(own.image, other.image, own, other)
             style = reference_codes.expand(len(codes), -1, -1)
-            matched = donor_features(synthesis, codes, style, matched, image, recoloured)
-    return [UnitStroke(mask, layer, range(x.shape[1]), x, name) for layer, x in sorted(matched.items())]
+            matched = donor_features(synthesis, codes, style, matched, own.image, recoloured)
+    return [
+        UnitStroke(mask, layer, range(x.shape[1]), x, name, window=own.window) for layer, x in sorted(matched.items())
+    ]
 
 
-def _matched(target: Tensor, mask: Tensor, reference: Tensor, reference_mask: Tensor) -> Tensor:
-    weights = (resized_mask(m, *x.shape[2:]).to(x) for m, x in ((mask, target), (reference_mask, reference)))
-    own, other = weights
-    mean, spread = _moments(reference, other)
-    return _evened(target, own) * spread + mean
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """A picture as far as a mask needs it: features by layer, the picture before the first of them, and the part."""
+
+    features: dict[int, Tensor]
+    image: Tensor | None
+    mask: Tensor
+    window: Window | None
+
+    def weight(self, x: Tensor) -> Tensor:
+        """The mask at the size of features or of a picture."""
+        return mask_of(self.mask, x, self.window)
+
+
+def _region(
+    generator: GanGenerator, codes: Tensor, mask: Tensor, layers: tuple[int, ...], hook: PaintingHook | None
+) -> _Region:
+    begun, window, here = begin_within(generator, codes, sizes_of(mask, layers, generator), layers[0], hook=hook)
+    features = {layers[0]: begun.features}
+    if layers[1:]:
+        run = generator.network.synthesis(
+            codes, want_features=layers[1:], stop_layer=layers[-1], resume=begun, hook=here
+        )
+        features.update(run.features)
+    return _Region(features, begun.image, mask, window)
+
+
+def _matched(target: Tensor, reference: Tensor, own: _Region, other: _Region) -> Tensor:
+    mean, spread = _moments(reference, other.weight(reference))
+    return _evened(target, own.weight(target)) * spread + mean
 
 
 def _evened(x: Tensor, weight: Tensor) -> Tensor:
@@ -258,15 +280,15 @@ def _moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return mean, spread.sqrt().clamp(min=_SPREAD)
 
 
-def _nearest(evened: Tensor, reference: Tensor, reference_evened: Tensor, weight: Tensor) -> Tensor:
-    """Each cell's most similar cell of the reference region, by the cosine of 3 x 3 neighbourhoods."""
-    found = []
+def _nearest(evened: Tensor, own_weight: Tensor, reference: Tensor, reference_evened: Tensor, weight: Tensor) -> Tensor:
+    """Each cell's most similar cell of the reference region, by the cosine of 3 x 3 neighbourhoods; 0 outside."""
+    found = torch.zeros_like(evened)
     for k in range(len(evened)):
         r = min(k, len(reference) - 1)
         covered = weight[min(r, len(weight) - 1)].flatten()
-        region = covered > 0.25 * covered.max()
-        here = F.normalize(F.unfold(evened[k : k + 1], 3, padding=1)[0], dim=0)  # [9 C, cells]
-        there = F.normalize(F.unfold(reference_evened[r : r + 1], 3, padding=1)[0], dim=0)[:, region]
+        region, inside = covered > 0.25 * covered.max(), own_weight[min(k, len(own_weight) - 1)].flatten() > 0
+        here = F.normalize(F.unfold(evened[k : k + 1], 3, padding=1)[0][:, inside], dim=0)  # [9 C, cells]
+        there = F.normalize(F.unfold(reference_evened[r : r + 1], 3, padding=1)[0][:, region], dim=0)
         best = (here.t() @ there).argmax(dim=1)
-        found.append(reference[r].flatten(1)[:, region][:, best].unflatten(1, evened.shape[2:]))
-    return torch.stack(found)
+        found[k].flatten(1)[:, inside] = reference[r].flatten(1)[:, region][:, best]
+    return found

@@ -12,7 +12,7 @@ from semantic_edit.editing.painted_photo import Canvas
 from semantic_edit.editing.painted_window import cut_early, felt, painted_part
 from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, masks_at
 from semantic_edit.editing.painting_hook import painting_hook
-from semantic_edit.editing.strokes import donor_layers
+from semantic_edit.editing.strokes import APPEARANCES, copy_appearance, donor_layers
 from semantic_edit.models import ProgressiveConfig, ProgressiveGAN, StyleGAN2, StyleGAN2Config
 from semantic_edit.models.adaptation import Adaptation, with_adaptation
 from semantic_edit.models.errors import InputError
@@ -157,6 +157,32 @@ def test_a_wide_stroke_is_drawn_whole():
     assert painted_part(generator.network.synthesis, masks, 4) is None
     assert cut_early(generator.network.synthesis, masks, 5) is None
     assert painted_part(generator.network.synthesis, [torch.zeros(1, 1, 128, 128)], 4) is None
+
+
+@pytest.mark.parametrize("kind", ["skip", "resnet", "tall", "progressive"])
+@pytest.mark.parametrize("form", APPEARANCES)
+def test_copied_looks_are_those_of_the_whole_picture(kind, form, monkeypatch):
+    """Measured on parts of both pictures, painted on top of another stroke."""
+    if (kind, form) == ("progressive", "fine rows"):
+        pytest.skip("one row of codes for all layers")
+    generator = generator_of(kind)
+    codes, reference = codes_of(generator), codes_of(generator, 1, 9)
+    below = Painting((strokes_of(generator, codes)[0],), generator.family)
+    masks = box_mask(70, 95, 60, 90), box_mask(20, 50, 30, 60)
+
+    def drawn() -> torch.Tensor:
+        painting = copy_appearance(generator, codes, masks[0], reference, masks[1], form, painting=below)
+        assert form != "statistics" or all(stroke.window is not None for stroke in painting.strokes[1:]) == cut
+        return Canvas(generator, codes).draw(painting)
+
+    cut = True
+    part = drawn()
+    cut = False
+    monkeypatch.setattr("semantic_edit.editing.painting_hook.cut_early", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.painted_photo.painted_part", lambda *_: None)
+    whole = drawn()
+    assert not torch.allclose(part, Canvas(generator, codes).draw(below), atol=1e-2)
+    assert torch.allclose(part, whole, atol=1e-4 * float(whole.abs().max()))
 
 
 @pytest.mark.parametrize("bare", [False, True])
