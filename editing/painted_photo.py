@@ -52,6 +52,7 @@ class Canvas:
         self.generator, self.codes, self.noise, self.once = generator, codes.to(generator.device), noise, once
         self._state: tuple[bool, LayerState] | None = None  # whether details are left out in it
         self._donors: dict[tuple, Donated] = {}
+        self._left_out = False  # of the state that the donors were made with
         self._pictures: dict[bool, Tensor] = {}
 
     def draw(self, painting: Painting, bare: bool = False) -> Tensor:
@@ -63,6 +64,8 @@ class Canvas:
         if first is None:
             return colours(synthesis(self.codes, self.noise).image)
         below = self._before(first, bare)
+        if self._left_out != (leaves_out := self._leaves_out(first - 1, bare)):  # donors make up for colours below
+            self._donors, self._left_out = {}, leaves_out
         hook = painting_hook(painting, self.generator, self.codes, self.noise, below, self._donors)
         for strokes in list(self._donors):  # those of an earlier painting are not asked for again
             if painting.strokes[: len(strokes)] != strokes:

@@ -40,14 +40,14 @@ def painted_part(synthesis, masks: Sequence[Tensor], after: int) -> Window | Non
     return window if window.share < _WORTH else None
 
 
-def cut_early(synthesis, masks: Sequence[Tensor], last: int) -> tuple[int, Window] | None:
-    """After which layer, ``last`` at the latest, to cut a run that is needed inside the masks alone, and to what part.
+def cut_early(synthesis, masks: Sequence[Tensor], last: int, first: int = 0) -> tuple[int, Window] | None:
+    """After which layer, ``first`` to ``last``, to cut a run that is needed inside the masks alone, and to what part.
 
     An early cut spares more layers, but needs more of them around. None where no cut is worth it.
     """
     costs = _costs(synthesis)
     best, choice = _WORTH * sum(costs), None
-    for layer in range(last + 1):
+    for layer in range(first, last + 1):
         window = felt(synthesis, masks, layer)
         cost = math.inf if window is None else sum(costs[: layer + 1]) + window.share * sum(costs[layer + 1 :])
         if cost < best:

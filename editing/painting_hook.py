@@ -40,10 +40,11 @@ class Donated:
 class PaintingHook:
     """``(layer, features [B, C, h, w]) -> features``: paints on the way of a synthesis.
 
-    ``mask`` [B or 1, 1, H, W] says where: an adapted generator leaves the photo's details out there.
+    ``mask`` [B or 1, 1, H, W] says where: an adapted generator leaves the photo's details out there. None while donors
+    are made, which have the details that their pictures have.
     """
 
-    def __init__(self, mask: Tensor) -> None:
+    def __init__(self, mask: Tensor | None = None) -> None:
         self.mask = mask
         self.window: Window | None = None
         self.painters: dict[int, list[Painter]] = {}
@@ -84,7 +85,7 @@ def painting_hook(
         InputError: another family, a layer or unit that the generator does not have, another number of pictures.
     """
     _check_painting(painting, generator, codes)
-    hook = PaintingHook(painting_mask(painting, *generator.resolution).to(generator.device))
+    hook = PaintingHook()
     kept = {} if kept is None else kept
     for k, stroke in enumerate(painting.strokes):
         if isinstance(stroke, UnitStroke):
@@ -97,6 +98,8 @@ def painting_hook(
         taken = kept[so_far]
         for layer, features in taken.features.items():
             hook.painters.setdefault(layer, []).append(_donor_painter(stroke, features, taken.window))
+    # Not before: what a donor is must not depend on the strokes that come after its own.
+    hook.mask = painting_mask(painting, *generator.resolution).to(generator.device)
     return hook
 
 
@@ -180,7 +183,9 @@ def begin_within(
         The state to go on from, the part of the picture that it is, and the hook for that part.
     """
     synthesis = generator.network.synthesis
-    layer, window = cut_early(synthesis, masks, last) or (last, None)
+    # Where an adaptation's details have gone is seen in one layer's whole features, with the strokes below.
+    seen = getattr(generator.adaptation, "guide", None) or 0
+    layer, window = cut_early(synthesis, masks, last, seen) or (last, None)
     begun = cut(synthesis(codes, noise, stop_layer=layer, hook=hook).state, window)
     here = hook if hook is None else hook.within(window)
     if layer < last:

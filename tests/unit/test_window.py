@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing.painted_photo import Canvas
 from semantic_edit.editing.painted_window import cut_early, felt, painted_part
-from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, masks_at
+from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, masks_at, resized_mask
 from semantic_edit.editing.painting_hook import painting_hook
 from semantic_edit.editing.strokes import APPEARANCES, copy_appearance, donor_layers
 from semantic_edit.models import ProgressiveConfig, ProgressiveGAN, StyleGAN2, StyleGAN2Config
@@ -206,6 +206,66 @@ def test_strokes_on_an_adapted_photo_are_those_of_the_whole_picture(guide, bare,
     monkeypatch.setattr("semantic_edit.editing.painted_photo.painted_part", lambda *_: None)
     whole = Canvas(generator, painted).draw(painting, bare)
     assert torch.allclose(drawn, whole, atol=1e-4 * float(whole.abs().max()))
+
+
+def adapted_early(plain: GanGenerator, codes: torch.Tensor, layers=(7, 9), guide: int | None = 6) -> GanGenerator:
+    rng = torch.Generator().manual_seed(5)
+    deltas = {k: 0.5 * torch.randn(2, *plain.network.synthesis.layer_size(k), generator=rng) for k in layers}
+    return with_adaptation(plain, Adaptation(codes, deltas, family=plain.family, guide=guide))
+
+
+@pytest.mark.parametrize("guide", [None, 4, 6])
+def test_donors_on_strokes_of_an_adapted_photo_are_those_of_the_whole_picture(guide, monkeypatch):
+    """What lies below hides details where the guide's features are new: in a donor as in a picture."""
+    plain = generator_of()
+    codes = codes_of(plain)
+    generator = adapted_early(plain, codes, guide=guide)
+    unit, donor = (strokes_of(generator, codes)[k] for k in (3, 0))
+    donor = replace(donor, step=0.1 * donor.step)  # some of the photo is still there
+    painting = Painting((replace(unit, mask=box_mask(84, 90, 70, 76)), donor))
+    drawn = Canvas(generator, codes).draw(painting)
+    monkeypatch.setattr("semantic_edit.editing.painting_hook.cut_early", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.painted_photo.painted_part", lambda *_: None)
+    whole = Canvas(generator, codes).draw(painting)
+    assert torch.allclose(drawn, whole, atol=1e-4 * float(whole.abs().max()))
+
+
+def test_donors_do_not_depend_on_later_strokes():
+    plain = generator_of()
+    codes = codes_of(plain)
+    generator = adapted_early(plain, codes, guide=None)
+    first, unit, second, _ = strokes_of(generator, codes)
+    second = replace(second, mask=0.6 * second.mask)
+    canvas, strokes = Canvas(generator, codes), (first, second, replace(unit, mask=second.mask / 0.6))
+    for count in (2, 3):
+        painting = Painting(strokes[:count])
+        assert torch.equal(canvas.draw(painting), Canvas(generator, codes).draw(painting))
+
+
+def test_donors_have_the_details_of_their_photos():
+    plain = generator_of()
+    codes = codes_of(plain)
+    generator = adapted_early(plain, codes, guide=None)
+    first, _, second, _ = strokes_of(generator, codes)
+    kept = {}
+    painting_hook(Painting((first, second)), generator, codes, kept=kept)
+    given, below = kept[(first, second)], painting_hook(Painting((first,)), generator, codes)
+    run = generator.network.synthesis(
+        codes + second.offset(codes), want_features=(7, 9), stop_layer=9, hook=lambda layer, x: below(layer, x)
+    )
+    for layer, expected in run.features.items():
+        inside = given.window.of(resized_mask(second.mask, *expected.shape[2:]))[0, 0] > 0
+        assert torch.allclose(given.features[layer][..., inside], given.window.of(expected)[..., inside], atol=1e-4)
+
+
+def test_a_canvas_draws_with_details_after_it_drew_without_them():
+    """Donors make up for colours of the layers below, which differ where details of early layers are left out."""
+    plain = generator_of()
+    codes = codes_of(plain)
+    generator = adapted_early(plain, codes, (2, 3), None)
+    canvas, painting = Canvas(generator, codes), Painting((strokes_of(generator, codes)[0],))
+    for bare in (True, False, True):
+        assert torch.equal(canvas.draw(painting, bare), Canvas(generator, codes).draw(painting, bare))
 
 
 @settings(max_examples=60, deadline=None)
