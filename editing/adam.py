@@ -16,7 +16,8 @@ def adam(parameters: Iterable[Tensor] | Iterable[dict], rate: float = 1e-3, **op
     """torch's Adam of parameters, or of groups of them as torch takes them; ``options`` are its own."""
     given = list(parameters)
     tensors = [tensor for each in given for tensor in (each["params"] if isinstance(each, dict) else [each])]
-    if all(tensor.device.type in _IN_ONE_PASS and tensor.is_floating_point() for tensor in tensors):
+    # It walks memory from end to end, so in gaps, or in another order than the gradient's, it would go astray.
+    if all(x.device.type in _IN_ONE_PASS and x.is_floating_point() and x.is_contiguous() for x in tensors):
         try:
             return torch.optim.Adam(given, lr=rate, fused=True, **options)
         except RuntimeError:  # before torch 2.4 only a GPU had it

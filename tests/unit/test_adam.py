@@ -29,6 +29,16 @@ def test_it_is_one_pass_where_torch_has_it():
     assert adam(iter([weight])).defaults["fused"]
 
 
+def test_parameters_with_gaps_get_their_own_steps():
+    memory = torch.zeros(4, 6)
+    weight = memory[:, 1:4].requires_grad_(True)
+    optimizer = adam([weight], 0.1)
+    (weight - 1).square().sum().backward()
+    optimizer.step()
+    assert torch.allclose(weight.detach(), torch.full((4, 3), 0.1), atol=1e-6)
+    assert torch.equal(memory.detach()[:, [0, 4, 5]], torch.zeros(4, 3))
+
+
 def test_without_it_steps_are_taken_all_the_same(monkeypatch):
     plain = torch.optim.Adam
 
