@@ -19,7 +19,7 @@ from ..models.colour_match import donor_features
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
 from ..models.progan import ARCHITECTURE
-from ..models.window import Window
+from ..models.window import Window, marked
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer
 from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, resized_mask, sizes_of
@@ -34,6 +34,7 @@ ACTIONS = ("insert", "remove")
 FORMS = ("donor", "units", "units, published")
 APPEARANCES = ("statistics", "fine rows", "nearest cells", "channel means")
 _SPREAD = 1e-3
+_COMPARED = 2**25  # pairs of cells at once, 128 MiB
 
 
 def paint_concept(
@@ -287,8 +288,15 @@ def _nearest(evened: Tensor, own_weight: Tensor, reference: Tensor, reference_ev
         r = min(k, len(reference) - 1)
         covered = weight[min(r, len(weight) - 1)].flatten()
         region, inside = covered > 0.25 * covered.max(), own_weight[min(k, len(own_weight) - 1)].flatten() > 0
-        here = F.normalize(F.unfold(evened[k : k + 1], 3, padding=1)[0][:, inside], dim=0)  # [9 C, cells]
-        there = F.normalize(F.unfold(reference_evened[r : r + 1], 3, padding=1)[0][:, region], dim=0)
-        best = (here.t() @ there).argmax(dim=1)
+        there = _neighbourhoods(reference_evened[r], region)
+        cells = _neighbourhoods(evened[k], inside).t().split(max(1, _COMPARED // there.shape[1]))
+        best = torch.cat([(some @ there).argmax(dim=1) for some in cells])
         found[k].flatten(1)[:, inside] = reference[r].flatten(1)[:, region][:, best]
     return found
+
+
+def _neighbourhoods(x: Tensor, cells: Tensor) -> Tensor:
+    """[C, h, w], which of its h w cells -> [9 C, n]: their 3 x 3 neighbourhoods, each of length 1."""
+    cells = cells.view(1, 1, *x.shape[1:])
+    part = marked(cells).grown(1)
+    return F.normalize(F.unfold(part.of(x[None]), 3, padding=1)[0][:, part.of(cells).flatten()], dim=0)

@@ -295,3 +295,26 @@ def test_a_further_stroke_begins_with_what_is_known(tiny_generator):
         assert torch.allclose(canvas.draw(painting), fresh, atol=1e-6)
     assert torch.allclose(canvas.draw(Painting(painting.strokes[:1])), render_painting(
         tiny_generator, codes, Painting(painting.strokes[:1])), atol=1e-6)  # fmt: skip
+
+
+@pytest.mark.parametrize("at_once", [2**25, 40])
+def test_nearest_cells_are_those_of_the_definition(at_once, monkeypatch):
+    """Sought under the mask alone and in stretches; two pictures, one reference."""
+    from semantic_edit.editing import strokes
+
+    monkeypatch.setattr(strokes, "_COMPARED", at_once)
+    rng = torch.Generator().manual_seed(6)
+    own, reference = torch.randn(2, 5, 12, 9, generator=rng), torch.randn(1, 5, 12, 9, generator=rng)
+    mask, region = torch.zeros(2, 1, 12, 9), torch.zeros(1, 1, 12, 9)
+    mask[0, 0, :4, 2:9], mask[1, 0, 11, 8], region[0, 0, 5:10, :4] = 1, 0.3, 1
+    found = strokes._nearest(own, mask, reference, reference, region)
+    padded, other = (torch.nn.functional.pad(x, (1, 1, 1, 1)) for x in (own, reference))
+    for k, y, x in mask[:, 0].nonzero().tolist():
+        here = padded[k, :, y : y + 3, x : x + 3].flatten()
+        likeness = {
+            (row, column): torch.cosine_similarity(here, other[0, :, row : row + 3, column : column + 3].flatten(), 0)
+            for row, column in region[0, 0].nonzero().tolist()
+        }
+        row, column = max(likeness, key=likeness.get)
+        assert torch.equal(found[k, :, y, x], reference[0, :, row, column])
+    assert not bool((found * (mask == 0)).any())
