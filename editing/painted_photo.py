@@ -13,7 +13,7 @@ from ..models.generator import GanGenerator
 from ..models.synthesis_run import LayerState, SynthesisResult
 from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
 from .painted_window import cut, felt, painted_part
-from .painting import Painting, masks_at, painting_mask
+from .painting import Painting, marks_at, painting_mask
 from .painting_hook import Donated, PaintingHook, painting_hook
 from .pictures import colours
 
@@ -72,15 +72,15 @@ class Canvas:
                 del self._donors[strokes]
         if bare:
             hook.mask = self._everywhere()
-        masks = masks_at(painting.strokes, self.generator)
         window = None
         if below is not None and not self.once:
-            window = painted_part(synthesis, masks, below.layer)
+            marks = marks_at(painting.strokes, self.generator)
+            window = painted_part(synthesis, marks, below.layer)
         drawn = synthesis(self.codes, self.noise, resume=cut(below, window), hook=hook.within(window)).image
         if window is None:
             return colours(drawn)
         whole = self.unpainted(bare).clone()
-        top, bottom, left, right = felt(synthesis, masks, below.layer).box(*whole.shape[2:])
+        top, bottom, left, right = felt(synthesis, marks, below.layer).box(*whole.shape[2:])
         above, _, beside, _ = window.box(*whole.shape[2:])
         part = colours(drawn)[..., top - above : bottom - above, left - beside : right - beside]
         whole[..., top:bottom, left:right] = part

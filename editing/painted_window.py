@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from ..models.synthesis_run import LayerState
-from ..models.window import Window, marked, reach
+from ..models.window import Window, reach
 
 __all__ = ["cut", "cut_early", "felt", "painted_part"]
 
@@ -21,54 +19,53 @@ def cut(state: LayerState | None, window: Window | None) -> LayerState | None:
     return state if window is None else state.part(window)
 
 
-def painted_part(synthesis, masks: Sequence[Tensor], after: int) -> Window | None:
+def painted_part(synthesis, marks: Sequence[Window], after: int) -> Window | None:
     """The part to draw from layer ``after`` on, so that all that strokes change comes out as in the whole.
 
     Args:
         synthesis: a generator's.
-        masks: [B or 1, 1, h, w] in 0..1 at each size at which the strokes are painted, and at the picture's.
+        marks: what the strokes' masks cover, at each size at which they are painted, and at the picture's.
         after: the layer whose state is cut.
 
     Returns:
-        Twice the reach around the masks: once what they change, once what the cut changes. None where that is hardly
+        Twice the reach around the marks: once what they change, once what the cut changes. None where that is hardly
         less than the whole.
     """
-    changed = felt(synthesis, masks, after)
+    changed = felt(synthesis, marks, after)
     if changed is None:
         return None
     window = changed.grown(reach(synthesis, after), _EVEN)
     return window if window.share < _WORTH else None
 
 
-def cut_early(synthesis, masks: Sequence[Tensor], last: int, first: int = 0) -> tuple[int, Window] | None:
-    """After which layer, ``first`` to ``last``, to cut a run that is needed inside the masks alone, and to what part.
+def cut_early(synthesis, marks: Sequence[Window], last: int, first: int = 0) -> tuple[int, Window] | None:
+    """After which layer, ``first`` to ``last``, to cut a run that is needed inside the marks alone, and to what part.
 
     An early cut spares more layers, but needs more of them around. None where no cut is worth it.
     """
     costs = _costs(synthesis)
     best, choice = _WORTH * sum(costs), None
     for layer in range(first, last + 1):
-        window = felt(synthesis, masks, layer)
+        window = felt(synthesis, marks, layer)
         cost = math.inf if window is None else sum(costs[: layer + 1]) + window.share * sum(costs[layer + 1 :])
         if cost < best:
             best, choice = cost, (layer, window)
     return choice
 
 
-def felt(synthesis, masks: Sequence[Tensor], after: int) -> Window | None:
-    """What painting inside the masks after layer ``after`` can change, in its cells; None for masks of nothing.
+def felt(synthesis, marks: Sequence[Window], after: int) -> Window | None:
+    """What painting inside the marks after layer ``after`` can change, in its cells; None without marks.
 
-    It is also what a run that is cut there has to draw, to be right inside the masks.
+    It is also what a run that is cut there has to draw, to be right inside the marks.
     """
     _, height, width = synthesis.layer_size(after)
-    parts = [part for mask in masks if (part := marked(mask)) is not None]
-    if not parts:
+    if not marks:
         return None
     window = Window(
-        min(part.top * height // part.height for part in parts),
-        max(-(-part.bottom * height // part.height) for part in parts),
-        min(part.left * width // part.width for part in parts),
-        max(-(-part.right * width // part.width) for part in parts),
+        min(mark.top * height // mark.height for mark in marks),
+        max(-(-mark.bottom * height // mark.height) for mark in marks),
+        min(mark.left * width // mark.width for mark in marks),
+        max(-(-mark.right * width // mark.width) for mark in marks),
         height,
         width,
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..models import layer_blend
 from ..models.errors import InputError
 from ..models.generator import GanGenerator
-from ..models.window import Window
+from ..models.window import Window, marked
 
 __all__ = [
     "DonorStroke",
@@ -27,10 +27,10 @@ __all__ = [
     "Stroke",
     "UnitStroke",
     "checked_mask",
-    "masks_at",
+    "marks_at",
+    "marks_of",
     "painting_mask",
     "resized_mask",
-    "sizes_of",
 ]
 
 
@@ -173,16 +173,17 @@ class Painting:
         return max(self.layers, default=None)
 
 
-def masks_at(strokes: Sequence[Stroke], generator: GanGenerator) -> list[Tensor]:
-    """[B or 1, 1, h, w]: where the strokes act, at every size at which they are painted, and at the picture's."""
+def marks_at(strokes: Sequence[Stroke], generator: GanGenerator) -> list[Window]:
+    """What the strokes cover, at every size at which they are painted, and at the picture's."""
     layers = {layer for stroke in strokes for layer in stroke.layers}
-    return [each for stroke in strokes for each in sizes_of(stroke.mask, layers, generator)]
+    return [mark for stroke in strokes for mark in marks_of(stroke.mask, layers, generator)]
 
 
-def sizes_of(mask: Tensor, layers: Iterable[int], generator: GanGenerator) -> list[Tensor]:
-    """[B, h, w] -> [B, 1, h, w] at each size of the layers, and at the picture's."""
+def marks_of(mask: Tensor, layers: Iterable[int], generator: GanGenerator) -> list[Window]:
+    """What a mask [B, h, w] covers at each size of the layers, and at the picture's: resizing may spread it."""
     sizes = {tuple(generator.network.synthesis.layer_size(layer)[1:]) for layer in layers}
-    return [resized_mask(mask, *size) for size in sizes | {generator.resolution}]
+    covered = [marked(resized_mask(mask, *size)) for size in sizes | {generator.resolution}]
+    return [mark for mark in covered if mark is not None]
 
 
 def painting_mask(painting: Painting, height: int, width: int, batch: int | None = None) -> Tensor:

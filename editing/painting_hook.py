@@ -20,11 +20,11 @@ from ..models.generator import GanGenerator
 from ..models.inference import rehome
 from ..models.progan import ARCHITECTURE
 from ..models.stylegan2 import LayerState
-from ..models.window import Window
+from ..models.window import Window, part_of
 from .painted_window import cut, cut_early
-from .painting import DonorStroke, Painting, UnitStroke, masks_at, painting_mask, resized_mask
+from .painting import DonorStroke, Painting, UnitStroke, marks_of, painting_mask, resized_mask
 
-__all__ = ["Donated", "PaintingHook", "begin_within", "mask_of", "painting_hook"]
+__all__ = ["Donated", "PaintingHook", "features_within", "mask_of", "painting_hook"]
 
 Painter = Callable[[Tensor, Window | None], Tensor]  # (features, the part of the picture they are) -> features
 
@@ -127,7 +127,7 @@ def _unit_painter(stroke: UnitStroke) -> Painter:
             size = _whole_size(x, window)
             if values.shape[2:] != size:
                 values = F.interpolate(values, size, mode="bilinear", antialias=True, align_corners=False)
-            values = values if window is None else window.of(values)
+            values = part_of(values, window)
         else:
             both = _overlap(x, window, stroke.window)
             if both is None:
@@ -154,43 +154,43 @@ def _donor(
     """What the stroke paints, with the colours it has under the donor's own code."""
     synthesis = generator.network.synthesis
     moved = codes + stroke.offset(codes)
-    first, last, rest = stroke.layers[0], stroke.layers[-1], stroke.layers[1:]
-    begun, window, here = begin_within(generator, moved, masks_at([stroke], generator), first, noise, hook)
-    features = {first: begun.features}
-    if rest:
-        run = synthesis(moved, noise, want_features=rest, stop_layer=last, resume=begun, hook=here)
-        features.update(run.features)
+    first = stroke.layers[0]
+    features, begun = features_within(generator, moved, stroke.mask, stroke.layers, noise, hook)
     if generator.network.config.architecture == ARCHITECTURE:  # a Progressive GAN: no styles, nothing to match
-        return Donated(features, window)
+        return Donated(features, begun.window)
     # Between the two convolutions of a block the picture so far is the same.
     if below is None or below.layer != first - 1 or synthesis.layers[first][1] != "conv1":
         below = synthesis(codes, noise, stop_layer=first, hook=hook).state
-    image = below.image if window is None or below.image is None else window.of(below.image)
-    return Donated(donor_features(synthesis, codes, moved, features, image, begun.image), window)
+    image = None if below.image is None else part_of(below.image, begun.window)
+    return Donated(donor_features(synthesis, codes, moved, features, image, begun.image), begun.window)
 
 
-def begin_within(
+def features_within(
     generator: GanGenerator,
     codes: Tensor,
-    masks: Sequence[Tensor],
-    last: int,
+    mask: Tensor,
+    layers: Sequence[int],  # ascending
     noise: str | int = "constant",
     hook: PaintingHook | None = None,
-) -> tuple[LayerState, Window | None, PaintingHook | None]:
-    """Draw up to layer ``last``, in the end no more than what is needed inside the masks [B or 1, 1, h, w].
+) -> tuple[dict[int, Tensor], LayerState]:
+    """The features of ``layers``, of no more of the picture than is needed inside a mask [B or 1, h, w].
 
     Returns:
-        The state to go on from, the part of the picture that it is, and the hook for that part.
+        layer -> [B, C, h, w], and the state after the first of them, whose window says which part they are.
     """
-    synthesis = generator.network.synthesis
+    synthesis, (first, *rest) = generator.network.synthesis, layers
     # Where an adaptation's details have gone is seen in one layer's whole features, with the strokes below.
     seen = getattr(generator.adaptation, "guide", None) or 0
-    layer, window = cut_early(synthesis, masks, last, seen) or (last, None)
+    layer, window = cut_early(synthesis, marks_of(mask, layers, generator), first, seen) or (first, None)
     begun = cut(synthesis(codes, noise, stop_layer=layer, hook=hook).state, window)
-    here = hook if hook is None else hook.within(window)
-    if layer < last:
-        begun = synthesis(codes, noise, stop_layer=last, resume=begun, hook=here).state
-    return begun, window, here
+    hook = hook if hook is None else hook.within(window)
+    if layer < first:
+        begun = synthesis(codes, noise, stop_layer=first, resume=begun, hook=hook).state
+    features = {first: begun.features}
+    if rest:
+        run = synthesis(codes, noise, want_features=rest, stop_layer=rest[-1], resume=begun, hook=hook)
+        features.update(run.features)
+    return features, begun
 
 
 def _donor_painter(stroke: DonorStroke, features: Tensor, part: Window | None) -> Painter:
@@ -229,8 +229,7 @@ def _whole_size(x: Tensor, window: Window | None) -> tuple[int, int]:
 
 def mask_of(mask: Tensor, x: Tensor, window: Window | None) -> Tensor:
     """[B, h, w] -> [B, 1, h, w] as large as the features x, which are a part of the picture or the whole."""
-    mask = resized_mask(mask, *_whole_size(x, window)).to(x)
-    return mask if window is None else window.of(mask)
+    return part_of(resized_mask(mask, *_whole_size(x, window)).to(x), window)
 
 
 def _check_painting(painting: Painting, generator: GanGenerator, codes: Tensor | None) -> None:

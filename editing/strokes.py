@@ -22,8 +22,8 @@ from ..models.progan import ARCHITECTURE
 from ..models.window import Window, marked
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer
-from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, resized_mask, sizes_of
-from .painting_hook import PaintingHook, begin_within, mask_of, painting_hook
+from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask, resized_mask
+from .painting_hook import PaintingHook, features_within, mask_of, painting_hook
 from .types import check_family
 
 __all__ = ["ACTIONS", "APPEARANCES", "FORMS", "check_concepts", "copy_appearance", "donor_layers", "paint_concept"]
@@ -253,14 +253,8 @@ class _Region:
 def _region(
     generator: GanGenerator, codes: Tensor, mask: Tensor, layers: tuple[int, ...], hook: PaintingHook | None
 ) -> _Region:
-    begun, window, here = begin_within(generator, codes, sizes_of(mask, layers, generator), layers[0], hook=hook)
-    features = {layers[0]: begun.features}
-    if layers[1:]:
-        run = generator.network.synthesis(
-            codes, want_features=layers[1:], stop_layer=layers[-1], resume=begun, hook=here
-        )
-        features.update(run.features)
-    return _Region(features, begun.image, mask, window)
+    features, begun = features_within(generator, codes, mask, layers, hook=hook)
+    return _Region(features, begun.image, mask, begun.window)
 
 
 def _matched(target: Tensor, reference: Tensor, own: _Region, other: _Region) -> Tensor:

@@ -20,7 +20,7 @@ from .feature_flow import FeatureFlow, feature_flow
 from .inference import building
 from .layer_blend import LayerBlend
 from .stylegan2 import LayerState, SynthesisResult
-from .window import Window
+from .window import Window, part_of
 
 __all__ = [
     "AdaptedNetwork",
@@ -206,13 +206,10 @@ class Composition:
     def carry(self, values: Tensor) -> Tensor:
         """What belongs to places of the photos, [B, C, h, w], where it is in this run, of the part that is drawn."""
         size = tuple(values.shape[2:])
-        values = self._drawn(values if self.flow is None else self.flow.carry(values))
+        values = part_of(values if self.flow is None else self.flow.carry(values), self.window)
         if self.painted is None:
             return values
-        return values * (1 - self._drawn(F.adaptive_avg_pool2d(self.painted.to(values), size)))
-
-    def _drawn(self, values: Tensor) -> Tensor:
-        return values if self.window is None else self.window.of(values)
+        return values * (1 - part_of(F.adaptive_avg_pool2d(self.painted.to(values), size), self.window))
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         if layer in self.deltas:

@@ -23,7 +23,7 @@ from .layer_blend import LayerBlend
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer
 from .synthesis_run import Hook, LayerState, SynthesisResult, check_layer, check_run
-from .window import Window
+from .window import Window, part_of
 
 __all__ = ["LayerState", "StyleGAN2", "StyleGAN2Config", "SynthesisResult"]
 
@@ -207,8 +207,7 @@ class _NoiseSource:
     def draw(self, layer: int, conv: SynthesisLayer) -> Tensor | None:
         if not conv.use_noise or self.mode == "none":
             return None
-        noise = self._whole(layer, conv)
-        return noise if self.window is None else self.window.of(noise)
+        return part_of(self._whole(layer, conv), self.window)
 
     def _whole(self, layer: int, conv: SynthesisLayer) -> Tensor:
         if self.mode == "constant":

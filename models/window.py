@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["Window", "marked", "reach"]
+__all__ = ["Window", "marked", "part_of", "reach"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class Window:
         """[..., h, w] of the whole -> this part of it, a view."""
         top, bottom, left, right = self.box(*x.shape[-2:])
         return x[..., top:bottom, left:right]
+
+
+def part_of(x: Tensor, window: Window | None) -> Tensor:
+    """[..., h, w] of the whole -> the part that is drawn; all of it without a window."""
+    return x if window is None else window.of(x)
 
 
 def marked(mask: Tensor) -> Window | None:

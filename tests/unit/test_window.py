@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing.painted_photo import Canvas
 from semantic_edit.editing.painted_window import cut_early, felt, painted_part
-from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, masks_at, resized_mask
+from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, marks_at, resized_mask
 from semantic_edit.editing.painting_hook import painting_hook
 from semantic_edit.editing.strokes import APPEARANCES, copy_appearance, donor_layers
 from semantic_edit.models import ProgressiveConfig, ProgressiveGAN, StyleGAN2, StyleGAN2Config
 from semantic_edit.models.adaptation import Adaptation, with_adaptation
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.generator import GanGenerator, family_fingerprint
-from semantic_edit.models.window import Window, reach
+from semantic_edit.models.window import Window, marked, reach
 
 KINDS = {
     "skip": {},
@@ -135,7 +135,7 @@ def test_small_strokes_are_drawn_as_parts():
     generator = generator_of()
     synthesis = generator.network.synthesis
     stroke = strokes_of(generator, codes_of(generator))[0]
-    masks = masks_at([stroke], generator)
+    masks = marks_at([stroke], generator)
     first = donor_layers(generator)[0]
     layer, early = cut_early(synthesis, masks, first)
     part = painted_part(synthesis, masks, first - 1)
@@ -153,10 +153,11 @@ def test_small_strokes_are_drawn_as_parts():
 
 def test_a_wide_stroke_is_drawn_whole():
     generator = generator_of()
-    masks = [torch.ones(1, 1, 128, 128)]
+    masks = [marked(torch.ones(1, 1, 128, 128))]
     assert painted_part(generator.network.synthesis, masks, 4) is None
     assert cut_early(generator.network.synthesis, masks, 5) is None
-    assert painted_part(generator.network.synthesis, [torch.zeros(1, 1, 128, 128)], 4) is None
+    assert marked(torch.zeros(1, 1, 128, 128)) is None
+    assert painted_part(generator.network.synthesis, [], 4) is None
 
 
 @pytest.mark.parametrize("kind", ["skip", "resnet", "tall", "progressive"])
@@ -277,12 +278,13 @@ def test_what_is_felt_lies_within_the_part_that_is_drawn(data):
     top, left = (data.draw(st.integers(0, size - 2)) for _ in range(2))
     mask = box_mask(top, data.draw(st.integers(top + 1, size)), left, data.draw(st.integers(left + 1, size)), size)
     layer = data.draw(st.integers(0, 8))
-    part, changed = painted_part(synthesis, [mask[:, None]], layer), felt(synthesis, [mask[:, None]], layer)
+    marks = [marked(mask[:, None])]
+    part, changed = painted_part(synthesis, marks, layer), felt(synthesis, marks, layer)
     for window in (changed, *([] if part is None else [part])):
-        marked = torch.nn.functional.interpolate(mask[:, None], (128, 128), mode="bilinear", antialias=True)
-        outside = marked.clone()
+        covered = torch.nn.functional.interpolate(mask[:, None], (128, 128), mode="bilinear", antialias=True)
+        outside = covered.clone()
         window.of(outside).zero_()
-        assert marked.sum() > 0 and outside.sum() == 0
+        assert covered.sum() > 0 and outside.sum() == 0
         assert not any(edge % 2 for edge in (window.top, window.bottom, window.left, window.right))
     if part is not None:
         assert part.top <= changed.top and part.bottom >= changed.bottom
