@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from semantic_edit.editing.imagic.baselines import ddib, sdedit
+from baselines.diffusion import ddib, sdedit
+from semantic_edit.editing.common.similarity import perceptual_distance
 from semantic_edit.editing.imagic.conditioning import Entry, as_conditioning, entry_of
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from semantic_edit.editing.imagic.eta import choose_eta
@@ -21,7 +22,6 @@ from semantic_edit.editing.imagic.interpolation import interpolate
 from semantic_edit.editing.imagic.sampling import Sampling, Studio
 from semantic_edit.editing.imagic.sweep import SentenceScore, sweep_eta
 from semantic_edit.editing.imagic.tuning import TuneSettings, tune_model
-from semantic_edit.editing.similarity import perceptual_distance
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
 from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.model import DiffusionModel

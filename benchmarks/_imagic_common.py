@@ -10,7 +10,7 @@ from _edit_methods import ETAS, Task, Workshop
 from semantic_edit.demo.measure import identity, measure
 from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
-from semantic_edit.editing.figures import as_picture, contact_sheet
+from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.editing.imagic.common_state import common_state
 from semantic_edit.editing.imagic.conditioning import as_conditioning
 from semantic_edit.editing.imagic.interpolation import interpolate

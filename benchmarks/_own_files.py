@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from semantic_edit.editing.concepts import ConceptUnits
-from semantic_edit.editing.text_edit import TextEdit
+from semantic_edit.editing.paint.concepts import ConceptUnits
+from semantic_edit.editing.text.edit import TextEdit
 from semantic_edit.models.adaptation import Adaptation
 from semantic_edit.models.adaptation_file import read_adaptation, write_adaptation
 from semantic_edit.models.concept_file import TENSORS, read_concepts, write_concepts

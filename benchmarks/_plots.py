@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
-from semantic_edit.editing.figures import AFTER, BEFORE, GREY, INK, LIGHT, PAPER, TARGET, font
+from semantic_edit.editing.common.figures import AFTER, BEFORE, GREY, INK, LIGHT, PAPER, TARGET, font
 
 _COLOURS = (AFTER, TARGET, (70, 160, 96), (226, 160, 60), (140, 96, 190), BEFORE)
 

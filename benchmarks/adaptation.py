@@ -28,9 +28,9 @@ from semantic_edit.demo.portraits.factors import INDEX
 from semantic_edit.demo.portraits.photos import paint_photo, photo_factors, random_photo
 from semantic_edit.demo.readers import resize
 from semantic_edit.editing import invert
-from semantic_edit.editing.adaptation import adapt, psnr_outside
-from semantic_edit.editing.attributes import fit_to_generator, slide_attribute
-from semantic_edit.editing.figures import as_picture, contact_sheet
+from semantic_edit.editing.common.figures import as_picture, contact_sheet
+from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
+from semantic_edit.editing.photos.adaptation import adapt, psnr_outside
 from semantic_edit.models import load_generator
 from semantic_edit.models.adaptation import with_adaptation
 from semantic_edit.models.adaptation_file import write_adaptation

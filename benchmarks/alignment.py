@@ -18,11 +18,11 @@ import torch
 from _harness import machine_facts, say, table
 from semantic_edit.demo.assets import demo_file
 from semantic_edit.demo.portraits import render, sample_factors
-from semantic_edit.editing.crops import Cropping, align, cut_crops
-from semantic_edit.editing.detections import Box, Detection, detect_points
-from semantic_edit.editing.paste import paste_back
-from semantic_edit.editing.similarity import psnr
-from semantic_edit.editing.warp import inverse, sample
+from semantic_edit.editing.common.similarity import psnr
+from semantic_edit.editing.photos.crops import Cropping, align, cut_crops
+from semantic_edit.editing.photos.detections import Box, Detection, detect_points
+from semantic_edit.editing.photos.paste import paste_back
+from semantic_edit.editing.photos.warp import inverse, sample
 from semantic_edit.models import load_generator
 from semantic_edit.models.encoder import load_encoder
 

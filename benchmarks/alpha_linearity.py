@@ -19,8 +19,8 @@ import torch
 from PIL import Image, ImageDraw
 from semantic_edit.demo import measure
 from semantic_edit.editing import apply_edit
-from semantic_edit.editing.attributes import fit_to_generator
-from semantic_edit.editing.figures import AFTER, GREY, INK, LIGHT, PAPER, font
+from semantic_edit.editing.common.figures import AFTER, GREY, INK, LIGHT, PAPER, font
+from semantic_edit.editing.one_for_all.attributes import fit_to_generator
 from semantic_edit.models import load_generator
 from semantic_edit.models.direction_file import read_direction
 

@@ -1,7 +1,8 @@
 """Two and three edits on one batch: does the second undo the first? Graded by the oracle, which took part in nothing.
 
 Each edit is made on an example; 64 sampled portraits then follow all edits, one after the other, each with the
-closed-form strengths of the codes that it finds, or solved together (`editing/combine.py`). Three kinds of edits:
+closed-form strengths of the codes that it finds, or solved together (`editing/one_for_all/combine.py`). Three kinds
+of edits:
 
     plain      along a shipped slider, the direction being its own normal, as published
     slider     along a shipped slider, with the slider's regressed normal
@@ -30,10 +31,10 @@ from semantic_edit.demo import measure
 from semantic_edit.demo.assets import reader
 from semantic_edit.demo.portraits.factors import LIVE_NAMES
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength
-from semantic_edit.editing.attributes import fit_to_generator
-from semantic_edit.editing.combine import combine_edits
-from semantic_edit.editing.record import with_example
-from semantic_edit.editing.strength import target_value
+from semantic_edit.editing.one_for_all.attributes import fit_to_generator
+from semantic_edit.editing.one_for_all.combine import combine_edits
+from semantic_edit.editing.one_for_all.record import with_example
+from semantic_edit.editing.one_for_all.strength import target_value
 from semantic_edit.models import load_generator
 from semantic_edit.models.direction_file import read_direction
 

@@ -35,13 +35,13 @@ from semantic_edit.demo import factors_from_z, identity, measure, render
 from semantic_edit.demo.assets import demo_file
 from semantic_edit.demo.portraits.factors import FACTORS, INDEX, LIVE_NAMES
 from semantic_edit.editing import apply_edit, constant_strength, plan_strength, record_edit
-from semantic_edit.editing.attribute_score import sample_features
-from semantic_edit.editing.drag import drag
-from semantic_edit.editing.features import encoder_space
-from semantic_edit.editing.learned import learn_direction
-from semantic_edit.editing.measured import ROUNDS
-from semantic_edit.editing.points import DragPoints
-from semantic_edit.editing.strengths import strengths_for
+from semantic_edit.editing.drag.drag.drag import drag
+from semantic_edit.editing.drag.drag.points import DragPoints
+from semantic_edit.editing.one_for_all.attribute_score import sample_features
+from semantic_edit.editing.one_for_all.features import encoder_space
+from semantic_edit.editing.one_for_all.learned import learn_direction
+from semantic_edit.editing.one_for_all.measured import ROUNDS
+from semantic_edit.editing.one_for_all.strengths import strengths_for
 from semantic_edit.models import GanGenerator, load_generator
 from semantic_edit.models.encoder import load_encoder
 from torch import Tensor

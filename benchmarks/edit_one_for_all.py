@@ -38,12 +38,12 @@ from semantic_edit.demo import measure
 from semantic_edit.demo.assets import reader
 from semantic_edit.demo.portraits.factors import FACTORS, INDEX, LIVE_NAMES
 from semantic_edit.editing import apply_edit, constant_strength, optimize_direction, plan_strength, record_edit
-from semantic_edit.editing.attribute_score import fit_head, sample_features
-from semantic_edit.editing.attributes import fit_to_generator, slide_attribute
-from semantic_edit.editing.features import encoder_space, network_space
-from semantic_edit.editing.fit import fit_attribute
-from semantic_edit.editing.learned import learn_normal
-from semantic_edit.editing.measured import measured_strength
+from semantic_edit.editing.common.fit import fit_attribute
+from semantic_edit.editing.one_for_all.attribute_score import fit_head, sample_features
+from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
+from semantic_edit.editing.one_for_all.features import encoder_space, network_space
+from semantic_edit.editing.one_for_all.learned import learn_normal
+from semantic_edit.editing.one_for_all.measured import measured_strength
 from semantic_edit.models import GanGenerator, load_generator
 from semantic_edit.models.direction_file import read_direction
 from semantic_edit.models.encoder import load_encoder

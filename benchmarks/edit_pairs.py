@@ -33,7 +33,7 @@ import torch
 from _edit_methods import METHODS, Edits, Task, Workshop, distance_from, settings_from
 from _harness import machine_facts, say, table
 from PIL import Image
-from semantic_edit.editing.figures import as_picture, contact_sheet
+from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.picture_files import PictureError, read_picture
 from semantic_edit.models.scorer import TextImageScorer, load_scorer

@@ -16,9 +16,9 @@ from _harness import say, table
 from semantic_edit.demo.assets import reader
 from semantic_edit.demo.portraits.factors import LIVE_NAMES
 from semantic_edit.editing import attribute_values
-from semantic_edit.editing.fit import fit_attribute
-from semantic_edit.editing.scored import fit_direction
-from semantic_edit.editing.types import GanLatent
+from semantic_edit.editing.common.fit import fit_attribute
+from semantic_edit.editing.common.types import GanLatent
+from semantic_edit.editing.one_for_all.scored import fit_direction
 from semantic_edit.models import load_generator
 
 GENERATOR = Path(__file__).resolve().parent.parent / "models/demo/generators/demo_portraits.safetensors"

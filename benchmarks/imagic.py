@@ -36,7 +36,7 @@ from _imagic_common import common_figures
 from _imagic_memory import WAYS, peak_memory, wider_folder
 from _imagic_peer import PUBLISHED_ALPHA, Peer
 from semantic_edit.demo.assets import demo_diffusion
-from semantic_edit.editing.figures import as_picture, contact_sheet
+from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.models.scorer import load_scorer
 from semantic_edit.models.torchvision_ops import allow_declaring
 

@@ -21,10 +21,10 @@ import torch
 from _harness import say, table, write_section
 from semantic_edit.demo import measure, render, sample_factors
 from semantic_edit.editing import apply_edit, invert
-from semantic_edit.editing.attributes import fit_to_generator
-from semantic_edit.editing.inversion import PULL
-from semantic_edit.editing.inversion_report import heat_picture
-from semantic_edit.editing.strength import attribute_values
+from semantic_edit.editing.one_for_all.attributes import fit_to_generator
+from semantic_edit.editing.one_for_all.strength import attribute_values
+from semantic_edit.editing.photos.inversion import PULL
+from semantic_edit.editing.photos.inversion_report import heat_picture
 from semantic_edit.models import load_generator
 from semantic_edit.models.direction_file import read_direction
 from semantic_edit.models.encoder import load_encoder

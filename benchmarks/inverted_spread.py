@@ -20,10 +20,10 @@ import torch
 from semantic_edit.demo import measure, render, sample_factors
 from semantic_edit.demo.assets import reader
 from semantic_edit.editing import apply_edit, invert, plan_strength, record_edit
-from semantic_edit.editing.attributes import fit_to_generator, slide_attribute
-from semantic_edit.editing.features import encoder_space, network_space
-from semantic_edit.editing.learned import learn_normal
-from semantic_edit.editing.measured import measured_strength
+from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
+from semantic_edit.editing.one_for_all.features import encoder_space, network_space
+from semantic_edit.editing.one_for_all.learned import learn_normal
+from semantic_edit.editing.one_for_all.measured import measured_strength
 from semantic_edit.models import load_generator
 from semantic_edit.models.direction_file import read_direction
 from semantic_edit.models.encoder import load_encoder

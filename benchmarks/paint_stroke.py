@@ -15,10 +15,10 @@ from statistics import median
 
 import torch
 from _harness import interleaved, machine_facts, say, table
-from semantic_edit.editing.concepts import ConceptUnits
-from semantic_edit.editing.dissection import middle_layer
-from semantic_edit.editing.painted_photo import Canvas, render_painted_photo
-from semantic_edit.editing.strokes import paint_concept
+from semantic_edit.editing.paint.concepts import ConceptUnits
+from semantic_edit.editing.paint.dissection import middle_layer
+from semantic_edit.editing.paint.painted_photo import Canvas, render_painted_photo
+from semantic_edit.editing.paint.strokes import paint_concept
 from semantic_edit.models import StyleGAN2, StyleGAN2Config, load_generator
 from semantic_edit.models.generator import GanGenerator, family_fingerprint
 

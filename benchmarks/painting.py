@@ -33,12 +33,12 @@ from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, sample_facto
 from semantic_edit.demo.portraits.photos import random_photo
 from semantic_edit.demo.portraits.render import render
 from semantic_edit.demo.portraits.scene import PART_NAMES
-from semantic_edit.editing.adaptation import adapt
-from semantic_edit.editing.blending import BLENDS, blend, blend_linear, feathered_mask
-from semantic_edit.editing.concepts import ConceptUnits
-from semantic_edit.editing.painted_photo import Canvas, render_painted_photo, render_painting
-from semantic_edit.editing.painting import Painting, UnitStroke, painting_mask
-from semantic_edit.editing.strokes import APPEARANCES, copy_appearance, paint_concept
+from semantic_edit.editing.paint.blending import BLENDS, blend, blend_linear, feathered_mask
+from semantic_edit.editing.paint.concepts import ConceptUnits
+from semantic_edit.editing.paint.painted_photo import Canvas, render_painted_photo, render_painting
+from semantic_edit.editing.paint.painting import Painting, UnitStroke, painting_mask
+from semantic_edit.editing.paint.strokes import APPEARANCES, copy_appearance, paint_concept
+from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.models import load_generator
 from semantic_edit.models.concept_file import read_concepts
 from semantic_edit.models.encoder import load_encoder

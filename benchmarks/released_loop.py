@@ -28,7 +28,7 @@ from statistics import median
 
 import torch
 from _harness import machine_facts, say, table
-from semantic_edit.editing.directions import LEARNING_RATE, REGULARISATION, TRUNCATION, optimize_direction
+from semantic_edit.editing.one_for_all.directions import LEARNING_RATE, REGULARISATION, TRUNCATION, optimize_direction
 from semantic_edit.models.generator import GanGenerator
 from synthesis import networks
 

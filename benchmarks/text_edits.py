@@ -27,21 +27,21 @@ from pathlib import Path
 
 import torch
 from _harness import machine_facts, say, table
+from baselines.layer_direction import apply_layer_direction, train_layer_direction
+from baselines.style_direction import apply_style_direction, train_style_direction
 from edit_one_for_all import feature_statistics, frechet
 from PIL import Image
 from semantic_edit.demo import measure
 from semantic_edit.demo.assets import reader
 from semantic_edit.demo.parts import find_parts
 from semantic_edit.demo.portraits.scene import PART_NAMES
-from semantic_edit.editing.layer_direction import apply_layer_direction, train_layer_direction
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.style_direction import apply_style_direction, train_style_direction
-from semantic_edit.editing.text_apply import apply_text_edit
-from semantic_edit.editing.text_edit import TextEdit, row_masks
-from semantic_edit.editing.text_figures import region_layer_chart
-from semantic_edit.editing.text_score import TextGoal
-from semantic_edit.editing.text_settings import TextEditSettings
-from semantic_edit.editing.text_training import selection_report, train_text_edit
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.text.apply import apply_text_edit
+from semantic_edit.editing.text.edit import TextEdit, row_masks
+from semantic_edit.editing.text.figures import region_layer_chart
+from semantic_edit.editing.text.score import TextGoal
+from semantic_edit.editing.text.settings import TextEditSettings
+from semantic_edit.editing.text.training import selection_report, train_text_edit
 from semantic_edit.models import load_generator
 from semantic_edit.models.scorer import load_scorer
 from semantic_edit.models.torchvision_ops import allow_declaring

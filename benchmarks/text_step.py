@@ -17,11 +17,11 @@ import argparse
 
 import torch
 from _harness import graph_bytes, interleaved, machine_facts, ratio, say, table
-from semantic_edit.editing.text_model import TextModel
-from semantic_edit.editing.text_rates import optimizers_of
-from semantic_edit.editing.text_score import TextGoal
-from semantic_edit.editing.text_settings import TextEditSettings, trained_rows
-from semantic_edit.editing.text_training import _Pool, _step_losses
+from semantic_edit.editing.text.model import TextModel
+from semantic_edit.editing.text.rates import optimizers_of
+from semantic_edit.editing.text.score import TextGoal
+from semantic_edit.editing.text.settings import TextEditSettings, trained_rows
+from semantic_edit.editing.text.training import _Pool, _step_losses
 from semantic_edit.kernels import upsample2d
 from semantic_edit.models.layer_blend import keeping_outside, resized_mask
 from semantic_edit.models.torchvision_ops import allow_declaring

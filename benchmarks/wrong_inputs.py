@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from _harness import say
-from semantic_edit.editing.types import GanLatent
+from semantic_edit.editing.common.types import GanLatent
 from semantic_edit.headless import HeadlessSettings, runner, use_headless
 from semantic_edit.headless.runner import Runner
 from semantic_edit.headless.side import StoppedError

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..editing.figures import AFTER, BEFORE, GREY, INK, LIGHT, PAPER, as_tensor, font
+from ..editing.common.figures import AFTER, BEFORE, GREY, INK, LIGHT, PAPER, as_tensor, font
 from .portraits.factors import FACTORS, LIVE_NAMES
 
 _ROW, _TOP, _LEFT, _STRIP, _WIDTH = 34, 74, 150, 330, 760

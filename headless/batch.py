@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from .. import host
-from ..editing.attributes import fit_to_generator
-from ..editing.strengths import MODES
-from ..editing.transfer import Transfer
+from ..editing.one_for_all.attributes import fit_to_generator
+from ..editing.one_for_all.strengths import MODES
+from ..editing.one_for_all.transfer import Transfer
 from ..jobs import FolderJob, run_job
 from ..models import load_generator
 from ..models.direction_file import read_direction

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from ..editing.consistency import measure_consistency
-from ..editing.figures import as_picture, contact_sheet
+from ..editing.common.figures import as_picture, contact_sheet
+from ..editing.one_for_all.consistency import measure_consistency
 from .runner import Result, Runner
 from .side import HeadlessSettings, use_headless
 from .workflow import Prompt, read_document

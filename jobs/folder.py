@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..editing.transfer import Transfer, Transferred
+from ..editing.one_for_all.transfer import Transfer, Transferred
 from ..models.errors import InputError
 from ..models.latent_file import write_latent
 from ..models.picture_files import FITS, PictureError, read_picture

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..editing.transfer import Transfer
-from ..editing.types import EditDirection
+from ..editing.common.types import EditDirection
+from ..editing.one_for_all.transfer import Transfer
 from ..models.errors import InputError
 from .storage import write_whole
 

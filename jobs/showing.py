@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..editing.figures import contact_sheet
+from ..editing.common.figures import contact_sheet
 from ..models.errors import InputError
 from ..models.picture_files import PictureError, read_picture
 from .folder import FolderJob

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import host
-from ..editing.pictures import check_pictures
-from ..editing.types import GanLatent
+from ..editing.common.pictures import check_pictures
+from ..editing.common.types import GanLatent
 from ..host import io
 from ..models.errors import InputError
 

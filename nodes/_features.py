@@ -8,9 +8,9 @@ import torch
 
 from .. import host
 from ..demo.assets import reader
-from ..editing.attribute_score import AttributeScore
-from ..editing.features import FeatureSpace, encoder_space, generator_space, network_space
-from ..editing.types import EditDirection
+from ..editing.common.types import EditDirection
+from ..editing.one_for_all.attribute_score import AttributeScore
+from ..editing.one_for_all.features import FeatureSpace, encoder_space, generator_space, network_space
 from ..host import io
 from ..models.checkpoint import read_metadata
 from ..models.encoder import PictureEncoder, load_encoder

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from .. import host
+from ..editing.common.pictures import check_pictures
 from ..editing.imagic.sampling import Sampling, Studio
 from ..editing.imagic.sweep import SentenceScore
-from ..editing.pictures import check_pictures
 from ..host import io
 from ..models.errors import InputError
 from ..models.imagic_file import read_imagic

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..editing.part_labels import PartLabels
-from ..editing.text_edit import TextEdit
+from ..editing.common.part_labels import PartLabels
+from ..editing.text.edit import TextEdit
 from ..host import io, ui
 
 _PREFIX = "semantic_edit_"

@@ -7,11 +7,11 @@ import logging
 import torch
 import torch.nn.functional as F
 
-from ..editing.adaptation import METHODS, adapt
-from ..editing.painting import Painting, painting_mask
-from ..editing.painting_hook import painting_hook
-from ..editing.pictures import fit_to_resolution
-from ..editing.types import GanLatent
+from ..editing.common.pictures import fit_to_resolution
+from ..editing.common.types import GanLatent
+from ..editing.paint.painting import Painting, painting_mask
+from ..editing.paint.painting_hook import painting_hook
+from ..editing.photos.adaptation import METHODS, adapt
 from ..host import io
 from ..models.adaptation import without_adaptation
 from ..models.errors import InputError

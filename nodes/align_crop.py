@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
-from ..editing.alignment import FRAMINGS
-from ..editing.crops import FACES, MISSING, Cropping, align, cut_crops, draw_frames
-from ..editing.detections import (
+from ..editing.common.part_labels import PartLabels
+from ..editing.common.pictures import check_pictures
+from ..editing.photos.alignment import FRAMINGS
+from ..editing.photos.crops import FACES, MISSING, Cropping, align, cut_crops, draw_frames
+from ..editing.photos.detections import (
     BOX_FORMS,
     Detection,
     detect_boxes,
@@ -17,9 +19,7 @@ from ..editing.detections import (
     detect_points,
     detect_poses,
 )
-from ..editing.part_labels import PartLabels
-from ..editing.pictures import check_pictures
-from ..editing.warp import BORDERS
+from ..editing.photos.warp import BORDERS
 from ..host import current, io
 from ..models.errors import InputError
 from ._common import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.animation import EASINGS, LAYOUTS, LOOPS, PATHS, animate, eased
-from ..editing.strength import plan_strength
-from ..editing.types import EditDirection, EditStrength, GanLatent, check_family
+from ..editing.common.types import EditDirection, EditStrength, GanLatent, check_family
+from ..editing.one_for_all.animation import EASINGS, LAYOUTS, LOOPS, PATHS, animate, eased
+from ..editing.one_for_all.strength import plan_strength
 from ..host import current, io
 from ..models.errors import InputError
 from . import _common as common

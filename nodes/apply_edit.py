@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..editing.strength import apply_edit
-from ..editing.types import EditDirection, EditStrength, GanLatent, check_family
+from ..editing.common.types import EditDirection, EditStrength, GanLatent, check_family
+from ..editing.one_for_all.strength import apply_edit
 from ..host import io
 from ._common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType
 

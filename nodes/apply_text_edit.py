@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..editing.part_labels import PartLabels
-from ..editing.text_apply import apply_text_edit
-from ..editing.text_edit import TextEdit
-from ..editing.types import EditStrength, GanLatent, check_family
+from ..editing.common.part_labels import PartLabels
+from ..editing.common.types import EditStrength, GanLatent, check_family
+from ..editing.text.apply import apply_text_edit
+from ..editing.text.edit import TextEdit
 from ..host import current, io
 from ..models.errors import InputError
 from ._common import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..editing.latents import BLEND_MODES, blend
+from ..editing.common.latents import BLEND_MODES, blend
 from ..host import io
 from . import _common as common
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.brush import brush_mask
-from ..editing.pictures import check_pictures
+from ..editing.common.pictures import check_pictures
+from ..editing.paint.brush import brush_mask
 from ..host import current, io
 from ._common import CATEGORY
 from ._search import search_words

@@ -6,9 +6,9 @@ import json
 
 import torch
 
-from ..editing.combine import Combination, combine_edits
-from ..editing.strength import constant_strength
-from ..editing.types import EditDirection, EditStrength, GanLatent, check_family
+from ..editing.common.types import EditDirection, EditStrength, GanLatent, check_family
+from ..editing.one_for_all.combine import Combination, combine_edits
+from ..editing.one_for_all.strength import constant_strength
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType, check_choice

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.measured import ROUNDS
-from ..editing.strengths import MODES, Target, strengths_for
-from ..editing.types import EditDirection, EditStrength, GanLatent, check_family
+from ..editing.common.types import EditDirection, EditStrength, GanLatent, check_family
+from ..editing.one_for_all.measured import ROUNDS
+from ..editing.one_for_all.strengths import MODES, Target, strengths_for
 from ..host import io
 from ..models.errors import InputError
 from ._common import (

@@ -7,10 +7,10 @@ import json
 import torch
 
 from .. import host
-from ..editing.consistency import Consistency, measure_consistency
-from ..editing.figures import before_after_plot
-from ..editing.strength import attribute_values
-from ..editing.types import EditDirection, GanLatent, check_family
+from ..editing.common.figures import before_after_plot
+from ..editing.common.types import EditDirection, GanLatent, check_family
+from ..editing.one_for_all.consistency import Consistency, measure_consistency
+from ..editing.one_for_all.strength import attribute_values
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, EditDirectionType, GanLatentType

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.painting import Painting
-from ..editing.strokes import APPEARANCES, copy_appearance
-from ..editing.types import GanLatent
+from ..editing.common.types import GanLatent
+from ..editing.paint.painting import Painting
+from ..editing.paint.strokes import APPEARANCES, copy_appearance
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, GanGeneratorType, GanLatentType, GanPaintingType, check_choice, check_latent, place

@@ -6,7 +6,7 @@ import torch
 
 from ..demo.parts import PART_COLOURS, PART_METHODS, find_parts, painted_parts
 from ..demo.portraits.scene import PART_NAMES
-from ..editing.part_labels import PartLabels
+from ..editing.common.part_labels import PartLabels
 from ..host import current, io
 from ._common import CATEGORY, PartLabelsType, check_choice, from_image_batch, to_image_batch
 

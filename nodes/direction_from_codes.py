@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..editing.rows import parse_rows
-from ..editing.scored import direction_from_codes
-from ..editing.types import GanLatent
+from ..editing.common.rows import parse_rows
+from ..editing.common.types import GanLatent
+from ..editing.one_for_all.scored import direction_from_codes
 from ..host import io
 from ._common import CATEGORY, EditDirectionType, GanLatentType
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from .. import host
-from ..editing.discover import METHODS, component_edit, components_sheet, find_components
-from ..editing.rows import parse_rows
-from ..editing.types import GanLatent
+from ..editing.common.rows import parse_rows
+from ..editing.common.types import GanLatent
+from ..editing.one_for_all.discover import METHODS, component_edit, components_sheet, find_components
 from ..host import io
 from ._common import (
     CATEGORY,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..demo.parts import part_labeller
 from ..demo.portraits.scene import PART_NAMES
-from ..editing.dissection import FEWEST, RANKINGS, THRESHOLDS, dissect_and_rank
-from ..editing.part_labels import PartLabels
-from ..editing.sampling import sample
-from ..editing.types import GanLatent
-from ..editing.unit_pictures import picture_units
+from ..editing.common.part_labels import PartLabels
+from ..editing.common.sample import sample
+from ..editing.common.types import GanLatent
+from ..editing.paint.dissection import FEWEST, RANKINGS, THRESHOLDS, dissect_and_rank
+from ..editing.paint.unit_pictures import picture_units
 from ..host import io
 from ..models.errors import InputError
 from ._common import (

@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 
-from ..editing import drag as dragging
-from ..editing import points as pointing
-from ..editing.brush import add_strokes, brush_mask
-from ..editing.drag_figure import drag_pictures
-from ..editing.pictures import draw_states
-from ..editing.rows import parse_rows
-from ..editing.types import GanLatent
+from ..editing.common.pictures import draw_states
+from ..editing.common.rows import parse_rows
+from ..editing.common.types import GanLatent
+from ..editing.drag import drag as dragging
+from ..editing.drag import points as pointing
+from ..editing.drag.figure import drag_pictures
+from ..editing.paint.brush import add_strokes, brush_mask
 from ..host import current, io
 from ..models.errors import InputError
 from . import _common as common

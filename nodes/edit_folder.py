@@ -8,9 +8,9 @@ from pathlib import Path
 
 from .. import host
 from ..demo.assets import PHOTOS
-from ..editing.strengths import MODES
-from ..editing.transfer import Transfer
-from ..editing.types import EditDirection, GanLatent, check_family
+from ..editing.common.types import EditDirection, GanLatent, check_family
+from ..editing.one_for_all.strengths import MODES
+from ..editing.one_for_all.transfer import Transfer
 from ..host import building, io, ui
 from ..jobs import FolderJob, run_job
 from ..jobs.listing import picture_names

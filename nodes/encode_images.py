@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.pictures import fit_to_resolution
-from ..editing.types import GanLatent
+from ..editing.common.pictures import fit_to_resolution
+from ..editing.common.types import GanLatent
 from ..host import building, io
 from ..models.encoder import load_encoder
 from ._common import (

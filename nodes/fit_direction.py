@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..editing.rows import parse_rows
-from ..editing.scored import fit_direction, fit_groups, read_scores
-from ..editing.types import GanLatent
+from ..editing.common.rows import parse_rows
+from ..editing.common.types import GanLatent
+from ..editing.one_for_all.scored import fit_direction, fit_groups, read_scores
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, EditDirectionType, GanLatentType

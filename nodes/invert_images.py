@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..editing.inversion import PULL, SPACES, invert
-from ..editing.inversion_report import heat_picture
-from ..editing.pictures import fit_to_resolution
-from ..editing.types import GanLatent
+from ..editing.common.pictures import fit_to_resolution
+from ..editing.common.types import GanLatent
+from ..editing.photos.inversion import PULL, SPACES, invert
+from ..editing.photos.inversion_report import heat_picture
 from ..host import io
 from ..models.errors import InputError
 from ._common import (

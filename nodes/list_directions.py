@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import host
-from ..editing.library import fits, library_sheet, library_table
+from ..editing.one_for_all.library import fits, library_sheet, library_table
 from ..host import io, ui
 from ..models.direction_file import read_thumbnail, summarize_direction
 from ..models.errors import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..editing.types import GanLatent
+from ..editing.common.types import GanLatent
 from ..host import io
 from ..models.adaptation import with_adaptation
 from ..models.adaptation_file import read_adaptation

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..editing.concepts import ConceptUnits
-from ..editing.strokes import check_concepts
+from ..editing.paint.concepts import ConceptUnits
+from ..editing.paint.strokes import check_concepts
 from ..host import io
 from ..models.concept_file import read_concepts
 from ..models.errors import about_file

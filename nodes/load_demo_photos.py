@@ -6,7 +6,7 @@ from ..demo.assets import PHOTOS
 from ..demo.portraits.photos import load_photos, photo_named, photo_parts
 from ..demo.portraits.scene import PART_NAMES
 from ..demo.readers import resize
-from ..editing.part_labels import PartLabels
+from ..editing.common.part_labels import PartLabels
 from ..host import current, io
 from ..models.errors import InputError
 from ._common import CATEGORY, GanGeneratorType, PartLabelsType, to_image_batch

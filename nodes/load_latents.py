@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import host
-from ..editing.types import GanLatent
+from ..editing.common.types import GanLatent
 from ..host import io
 from ..models.errors import InputError
 from ..models.latent_file import extract_latent, read_latent

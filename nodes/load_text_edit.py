@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..editing.text_edit import TextEdit, check_edit_fits
+from ..editing.text.edit import TextEdit, check_edit_fits
 from ..host import io
 from ..models.errors import about_file
 from ..models.text_edit_file import read_text_edit

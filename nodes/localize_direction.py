@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..editing.part_labels import PartLabels
-from ..editing.text_localize import localize_direction
-from ..editing.text_training import selection_report
-from ..editing.types import EditDirection, GanLatent
+from ..editing.common.part_labels import PartLabels
+from ..editing.common.types import EditDirection, GanLatent
+from ..editing.text.localize import localize_direction
+from ..editing.text.training import selection_report
 from ..host import io
 from ._common import (
     CATEGORY,

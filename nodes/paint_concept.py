@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.brush import add_strokes, brush_mask
-from ..editing.concepts import ConceptUnits
-from ..editing.painting import Painting
-from ..editing.pictures import check_pictures
-from ..editing.strokes import ACTIONS, FORMS, paint_concept
+from ..editing.common.pictures import check_pictures
+from ..editing.paint.brush import add_strokes, brush_mask
+from ..editing.paint.concepts import ConceptUnits
+from ..editing.paint.painting import Painting
+from ..editing.paint.strokes import ACTIONS, FORMS, paint_concept
 from ..host import io
 from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice
 from ._search import search_words

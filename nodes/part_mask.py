@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..editing.blending import dilated
-from ..editing.lists import typed_list
-from ..editing.part_labels import PartLabels
+from ..editing.common.lists import typed_list
+from ..editing.common.part_labels import PartLabels
+from ..editing.paint.blending import dilated
 from ..host import current, io
 from ..models.errors import InputError
 from ._common import CATEGORY, PartLabelsType

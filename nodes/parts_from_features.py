@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..editing.feature_parts import parts_from_features
-from ..editing.text_figures import part_colours
-from ..editing.types import GanLatent
+from ..editing.common.parts import parts_from_features
+from ..editing.common.types import GanLatent
+from ..editing.text.figures import part_colours
 from ..host import io
 from ._common import (
     CATEGORY,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.feature_parts import parts_from_masks
-from ..editing.lists import typed_list
-from ..editing.text_figures import part_colours
+from ..editing.common.lists import typed_list
+from ..editing.common.parts import parts_from_masks
+from ..editing.text.figures import part_colours
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, PartLabelsType, to_image_batch

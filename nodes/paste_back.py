@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.alignment import Alignment
-from ..editing.part_labels import PartLabels
-from ..editing.paste import MATCHES, parts_mask, paste_back
+from ..editing.common.part_labels import PartLabels
+from ..editing.photos.alignment import Alignment
+from ..editing.photos.paste import MATCHES, parts_mask, paste_back
 from ..host import current, io
 from ..models.errors import InputError
 from ._common import CATEGORY, AlignmentType, PartLabelsType, check_choice, progress_for

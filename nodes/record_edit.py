@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..editing.record import record_edit, record_text_edit
-from ..editing.rows import parse_rows
-from ..editing.text_edit import TextEdit
-from ..editing.types import EditDirection, GanLatent
+from ..editing.common.rows import parse_rows
+from ..editing.common.types import EditDirection, GanLatent
+from ..editing.one_for_all.record import record_edit, record_text_edit
+from ..editing.text.edit import TextEdit
 from ..host import io
 from ..models.errors import InputError
 from ._common import (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.lists import typed_list
-from ..editing.rows import parse_rows
-from ..editing.text_edit import TextEdit
-from ..editing.text_refine import refine
+from ..editing.common.lists import typed_list
+from ..editing.common.rows import parse_rows
+from ..editing.text.edit import TextEdit
+from ..editing.text.refine import refine
 from ..host import io
 from ._common import CATEGORY, TextEditType
 from ._shown import edit_to_show, shown

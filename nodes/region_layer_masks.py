@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.part_labels import PartLabels
-from ..editing.text_apply import all_masks
-from ..editing.text_edit import TextEdit
-from ..editing.text_figures import region_layer_chart, row_mask_sheet
-from ..editing.types import GanLatent
+from ..editing.common.part_labels import PartLabels
+from ..editing.common.types import GanLatent
+from ..editing.text.apply import all_masks
+from ..editing.text.edit import TextEdit
+from ..editing.text.figures import region_layer_chart, row_mask_sheet
 from ..host import current, io
 from ..models.errors import InputError
 from ..models.layer_blend import effective_mask

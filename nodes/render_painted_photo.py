@@ -6,10 +6,10 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ..editing.blending import DILATION, FEATHER
-from ..editing.painted_photo import JOINS, Canvas, render_painted_photo
-from ..editing.painting import Painting
-from ..editing.types import GanLatent
+from ..editing.common.types import GanLatent
+from ..editing.paint.blending import DILATION, FEATHER
+from ..editing.paint.painted_photo import JOINS, Canvas, render_painted_photo
+from ..editing.paint.painting import Painting
 from ..host import current, io
 from ._common import (
     CATEGORY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..editing.sampling import ANY_CLASS, sample
+from ..editing.common.sample import ANY_CLASS, sample
 from ..host import io
 from . import _common as common
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import host
-from ..editing.library import before_after_strip
-from ..editing.types import EditDirection, GanLatent
+from ..editing.common.types import EditDirection, GanLatent
+from ..editing.one_for_all.library import before_after_strip
 from ..host import io
 from ..models.direction_file import write_direction, write_thumbnail
 from ..models.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .. import host
-from ..editing.text_edit import TextEdit
+from ..editing.text.edit import TextEdit
 from ..host import io
 from ..models.text_edit_file import write_text_edit
 from ._common import CATEGORY, TextEditType

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..editing.scale import scale_edit
-from ..editing.types import EditDirection
+from ..editing.common.types import EditDirection
+from ..editing.one_for_all.scale import scale_edit
 from ..host import io
 from ._common import CATEGORY, EditDirectionType
 

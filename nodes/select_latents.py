@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..editing.latents import select
-from ..editing.rows import parse_indices
+from ..editing.common.latents import select
+from ..editing.common.rows import parse_indices
 from ..host import io
 from . import _common as common
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ..editing.attributes import slide_attribute
-from ..editing.pictures import draw_states
-from ..editing.rows import parse_rows
-from ..editing.types import EditDirection, GanLatent
+from ..editing.common.pictures import draw_states
+from ..editing.common.rows import parse_rows
+from ..editing.common.types import EditDirection, GanLatent
+from ..editing.one_for_all.attributes import slide_attribute
 from ..host import io
 from ..models.errors import InputError
 from ._common import CATEGORY, EditDirectionType, GanGeneratorType, GanLatentType, check_latent, place, to_image_batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .. import host
-from ..editing.figures import contact_sheet
+from ..editing.common.figures import contact_sheet
 from ..editing.imagic.batch import PhotoEdits, sweep_photos
 from ..editing.imagic.conditioning import entry_of
 from ..editing.imagic.interpolation import FORMS, parse_etas

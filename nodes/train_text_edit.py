@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from ..demo.assets import reader
-from ..editing.part_labels import PartLabels
-from ..editing.rows import parse_rows
-from ..editing.text_figures import loss_chart
-from ..editing.text_score import SCORES, TEMPLATES, TextGoal
-from ..editing.text_settings import CHANGES, MASKS, TextEditSettings
-from ..editing.text_training import report_of, train_text_edit
-from ..editing.types import GanLatent
+from ..editing.common.part_labels import PartLabels
+from ..editing.common.rows import parse_rows
+from ..editing.common.types import GanLatent
+from ..editing.text.figures import loss_chart
+from ..editing.text.score import SCORES, TEMPLATES, TextGoal
+from ..editing.text.settings import CHANGES, MASKS, TextEditSettings
+from ..editing.text.training import report_of, train_text_edit
 from ..host import io
 from ..models.errors import InputError
 from ._common import (

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from semantic_edit.editing import apply_edit, compute_strength
-from semantic_edit.editing.attributes import fit_to_generator
-from semantic_edit.editing.strength import attribute_values
+from semantic_edit.editing.one_for_all.attributes import fit_to_generator
+from semantic_edit.editing.one_for_all.strength import attribute_values
 from semantic_edit.models import load_generator
 from semantic_edit.models.direction_file import read_direction
 

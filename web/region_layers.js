@@ -177,7 +177,7 @@ class MaskRefiner {
   }
 }
 
-/** What a line lists, with commas of any keyboard; as editing/lists.py reads it. */
+/** What a line lists, with commas of any keyboard; as editing/common/lists.py reads it. */
 function typedList(text) {
   return String(text).split(/[,;\n\uff0c\u3001\uff1b\u060c]/).map((entry) => entry.trim()).filter(Boolean);
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...editing.warp import inverse, sample
+from ...editing.photos.warp import inverse, sample
 from .details import Backdrop
 from .photos import photo_factors, photo_named
 from .render import render

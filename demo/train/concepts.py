@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ...editing.dissection import dissect_and_rank
+from ...editing.paint.dissection import dissect_and_rank
 from ...models.concept_file import STEPS, TENSORS, write_concepts
 from ...models.generator import load_generator
 from ..portraits.scene import PART_NAMES

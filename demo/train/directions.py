@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from ...editing.attributes import fit_to_generator
-from ...editing.fit import fit_attribute
-from ...editing.library import before_after_strip
+from ...editing.common.fit import fit_attribute
+from ...editing.one_for_all.attributes import fit_to_generator
+from ...editing.one_for_all.library import before_after_strip
 from ...models.direction_file import read_direction, write_direction, write_thumbnail
 from ...models.generator import GanGenerator, load_generator
 from ..portraits.factors import LIVE_NAMES

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ..adam import adam
+from ..common.adam import adam
 
 __all__ = ["Descent"]
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..figures import AFTER, BEFORE, GREY, INK, LIGHT, PAPER, TARGET, as_picture, as_tensor, contact_sheet, font
+from ..common.figures import AFTER, BEFORE, GREY, INK, LIGHT, PAPER, TARGET, as_picture, as_tensor, contact_sheet, font
 from .common_state import CommonState
 from .sweep import EtaSweep
 

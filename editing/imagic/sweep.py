@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.scorer import TextImageScorer
-from ..similarity import perceptual_distance
+from ..common.similarity import perceptual_distance
 from .camera import CameraMove, camera_move
 from .conditioning import Entry, as_conditioning
 from .eta import choose_eta

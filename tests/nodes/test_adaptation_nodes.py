@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.types import GanLatent
+from semantic_edit.editing.common.types import GanLatent
 from semantic_edit.models import InputError
 from semantic_edit.models.adaptation import Adaptation
 
@@ -60,7 +60,7 @@ def test_a_mask_of_another_size_is_resized_and_counts(run_node, tiny_generator, 
 
 
 def test_a_painting_is_adapted_below(run_node, tiny_generator, photos, latents):
-    from semantic_edit.editing.painting import Painting, UnitStroke
+    from semantic_edit.editing.paint.painting import Painting, UnitStroke
 
     mask = torch.zeros(1, 32, 32)
     mask[:, 18:28, 6:18] = 1

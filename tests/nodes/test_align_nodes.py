@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 from semantic_edit.demo.portraits import PART_NAMES
-from semantic_edit.editing.alignment import Alignment
-from semantic_edit.editing.part_labels import PartLabels
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.photos.alignment import Alignment
 from semantic_edit.models import InputError
 
 

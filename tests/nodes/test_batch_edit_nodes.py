@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from semantic_edit.editing import attribute_values
-from semantic_edit.editing.types import EditDirection, GanLatent
+from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.headless import StoppedError
 from semantic_edit.models import InputError, write_safetensors
 from semantic_edit.models.direction_file import write_direction

@@ -9,7 +9,7 @@ import torch
 from semantic_edit.demo.assets import demo_diffusion
 from semantic_edit.demo.measure import measure
 from semantic_edit.demo.portraits.factors import LIVE_NAMES
-from semantic_edit.editing.part_labels import PartLabels
+from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.models import InputError
 from semantic_edit.models.diffusion.sampling import sample
 

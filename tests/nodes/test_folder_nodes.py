@@ -127,7 +127,7 @@ def test_inversion_and_reference_and_demo_photos(edit_folder, run_node, tiny_gen
 def test_wrong_settings_are_refused_before_anything_is_learned(
     edit_folder, run_node, tiny_generator, monkeypatch, wrong
 ):
-    monkeypatch.setattr("semantic_edit.editing.transfer.sample_features", None)
+    monkeypatch.setattr("semantic_edit.editing.one_for_all.transfer.sample_features", None)
     if "reference" in wrong:
         wrong = wrong | {"reference": run_node("SampleLatents", generator=tiny_generator, count=1)[0][0]}
     with pytest.raises(InputError):

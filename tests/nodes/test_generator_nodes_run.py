@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.types import GanLatent
+from semantic_edit.editing.common.types import GanLatent
 from semantic_edit.headless import StoppedError
 from semantic_edit.models import InputError, save_generator
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from semantic_edit.editing import attribute_values, compute_strength
-from semantic_edit.editing.types import EditDirection, GanLatent
+from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.headless import StoppedError
 from semantic_edit.models import InputError
 from semantic_edit.models.direction_file import (

@@ -4,8 +4,8 @@ and values of other generators beside them."""
 import pytest
 import torch
 from PIL import Image
-from semantic_edit.editing.sampling import sample
-from semantic_edit.editing.types import EditDirection, GanLatent
+from semantic_edit.editing.common.sample import sample
+from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.models import InputError, StyleGAN2, StyleGAN2Config
 from semantic_edit.models.generator import GanGenerator, family_fingerprint
 
@@ -104,7 +104,7 @@ def test_both_pictures_of_a_pair_are_of_the_same_photo(tiny_generator, run_node)
 def test_early_layers_of_an_adapted_generator_are_refused_before_the_work(tiny_generator, run_node, monkeypatch):
     photos = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(1))
     (*_, fitted), _ = run_node("InvertImages", generator=tiny_generator, images=photos, steps=1, early_layers=2)
-    monkeypatch.setattr("semantic_edit.editing.inversion._descend", None)
+    monkeypatch.setattr("semantic_edit.editing.photos.inversion._descend", None)
     with pytest.raises(InputError, match="is adapted to photos already"):
         run_node("InvertImages", generator=fitted, images=photos, steps=1, early_layers=2)
 

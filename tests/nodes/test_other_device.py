@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.types import GanLatent
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.common.types import GanLatent
 from semantic_edit.headless.catalog import core_nodes
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo"

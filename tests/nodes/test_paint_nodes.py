@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.types import GanLatent
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.common.types import GanLatent
 from semantic_edit.models.errors import InputError
 
 
@@ -111,7 +111,7 @@ def test_a_brush_draws_on_the_pictures(run_node):
 
 
 def test_another_size_of_mask_is_noted(run_node, tiny_generator, concepts, caplog):
-    with caplog.at_level("INFO", logger="semantic_edit.editing.strokes"):
+    with caplog.at_level("INFO", logger="semantic_edit.editing.paint.strokes"):
         paint(run_node, tiny_generator, concepts, mask=left_half(100))
     assert "100 x 100" in caplog.text and "32 x 32" in caplog.text
 

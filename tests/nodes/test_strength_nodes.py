@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from semantic_edit.editing.types import EditDirection, GanLatent
+from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.models import InputError
 from semantic_edit.models.encoder import Encoder, EncoderConfig, save_encoder
 from semantic_edit.nodes import node_classes

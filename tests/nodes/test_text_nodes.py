@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.text_edit import TextEdit
-from semantic_edit.editing.types import EditDirection, GanLatent
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.common.types import EditDirection, GanLatent
+from semantic_edit.editing.text.edit import TextEdit
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.torchvision_ops import allow_declaring
 

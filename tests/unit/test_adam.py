@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.adam import adam
+from semantic_edit.editing.common.adam import adam
 
 
 def walk(optimizer_of, **options) -> torch.Tensor:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from semantic_edit.editing import adaptation_fit
-from semantic_edit.editing.adaptation import METHODS, adapt, late_layers, psnr_outside
+from semantic_edit.editing.photos import adaptation_fit
+from semantic_edit.editing.photos.adaptation import METHODS, adapt, late_layers, psnr_outside
 from semantic_edit.models import InputError
 from semantic_edit.models.adaptation import Adaptation, photos_of, with_adaptation, without_adaptation
 

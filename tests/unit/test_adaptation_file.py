@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.adaptation import adapt
+from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.models import CheckpointError, InputError
 from semantic_edit.models.adaptation import Adaptation, with_adaptation
 from semantic_edit.models.adaptation_file import read_adaptation, write_adaptation

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.demo.portraits import render, sample_factors
 from semantic_edit.demo.portraits.snapshots import SNAPSHOTS, paint_snapshot
-from semantic_edit.editing.alignment import FRAMINGS, Alignment, box_frame, centre_frame, corners, face_frame
-from semantic_edit.editing.crops import Cropping, align
-from semantic_edit.editing.detections import (
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.photos.alignment import FRAMINGS, Alignment, box_frame, centre_frame, corners, face_frame
+from semantic_edit.editing.photos.crops import Cropping, align
+from semantic_edit.editing.photos.detections import (
     Box,
     detect_boxes,
     detect_in_masks,
@@ -21,8 +22,7 @@ from semantic_edit.editing.detections import (
     detect_points,
     detect_poses,
 )
-from semantic_edit.editing.landmarks import FacePoints, face_from_names, face_from_parts, face_from_points
-from semantic_edit.editing.part_labels import PartLabels
+from semantic_edit.editing.photos.landmarks import FacePoints, face_from_names, face_from_parts, face_from_points
 from semantic_edit.models import InputError
 
 PHOTO = (400, 600)  # height, width

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.editing.alignment import Alignment, centre_frame, corners
-from semantic_edit.editing.crops import align, cut_crops, draw_frames
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.paste import parts_mask, paste_back
-from semantic_edit.editing.warp import cut, gaussian_blur, inverse, sample
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.photos.alignment import Alignment, centre_frame, corners
+from semantic_edit.editing.photos.crops import align, cut_crops, draw_frames
+from semantic_edit.editing.photos.paste import parts_mask, paste_back
+from semantic_edit.editing.photos.warp import cut, gaussian_blur, inverse, sample
 from semantic_edit.models import InputError
 from torch.nn import functional as F
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from semantic_edit.editing import attribute_values, compute_strength
-from semantic_edit.editing.attributes import fit_to_generator
+from semantic_edit.editing.one_for_all.attributes import fit_to_generator
 from semantic_edit.models.direction_file import read_direction
 
 WIDTH, COUNT = 16, 5

@@ -56,9 +56,7 @@ def test_old_programs_find_their_names(trained):
 def test_known_words_are_one_token_each(trained):
     tower = load_diffusion(trained / "demo_portraits").clip.towers[0]
     rows = tower.rows("a person with long ginger hair, a red hat and glasses")
-    assert [token for token, _ in rows[0]].index(
-        tower.tokenizer.eos_token_id
-    ) == 13  # twelve words and marks
+    assert [token for token, _ in rows[0]].index(tower.tokenizer.eos_token_id) == 13  # twelve words and marks
 
 
 def test_a_finished_training_resumes_to_the_same_model(trained, tmp_path):

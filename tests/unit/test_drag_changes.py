@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from semantic_edit.editing import drag_changes
-from semantic_edit.editing.drag import ChangeMemory, DragSettings, drag
-from semantic_edit.editing.drag_changes import measured_changes
-from semantic_edit.editing.points import DragPoints
+from semantic_edit.editing.drag.drag import changes as drag_changes
+from semantic_edit.editing.drag.drag.changes import measured_changes
+from semantic_edit.editing.drag.drag.drag import ChangeMemory, DragSettings, drag
+from semantic_edit.editing.drag.drag.points import DragPoints
 
 FEW = replace(DragSettings(), steps=3)
 
@@ -50,7 +50,7 @@ def looks(monkeypatch):
     seen = []
     plain = drag_changes.measured_changes
     monkeypatch.setattr(
-        "semantic_edit.editing.drag_steps.measured_changes", lambda *given: seen.append(1) or plain(*given)
+        "semantic_edit.editing.drag.steps.measured_changes", lambda *given: seen.append(1) or plain(*given)
     )
     return seen
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from semantic_edit.editing.animation import EASINGS, animate, eased, film_size, play_order
-from semantic_edit.editing.types import EditDirection
+from semantic_edit.editing.common.types import EditDirection
+from semantic_edit.editing.one_for_all.animation import EASINGS, animate, eased, film_size, play_order
 
 
 @given(st.integers(2, 200), st.floats(-10, 10), st.floats(-10, 10), st.sampled_from(sorted(EASINGS)))

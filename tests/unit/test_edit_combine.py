@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength
-from semantic_edit.editing.combine import combine_edits, response
-from semantic_edit.editing.scale import scale_edit
-from semantic_edit.editing.types import EditDirection, EditStrength
+from semantic_edit.editing.common.types import EditDirection, EditStrength
+from semantic_edit.editing.one_for_all.combine import combine_edits, response
+from semantic_edit.editing.one_for_all.scale import scale_edit
 from semantic_edit.models import InputError
 
 ROWS, WIDTH = 6, 16

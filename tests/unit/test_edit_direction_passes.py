@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.directions import SEARCHES, optimize_direction
+from semantic_edit.editing.one_for_all.directions import SEARCHES, optimize_direction
 from semantic_edit.models import InputError
 
 

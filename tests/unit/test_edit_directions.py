@@ -3,7 +3,7 @@
 import pytest
 import torch
 from semantic_edit.editing import apply_edit, attribute_values, compute_strength, optimize_direction
-from semantic_edit.editing.directions import VARIANTS
+from semantic_edit.editing.one_for_all.directions import VARIANTS
 from semantic_edit.models import InputError
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from semantic_edit.editing import attribute_values, plan_strength
-from semantic_edit.editing.adaptation import adapt
-from semantic_edit.editing.discover import METHODS, component_edit, components_sheet, find_components
+from semantic_edit.editing.one_for_all.discover import METHODS, component_edit, components_sheet, find_components
+from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.models import InputError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from semantic_edit.editing.fit import fit_attribute
+from semantic_edit.editing.common.fit import fit_attribute
 from semantic_edit.models import InputError
 
 

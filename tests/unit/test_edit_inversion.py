@@ -3,8 +3,8 @@
 import pytest
 import torch
 from semantic_edit.editing import invert
-from semantic_edit.editing.pictures import fit_to_resolution
-from semantic_edit.editing.similarity import perceptual_distance, psnr
+from semantic_edit.editing.common.pictures import fit_to_resolution
+from semantic_edit.editing.common.similarity import perceptual_distance, psnr
 from semantic_edit.models import InputError
 
 
@@ -77,8 +77,8 @@ def test_the_best_of_several_starts_is_kept(tiny_generator, pictures):
 
 
 def test_starts_near_the_pictures_are_found(tiny_generator):
-    from semantic_edit.editing.inversion_starts import candidates
-    from semantic_edit.editing.sampling import sample
+    from semantic_edit.editing.common.sample import sample
+    from semantic_edit.editing.photos.inversion_starts import candidates
 
     pool = sample(tiny_generator, 96, 3).codes
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_the_report_says_where_the_rest_is(tiny_generator, pictures):
 
 
 def test_heat_is_black_where_pictures_are_equal():
-    from semantic_edit.editing.inversion_report import heat_picture
+    from semantic_edit.editing.photos.inversion_report import heat_picture
 
     error = torch.tensor([0.0, 0.15, 0.4, 0.6]).reshape(1, 1, 1, 4)
     colours = heat_picture(error)[0, :, 0].t()

@@ -7,10 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing import apply_edit, plan_strength, record_edit
-from semantic_edit.editing.attribute_score import Samples, Whitener, fit_head, fit_score, pull_back, sample_features
-from semantic_edit.editing.features import FeatureSpace, generator_space, network_space
-from semantic_edit.editing.learned import learn_direction, learn_normal, measured_apart, steps_of
-from semantic_edit.editing.types import EditDirection
+from semantic_edit.editing.common.types import EditDirection
+from semantic_edit.editing.one_for_all.attribute_score import (
+    Samples,
+    Whitener,
+    fit_head,
+    fit_score,
+    pull_back,
+    sample_features,
+)
+from semantic_edit.editing.one_for_all.features import FeatureSpace, generator_space, network_space
+from semantic_edit.editing.one_for_all.learned import learn_direction, learn_normal, measured_apart, steps_of
 from semantic_edit.models import InputError
 
 

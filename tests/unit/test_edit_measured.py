@@ -7,10 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength, record_edit
-from semantic_edit.editing.attribute_score import AttributeScore
-from semantic_edit.editing.features import FeatureSpace
-from semantic_edit.editing.measured import Goal, measured_strength, raw_value, standard_deviation, standard_value
-from semantic_edit.editing.strengths import Target, strengths_for
+from semantic_edit.editing.one_for_all.attribute_score import AttributeScore
+from semantic_edit.editing.one_for_all.features import FeatureSpace
+from semantic_edit.editing.one_for_all.measured import (
+    Goal,
+    measured_strength,
+    raw_value,
+    standard_deviation,
+    standard_value,
+)
+from semantic_edit.editing.one_for_all.strengths import Target, strengths_for
 from semantic_edit.models import InputError
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from semantic_edit.editing.consistency import measure_consistency
-from semantic_edit.editing.figures import before_after_plot, contact_sheet
+from semantic_edit.editing.common.figures import before_after_plot, contact_sheet
+from semantic_edit.editing.one_for_all.consistency import measure_consistency
 from semantic_edit.models import InputError
 
 

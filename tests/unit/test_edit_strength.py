@@ -12,7 +12,7 @@ from semantic_edit.editing import (
     plan_strength,
     record_edit,
 )
-from semantic_edit.editing.types import EditDirection
+from semantic_edit.editing.common.types import EditDirection
 from semantic_edit.models import InputError
 
 

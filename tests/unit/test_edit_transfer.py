@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength
-from semantic_edit.editing.measured import standard_value
-from semantic_edit.editing.transfer import Transfer, learn_score
-from semantic_edit.editing.types import EditDirection
+from semantic_edit.editing.common.types import EditDirection
+from semantic_edit.editing.one_for_all.measured import standard_value
+from semantic_edit.editing.one_for_all.transfer import Transfer, learn_score
 from semantic_edit.models import InputError
 from semantic_edit.models.encoder import Encoder, EncoderConfig
 

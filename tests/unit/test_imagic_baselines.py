@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.imagic.baselines import ddib, sdedit
+from baselines.diffusion import ddib, sdedit
 from semantic_edit.editing.imagic.conditioning import Entry
 from semantic_edit.models.errors import InputError
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from semantic_edit.editing.transfer import Transfer
-from semantic_edit.editing.types import EditDirection
+from semantic_edit.editing.common.types import EditDirection
+from semantic_edit.editing.one_for_all.transfer import Transfer
 from semantic_edit.jobs import FolderJob, read_records, run_job
 from semantic_edit.jobs.manifest import MANIFEST_NAME
 from semantic_edit.models import InputError

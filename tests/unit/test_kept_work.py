@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from semantic_edit.editing import adaptation_fit, directions, dissection
-from semantic_edit.editing.adaptation import adapt
-from semantic_edit.editing.blending import dilated
-from semantic_edit.editing.dissection import dissect
-from semantic_edit.editing.inversion import invert
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.similarity import Looks, _windows, perceptual_distance
-from semantic_edit.editing.text_model import TextModel
-from semantic_edit.editing.text_settings import TextEditSettings
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.common.similarity import Looks, _windows, perceptual_distance
+from semantic_edit.editing.one_for_all import directions
+from semantic_edit.editing.paint import dissection
+from semantic_edit.editing.paint.blending import dilated
+from semantic_edit.editing.paint.dissection import dissect
+from semantic_edit.editing.photos import adaptation_fit
+from semantic_edit.editing.photos.adaptation import adapt
+from semantic_edit.editing.photos.inversion import invert
+from semantic_edit.editing.text.model import TextModel
+from semantic_edit.editing.text.settings import TextEditSettings
 from semantic_edit.models.layer_blend import resized_mask
 
 
@@ -87,7 +89,7 @@ def test_an_inversion_without_room_to_keep_looks(tiny_generator, codes, monkeypa
     pictures = tiny_generator.synthesize(codes)
     given = dict(start=codes.roll(1, 0), steps=4, mask=mask if masked else None)
     kept = invert(tiny_generator, pictures, **given).codes
-    monkeypatch.setattr("semantic_edit.editing.inversion._KEPT_BYTES", 0)
+    monkeypatch.setattr("semantic_edit.editing.photos.inversion._KEPT_BYTES", 0)
     assert torch.equal(kept, invert(tiny_generator, pictures, **given).codes)
 
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from semantic_edit.editing.latents import blend, lerp, select, slerp, truncate
-from semantic_edit.editing.types import GanLatent
+from semantic_edit.editing.common.latents import blend, lerp, select, slerp, truncate
+from semantic_edit.editing.common.types import GanLatent
 from semantic_edit.models.errors import InputError
 
 

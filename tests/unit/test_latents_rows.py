@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semantic_edit.editing.rows import layer_groups, parse_indices, parse_rows
+from semantic_edit.editing.common.rows import layer_groups, parse_indices, parse_rows
 from semantic_edit.models.errors import InputError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.latents import truncate
-from semantic_edit.editing.sampling import draw, sample
+from semantic_edit.editing.common.latents import truncate
+from semantic_edit.editing.common.sample import draw, sample
 from semantic_edit.models import GanGenerator, InputError, StyleGAN2, StyleGAN2Config
 
 

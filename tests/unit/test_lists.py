@@ -1,8 +1,8 @@
 """Typed lists are split at the commas of several keyboards."""
 
 import pytest
-from semantic_edit.editing.lists import typed_list
-from semantic_edit.editing.rows import parse_indices
+from semantic_edit.editing.common.lists import typed_list
+from semantic_edit.editing.common.rows import parse_indices
 
 
 @pytest.mark.parametrize("comma", [",", ";", "\n", "\uff0c", "\u3001", "\u060c"])

@@ -7,14 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from semantic_edit.editing import drag_changes, drag_steps, invert
-from semantic_edit.editing.adaptation import adapt
-from semantic_edit.editing.drag import drag
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.points import DragPoints
-from semantic_edit.editing.text_localize import localize_direction
-from semantic_edit.editing.types import EditDirection
-from semantic_edit.editing.unit_effects import shares_along
+from semantic_edit.editing import invert
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.common.types import EditDirection
+from semantic_edit.editing.drag.drag import changes as drag_changes
+from semantic_edit.editing.drag.drag import steps as drag_steps
+from semantic_edit.editing.drag.drag.drag import drag
+from semantic_edit.editing.drag.drag.points import DragPoints
+from semantic_edit.editing.paint.unit_effects import shares_along
+from semantic_edit.editing.photos.adaptation import adapt
+from semantic_edit.editing.text.localize import localize_direction
 from semantic_edit.models.generator import GanGenerator
 
 

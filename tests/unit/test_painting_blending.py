@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.editing.blending import BLENDS, blend, blend_laplacian, blend_poisson, feathered_mask
-from semantic_edit.editing.brush import add_strokes, brush_mask
+from semantic_edit.editing.paint.blending import BLENDS, blend, blend_laplacian, blend_poisson, feathered_mask
+from semantic_edit.editing.paint.brush import add_strokes, brush_mask
 from semantic_edit.models.errors import InputError
 
 

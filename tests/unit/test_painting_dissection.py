@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from semantic_edit.editing import dissection
-from semantic_edit.editing.concepts import ConceptUnits
-from semantic_edit.editing.dissection import FEWEST, dissect, dissect_and_rank, middle_layer
-from semantic_edit.editing.unit_effects import shares_along
-from semantic_edit.editing.unit_pictures import picture_units
+from semantic_edit.editing.paint import dissection
+from semantic_edit.editing.paint.concepts import ConceptUnits
+from semantic_edit.editing.paint.dissection import FEWEST, dissect, dissect_and_rank, middle_layer
+from semantic_edit.editing.paint.unit_effects import shares_along
+from semantic_edit.editing.paint.unit_pictures import picture_units
 from semantic_edit.models.concept_file import STEPS, TENSORS, read_concepts, write_concepts
 from semantic_edit.models.errors import CheckpointError, InputError
 

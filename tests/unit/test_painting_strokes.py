@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.editing.concepts import ConceptUnits
-from semantic_edit.editing.painted_photo import Canvas, render_painted_photo, render_painting, toned
-from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, painting_mask
-from semantic_edit.editing.painting_hook import painting_hook
-from semantic_edit.editing.strokes import APPEARANCES, copy_appearance, donor_layers, paint_concept
+from semantic_edit.editing.paint.concepts import ConceptUnits
+from semantic_edit.editing.paint.painted_photo import Canvas, render_painted_photo, render_painting, toned
+from semantic_edit.editing.paint.painting import DonorStroke, Painting, UnitStroke, painting_mask
+from semantic_edit.editing.paint.painting_hook import painting_hook
+from semantic_edit.editing.paint.strokes import APPEARANCES, copy_appearance, donor_layers, paint_concept
 from semantic_edit.models.errors import InputError
 
 
@@ -300,7 +300,7 @@ def test_a_further_stroke_begins_with_what_is_known(tiny_generator):
 @pytest.mark.parametrize("at_once", [2**25, 40])
 def test_nearest_cells_are_those_of_the_definition(at_once, monkeypatch):
     """Sought under the mask alone and in stretches; two pictures, one reference."""
-    from semantic_edit.editing import strokes
+    from semantic_edit.editing.paint import strokes
 
     monkeypatch.setattr(strokes, "_COMPARED", at_once)
     rng = torch.Generator().manual_seed(6)

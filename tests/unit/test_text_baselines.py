@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from semantic_edit.editing.layer_direction import LayerDirection, apply_layer_direction, train_layer_direction
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.style_direction import apply_style_direction, train_style_direction
-from semantic_edit.editing.text_model import root_of
-from semantic_edit.editing.text_rates import EvenAdam
-from semantic_edit.editing.text_score import TextGoal
+from baselines.layer_direction import (
+    LayerDirection,
+    apply_layer_direction,
+    train_layer_direction,
+)
+from baselines.style_direction import apply_style_direction, train_style_direction
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.text.model import root_of
+from semantic_edit.editing.text.rates import EvenAdam
+from semantic_edit.editing.text.score import TextGoal
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.scorer import load_scorer
 from semantic_edit.models.torchvision_ops import allow_declaring

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import save_file
-from semantic_edit.editing.feature_parts import parts_from_features, parts_from_masks
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.text_apply import all_masks, apply_text_edit, smoothed_over_time
-from semantic_edit.editing.text_edit import TextEdit, row_masks
-from semantic_edit.editing.text_figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
-from semantic_edit.editing.text_localize import localize_direction
-from semantic_edit.editing.text_refine import refine
-from semantic_edit.editing.types import EditDirection
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.common.parts import parts_from_features, parts_from_masks
+from semantic_edit.editing.common.types import EditDirection
+from semantic_edit.editing.text.apply import all_masks, apply_text_edit, smoothed_over_time
+from semantic_edit.editing.text.edit import TextEdit, row_masks
+from semantic_edit.editing.text.figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
+from semantic_edit.editing.text.localize import localize_direction
+from semantic_edit.editing.text.refine import refine
 from semantic_edit.models.adaptation import Adaptation, with_adaptation
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.text_edit_file import read_text_edit, write_text_edit

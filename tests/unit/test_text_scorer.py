@@ -14,10 +14,10 @@ from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
 from semantic_edit.demo.train.sentences import matches, sentence, spoken_of
 from semantic_edit.demo.train.vocabulary import learn_merges
-from semantic_edit.editing.part_labels import PartLabels
-from semantic_edit.editing.text_score import TextGoal, moved_copies
-from semantic_edit.editing.text_settings import CHANGES, MASKS, TextEditSettings
-from semantic_edit.editing.text_training import report_of, train_text_edit
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.text.score import TextGoal, moved_copies
+from semantic_edit.editing.text.settings import CHANGES, MASKS, TextEditSettings
+from semantic_edit.editing.text.training import report_of, train_text_edit
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.scorer import import_open_clip, load_scorer
 from semantic_edit.models.scorer_files import CONFIG_NAME, describe_scorer, recognise

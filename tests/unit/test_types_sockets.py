@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from semantic_edit.editing.types import EditDirection, EditStrength, GanLatent, check_family
+from semantic_edit.editing.common.types import EditDirection, EditStrength, GanLatent, check_family
 from semantic_edit.models.errors import InputError
 
 ONES = torch.ones(4, 3)

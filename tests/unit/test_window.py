@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.editing.painted_photo import Canvas
-from semantic_edit.editing.painted_window import cut_early, felt, painted_part
-from semantic_edit.editing.painting import DonorStroke, Painting, UnitStroke, marks_at, resized_mask
-from semantic_edit.editing.painting_hook import painting_hook
-from semantic_edit.editing.strokes import APPEARANCES, copy_appearance, donor_layers
+from semantic_edit.editing.paint.painted_photo import Canvas
+from semantic_edit.editing.paint.painted_window import cut_early, felt, painted_part
+from semantic_edit.editing.paint.painting import DonorStroke, Painting, UnitStroke, marks_at, resized_mask
+from semantic_edit.editing.paint.painting_hook import painting_hook
+from semantic_edit.editing.paint.strokes import APPEARANCES, copy_appearance, donor_layers
 from semantic_edit.models import ProgressiveConfig, ProgressiveGAN, StyleGAN2, StyleGAN2Config
 from semantic_edit.models.adaptation import Adaptation, with_adaptation
 from semantic_edit.models.errors import InputError
@@ -123,7 +123,7 @@ def test_strokes_on_a_canvas_are_those_of_the_whole_picture(kind, chosen, monkey
     strokes = strokes_of(generator, codes)
     painting = Painting(tuple(strokes[k] for k in chosen))
     drawn = Canvas(generator, codes).draw(painting)
-    monkeypatch.setattr("semantic_edit.editing.painting_hook.cut_early", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.paint.painting_hook.cut_early", lambda *_: None)
     hook = painting_hook(painting, generator, codes)
     whole = generator.network.synthesis(codes, hook=hook).image
     assert not torch.equal(whole, generator.synthesize(codes))
@@ -179,8 +179,8 @@ def test_copied_looks_are_those_of_the_whole_picture(kind, form, monkeypatch):
     cut = True
     part = drawn()
     cut = False
-    monkeypatch.setattr("semantic_edit.editing.painting_hook.cut_early", lambda *_: None)
-    monkeypatch.setattr("semantic_edit.editing.painted_photo.painted_part", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.paint.painting_hook.cut_early", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.paint.painted_photo.painted_part", lambda *_: None)
     whole = drawn()
     assert not torch.allclose(part, Canvas(generator, codes).draw(below), atol=1e-2)
     assert torch.allclose(part, whole, atol=1e-4 * float(whole.abs().max()))
@@ -203,8 +203,8 @@ def test_strokes_on_an_adapted_photo_are_those_of_the_whole_picture(guide, bare,
     strokes = strokes_of(generator, painted)
     painting = Painting((strokes[0], strokes[1]))
     drawn = Canvas(generator, painted).draw(painting, bare)
-    monkeypatch.setattr("semantic_edit.editing.painting_hook.cut_early", lambda *_: None)
-    monkeypatch.setattr("semantic_edit.editing.painted_photo.painted_part", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.paint.painting_hook.cut_early", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.paint.painted_photo.painted_part", lambda *_: None)
     whole = Canvas(generator, painted).draw(painting, bare)
     assert torch.allclose(drawn, whole, atol=1e-4 * float(whole.abs().max()))
 
@@ -225,8 +225,8 @@ def test_donors_on_strokes_of_an_adapted_photo_are_those_of_the_whole_picture(gu
     donor = replace(donor, step=0.1 * donor.step)  # some of the photo is still there
     painting = Painting((replace(unit, mask=box_mask(84, 90, 70, 76)), donor))
     drawn = Canvas(generator, codes).draw(painting)
-    monkeypatch.setattr("semantic_edit.editing.painting_hook.cut_early", lambda *_: None)
-    monkeypatch.setattr("semantic_edit.editing.painted_photo.painted_part", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.paint.painting_hook.cut_early", lambda *_: None)
+    monkeypatch.setattr("semantic_edit.editing.paint.painted_photo.painted_part", lambda *_: None)
     whole = Canvas(generator, codes).draw(painting)
     assert torch.allclose(drawn, whole, atol=1e-4 * float(whole.abs().max()))
 

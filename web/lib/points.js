@@ -1,5 +1,5 @@
 /**
- * Drags as text: the forms that editing/points.py reads, as fractions of the picture, and back as "x,y -> x,y" lines.
+ * Drags as text: the forms that editing/drag/points.py reads, as fractions of the picture, and back as "x,y -> x,y" lines.
  * A drag is { from: [x, y], to: [x, y] }, both 0..1 from the top left corner.
  */
 

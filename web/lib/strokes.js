@@ -1,5 +1,5 @@
 /**
- * Brush strokes as text: the form that editing/brush.py reads. A stroke is { radius, points: [[x, y], ...] }, in shares
+ * Brush strokes as text: the form that editing/paint/brush.py reads. A stroke is { radius, points: [[x, y], ...] }, in shares
  * of the picture's width and height, the radius in shares of its height; a radius below zero erases, null is the node's.
  */
 

@@ -1,0 +1,118 @@
+"""A direction that shows at one hand-picked layer, inside one learned mask, for comparison (after FEAT, 2202.02713).
+
+The codes are edited up to a layer; there the features of the edited and of the plain picture are mixed by a mask, and
+the rest of the picture is painted with the plain codes. FEAT draws its mask by a network; here it is chosen among the
+labelled parts, as the text edits do, so that only the layers differ. The benchmark of text edits uses it; no node does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.text.edit import check_styles, selected_mask
+from semantic_edit.editing.text.model import root_of
+from semantic_edit.editing.text.rates import EvenAdam
+from semantic_edit.editing.text.score import TextGoal
+from semantic_edit.editing.text.start import start_of
+from semantic_edit.models.errors import InputError
+from semantic_edit.models.generator import GanGenerator
+from semantic_edit.models.inference import rehome, training_mode
+from semantic_edit.models.stylegan2 import LayerState
+from torch import Tensor
+
+__all__ = ["LayerDirection", "apply_layer_direction", "train_layer_direction"]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerDirection:
+    """``change`` [D] is added to every row up to ``layer``; ``weights`` [P] say how much of each part shows it."""
+
+    change: Tensor
+    weights: Tensor
+    layer: int
+
+
+def train_layer_direction(
+    generator: GanGenerator,
+    goal: TextGoal,
+    codes: Tensor,  # [N, L, D]: the pictures to learn from
+    parts: PartLabels,  # of these pictures
+    layer: int,  # hand-picked
+    steps: int = 40,
+    batch: int = 4,
+    rate: float = 0.03,
+    mask_rate: float = 0.4,
+    l2: float = 0.01,
+    area: float = 0.15,
+    samples: int = 256,
+    stop_resolution: int | None = None,
+    seed: int = 0,
+    progress: Callable[..., None] | None = None,
+) -> LayerDirection:
+    """Learn change and mask by the sentence, the squared change and the mask's area.
+
+    Raises InputError for codes, parts or a layer that do not fit.
+    """
+    check_styles(generator)
+    generator.check_latent(codes, "", "The latent")
+    synthesis = generator.network.synthesis
+    synthesis.layer_size(layer)
+    if len(parts) not in (1, len(codes)):
+        raise InputError(f"There are part labels of {len(parts)} pictures, the latent has {len(codes)}; label these.")
+    rng = torch.Generator().manual_seed(seed)
+    with training_mode():
+        codes, labels = rehome(codes).to(generator.device).float(), rehome(parts.masks).to(generator.device).float()
+        root = root_of(generator, "spread of W").to(codes)
+        rows = range(layer + 1)
+        units = start_of(generator, goal, root, codes, rows, samples, l2, stop_resolution, rng)[None].requires_grad_()
+        logits = torch.full((labels.shape[1],), 3.0, device=codes.device, requires_grad=True)
+        optimizers = [EvenAdam([units], rate), torch.optim.Adam([logits], mask_rate)]
+        with torch.no_grad():
+            before = torch.cat(
+                [goal.embed(synthesis(part, "constant", stop_resolution).image) for part in codes.split(batch)]
+            )
+        for step in range(steps):
+            chosen = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
+            here = labels if len(labels) == 1 else labels[chosen]
+            weights = torch.sigmoid(logits)
+            pictures, mask = _painted(generator, codes[chosen], units @ root.t(), here, weights, layer, stop_resolution)
+            loss = goal.loss(pictures, before[chosen]).mean() + l2 * units.square().sum()
+            loss = loss + area * (mask.mean() + weights.mean())
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            if progress is not None:
+                progress(step + 1, steps)
+        return LayerDirection((units @ root.t())[0].detach(), torch.sigmoid(logits).detach(), layer)
+
+
+def apply_layer_direction(
+    generator: GanGenerator,
+    codes: Tensor,  # [B, L, D]
+    direction: LayerDirection,
+    parts: PartLabels,  # of these pictures
+) -> Tensor:
+    """Pictures [B, 3, H, W] with the change inside its mask."""
+    labels = parts.masks.to(codes).expand(len(codes), -1, -1, -1)
+    with torch.no_grad():
+        painted = [
+            _painted(generator, some, direction.change, here, direction.weights, direction.layer, None)[0]
+            for some, here in zip(codes.split(8), labels.split(8), strict=True)
+        ]
+    return torch.cat(painted)
+
+
+def _painted(generator, codes, change, labels, weights, layer: int, stop_resolution) -> tuple[Tensor, Tensor]:
+    synthesis = generator.network.synthesis
+    edited = synthesis(codes + change, "constant", stop_layer=layer).state
+    with torch.no_grad():
+        plain = synthesis(codes, "constant", stop_layer=layer).state
+    mask = selected_mask(labels, weights, synthesis.layer_size(layer)[1:])
+    mixed = torch.lerp(plain.features, edited.features, mask)
+    state = LayerState(layer, mixed, plain.image, plain.residual)
+    return synthesis(codes, "constant", stop_resolution, resume=state).image, mask

@@ -1,0 +1,1 @@
+"""What several methods share: sockets, rows, pictures, figures."""

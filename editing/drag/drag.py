@@ -1,0 +1,199 @@
+"""DragGAN (2305.10973): pull points of a picture to where they should be, and the code follows.
+
+Two methods share handles, targets, region and tracking. "published" is the paper's: one small Adam step after another
+that makes the features one pixel ahead look like those at the handle. "least change" asks which code brings the
+handles to their targets with the least change of everything else, and finds it in a few Gauss-Newton steps; see
+drag_steps.py. Between previews the synthesis runs only up to the feature layer. Nothing is drawn from global random
+state, and the generator's weights stay frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...models.errors import InputError
+from ...models.generator import GanGenerator
+from ...models.inference import building, rehome, training_mode
+from ...models.stylegan2 import LayerState
+from ..common.pictures import draw_states
+from ..common.types import check_rows
+from .changes import ChangeMemory
+from .features import feature_layer
+from .points import DragPoints
+from .steps import PUBLISHED_TOLERANCE, DragScene, DragState, least_change_steps, published_steps
+
+__all__ = ["METHODS", "PUBLISHED", "ChangeMemory", "Drag", "DragSettings", "drag"]
+
+Progress = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class DragSettings:
+    """How to drag. Lengths are shares of the picture's height, so that they fit any resolution.
+
+    The published numbers are in :data:`PUBLISHED`; a length of it that comes out below a pixel counts as one.
+    """
+
+    method: str = "least change"
+    steps: int = 30
+    tolerance: float = 0.005  # close enough to stop
+    feature_ratio: float = 0.5  # height of the feature map / height of the picture
+    patch: float = 0.012  # radius of what is looked at round a handle; r1 of the paper
+    search: float = 0.025  # half side of the square in which a handle is looked for; r2 of the paper
+    keep: float = 1.0  # weight of what shall not move (the paper's lambda for "published")
+    learning_rate: float = 1e-3  # "published" alone
+
+
+PUBLISHED = DragSettings(
+    method="published",
+    steps=300,
+    tolerance=PUBLISHED_TOLERANCE,
+    patch=3 / 512,
+    search=12 / 512,
+    keep=20.0,
+    learning_rate=1e-3,
+)
+_ROWS = 6
+METHODS = {"least change": DragSettings(), "published": PUBLISHED}
+
+
+@dataclass(frozen=True, eq=False)
+class Drag:
+    """What came of it.
+
+    code [1, L, D]; places [S + 1, N, 2], where the handles were followed to, step by step, in pixels; distances [S + 1]
+    of the handle that is farthest from its target; outside, the mean absolute change of the picture (of 2, black to
+    white) where the region forbids it, None without a region; stop, why it ended.
+    """
+
+    code: Tensor
+    places: Tensor
+    distances: Tensor
+    outside: float | None
+    stop: str
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken."""
+        return len(self.places) - 1
+
+
+def drag(
+    generator: GanGenerator,
+    w: Tensor,  # [L, D] or [1, L, D]
+    points: DragPoints,
+    region: Tensor | None = None,  # [H, W] in 0..1: 1 where the picture may change; None: everywhere
+    rows: Sequence[int] | None = None,  # rows of W+ that may change; None: `default_rows`
+    settings: DragSettings | None = None,
+    progress: Progress | None = None,  # (step, total, preview [3, H, W] in 0..1 or None); may raise
+    preview_every: int = 5,  # steps between previews; 0: none
+    memory: ChangeMemory | None = None,  # one for this code alone: a further drag of it begins with what is known
+) -> Drag:
+    """Move the picture's content from the handles to the targets.
+
+    Raises InputError for codes and rows that do not fit, points outside, a region of another size or without a place
+    that may move, and settings out of range.
+    """
+    settings = settings or DragSettings()
+    code = w[None] if w.ndim == 2 else w
+    _check(generator, code, points, region, settings)
+    rows = default_rows(generator) if rows is None else check_rows(rows, generator.num_layers, "The drag")
+    with training_mode():
+        code = rehome(code.detach().to(generator.device, torch.float32)).clone()
+        fixed = None if region is None else 1 - rehome(region.to(code)).clamp(0, 1)
+        if fixed is not None and not bool(fixed.any()):
+            fixed = None
+        scene = _scene(generator, code, points, fixed, rows, settings, memory or ChangeMemory())
+        if progress is not None:
+            scene = replace(scene, pulse=lambda: progress(0, settings.steps, None))
+        steps = published_steps if settings.method == "published" else least_change_steps
+        places, stop, state = [], "", None
+        for count, state in enumerate(steps(scene)):
+            places.append(state.places.clone())
+            if progress is not None and count > 0:
+                due = preview_every > 0 and (count % preview_every == 0 or state.stop)
+                progress(count, settings.steps, _preview(generator, state) if due else None)
+            stop = state.stop
+            if stop:
+                break
+        result = state.code.detach().clone()
+    followed = torch.stack(places)
+    distances = (followed - scene.targets).norm(dim=2).amax(dim=1)
+    with building():
+        outside = None if fixed is None else _change(generator, code, result, fixed)
+    return Drag(result, followed.cpu(), distances.cpu(), outside, stop)
+
+
+def default_rows(generator: GanGenerator) -> tuple[int, ...]:
+    """The rows that a drag changes unless told otherwise: the first six, as published and as measured best here."""
+    return tuple(range(min(_ROWS, generator.num_layers)))
+
+
+def _scene(generator, code, points, fixed, rows, settings, memory) -> DragScene:
+    height, width = generator.resolution
+    layer = feature_layer(generator, settings.feature_ratio)
+    _, map_height, map_width = generator.network.synthesis.layer_size(layer)
+    if fixed is not None:
+        fixed = F.interpolate(fixed[None, None], (map_height, map_width), mode="area")
+    return DragScene(
+        network=generator.network,
+        start=code,
+        handles=rehome(points.handles.to(code)),
+        targets=rehome(points.targets.to(code)),
+        fixed=fixed,
+        rows=rows,
+        layer=layer,
+        size=(height, width),
+        pitch=height / map_height,
+        covariance=rehome(generator.w_covariance),
+        settings=settings,
+        memory=memory,
+    )
+
+
+def _preview(generator: GanGenerator, state: DragState) -> Tensor:
+    """The picture [3, H, W] in 0..1, finished from the features that the step has made already."""
+    with torch.no_grad():
+        made: LayerState = state.made
+        image = generator.network.synthesis(state.seen_code, "constant", resume=made).image[0]
+    return (image + 1) / 2
+
+
+def _change(generator: GanGenerator, before: Tensor, after: Tensor, fixed: Tensor) -> float:
+    pictures = draw_states(generator, torch.cat([before, after]))
+    difference = (pictures[1] - pictures[0]).abs().mean(dim=0)
+    return float((difference * fixed).sum() / fixed.sum())
+
+
+def _check(generator, code: Tensor, points: DragPoints, region: Tensor | None, settings: DragSettings) -> None:
+    if code.ndim != 3 or code.shape[0] != 1:
+        raise InputError(f"One code is dragged at a time; got codes of shape {tuple(code.shape)}.")
+    generator.check_latent(code, "")
+    height, width = generator.resolution
+    if len(points) == 0:
+        raise InputError("There are no points to drag.")
+    for what, places in (("handle", points.handles), ("target", points.targets)):
+        inside = (places >= 0).all() and (places[:, 0] <= width).all() and (places[:, 1] <= height).all()
+        if places.shape != (len(points), 2) or not bool(inside):
+            raise InputError(f"A {what} lies outside the picture of {width} x {height}.")
+    if region is not None:
+        if tuple(region.shape) != (height, width):
+            raise InputError(f"The region has shape {tuple(region.shape)}; expected [{height}, {width}].")
+        if not bool((region > 0).any()):
+            raise InputError("The region is empty: nothing may move. Paint 1 where the picture may change.")
+    if settings.method not in METHODS:
+        raise InputError(f"Unknown method '{settings.method}'; expected one of {', '.join(METHODS)}.")
+    if settings.steps < 1:
+        raise InputError(f"The number of steps must be at least 1; got {settings.steps}.")
+    for name in ("tolerance", "patch", "search", "learning_rate"):
+        if not 0 < getattr(settings, name) < 1:
+            raise InputError(
+                f"The {name.replace('_', ' ')} must be above 0 and below 1; got {getattr(settings, name)}."
+            )
+    if not settings.keep >= 0:
+        raise InputError(f"The weight 'keep' must not be negative; got {settings.keep}.")

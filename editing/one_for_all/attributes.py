@@ -1,0 +1,89 @@
+"""Changing one example by a known direction: the simplest way to make the edit that the batch will follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ...models.errors import InputError
+from ...models.generator import GanGenerator
+from ..common.types import EditDirection, check_rows
+from .record import row_mask
+from .strength import apply_edit
+
+
+def fit_to_generator(
+    generator: GanGenerator,
+    direction: Tensor,  # [L, D], or [1, D] for the same step in every row
+    normal: Tensor | None = None,
+    layers: Sequence[int] | None = None,  # None: all rows
+    start: float | None = None,
+    offset: float | None = None,
+    method: str = "",
+    family: str = "",
+    name: str = "direction",
+    example: Tensor | None = None,
+    rows: Sequence[int] | None = None,  # act on these instead of the saved ones
+) -> EditDirection:
+    """The fields of a direction file as a direction of this generator.
+
+    A file of one row [1, D] fits any number of rows; its start and offset are those of one row and grow with them.
+    Raises InputError when the width or the number of rows is another generator's, or the family is.
+    """
+    normal = direction if normal is None else normal
+    count, width = generator.num_layers, generator.w_dim
+    if direction.shape[1] != width or direction.shape[0] not in (1, count):
+        raise InputError(
+            f"The direction '{name}' has shape {tuple(direction.shape)}; the generator '{generator.name}' expects "
+            f"[{count}, {width}] or [1, {width}]. It belongs to another generator."
+        )
+    if family and family != generator.family:
+        raise InputError(
+            f"The direction '{name}' belongs to the generator family '{family}', but '{generator.name}' is of the "
+            f"family '{generator.family}'. Codes and directions only work within one family."
+        )
+    saved = tuple(range(count)) if layers is None else tuple(layers)
+    if max(saved) >= count:
+        raise InputError(f"The direction '{name}' acts on row {max(saved)}; this generator has rows 0 to {count - 1}.")
+    layers = saved if rows is None else check_rows(rows, count, f"The generator '{generator.name}'")
+    example = None if example is None or example.shape[1] != count else example.to(generator.device)
+    inside = row_mask(layers, torch.empty(count, 1))
+    one_row, normal = direction.shape[0] == 1, (normal.expand(count, width) * inside).to(generator.device)
+    if one_row and start is not None and offset is not None:
+        start, offset = start * len(layers), offset * len(layers)
+    elif set(layers) != set(saved):
+        # Fewer rows hold less of v . w: the saved values would be another state.
+        start, offset = (float((normal * code).sum()) for code in example) if example is not None else (None, None)
+    return EditDirection(
+        direction=(direction.expand(count, width) * inside).to(generator.device),
+        normal=normal,
+        layers=layers,
+        start=start,
+        offset=offset,
+        method=method,
+        family=generator.family,
+        name=name,
+        example=example,
+    )
+
+
+def slide_attribute(
+    w: Tensor,  # [1, L, D]
+    direction: EditDirection,
+    amount: float,  # lengths of the direction; negative for the opposite
+    rows: Sequence[int] | None = None,  # None: the direction's own rows
+) -> Tensor:
+    """The example moved along ``direction``, [1, L, D]. Raises InputError for an amount of 0, which is no edit."""
+    if amount == 0:
+        raise InputError("An amount of 0 leaves the example as it is; move the slider to make an edit.")
+    if rows is not None:
+        left_out = set(direction.layers) - set(rows)
+        kept = direction.direction.clone()
+        kept[list(left_out)] = 0
+        if not bool(kept.any()):
+            raise InputError(f"The direction '{direction.name}' acts on rows {list(direction.layers)} only.")
+        direction = replace(direction, direction=kept)
+    return apply_edit(w, direction, torch.tensor([float(amount)]))

@@ -1,0 +1,165 @@
+"""Directions without labels or examples: what varies most in W, and what the style weights listen to most.
+
+GANSpace (2004.02546): principal components of W. SeFa (2007.06600): unit vectors n that change the styles A n of the
+chosen layers most, the eigenvectors of A^T A, every style's weights being taken at length 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...models.errors import InputError
+from ...models.generator import GanGenerator
+from ..common.figures import contact_sheet
+from ..common.pictures import as_images, draw_states
+from ..common.types import EditDirection, check_rows
+from .record import row_mask
+
+__all__ = ["METHODS", "Components", "component_edit", "components_sheet", "find_components"]
+
+METHODS = ("principal components", "style weights")
+AMOUNTS = (-3.0, -1.5, 0.0, 1.5, 3.0)  # standard deviations shown in a sheet
+_TILE = 128  # px, the longest side of a picture in a sheet
+_LARGEST = 256  # px: a taller generator stops here for a sheet, where its architecture can
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """vectors [D, D]: unit vectors in W, the most important first. deviations [D]: of W along each. shares [D]: of the
+    variance of W (principal components) or of the styles' change (style weights), summing to 1. mean [D] of W."""
+
+    vectors: Tensor
+    deviations: Tensor
+    shares: Tensor
+    mean: Tensor
+    method: str
+    family: str
+
+    def __len__(self) -> int:
+        """D, the number of components."""
+        return len(self.vectors)
+
+
+def find_components(generator: GanGenerator, method: str, rows: Sequence[int] | None = None) -> Components:
+    """All components, in float64 arithmetic on the CPU; the sign is such that the largest entry is positive.
+
+    rows: whose style weights count (style weights alone; None: all).
+
+    Raises InputError for an unknown method, and for principal components of a generator whose codes are plain noise.
+    """
+    if method not in METHODS:
+        raise InputError(f"Unknown method '{method}'; expected {' or '.join(METHODS)}.")
+    covariance = generator.w_covariance.cpu().double()
+    if method == METHODS[0]:
+        if generator.codes_are_noise:
+            raise InputError(
+                f"The generator '{generator.name}' has no mapping: its codes are noise that varies alike in every "
+                "direction, so there are no principal components. Choose 'style weights'."
+            )
+        gram = covariance
+    else:
+        chosen = check_rows(
+            range(generator.num_layers) if rows is None else rows,
+            generator.num_layers,
+            f"The generator '{generator.name}'",
+        )
+        weights = F.normalize(torch.cat([_style_weights(generator, row) for row in chosen]), dim=1)
+        gram = weights.t() @ weights
+    values, columns = torch.linalg.eigh(gram)
+    vectors, values = columns.t().flip(0), values.flip(0).clamp(min=0)
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    vectors = vectors * largest.sign()
+    deviations = ((vectors @ covariance) * vectors).sum(dim=1).clamp(min=1e-12).sqrt()
+    shares = values / values.sum()
+    return Components(vectors, deviations, shares, generator.w_mean.cpu().double(), method, generator.family)
+
+
+def component_edit(
+    generator: GanGenerator, found: Components, index: int, rows: Sequence[int] | None = None, name: str = ""
+) -> EditDirection:
+    """Component ``index`` as an edit: one length is one standard deviation of W along it.
+
+    Its normal measures in the same deviations, from the mean of W; state 0 is the mean, state 1 one deviation above it.
+    Raises InputError for a component or a row that does not exist.
+    """
+    if not 0 <= index < len(found):
+        raise InputError(f"There are the components 0 to {len(found) - 1}; got {index}.")
+    rows = check_rows(
+        range(generator.num_layers) if rows is None else rows, generator.num_layers, f"The generator '{generator.name}'"
+    )
+    unit, deviation = found.vectors[index], found.deviations[index]
+    shape = (generator.num_layers, generator.w_dim)
+    inside = row_mask(rows, torch.empty(shape[0], 1))
+    start = float(unit @ found.mean / deviation)
+    return EditDirection(
+        direction=((unit * deviation).float().expand(shape) * inside).to(generator.device),
+        normal=((unit / deviation / len(rows)).float().expand(shape) * inside).to(generator.device),
+        layers=rows,
+        start=start,
+        offset=start + 1.0,
+        method=f"{found.method}, component {index}",
+        family=generator.family,
+        name=name or f"component {index}",
+    )
+
+
+def components_sheet(
+    generator: GanGenerator,
+    found: Components,
+    count: int,  # how many components from the first
+    rows: Sequence[int] | None = None,
+    code: Tensor | None = None,  # [L, D]: the picture that is changed; None: the mean of W
+    amounts: Sequence[float] = AMOUNTS,
+    progress: Callable[..., None] | None = None,
+) -> Tensor:
+    """A row of pictures for each component, from -3 to 3 deviations, to look at and choose from. [H, W, 3] in 0..1."""
+    if code is None:
+        code = generator.w_mean.to(generator.device).expand(generator.num_layers, generator.w_dim)
+    stop = _stop_height(generator)
+    pictures, labels = [], []
+    count = min(count, len(found))
+    for k in range(count):
+        edit = component_edit(generator, found, k, rows)
+        steps = torch.tensor(amounts, device=edit.direction.device)[:, None, None]
+        images = draw_states(generator, code.to(edit.direction)[None] + steps * edit.direction, stop)
+        images = _tiles(images)
+        pictures.append(list(images))
+        labels.append(f"{k}: {float(found.shares[k]):.1%}")
+        if progress is not None:
+            progress(k + 1, count, images[-1])
+    return contact_sheet(pictures, labels)
+
+
+def _style_weights(generator: GanGenerator, row: int) -> Tensor:
+    """[styles, D] of what a row of W+ feeds: its convolution, for the last row the colours."""
+    synthesis = generator.network.synthesis
+    if generator.codes_are_noise:
+        return synthesis.layer1.weight.cpu().double().transpose(1, 3).flatten(0, 2)
+    if row < len(synthesis.layers):
+        block, name = synthesis.layers[row]
+    else:
+        block, name = len(synthesis.block_names) - 1, "torgb"
+    return getattr(getattr(synthesis, synthesis.block_names[block]), name).affine.weight.cpu().double()
+
+
+def _stop_height(generator: GanGenerator) -> int | None:
+    config, height = generator.network.config, generator.resolution[0]
+    if config.architecture != "skip" or max(generator.resolution) <= _LARGEST:
+        return None
+    while height > _LARGEST and height % 2 == 0 and height // 2 >= 4:
+        height //= 2
+    return height
+
+
+def _tiles(images: Tensor) -> Tensor:
+    """[B, C, H, W] in -1..1 -> [B, h, w, 3] in 0..1, at most `_TILE` pixels."""
+    longest = max(images.shape[2:])
+    if longest > _TILE:
+        size = [max(1, round(side * _TILE / longest)) for side in images.shape[2:]]
+        images = F.interpolate(images, size=size, mode="area")
+    return as_images(images).cpu()

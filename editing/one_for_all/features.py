@@ -1,0 +1,141 @@
+"""Spaces in which pictures are compared by what they show: a network's features, or the generator's own.
+
+A space is anything that turns pictures into rows of numbers: the encoder that came with a generator, an open_clip
+model, a classifier. Where there is no such network, the generator's own features are a space that needs no file, but
+only codes have them, not foreign pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...models.encoder import Encoder, PictureEncoder
+from ...models.errors import InputError
+from ...models.generator import GanGenerator
+from ..common.pictures import colours
+
+_AT_ONCE = 32  # pictures per pass
+_CELLS = 4  # rows and columns that the generator's features are averaged to
+_ENOUGH = 256  # px: a picture of this height shows all that such networks see
+
+__all__ = ["FeatureSpace", "encoder_space", "generator_space", "network_space"]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """One way to see pictures.
+
+    Args:
+        name: for people, and to tell spaces apart.
+        of_pictures: pictures [B, 3, H, W] in -1..1 -> features [B, F]; None for the generator's own.
+        layers: layers whose features are read, for the generator's own.
+        readings: whether each feature has a meaning of its own, as the outputs of a classifier have; an edit then
+            changes few of them.
+        key: what a cache may keep its features under; left out: the space itself.
+    """
+
+    name: str
+    of_pictures: Callable[[Tensor], Tensor] | None = None
+    layers: tuple[int, ...] = ()
+    readings: bool = False
+    key: object = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.of_pictures is None) == (not self.layers):
+            raise InputError("A feature space reads either pictures or layers of the generator.")
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether a picture without a code can be read."""
+        return self.of_pictures is not None
+
+    def read(self, pictures: Tensor) -> Tensor:
+        """[B, 3, H, W] in -1..1 -> [B, F] float32.
+
+        Raises InputError for the generator's own features, which only codes have.
+        """
+        if self.of_pictures is None:
+            raise InputError(
+                f"'{self.name}' can only be read from codes. To measure pictures, choose an encoder or connect a "
+                "scorer; or invert the picture and give its code."
+            )
+        with torch.no_grad():
+            return torch.cat([self.of_pictures(part).float().flatten(1) for part in pictures.split(_AT_ONCE)])
+
+    def read_codes(
+        self,
+        generator: GanGenerator,
+        codes: Tensor,  # [B, L, D]
+        progress: Callable[[int], None] | None = None,  # told how many pictures more are done; may raise to stop
+    ) -> Tensor:
+        """The features of the pictures that ``generator`` draws from codes, [B, F] float32."""
+        found = []
+        with torch.no_grad():
+            for part in codes.split(_AT_ONCE):
+                if self.of_pictures is None:
+                    levels = generator.features(part, self.layers)
+                    found.append(torch.cat([_pooled(levels[layer]) for layer in self.layers], dim=1).float())
+                else:
+                    pictures = generator.synthesize(part, stop_resolution=enough(generator))
+                    found.append(self.read(colours(pictures)).to(generator.device))
+                if progress is not None:
+                    progress(len(part))
+        return torch.cat(found)
+
+
+def enough(generator: GanGenerator) -> int | None:
+    """The height at which a synthesis may stop for pictures that are only measured; None: finished ones.
+
+    The skip architecture's early pictures differ from a smaller finished one, the more the smaller they are; so only
+    large generators stop early.
+    """
+    height = generator.resolution[0]
+    if height <= _ENOUGH or getattr(generator.network.config, "architecture", "") != "skip":
+        return None
+    while height > _ENOUGH:
+        height //= 2
+    return height
+
+
+def network_space(
+    name: str, read: Callable[[Tensor], Tensor], key: object = None, readings: bool = False
+) -> FeatureSpace:
+    """Any network: ``read`` takes pictures [B, 3, H, W] in -1..1 and gives [B, ...]; see `FeatureSpace.readings`."""
+    return FeatureSpace(name, of_pictures=read, readings=readings, key=key)
+
+
+def encoder_space(encoder: PictureEncoder, name: str = "encoder") -> FeatureSpace:
+    """What an encoder sees before it decides on a code; it was trained on pictures and codes, without any label."""
+    if not isinstance(encoder, Encoder):
+        return FeatureSpace(
+            name, of_pictures=lambda pictures: encoder(pictures.to(encoder.w_mean)).mean(dim=1), key=encoder
+        )
+
+    def trunk(pictures: Tensor) -> Tensor:
+        x = pictures.to(encoder.w_mean)
+        size = (encoder.config.size, encoder.config.size)
+        if x.shape[-2:] != size:
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for stage in encoder.stages:
+            x = stage(x)
+        return encoder.trunk(x.flatten(1))
+
+    return FeatureSpace(name, of_pictures=trunk, key=encoder)
+
+
+def generator_space(generator: GanGenerator) -> FeatureSpace:
+    """The generator's own features of a middle and a late layer, averaged to 4 x 4: no file is needed."""
+    count = len(generator.network.synthesis.layers)
+    layers = tuple(sorted({count // 2, (3 * count) // 4}))
+    return FeatureSpace("the generator's own features", layers=layers, key="own")
+
+
+def _pooled(features: Tensor) -> Tensor:
+    cells = (min(_CELLS, features.shape[2]), min(_CELLS, features.shape[3]))
+    return F.adaptive_avg_pool2d(features, cells).flatten(1)

@@ -1,0 +1,112 @@
+"""What a library of directions shows: a strip per edit, a sheet of the strips, a table of what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ...models.direction_file import DirectionSummary
+from ...models.errors import InputError
+from ...models.generator import GanGenerator
+from ...models.printable import printable
+from ..common.figures import GREY, INK, LIGHT, PAPER, as_picture, as_tensor, font
+from ..common.pictures import as_images, draw_states
+from ..common.types import EditDirection
+from .strength import apply_edit, constant_strength, plan_strength
+
+__all__ = ["before_after_strip", "fits", "library_sheet", "library_table"]
+
+_STRIP_HEIGHT = 160  # px of a thumbnail
+_CELL, _CAPTION, _GAP = (260, 130), 40, 10
+
+
+def before_after_strip(generator: GanGenerator, edit: EditDirection, codes: Tensor, amount: float = 1.0) -> Tensor:
+    """The first of ``codes`` [B, L, D] before and after the edit, side by side: [h, w, 3] in 0..1, at most 160 px high.
+
+    amount: as a strength: of the example's state where the edit has one, else lengths of the direction.
+    """
+    generator.check_latent(codes, "", "The code for the thumbnail")
+    generator.check_latent(edit.direction[None], edit.family, f"The direction '{edit.name}'")
+    code = codes[:1].to(generator.device)
+    plan = plan_strength(edit, code, amount) if edit.has_example else constant_strength(edit, code, amount)
+    images = draw_states(generator, torch.cat([code, apply_edit(code, edit, plan.alpha)]))
+    height, width = images.shape[2:]
+    if height > _STRIP_HEIGHT:
+        size = (_STRIP_HEIGHT, max(1, round(width * _STRIP_HEIGHT / height)))
+        images = F.interpolate(images, size=size, mode="area")
+    images = as_images(images)
+    return torch.cat(list(images), dim=1).cpu()
+
+
+def fits(summary: DirectionSummary, generator: GanGenerator) -> str:
+    """ "" when the direction can be used with the generator, else why not, in a few words."""
+    rows, width = summary.shape
+    if width != generator.w_dim or rows not in (1, generator.num_layers):
+        return f"no: [{rows}, {width}] instead of [{generator.num_layers}, {generator.w_dim}]"
+    if summary.layers and max(summary.layers) >= generator.num_layers:
+        return f"no: acts on row {max(summary.layers)}"
+    if summary.family and summary.family != generator.family:
+        return "no: another family"
+    return ""
+
+
+def library_table(
+    entries: Sequence[tuple[str, DirectionSummary | str]],  # file name, what it holds or why it cannot be read
+    generator: GanGenerator | None = None,
+) -> str:
+    """One line per file: what it is, its rows, its family, and whether it fits the generator."""
+    if not entries:
+        return "There are no directions."
+    lines = [f"{len(entries)} directions"]
+    for file, summary in entries:
+        if isinstance(summary, str):
+            lines.append(f"{file}: cannot be used: {summary}")
+            continue
+        parts = [f"'{summary.name}'", _rows(summary), summary.method or "method unknown"]
+        parts.append("with states" if summary.has_states else "constant only, or with a reference")
+        parts.append(f"family {summary.family}" if summary.family else "family unknown (checked by shape)")
+        parts += [text for text in (summary.date, summary.notes) if text]
+        if generator is not None:
+            parts.append(fits(summary, generator) or f"fits '{generator.name}'")
+        lines.append(f"{file}: {'; '.join(' '.join(part.split()) for part in parts)}")
+    return "\n".join(printable(line) for line in lines)  # a foreign file's name must not write on a terminal
+
+
+def library_sheet(entries: Sequence[tuple[str, str, Tensor | None]], columns: int = 3) -> Tensor:
+    """(title, subtitle, strip [H, W, 3] or None) of every direction on one sheet, [H, W, 3] in 0..1."""
+    if not entries:
+        raise InputError("There are no directions to show.")
+    columns = min(columns, len(entries))
+    rows = -(-len(entries) // columns)
+    step_x, step_y = _CELL[0] + _GAP, _CELL[1] + _CAPTION + _GAP
+    sheet = Image.new("RGB", (columns * step_x + _GAP, rows * step_y + _GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for k, (title, subtitle, strip) in enumerate(entries):
+        x, y = _GAP + k % columns * step_x, _GAP + k // columns * step_y
+        if strip is None:
+            draw.rectangle([x, y, x + _CELL[0], y + _CELL[1]], outline=LIGHT)
+            draw.text((x + _CELL[0] / 2, y + _CELL[1] / 2), "no thumbnail", fill=GREY, font=font(13), anchor="mm")
+        else:
+            picture = as_picture(strip)
+            scale = min(_CELL[0] / picture.width, _CELL[1] / picture.height)
+            size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+            sheet.paste(picture.resize(size, Image.Resampling.BICUBIC), (x, y + _CELL[1] - size[1]))
+        draw.text((x, y + _CELL[1] + 6), _cut(title, 34), fill=INK, font=font(14))
+        draw.text((x, y + _CELL[1] + 23), _cut(subtitle, 42), fill=GREY, font=font(12))
+    return as_tensor(sheet)
+
+
+def _rows(summary: DirectionSummary) -> str:
+    if summary.layers is None:
+        return "all rows"
+    rows = summary.layers
+    together = rows == tuple(range(rows[0], rows[-1] + 1))
+    return "rows " + (f"{rows[0]}-{rows[-1]}" if together and len(rows) > 1 else ", ".join(map(str, rows)))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,37 @@
+"""More of an edit, less of it, or its opposite."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ...models.errors import InputError
+from ..common.types import EditDirection
+
+
+def scale_edit(edit: EditDirection, factor: float, name: str = "") -> EditDirection:
+    """The edit ``factor`` times as far, from the same start; below 0 it does the opposite.
+
+    The direction, the way from start to target and the example's edited code are scaled alike, so the example's own
+    strength stays 1. The normal stays: what is measured is the same attribute. Raises InputError for 0, which is no
+    edit, and for what is no number.
+    """
+    if factor == 0 or not math.isfinite(factor):
+        raise InputError(f"An edit can be scaled by any number but 0; got {factor}. Negative numbers invert it.")
+    example = edit.example
+    if example is not None:
+        example = example.clone()
+        example[1] = example[0] + factor * (edit.example[1] - edit.example[0])
+    offset = edit.start + factor * (edit.offset - edit.start) if edit.has_example else edit.offset
+    if factor == -1:
+        called, note = f"opposite of {edit.name}", "inverted"
+    else:
+        called, note = f"{edit.name} x {factor:g}", f"scaled by {factor:g}"
+    return replace(
+        edit,
+        direction=edit.direction * factor,
+        offset=offset,
+        example=example,
+        method=f"{edit.method}, {note}".strip(", "),
+        name=name or called,
+    )

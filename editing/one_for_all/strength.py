@@ -1,0 +1,122 @@
+"""How far each picture has to move so that all reach the same state: closed form, no optimisation.
+
+An attribute functional v (the direction's normal) gives every code its value v . w over the edited rows. With the
+target value c, picture i moves by alpha_i = (c - v . w_i) / (v . d) along the direction d. Edit One for All
+(2401.10219) takes v = d; any other v that measures the attribute better lands the batch closer together.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...models.errors import InputError
+from ..common.types import EditDirection, EditStrength
+
+# Below this cosine between v and d, moving along d hardly changes v, and alpha would explode.
+SMALLEST_COSINE = 1e-3
+
+
+def compute_strength(
+    direction: EditDirection,
+    w: Tensor,  # [B, L, D]
+    strength: float = 1.0,  # 0: the example's state before its edit, 1: after, beyond: further
+    target: float | None = None,  # a value of v . w instead of the example's
+    limit: float | None = None,  # largest |alpha|; None: no bound
+) -> Tensor:
+    """alpha [B]: how many lengths of ``direction.direction`` each code has to move. See :func:`plan_strength`."""
+    return plan_strength(direction, w, strength, target, limit).alpha
+
+
+def plan_strength(
+    direction: EditDirection,
+    w: Tensor,
+    strength: float = 1.0,
+    target: float | None = None,
+    limit: float | None = None,
+) -> EditStrength:
+    """As :func:`compute_strength`, with the report of who was clamped and how it was computed.
+
+    Raises InputError for codes of another shape, a direction of length 0, a normal that the direction does not move,
+    and a direction without example when no target is given.
+    """
+    _check_codes(direction, w)
+    d, v = _edited(direction.direction, w), _edited(direction.normal, w)
+    gain = float((v * d).sum())
+    sizes = float(v.norm() * d.norm())
+    if sizes == 0.0:
+        raise InputError(f"The direction '{direction.name}' has length 0; it cannot move any picture.")
+    if abs(gain) < SMALLEST_COSINE * sizes:
+        raise InputError(
+            f"Moving along '{direction.name}' does not change its own attribute (cosine {gain / sizes:.1e} between "
+            "the direction and its normal), so no strength can be computed. Fit the normal again, or use the "
+            "direction as its own normal."
+        )
+    goal = target_value(direction, strength) if target is None else float(target)
+    wanted = (goal - (w * v).sum(dim=(1, 2))) / gain
+    alpha, told = _within(wanted, limit)
+    return EditStrength(alpha, alpha != wanted, f"same state: target {goal:.4g}{told}", direction.family)
+
+
+def constant_strength(
+    direction: EditDirection,
+    w: Tensor,
+    strength: float = 1.0,
+    limit: float | None = None,  # as in `plan_strength`
+) -> EditStrength:
+    """The naive batch edit: every picture moves by the same amount, whatever it had before."""
+    _check_codes(direction, w)
+    wanted = torch.full((w.shape[0],), float(strength), dtype=w.dtype, device=w.device)
+    alpha, told = _within(wanted, limit)
+    return EditStrength(alpha, alpha != wanted, f"constant {strength:g}{told}", direction.family)
+
+
+def target_value(direction: EditDirection, strength: float = 1.0) -> float:
+    """v . (w0 + s (w0' - w0)): where the slider ``strength`` puts the example."""
+    if not direction.has_example:
+        raise InputError(
+            f"The direction '{direction.name}' comes without an example, so it has no target state. Give a target "
+            "value or a reference picture, or use a constant strength."
+        )
+    return direction.start + strength * (direction.offset - direction.start)
+
+
+def attribute_values(direction: EditDirection, w: Tensor) -> Tensor:
+    """v . w over the edited rows, [B, L, D] -> [B]: the signed value that the strength equalises."""
+    _check_codes(direction, w)
+    return (w * _edited(direction.normal, w)).sum(dim=(1, 2))
+
+
+def apply_edit(
+    w: Tensor,  # [B, L, D]
+    direction: EditDirection,
+    alpha: Tensor,  # [B], or one value for all
+) -> Tensor:
+    """w_i + alpha_i d on the edited rows; the other rows stay w_i's own. [B, L, D]."""
+    _check_codes(direction, w)
+    alpha = torch.as_tensor(alpha, dtype=w.dtype, device=w.device).reshape(-1)
+    if alpha.shape[0] not in (1, w.shape[0]):
+        raise InputError(f"There are {alpha.shape[0]} strengths for {w.shape[0]} pictures; one per picture is needed.")
+    return w + alpha[:, None, None] * _edited(direction.direction, w)
+
+
+def _within(alpha: Tensor, limit: float | None) -> tuple[Tensor, str]:
+    """Strengths no larger than the limit, and what to say of it."""
+    if limit is None:
+        return alpha, ""
+    if limit <= 0:
+        raise InputError(f"The limit of the strength must be above 0; got {limit}.")
+    return alpha.clamp(-limit, limit), f", limited to {limit:g}"
+
+
+def _edited(rows: Tensor, like: Tensor) -> Tensor:
+    return rows.to(like.device, like.dtype)
+
+
+def _check_codes(direction: EditDirection, w: Tensor) -> None:
+    expected = tuple(direction.direction.shape)
+    if w.ndim != 3 or tuple(w.shape[1:]) != expected:
+        raise InputError(
+            f"The latents have shape {tuple(w.shape)}; the direction '{direction.name}' fits [B, {expected[0]}, "
+            f"{expected[1]}]. They belong to different generators."
+        )

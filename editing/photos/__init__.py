@@ -1,0 +1,1 @@
+"""Real photographs: aligned, inverted, adapted to, and pasted back."""

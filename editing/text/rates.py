@@ -1,0 +1,69 @@
+"""How fast each part of a text edit learns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..common.adam import adam
+from .model import TextModel
+from .settings import TextEditSettings
+
+__all__ = ["EvenAdam", "optimizers_of", "set_rates"]
+
+_BETAS = (0.9, 0.98)
+_MAPPER_RATE = 0.03  # of the rate of a direction: a network's weights are finer than a code
+_NETWORK_RATE = 0.05  # the same of an attention's weights against a selection
+
+
+class EvenAdam(torch.optim.Optimizer):
+    """Adam (1412.6980) with one second moment for all of a tensor instead of one for each number.
+
+    Adam moves every coordinate equally fast, however little it matters; of the hundreds of a code most are noise, and
+    together they spoil the picture. Here a step follows the gradient, and a row of unit gradient moves by ``lr``.
+    """
+
+    def __init__(self, parameters: list[Tensor], lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # noqa: ARG002  (the base class's signature)
+        first, second = _BETAS
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state.update(step=0, mean=torch.zeros_like(p), size=torch.zeros((), device=p.device))
+                state["step"] += 1
+                state["mean"].lerp_(p.grad, 1 - first)
+                state["size"].lerp_(p.grad.square().sum() / len(p), 1 - second)
+                size = (state["size"] / (1 - second ** state["step"])).sqrt() + 1e-12
+                p.sub_(state["mean"] / (1 - first ** state["step"]) / size * group["lr"])
+
+
+def optimizers_of(model: TextModel, settings: TextEditSettings) -> list[torch.optim.Optimizer]:
+    """One for the change of codes, and one for what decides the masks where there is any."""
+    change: torch.optim.Optimizer
+    if model.mapper is not None:
+        change = adam(model.mapper.parameters(), settings.rate * _MAPPER_RATE, betas=_BETAS)
+    elif settings.coordinates == "plain":
+        change = adam([model.offset], settings.rate, betas=_BETAS)
+    else:
+        change = EvenAdam([model.offset], settings.rate)
+    masks: list[dict[str, object]] = []
+    if model.logits is not None:
+        masks.append({"params": [model.logits], "lr": settings.mask_rate})
+    if model.attention is not None:
+        masks.append({"params": list(model.attention.parameters()), "lr": settings.mask_rate * _NETWORK_RATE})
+    return [change, adam(masks, betas=_BETAS)] if masks else [change]
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], settings: TextEditSettings, step: int) -> None:
+    """Full for two thirds of the steps, then down to a tenth."""
+    done = step / max(1, settings.steps - 1)
+    share = 1.0 if done < 2 / 3 else 1 - 0.9 * (done - 2 / 3) * 3
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("first", group["lr"]) * share
