@@ -26,7 +26,7 @@ from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusio
 from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.model import DiffusionModel
 from semantic_edit.models.diffusion.sampling import sample
-from semantic_edit.models.scorer import TextImageScorer
+from semantic_edit.models.scorers.scorer import TextImageScorer
 from torch import Tensor
 
 LEARNED = ("imagic", "joint", "all weights", "no tuning", "no embedding")

@@ -21,7 +21,7 @@ from _edit_pairs_demo import DEVELOPMENT, held_out_pairs
 from _imagic_peer import Peer
 from semantic_edit.editing.imagic.embedding import optimize_embedding
 from semantic_edit.editing.imagic.tuning import tune_model
-from semantic_edit.models.diffusion.libraries import import_diffusers
+from semantic_edit.models.loading.libraries import import_diffusers
 
 WAYS = ("ours", "ours, one draw at once", "ours, checkpointing", "ours, all weights", "peer")
 _STEPS = 2  # the first makes an optimiser's state, the second works beside it

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from _edit_methods import Edits, Task
 from PIL import Image
-from semantic_edit.models.diffusion.libraries import import_diffusers
 from semantic_edit.models.inference import training_mode
+from semantic_edit.models.loading.libraries import import_diffusers
 
 PUBLISHED_ALPHA = 1.2
 ALPHAS = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4)

@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 from semantic_edit.editing.paint.concepts import ConceptUnits
 from semantic_edit.editing.text.edit import TextEdit
-from semantic_edit.models.adaptation import Adaptation
-from semantic_edit.models.adaptation_file import read_adaptation, write_adaptation
-from semantic_edit.models.concept_file import TENSORS, read_concepts, write_concepts
 from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.errors import about_file
-from semantic_edit.models.imagic_file import read_imagic, write_imagic
-from semantic_edit.models.latent_file import embed_latent, extract_latent, read_latent, write_latent
-from semantic_edit.models.scorer import load_scorer
-from semantic_edit.models.text_edit_file import read_text_edit, write_text_edit
-from semantic_edit.models.text_edit_networks import LatentMapper, LayerAttention
+from semantic_edit.models.files.adaptation import read_adaptation, write_adaptation
+from semantic_edit.models.files.concepts import TENSORS, read_concepts, write_concepts
+from semantic_edit.models.files.imagic import read_imagic, write_imagic
+from semantic_edit.models.files.latents import embed_latent, extract_latent, read_latent, write_latent
+from semantic_edit.models.files.text_edit import read_text_edit, write_text_edit
+from semantic_edit.models.gan.adaptation import Adaptation
+from semantic_edit.models.gan.text_edit_networks import LatentMapper, LayerAttention
+from semantic_edit.models.scorers.scorer import load_scorer
 
 ROOT = Path(__file__).resolve().parents[1]
 Sample = tuple[str, bytes, Callable[[Path, Path], object]]

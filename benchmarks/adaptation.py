@@ -32,10 +32,10 @@ from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
 from semantic_edit.editing.photos.adaptation import adapt, psnr_outside
 from semantic_edit.models import load_generator
-from semantic_edit.models.adaptation import with_adaptation
-from semantic_edit.models.adaptation_file import write_adaptation
-from semantic_edit.models.direction_file import read_direction
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoders.encoder import load_encoder
+from semantic_edit.models.files.adaptation import write_adaptation
+from semantic_edit.models.files.direction import read_direction
+from semantic_edit.models.gan.adaptation import with_adaptation
 
 _EDITS = {"turn_head": ("yaw", 1.5), "smile": ("smile", 2.0), "long_hair": ("hair_len", 2.0),
           "open_mouth": ("mouth_open", 2.0)}  # fmt: skip

@@ -24,7 +24,7 @@ from semantic_edit.editing.photos.detections import Box, Detection, detect_point
 from semantic_edit.editing.photos.paste import paste_back
 from semantic_edit.editing.photos.warp import inverse, sample
 from semantic_edit.models import load_generator
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoders.encoder import load_encoder
 
 PHOTO = (384, 576)  # height, width
 SIDE = 200  # px of an upright portrait in a photo, about

@@ -22,7 +22,7 @@ from semantic_edit.editing import apply_edit
 from semantic_edit.editing.common.figures import AFTER, GREY, INK, LIGHT, PAPER, font
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator
 from semantic_edit.models import load_generator
-from semantic_edit.models.direction_file import read_direction
+from semantic_edit.models.files.direction import read_direction
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
 SLIDERS = {"turn_head": "yaw", "smile": "smile", "open_mouth": "mouth_open", "open_eyes": "eye_open",

@@ -36,7 +36,7 @@ from semantic_edit.editing.one_for_all.combine import combine_edits
 from semantic_edit.editing.one_for_all.record import with_example
 from semantic_edit.editing.one_for_all.strength import target_value
 from semantic_edit.models import load_generator
-from semantic_edit.models.direction_file import read_direction
+from semantic_edit.models.files.direction import read_direction
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
 # Slider file: measured attribute, amount of the example's edit in standard deviations.

@@ -25,7 +25,7 @@ from semantic_edit.demo.train.common import psnr, r_squared
 from semantic_edit.demo.train.sheet import save_sheet
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
 from semantic_edit.models.diffusion.sampling import sample
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from torch import Tensor
 
 DOING = ("smile", "mouth_open", "yaw")

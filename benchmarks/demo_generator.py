@@ -23,7 +23,7 @@ from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, Z_DIM, visib
 from semantic_edit.demo.train.common import psnr, r_squared
 from semantic_edit.editing.common.fit import fit_attribute
 from semantic_edit.models import load_generator
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoders.encoder import load_encoder
 from semantic_edit.models.errors import InputError
 from torch import Tensor
 

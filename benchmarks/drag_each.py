@@ -43,7 +43,7 @@ from semantic_edit.editing.one_for_all.learned import learn_direction
 from semantic_edit.editing.one_for_all.measured import ROUNDS
 from semantic_edit.editing.one_for_all.strengths import strengths_for
 from semantic_edit.models import GanGenerator, load_generator
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoders.encoder import load_encoder
 from torch import Tensor
 
 HAND = 2.0  # px of 128: by how much a hand misses a target that nobody has marked

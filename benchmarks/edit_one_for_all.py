@@ -45,8 +45,8 @@ from semantic_edit.editing.one_for_all.features import encoder_space, network_sp
 from semantic_edit.editing.one_for_all.learned import learn_normal
 from semantic_edit.editing.one_for_all.measured import measured_strength
 from semantic_edit.models import GanGenerator, load_generator
-from semantic_edit.models.direction_file import read_direction
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoders.encoder import load_encoder
+from semantic_edit.models.files.direction import read_direction
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
 # Slider file: measured attribute, amount of the example's edit in standard deviations.

@@ -35,9 +35,9 @@ from _harness import machine_facts, say, table
 from PIL import Image
 from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.picture_files import PictureError, read_picture
-from semantic_edit.models.scorer import TextImageScorer, load_scorer
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.files.pictures import PictureError, read_picture
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+from semantic_edit.models.scorers.scorer import TextImageScorer, load_scorer
 from torch import Tensor
 
 LIST, PHOTOS = "input_list.json", "originals"

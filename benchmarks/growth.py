@@ -109,7 +109,7 @@ def _child(task: dict) -> dict:
 def _synthesis(task: dict) -> dict:
     from semantic_edit.editing import invert
     from semantic_edit.models import StyleGAN2, StyleGAN2Config
-    from semantic_edit.models.generator import GanGenerator
+    from semantic_edit.models.gan.generator import GanGenerator
 
     widths = tuple(min(task["base"] // 2**k, 512) for k in range(2, task["pixels"].bit_length()))
     network = StyleGAN2(StyleGAN2Config(z_dim=512, w_dim=512, channels=widths)).requires_grad_(False).eval()

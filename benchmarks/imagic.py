@@ -37,8 +37,8 @@ from _imagic_memory import WAYS, peak_memory, wider_folder
 from _imagic_peer import PUBLISHED_ALPHA, Peer
 from semantic_edit.demo.assets import demo_diffusion
 from semantic_edit.editing.common.figures import as_picture, contact_sheet
-from semantic_edit.models.scorer import load_scorer
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+from semantic_edit.models.scorers.scorer import load_scorer
 
 SCORER = Path(__file__).resolve().parent.parent / "models" / "demo" / "scorers" / "demo_portraits"
 HEAD = ("way", "pairs", "chosen: success", "holds", "identity", "kept", "distance", "at best: success", "holds",

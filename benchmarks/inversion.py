@@ -26,8 +26,8 @@ from semantic_edit.editing.one_for_all.strength import attribute_values
 from semantic_edit.editing.photos.inversion import PULL
 from semantic_edit.editing.photos.inversion_report import heat_picture
 from semantic_edit.models import load_generator
-from semantic_edit.models.direction_file import read_direction
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoders.encoder import load_encoder
+from semantic_edit.models.files.direction import read_direction
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
 ATTRIBUTES = {

@@ -35,10 +35,10 @@ from semantic_edit.models import (
     save_generator,
 )
 from semantic_edit.models.convert import convert_file
-from semantic_edit.models.direction_file import read_direction, write_direction
-from semantic_edit.models.encoder import load_encoder, save_encoder
-from semantic_edit.models.irse_encoder import IrseConfig, IrseEncoder
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.encoders.encoder import load_encoder, save_encoder
+from semantic_edit.models.encoders.irse import IrseConfig, IrseEncoder
+from semantic_edit.models.files.direction import read_direction, write_direction
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 
 SLOW = 20.0  # seconds of work after which a single file counts as a hang
 

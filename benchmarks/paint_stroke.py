@@ -20,7 +20,7 @@ from semantic_edit.editing.paint.dissection import middle_layer
 from semantic_edit.editing.paint.painted_photo import Canvas, render_painted_photo
 from semantic_edit.editing.paint.strokes import paint_concept
 from semantic_edit.models import StyleGAN2, StyleGAN2Config, load_generator
-from semantic_edit.models.generator import GanGenerator, family_fingerprint
+from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
 

@@ -40,8 +40,8 @@ from semantic_edit.editing.paint.painting import Painting, UnitStroke, painting_
 from semantic_edit.editing.paint.strokes import APPEARANCES, copy_appearance, paint_concept
 from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.models import load_generator
-from semantic_edit.models.concept_file import read_concepts
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoders.encoder import load_encoder
+from semantic_edit.models.files.concepts import read_concepts
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
 OBJECTS = ("hat", "glasses")

@@ -29,7 +29,7 @@ from statistics import median
 import torch
 from _harness import machine_facts, say, table
 from semantic_edit.editing.one_for_all.directions import LEARNING_RATE, REGULARISATION, TRUNCATION, optimize_direction
-from semantic_edit.models.generator import GanGenerator
+from semantic_edit.models.gan.generator import GanGenerator
 from synthesis import networks
 
 ROWS = 6  # that the edit changes, as released

@@ -43,8 +43,8 @@ from semantic_edit.editing.text.score import TextGoal
 from semantic_edit.editing.text.settings import TextEditSettings
 from semantic_edit.editing.text.training import selection_report, train_text_edit
 from semantic_edit.models import load_generator
-from semantic_edit.models.scorer import load_scorer
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+from semantic_edit.models.scorers.scorer import load_scorer
 
 MODELS = Path(__file__).resolve().parent.parent / "models" / "demo"
 # sentence: tests of attributes, and the parts that have to change.

@@ -23,8 +23,8 @@ from semantic_edit.editing.text.score import TextGoal
 from semantic_edit.editing.text.settings import TextEditSettings, trained_rows
 from semantic_edit.editing.text.training import _Pool, _step_losses
 from semantic_edit.kernels import upsample2d
-from semantic_edit.models.layer_blend import keeping_outside, resized_mask
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.gan.layer_blend import keeping_outside, resized_mask
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from text_edits import World
 
 _BATCH = 4

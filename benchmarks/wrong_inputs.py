@@ -31,7 +31,7 @@ from semantic_edit.headless.side import StoppedError
 from semantic_edit.headless.terminal import Bar
 from semantic_edit.headless.workflow import read_document
 from semantic_edit.models import InputError, StyleGAN2, StyleGAN2Config
-from semantic_edit.models.generator import GanGenerator, family_fingerprint
+from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
 WORKFLOWS = Path(__file__).resolve().parents[1] / "workflows"
 OWN_MODEL = {"imagic"}

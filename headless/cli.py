@@ -105,7 +105,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from ..models.describe import describe_file
+    from ..models.files.describe import describe_file
 
     _say(describe_file(options.file))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import host
 from ..models.errors import InputError
-from ..models.torchvision_ops import allow_declaring
+from ..models.loading.torchvision_stubs import allow_declaring
 from . import api, ui
 from .diffusion import HeadlessDiffusion
 from .files import numbered

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from ..editing.one_for_all.transfer import Transfer, Transferred
 from ..models.errors import InputError
-from ..models.latent_file import write_latent
-from ..models.picture_files import FITS, PictureError, read_picture
+from ..models.files.latents import write_latent
+from ..models.files.pictures import FITS, PictureError, read_picture
 from .listing import name_results, picture_names, source_state
 from .lock import FolderLock
 from .manifest import DONE, SKIPPED, Manifest, Record, read_records

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
-from ..models.picture_files import is_picture_name, natural
+from ..models.files.pictures import is_picture_name, natural
 
 __all__ = ["name_results", "picture_names", "source_state"]
 

@@ -2,9 +2,9 @@
 
 from .checkpoint import read_metadata, read_safetensors, write_safetensors
 from .errors import CheckpointError, InputError
-from .generator import GanGenerator, load_generator, save_generator
-from .progan import ProgressiveConfig, ProgressiveGAN
-from .stylegan2 import StyleGAN2, StyleGAN2Config
+from .gan.generator import GanGenerator, load_generator, save_generator
+from .gan.progan import ProgressiveConfig, ProgressiveGAN
+from .gan.stylegan2 import StyleGAN2, StyleGAN2Config
 
 __all__ = [
     "CheckpointError",

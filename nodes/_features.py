@@ -13,9 +13,9 @@ from ..editing.one_for_all.attribute_score import AttributeScore
 from ..editing.one_for_all.features import FeatureSpace, encoder_space, generator_space, network_space
 from ..host import io
 from ..models.checkpoint import read_metadata
-from ..models.encoder import PictureEncoder, load_encoder
+from ..models.encoders.encoder import PictureEncoder, load_encoder
 from ..models.errors import CheckpointError, InputError
-from ..models.generator import GanGenerator
+from ..models.gan.generator import GanGenerator
 from ._common import check_choice, chosen_file_state, place
 
 AUTOMATIC, OWN, DEMO = "automatic", "generator's own", "demo portraits"

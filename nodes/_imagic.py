@@ -14,7 +14,7 @@ from ..editing.imagic.sampling import Sampling, Studio
 from ..editing.imagic.sweep import SentenceScore
 from ..host import io
 from ..models.errors import InputError
-from ..models.imagic_file import read_imagic
+from ..models.files.imagic import read_imagic
 from ._common import MAX_SEED, check_choice, place_all, seed_input
 
 ImagicPhotosType = io.Custom("IMAGIC_PHOTOS")

@@ -13,8 +13,8 @@ from ..editing.paint.painting import Painting, painting_mask
 from ..editing.paint.painting_hook import painting_hook
 from ..editing.photos.adaptation import METHODS, adapt
 from ..host import io
-from ..models.adaptation import without_adaptation
 from ..models.errors import InputError
+from ..models.gan.adaptation import without_adaptation
 from ._common import (
     CATEGORY,
     GanGeneratorType,

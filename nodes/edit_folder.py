@@ -16,9 +16,9 @@ from ..jobs import FolderJob, run_job
 from ..jobs.listing import picture_names
 from ..jobs.manifest import MANIFEST_NAME
 from ..jobs.showing import job_sheet, own_folder
-from ..models.encoder import load_encoder
+from ..models.encoders.encoder import load_encoder
 from ..models.errors import InputError
-from ..models.picture_files import FITS
+from ..models.files.pictures import FITS
 from ._common import (
     CATEGORY,
     EditDirectionType,

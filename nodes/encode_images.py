@@ -7,7 +7,7 @@ import torch
 from ..editing.common.pictures import fit_to_resolution
 from ..editing.common.types import GanLatent
 from ..host import building, io
-from ..models.encoder import load_encoder
+from ..models.encoders.encoder import load_encoder
 from ._common import (
     CATEGORY,
     GanGeneratorType,

@@ -7,8 +7,8 @@ from pathlib import Path
 from .. import host
 from ..editing.one_for_all.library import fits, library_sheet, library_table
 from ..host import io, ui
-from ..models.direction_file import read_thumbnail, summarize_direction
 from ..models.errors import InputError
+from ..models.files.direction import read_thumbnail, summarize_direction
 from ._common import CATEGORY, GanGeneratorType, file_state
 
 

@@ -6,8 +6,8 @@ import logging
 
 from ..editing.common.types import GanLatent
 from ..host import io
-from ..models.adaptation import with_adaptation
-from ..models.adaptation_file import read_adaptation
+from ..models.files.adaptation import read_adaptation
+from ..models.gan.adaptation import with_adaptation
 from ._common import CATEGORY, GanGeneratorType, GanLatentType, chosen_file, chosen_file_state, file_input
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..editing.paint.concepts import ConceptUnits
 from ..editing.paint.strokes import check_concepts
 from ..host import io
-from ..models.concept_file import read_concepts
 from ..models.errors import about_file
+from ..models.files.concepts import read_concepts
 from ._common import CATEGORY, ConceptUnitsType, GanGeneratorType, chosen_file, chosen_file_state, file_input
 
 

@@ -7,7 +7,7 @@ import logging
 from ..editing.common.rows import parse_rows
 from ..editing.one_for_all.attributes import fit_to_generator
 from ..host import io
-from ..models.direction_file import read_direction
+from ..models.files.direction import read_direction
 from ._common import CATEGORY, EditDirectionType, GanGeneratorType, chosen_file, chosen_file_state, file_input
 
 log = logging.getLogger(__name__)

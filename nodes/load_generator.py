@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..host import io
-from ..models.generator import load_generator
+from ..models.gan.generator import load_generator
 from . import _common as common
 from ._search import search_words
 

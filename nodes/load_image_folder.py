@@ -7,7 +7,7 @@ import logging
 from .. import host
 from ..host import io
 from ..models.errors import InputError
-from ..models.picture_files import FITS, picture_files, read_pictures
+from ..models.files.pictures import FITS, picture_files, read_pictures
 from ._common import CATEGORY, GanGeneratorType, file_state
 from ._folders import BACKGROUNDS, background_colour, input_folder, input_folders
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import host
 from ..editing.imagic.conditioning import Entry, as_conditioning
 from ..host import io
-from ..models.imagic_file import read_imagic
+from ..models.files.imagic import read_imagic
 from ._common import CATEGORY, chosen_file, chosen_file_state, file_input
 
 

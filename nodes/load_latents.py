@@ -8,7 +8,7 @@ from .. import host
 from ..editing.common.types import GanLatent
 from ..host import io
 from ..models.errors import InputError
-from ..models.latent_file import extract_latent, read_latent
+from ..models.files.latents import extract_latent, read_latent
 from . import _common as common
 
 SOURCES = ("file", "picture")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..editing.text.edit import TextEdit, check_edit_fits
 from ..host import io
 from ..models.errors import about_file
-from ..models.text_edit_file import read_text_edit
+from ..models.files.text_edit import read_text_edit
 from ._common import CATEGORY, GanGeneratorType, TextEditType, chosen_file, chosen_file_state, file_input
 
 

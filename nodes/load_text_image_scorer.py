@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import host
 from ..host import io
-from ..models.scorer import load_scorer
+from ..models.scorers.scorer import load_scorer
 from ._common import CATEGORY, TextImageScorerType, chosen_file, chosen_file_state, file_input
 
 

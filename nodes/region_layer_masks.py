@@ -11,7 +11,7 @@ from ..editing.text.edit import TextEdit
 from ..editing.text.figures import region_layer_chart, row_mask_sheet
 from ..host import current, io
 from ..models.errors import InputError
-from ..models.layer_blend import effective_mask
+from ..models.gan.layer_blend import effective_mask
 from ._common import CATEGORY, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, check_latent, place
 from ._shown import layers_to_show, shown
 

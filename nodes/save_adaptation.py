@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .. import host
 from ..host import io
-from ..models.adaptation import Adaptation
-from ..models.adaptation_file import write_adaptation
 from ..models.errors import InputError
+from ..models.files.adaptation import write_adaptation
+from ..models.gan.adaptation import Adaptation
 from ._common import CATEGORY, GanGeneratorType
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import host
 from ..editing.paint.concepts import ConceptUnits
 from ..host import io
-from ..models.concept_file import STEPS, TENSORS, write_concepts
+from ..models.files.concepts import STEPS, TENSORS, write_concepts
 from ._common import CATEGORY, ConceptUnitsType
 
 

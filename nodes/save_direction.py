@@ -6,8 +6,8 @@ from .. import host
 from ..editing.common.types import EditDirection, GanLatent
 from ..editing.one_for_all.library import before_after_strip
 from ..host import io
-from ..models.direction_file import write_direction, write_thumbnail
 from ..models.errors import InputError
+from ..models.files.direction import write_direction, write_thumbnail
 from ._common import CATEGORY, EditDirectionType, GanGeneratorType, GanLatentType, check_latent, place
 
 

@@ -6,7 +6,7 @@ from .. import host
 from ..editing.imagic.conditioning import entry_of
 from ..host import io
 from ..models.errors import InputError
-from ..models.imagic_file import write_imagic
+from ..models.files.imagic import write_imagic
 from ._common import CATEGORY
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import host
 from ..host import io, ui
 from ..models.errors import InputError
-from ..models.latent_file import embed_latent, write_latent
+from ..models.files.latents import embed_latent, write_latent
 from . import _common as common
 
 

@@ -7,7 +7,7 @@ import re
 from .. import host
 from ..editing.text.edit import TextEdit
 from ..host import io
-from ..models.text_edit_file import write_text_edit
+from ..models.files.text_edit import write_text_edit
 from ._common import CATEGORY, TextEditType
 
 _LONGEST = 120  # bytes of a name

@@ -10,7 +10,7 @@ from ..editing.imagic.lora import BLOCKS
 from ..editing.imagic.tuning import TuneSettings
 from ..host import io
 from ..models.errors import InputError
-from ..models.imagic_file import write_imagic
+from ..models.files.imagic import write_imagic
 from ._common import CATEGORY, check_choice, progress_for, seed_input
 from ._imagic import ImagicPhotosType, free_memory, latent_of, learned_before
 

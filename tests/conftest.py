@@ -62,7 +62,7 @@ def tiny_network():
 @pytest.fixture
 def tiny_generator(tiny_network):
     """`tiny_network` as GAN_GENERATOR carries it."""
-    from semantic_edit.models.generator import GanGenerator, family_fingerprint
+    from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
     return GanGenerator(tiny_network, family_fingerprint(tiny_network), "tiny")
 
@@ -85,7 +85,7 @@ def tiny_progan_network():
 @pytest.fixture
 def tiny_progan(tiny_progan_network):
     """`tiny_progan_network` as GAN_GENERATOR carries it."""
-    from semantic_edit.models.generator import GanGenerator, family_fingerprint
+    from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
     return GanGenerator(tiny_progan_network, family_fingerprint(tiny_progan_network), "tiny progan")
 
@@ -94,7 +94,7 @@ def tiny_progan(tiny_progan_network):
 def tiny_encoder(tiny_generator):
     """A random encoder for `tiny_generator`."""
     import torch
-    from semantic_edit.models.encoder import Encoder, EncoderConfig
+    from semantic_edit.models.encoders.encoder import Encoder, EncoderConfig
 
     with torch.random.fork_rng():
         torch.manual_seed(5)
@@ -134,7 +134,7 @@ def tiny_unet():
     import torch
 
     pytest.importorskip("transformers")
-    from semantic_edit.models.diffusion.libraries import import_diffusers
+    from semantic_edit.models.loading.libraries import import_diffusers
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from semantic_edit.demo.train.diffusion_text import write_tokenizer
-from semantic_edit.models.diffusion.libraries import import_diffusers, import_transformers
+from semantic_edit.models.loading.libraries import import_diffusers, import_transformers
 
 WORDS = {"a", "person", "with", "glasses", "and", "red", "hat", "smiling", "long", "hair", ","}
 

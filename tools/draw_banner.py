@@ -13,7 +13,7 @@ from semantic_edit.editing import apply_edit, compute_strength
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator
 from semantic_edit.editing.one_for_all.strength import attribute_values
 from semantic_edit.models import load_generator
-from semantic_edit.models.direction_file import read_direction
+from semantic_edit.models.files.direction import read_direction
 
 ROOT = Path(__file__).resolve().parents[1]
 ICON, BANNER = 400, (1680, 720)

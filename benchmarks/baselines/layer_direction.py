@@ -18,9 +18,9 @@ from semantic_edit.editing.text.rates import EvenAdam
 from semantic_edit.editing.text.score import TextGoal
 from semantic_edit.editing.text.start import start_of
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.generator import GanGenerator
+from semantic_edit.models.gan.generator import GanGenerator
+from semantic_edit.models.gan.stylegan2 import LayerState
 from semantic_edit.models.inference import rehome, training_mode
-from semantic_edit.models.stylegan2 import LayerState
 from torch import Tensor
 
 __all__ = ["LayerDirection", "apply_layer_direction", "train_layer_direction"]

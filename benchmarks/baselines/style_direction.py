@@ -14,7 +14,7 @@ import torch
 from semantic_edit.editing.text.edit import check_styles
 from semantic_edit.editing.text.score import TextGoal
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.generator import GanGenerator
+from semantic_edit.models.gan.generator import GanGenerator
 from semantic_edit.models.inference import rehome, training_mode
 from torch import Tensor, nn
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 from ...editing.paint.dissection import dissect_and_rank
-from ...models.concept_file import STEPS, TENSORS, write_concepts
-from ...models.generator import load_generator
+from ...models.files.concepts import STEPS, TENSORS, write_concepts
+from ...models.gan.generator import load_generator
 from ..portraits.scene import PART_NAMES
 from ..segmenter import load_segmenter
 from .common import Job, sample_z

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...models.checkpoint import read_safetensors, write_safetensors
-from ...models.diffusion.libraries import import_diffusers, import_transformers
-from ...models.torchvision_ops import allow_declaring
+from ...models.loading.libraries import import_diffusers, import_transformers
+from ...models.loading.torchvision_stubs import allow_declaring
 from ..portraits.factors import factors_from_z
 from ..portraits.render import render
 from .common import Job, sample_z

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...models.diffusion.libraries import import_diffusers
+from ...models.loading.libraries import import_diffusers
 from .common import Job, set_rate, warm_cosine
 from .diffusion_pictures import LATENT_CHANNELS
 from .diffusion_text import WIDTH as TEXT_WIDTH

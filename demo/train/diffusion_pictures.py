@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ...models.diffusion.libraries import import_diffusers
+from ...models.loading.libraries import import_diffusers
 from ..portraits.factors import factors_from_z
 from ..portraits.render import render
 from ..readers import PortraitReader

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...models.diffusion.libraries import import_transformers
+from ...models.loading.libraries import import_transformers
 from .common import Job, set_rate, warm_cosine
 from .resumable import Resumable
 from .sentences import Sentence, sentence

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...models.encoder import Encoder, EncoderConfig, save_encoder
-from ...models.generator import GanGenerator, load_generator
+from ...models.encoders.encoder import Encoder, EncoderConfig, save_encoder
+from ...models.gan.generator import GanGenerator, load_generator
 from ..assets import demo_file
 from ..portraits.factors import FACTORS
 from .augment import light_disturbance

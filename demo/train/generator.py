@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from ...models.checkpoint import parse_json, read_safetensors, write_safetensors
-from ...models.generator import save_generator
-from ...models.stylegan2 import StyleGAN2
-from ...models.stylegan2_config import StyleGAN2Config
+from ...models.gan.generator import save_generator
+from ...models.gan.stylegan2 import StyleGAN2
+from ...models.gan.stylegan2_config import StyleGAN2Config
 from ..portraits.factors import Z_DIM, factors_from_z
 from ..portraits.render import render
 from ..readers import PortraitReader, load_reader

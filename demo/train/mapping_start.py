@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...models.stylegan2 import MappingNetwork
+from ...models.gan.stylegan2 import MappingNetwork
 from ..portraits.factors import INDEX, factors_from_z, normalised
 from ..portraits.scene import Scene
 from .common import Job, sample_z, set_rate, warm_cosine

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...models.scorer import import_open_clip
-from ...models.scorer_files import CONFIG_NAME
-from ...models.torchvision_ops import allow_declaring
+from ...models.loading.torchvision_stubs import allow_declaring
+from ...models.scorers.files import CONFIG_NAME
+from ...models.scorers.scorer import import_open_clip
 from ..portraits.captions import ATTRIBUTES
 from ..portraits.factors import normalised, visible
 from ..readers import READER_SIZE

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
+from ...models.gan.layer_blend import resized_mask
 from ...models.inference import building
-from ...models.layer_blend import resized_mask
 from .part_labels import PartLabels
 
 __all__ = ["parts_from_features", "parts_from_masks"]

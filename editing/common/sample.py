@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from .types import GanLatent
 
 __all__ = ["ANY_CLASS", "draw", "sample"]

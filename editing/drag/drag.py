@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
+from ...models.gan.stylegan2 import LayerState
 from ...models.inference import building, rehome, training_mode
-from ...models.stylegan2 import LayerState
 from ..common.pictures import draw_states
 from ..common.types import check_rows
 from .changes import ChangeMemory

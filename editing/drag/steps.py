@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...models.stylegan2 import LayerState, StyleGAN2
+from ...models.gan.stylegan2 import LayerState, StyleGAN2
 from .changes import ChangeMemory, Changes, measured_changes
 from .features import Templates, disk, sample
 

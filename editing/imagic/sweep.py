@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.scorer import TextImageScorer
+from ...models.scorers.scorer import TextImageScorer
 from ..common.similarity import perceptual_distance
 from .camera import CameraMove, camera_move
 from .conditioning import Entry, as_conditioning

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ..common.pictures import colours
 from ..common.types import EditDirection
 from .strength import apply_edit, plan_strength

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ..common.sample import draw
 from .features import FeatureSpace
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ..common.types import EditDirection, check_rows
 from .record import row_mask
 from .strength import apply_edit

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
+from ...models.gan.synthesis_run import LayerState
 from ...models.inference import training_mode
-from ...models.synthesis_run import LayerState
 from ..common.types import EditDirection
 from .record import edited_rows, row_mask, single_code, with_example
 

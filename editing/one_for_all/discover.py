@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ..common.figures import contact_sheet
 from ..common.pictures import as_images, draw_states
 from ..common.types import EditDirection, check_rows

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...models.encoder import Encoder, PictureEncoder
+from ...models.encoders.encoder import Encoder, PictureEncoder
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ..common.pictures import colours
 
 _AT_ONCE = 32  # pictures per pass

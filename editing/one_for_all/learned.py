@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ...models.inference import building
 from ..common.types import EditDirection
 from .attribute_score import (

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ...models.direction_file import DirectionSummary
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.files.direction import DirectionSummary
+from ...models.gan.generator import GanGenerator
 from ...models.printable import printable
 from ..common.figures import GREY, INK, LIGHT, PAPER, as_picture, as_tensor, font
 from ..common.pictures import as_images, draw_states

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ..common.types import EditDirection, EditStrength
 from .attribute_score import AttributeScore
 from .record import row_mask

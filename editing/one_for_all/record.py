@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ...models.inference import building, rehome
 from ..common.types import EditDirection, check_family
 from ..text.edit import TextEdit, check_edit_fits

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ...models.inference import building
 from ..common.types import EditDirection, EditStrength
 from .attribute_score import AttributeScore, fit_head, sample_features

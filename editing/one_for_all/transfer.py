@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ...models.inference import building
 from ..common.pictures import colours
 from ..common.types import EditDirection, EditStrength
@@ -26,7 +26,7 @@ from .strength import apply_edit
 from .strengths import MODES, Target, score_of, strengths_for
 
 if TYPE_CHECKING:
-    from ...models.encoder import Encoder
+    from ...models.encoders.encoder import Encoder
 
 __all__ = ["Transfer", "Transferred", "learn_score"]
 

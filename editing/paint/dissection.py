@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
-from ...models.progan import ARCHITECTURE
+from ...models.gan.generator import GanGenerator
+from ...models.gan.progan import ARCHITECTURE
 from ..common.fit import fit_attribute
 from ..common.pictures import colours
 from .concepts import ConceptUnits

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
-from ...models.synthesis_run import LayerState, SynthesisResult
+from ...models.gan.generator import GanGenerator
+from ...models.gan.synthesis_run import LayerState, SynthesisResult
 from ..common.pictures import colours
 from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
 from .painted_window import cut, felt, painted_part

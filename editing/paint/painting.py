@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...models import layer_blend
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
-from ...models.window import Window, marked
+from ...models.gan import layer_blend
+from ...models.gan.generator import GanGenerator
+from ...models.gan.window import Window, marked
 
 __all__ = [
     "DonorStroke",

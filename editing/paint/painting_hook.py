@@ -1,7 +1,7 @@
 """Drawing a painting: its strokes as a hook on the way of a synthesis, of the whole picture or of a part of it.
 
 A donor's features are needed inside its stroke's mask alone, so no more than that part of them is made, and its
-surroundings as far as they are felt there (models/window.py).
+surroundings as far as they are felt there (models/gan/window.py).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...kernels import blend_features
-from ...models.colour_match import donor_features
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.colour_match import donor_features
+from ...models.gan.generator import GanGenerator
+from ...models.gan.progan import ARCHITECTURE
+from ...models.gan.stylegan2 import LayerState
+from ...models.gan.window import Window, part_of
 from ...models.inference import rehome
-from ...models.progan import ARCHITECTURE
-from ...models.stylegan2 import LayerState
-from ...models.window import Window, part_of
 from .painted_window import cut, cut_early
 from .painting import DonorStroke, Painting, UnitStroke, marks_of, painting_mask, resized_mask
 

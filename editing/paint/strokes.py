@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.colour_match import donor_features
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
-from ...models.progan import ARCHITECTURE
-from ...models.window import Window, marked
+from ...models.gan.colour_match import donor_features
+from ...models.gan.generator import GanGenerator
+from ...models.gan.progan import ARCHITECTURE
+from ...models.gan.window import Window, marked
 from ..common.types import check_family
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer

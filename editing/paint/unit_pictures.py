@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ..common.pictures import colours
 from .concepts import ConceptUnits
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...models.adaptation import Adaptation, with_adaptation, without_adaptation
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.adaptation import Adaptation, with_adaptation, without_adaptation
+from ...models.gan.generator import GanGenerator
 from ...models.inference import building, training_mode
 from ..common.pictures import colours
 from .adaptation_fit import FITS, Counter, Job, weight_outside

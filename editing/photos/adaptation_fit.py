@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.adaptation import Adaptation, Composition
-from ...models.feature_flow import FeatureFlow, feature_flow
+from ...models.gan.adaptation import Adaptation, Composition
+from ...models.gan.feature_flow import FeatureFlow, feature_flow
+from ...models.gan.perturbation import PerturbationNetwork, perturbation_deltas
 from ...models.inference import rehome
-from ...models.perturbation import PerturbationNetwork, perturbation_deltas
 from ..common.adam import adam
 from ..common.pictures import colours
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ...models.inference import building, rehome, training_mode
 from ..common.pictures import colours
 from ..common.similarity import Looks

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
-from ...models.layer_blend import effective_mask, keeping_outside
+from ...models.gan.generator import GanGenerator
+from ...models.gan.layer_blend import effective_mask, keeping_outside
 from ..common.part_labels import PartLabels
 from .edit import TextEdit, blend_of, check_edit, row_masks
 

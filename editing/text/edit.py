@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
+from ...models.gan.layer_blend import LayerBlend, resized_mask
+from ...models.gan.progan import ARCHITECTURE as PROGRESSIVE
+from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
 from ...models.inference import building
-from ...models.layer_blend import LayerBlend, resized_mask
-from ...models.progan import ARCHITECTURE as PROGRESSIVE
-from ...models.text_edit_networks import LatentMapper, LayerAttention
 from ..common.part_labels import PartLabels
 from ..common.types import EditDirection, check_rows
 

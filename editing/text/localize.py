@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
+from ...models.gan.layer_blend import LayerBlend, keeping_outside
+from ...models.gan.synthesis_run import SynthesisResult
 from ...models.inference import rehome, training_mode
-from ...models.layer_blend import LayerBlend, keeping_outside
-from ...models.synthesis_run import SynthesisResult
 from ..common.part_labels import PartLabels
 from ..common.types import EditDirection
 from .edit import TextEdit, check_styles, selected_mask

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
+from ...models.gan.layer_blend import resized_mask
+from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
 from ...models.inference import rehome
-from ...models.layer_blend import resized_mask
-from ...models.text_edit_networks import LatentMapper, LayerAttention
 from .edit import TextEdit, selected_mask
 from .settings import TextEditSettings
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.inference import building
-from ...models.scorer import TextImageScorer
+from ...models.scorers.scorer import TextImageScorer
 
 __all__ = ["SCORES", "TextGoal", "moved_copies"]
 

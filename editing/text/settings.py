@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from ..common.types import check_rows
 
 __all__ = ["CHANGES", "COORDINATES", "MASKS", "TextEditSettings", "trained_rows"]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
 from .score import TextGoal
 
 __all__ = ["start_of"]

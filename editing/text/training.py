@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.generator import GanGenerator
+from ...models.gan.generator import GanGenerator
+from ...models.gan.layer_blend import LayerBlend, keeping_outside
 from ...models.inference import rehome, training_mode
-from ...models.layer_blend import LayerBlend, keeping_outside
 from ..common.part_labels import PartLabels
 from .edit import TextEdit, check_styles
 from .model import TextModel

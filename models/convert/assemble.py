@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ...kernels import setup_filter
 from ..errors import CheckpointError
-from ..stylegan2 import StyleGAN2
-from ..stylegan2_config import StyleGAN2Config
+from ..gan.stylegan2 import StyleGAN2
+from ..gan.stylegan2_config import StyleGAN2Config
 from .stored import StoredArray, StoredTensor
 
 STANDARD_FILTER = (1.0, 3.0, 3.0, 1.0)

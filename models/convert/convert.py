@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..direction_file import write_direction
-from ..encoder import save_encoder
+from ..encoders.encoder import save_encoder
 from ..errors import CheckpointError
-from ..generator import Network, family_fingerprint, save_generator
+from ..files.direction import write_direction
+from ..gan.generator import Network, family_fingerprint, save_generator
 from ..printable import printable
 from .assemble import FoundGenerator, build_generator
 from .containers import Opened, open_file

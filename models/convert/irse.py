@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..encoders.irse import IrseConfig, IrseEncoder
 from ..errors import CheckpointError
-from ..generator import family_fingerprint
-from ..irse_encoder import IrseConfig, IrseEncoder
+from ..gan.generator import family_fingerprint
 from .assemble import all_numbers, build_generator, numbers
 from .modules import Stored, tensors_of
 from .rosinality import find_rosinality

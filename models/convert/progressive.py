@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..progan import ProgressiveConfig, ProgressiveGAN
+from ..gan.progan import ProgressiveConfig, ProgressiveGAN
 from .assemble import all_numbers
 from .modules import Stored, tensors_of
 from .stored import Opaque, plain_number

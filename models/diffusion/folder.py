@@ -16,8 +16,8 @@ from torch import nn
 from ..checkpoint import read_shapes
 from ..errors import InputError
 from ..inference import building
-from ..plausible import check_sizes
-from .libraries import import_diffusers, import_transformers
+from ..loading.config_limits import check_sizes
+from ..loading.libraries import import_diffusers, import_transformers
 from .model import DiffusionModel, LatentForm
 from .pictures import PictureCoder
 from .schedule import NoiseSchedule

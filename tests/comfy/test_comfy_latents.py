@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from semantic_edit.headless.server import ServerError, run_on_server
 from semantic_edit.models import load_generator, save_generator
-from semantic_edit.models.latent_file import extract_latent, write_latent
+from semantic_edit.models.files.latents import extract_latent, write_latent
 
 
 @pytest.fixture

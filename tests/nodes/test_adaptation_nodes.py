@@ -6,7 +6,7 @@ import pytest
 import torch
 from semantic_edit.editing.common.types import GanLatent
 from semantic_edit.models import InputError
-from semantic_edit.models.adaptation import Adaptation
+from semantic_edit.models.gan.adaptation import Adaptation
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_plain_generator_has_nothing_to_save(run_node, tiny_generator):
 
 
 def test_loading_onto_another_generator_is_refused(run_node, headless_host, tiny_generator, tiny_progan):
-    from semantic_edit.models.adaptation_file import write_adaptation
+    from semantic_edit.models.files.adaptation import write_adaptation
 
     folder = headless_host.settings.models / "semantic_edit" / "adaptations"
     other = Adaptation(torch.zeros(1, 8, 16), residual=torch.zeros(1, 3, 32, 32), family="stylegan2-64x64-abc")

@@ -11,7 +11,7 @@ from semantic_edit.editing import attribute_values
 from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.headless import StoppedError
 from semantic_edit.models import InputError, write_safetensors
-from semantic_edit.models.direction_file import write_direction
+from semantic_edit.models.files.direction import write_direction
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_inversion_with_starts_and_early_features(run_node, tiny_progan):
 
 
 def test_an_encoder_gives_a_start(run_node, headless_host, tiny_generator, batch):
-    from semantic_edit.models.encoder import Encoder, EncoderConfig, save_encoder
+    from semantic_edit.models.encoders.encoder import Encoder, EncoderConfig, save_encoder
 
     config = EncoderConfig(size=32, width=4, num_layers=tiny_generator.num_layers, w_dim=tiny_generator.w_dim, hidden=8)
     folder = headless_host.settings.models / "semantic_edit" / "encoders"

@@ -12,8 +12,8 @@ from semantic_edit.headless import StoppedError, cli, use_headless
 from semantic_edit.headless.runner import Runner
 from semantic_edit.headless.workflow import Prompt
 from semantic_edit.models import InputError, save_generator
-from semantic_edit.models.direction_file import write_direction
-from semantic_edit.models.encoder import save_encoder
+from semantic_edit.models.encoders.encoder import save_encoder
+from semantic_edit.models.files.direction import write_direction
 from semantic_edit.nodes.edit_folder import EditFolder
 
 

@@ -89,7 +89,7 @@ def test_noise_decides_the_grain_only(run_node, tiny_generator, sampled):
 
 
 def test_generating_previews_and_stops_when_asked(run_node, tiny_generator, sampled, headless_host, monkeypatch):
-    from semantic_edit.models import generator as module
+    from semantic_edit.models.gan import generator as module
 
     monkeypatch.setitem(module._PIXELS_PER_CHUNK, "cpu", 32 * 32)
     steps = []

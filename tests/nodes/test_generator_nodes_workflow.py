@@ -11,7 +11,7 @@ from PIL import Image
 from semantic_edit.headless.runner import Runner
 from semantic_edit.headless.workflow import read_document
 from semantic_edit.models import save_generator
-from semantic_edit.models.latent_file import extract_latent
+from semantic_edit.models.files.latents import extract_latent
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "workflows" / "generate_and_blend.json"
 

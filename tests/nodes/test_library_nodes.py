@@ -12,7 +12,7 @@ from semantic_edit.editing import attribute_values, compute_strength
 from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.headless import StoppedError
 from semantic_edit.models import InputError
-from semantic_edit.models.direction_file import (
+from semantic_edit.models.files.direction import (
     read_direction,
     read_thumbnail,
     summarize_direction,

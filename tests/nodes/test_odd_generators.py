@@ -7,7 +7,7 @@ from PIL import Image
 from semantic_edit.editing.common.sample import sample
 from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.models import InputError, StyleGAN2, StyleGAN2Config
-from semantic_edit.models.generator import GanGenerator, family_fingerprint
+from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
 
 @pytest.fixture(params=[1, 4], ids=["grey", "with transparency"])

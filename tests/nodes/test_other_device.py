@@ -39,7 +39,7 @@ def run(run_node, elsewhere):
 def generator(tiny_network):
     import copy
 
-    from semantic_edit.models.generator import GanGenerator, family_fingerprint
+    from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
     return GanGenerator(copy.deepcopy(tiny_network), family_fingerprint(tiny_network), "tiny")  # its weights will move
 
@@ -209,8 +209,8 @@ def test_statistics_follow_a_generator_that_moves(run, generator, tracked):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_reads_pictures_for_a_score_is_called_back(run, generator, latents, headless_host, shared):
-    from semantic_edit.models.encoder import Encoder, EncoderConfig, save_encoder
-    from semantic_edit.models.irse_encoder import IrseConfig, IrseEncoder
+    from semantic_edit.models.encoders.encoder import Encoder, EncoderConfig, save_encoder
+    from semantic_edit.models.encoders.irse import IrseConfig, IrseEncoder
 
     config = IrseConfig(8, size=(32, 32), widths=(4, 4, 8, 8, 8), units=(1, 1, 1, 1), w_dim=16, coarse=2, middle=4)
     with torch.random.fork_rng(devices=[]):

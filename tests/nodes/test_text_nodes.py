@@ -13,7 +13,7 @@ from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.editing.text.edit import TextEdit
 from semantic_edit.models.errors import CheckpointError, InputError
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo" / "scorers" / "demo_portraits"

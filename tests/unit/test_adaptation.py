@@ -9,7 +9,7 @@ import torch
 from semantic_edit.editing.photos import adaptation_fit
 from semantic_edit.editing.photos.adaptation import METHODS, adapt, late_layers, psnr_outside
 from semantic_edit.models import InputError
-from semantic_edit.models.adaptation import Adaptation, photos_of, with_adaptation, without_adaptation
+from semantic_edit.models.gan.adaptation import Adaptation, photos_of, with_adaptation, without_adaptation
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_it_can_be_optimised_through_under_inference_mode(generator, codes, phot
 @pytest.mark.parametrize("architecture", ["resnet", "orig", "skip"])
 def test_all_architectures_and_shapes(architecture):
     from semantic_edit.models import StyleGAN2, StyleGAN2Config
-    from semantic_edit.models.generator import GanGenerator
+    from semantic_edit.models.gan.generator import GanGenerator
 
     config = StyleGAN2Config(
         z_dim=8, w_dim=8, channels=(8, 8, 6), const_size=(4, 8), mapping_layers=1, architecture=architecture

@@ -6,9 +6,9 @@ import pytest
 import torch
 from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.models import CheckpointError, InputError
-from semantic_edit.models.adaptation import Adaptation, with_adaptation
-from semantic_edit.models.adaptation_file import read_adaptation, write_adaptation
 from semantic_edit.models.checkpoint import read_safetensors, write_safetensors
+from semantic_edit.models.files.adaptation import read_adaptation, write_adaptation
+from semantic_edit.models.gan.adaptation import Adaptation, with_adaptation
 
 
 @pytest.fixture

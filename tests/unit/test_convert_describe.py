@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from semantic_edit.models import CheckpointError
-from semantic_edit.models.describe import describe_file
-from semantic_edit.models.direction_file import write_direction
+from semantic_edit.models.files.describe import describe_file
+from semantic_edit.models.files.direction import write_direction
 
 
 def test_a_converted_generator(forge, convert, make_network):

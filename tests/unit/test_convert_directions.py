@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from semantic_edit.models import CheckpointError, read_safetensors
-from semantic_edit.models.direction_file import read_direction
+from semantic_edit.models.files.direction import read_direction
 
 WIDTH = 16
 VECTOR = np.linspace(-1, 1, WIDTH, dtype=np.float32)

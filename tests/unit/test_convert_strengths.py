@@ -10,7 +10,7 @@ import pytest
 import torch
 from semantic_edit.editing import attribute_values, compute_strength
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator
-from semantic_edit.models.direction_file import read_direction
+from semantic_edit.models.files.direction import read_direction
 
 WIDTH, COUNT = 16, 5
 RNG = np.random.default_rng(0)

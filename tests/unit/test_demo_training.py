@@ -13,8 +13,8 @@ from semantic_edit.demo.train.common import r_squared, warm_cosine
 from semantic_edit.demo.train.crew import Crew
 from semantic_edit.editing.paint.concepts import ConceptUnits
 from semantic_edit.models import load_generator
-from semantic_edit.models.concept_file import read_concepts
-from semantic_edit.models.encoder import load_encoder
+from semantic_edit.models.encoders.encoder import load_encoder
+from semantic_edit.models.files.concepts import read_concepts
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from semantic_edit.editing.drag.drag.drag import METHODS, PUBLISHED, DragSetting
 from semantic_edit.editing.drag.drag.features import Templates, disk, feature_layer, sample, square
 from semantic_edit.editing.drag.drag.points import DragPoints
 from semantic_edit.models import InputError
-from semantic_edit.models.generator import GanGenerator, family_fingerprint
+from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
 FEW = replace(DragSettings(), steps=4)
 

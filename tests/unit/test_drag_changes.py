@@ -72,7 +72,7 @@ def test_a_further_drag_begins_with_what_is_known(tiny_generator, code, looks):
 
 
 def test_other_rows_and_other_generators_are_measured(tiny_generator, make_network, code, looks):
-    from semantic_edit.models.generator import GanGenerator, family_fingerprint
+    from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
     memory = ChangeMemory()
     drag(tiny_generator, code, pull(14), settings=FEW, memory=memory)

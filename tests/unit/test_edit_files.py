@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
 from semantic_edit.models import CheckpointError, InputError, write_safetensors
-from semantic_edit.models.direction_file import read_direction, write_direction
-from semantic_edit.models.picture_files import picture_files, read_pictures
+from semantic_edit.models.files.direction import read_direction, write_direction
+from semantic_edit.models.files.pictures import picture_files, read_pictures
 
 
 def test_a_direction_survives_its_file(tmp_path):

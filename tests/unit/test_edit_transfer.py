@@ -11,7 +11,7 @@ from semantic_edit.editing.common.types import EditDirection
 from semantic_edit.editing.one_for_all.measured import standard_value
 from semantic_edit.editing.one_for_all.transfer import Transfer, learn_score
 from semantic_edit.models import InputError
-from semantic_edit.models.encoder import Encoder, EncoderConfig
+from semantic_edit.models.encoders.encoder import Encoder, EncoderConfig
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.models.feature_flow import FeatureFlow, feature_flow, moved
+from semantic_edit.models.gan.feature_flow import FeatureFlow, feature_flow, moved
 
 
 def texture(seed: int, size: int = 48, channels: int = 6) -> torch.Tensor:

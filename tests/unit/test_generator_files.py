@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 from semantic_edit.models import CheckpointError, load_generator, read_metadata, save_generator
-from semantic_edit.models.generator import family_fingerprint
+from semantic_edit.models.gan.generator import family_fingerprint
 
 
 @pytest.fixture

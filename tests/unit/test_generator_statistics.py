@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from semantic_edit.models import InputError
-from semantic_edit.models.generator import GanGenerator, family_fingerprint
+from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 
 
 def wrap(network) -> GanGenerator:

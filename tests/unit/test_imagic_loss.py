@@ -98,7 +98,7 @@ def test_several_photos_and_other_channels_are_refused(tiny_denoiser):
 
 
 def test_a_transformer_with_a_pooled_output_denoises_as_a_flow():
-    from semantic_edit.models.diffusion.libraries import import_diffusers
+    from semantic_edit.models.loading.libraries import import_diffusers
 
     pytest.importorskip("transformers")
     with torch.random.fork_rng(devices=[]):

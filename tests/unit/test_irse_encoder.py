@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from semantic_edit.models import CheckpointError, InputError, StyleGAN2, StyleGAN2Config, load_generator
 from semantic_edit.models.convert.rosinality import new_name
-from semantic_edit.models.encoder import load_encoder, save_encoder
-from semantic_edit.models.generator import GanGenerator
-from semantic_edit.models.irse_encoder import IrseConfig, IrseEncoder
+from semantic_edit.models.encoders.encoder import load_encoder, save_encoder
+from semantic_edit.models.encoders.irse import IrseConfig, IrseEncoder
+from semantic_edit.models.gan.generator import GanGenerator
 
 PEER = os.environ.get("E4E_PATH")  # a checkout of omertov/encoder4editing
 WIDTHS, UNITS = (6, 8, 10, 12, 16), (2, 1, 2, 1)

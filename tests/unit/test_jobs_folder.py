@@ -18,7 +18,7 @@ from semantic_edit.editing.one_for_all.transfer import Transfer
 from semantic_edit.jobs import FolderJob, read_records, run_job
 from semantic_edit.jobs.manifest import MANIFEST_NAME
 from semantic_edit.models import InputError
-from semantic_edit.models.latent_file import read_latent
+from semantic_edit.models.files.latents import read_latent
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.editing.photos.inversion import invert
 from semantic_edit.editing.text.model import TextModel
 from semantic_edit.editing.text.settings import TextEditSettings
-from semantic_edit.models.layer_blend import resized_mask
+from semantic_edit.models.gan.layer_blend import resized_mask
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save, save_file
 from semantic_edit.models.errors import CheckpointError
-from semantic_edit.models.latent_file import KEYWORD, embed_latent, extract_latent, read_latent, write_latent
+from semantic_edit.models.files.latents import KEYWORD, embed_latent, extract_latent, read_latent, write_latent
 
 NAMES = ("anna.png", "seed 7 #1", "Größe ✓")
 

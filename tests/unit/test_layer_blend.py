@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.layer_blend import LayerBlend, keeping_outside, resized_mask
-from semantic_edit.models.stylegan2 import StyleGAN2
-from semantic_edit.models.stylegan2_config import StyleGAN2Config
+from semantic_edit.models.gan.layer_blend import LayerBlend, keeping_outside, resized_mask
+from semantic_edit.models.gan.stylegan2 import StyleGAN2
+from semantic_edit.models.gan.stylegan2_config import StyleGAN2Config
 
 
 @pytest.fixture(params=["skip", "resnet", "orig"])

@@ -17,7 +17,7 @@ from semantic_edit.editing.drag.drag.points import DragPoints
 from semantic_edit.editing.paint.unit_effects import shares_along
 from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.editing.text.localize import localize_direction
-from semantic_edit.models.generator import GanGenerator
+from semantic_edit.models.gan.generator import GanGenerator
 
 
 @pytest.fixture

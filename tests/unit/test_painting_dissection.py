@@ -12,8 +12,8 @@ from semantic_edit.editing.paint.concepts import ConceptUnits
 from semantic_edit.editing.paint.dissection import FEWEST, dissect, dissect_and_rank, middle_layer
 from semantic_edit.editing.paint.unit_effects import shares_along
 from semantic_edit.editing.paint.unit_pictures import picture_units
-from semantic_edit.models.concept_file import STEPS, TENSORS, read_concepts, write_concepts
 from semantic_edit.models.errors import CheckpointError, InputError
+from semantic_edit.models.files.concepts import STEPS, TENSORS, read_concepts, write_concepts
 
 LAYER, UNIT = 4, 5
 NAMES = ("thing", "rest")

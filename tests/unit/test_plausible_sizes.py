@@ -2,7 +2,7 @@
 
 import pytest
 from semantic_edit.models.errors import CheckpointError
-from semantic_edit.models.plausible import check_sizes
+from semantic_edit.models.loading.config_limits import check_sizes
 
 
 @pytest.mark.parametrize("value", [5, 10**400, float("nan"), float("inf"), [4, 5], {"width": 9}])

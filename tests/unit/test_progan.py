@@ -13,9 +13,9 @@ from semantic_edit.models import (
     load_generator,
     save_generator,
 )
-from semantic_edit.models.describe import describe_file
-from semantic_edit.models.generator import family_fingerprint
-from semantic_edit.models.synthesis_run import LayerState
+from semantic_edit.models.files.describe import describe_file
+from semantic_edit.models.gan.generator import family_fingerprint
+from semantic_edit.models.gan.synthesis_run import LayerState
 
 
 def by_hand(network: ProgressiveGAN, z: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:

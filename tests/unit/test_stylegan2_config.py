@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.models import CheckpointError, StyleGAN2Config
-from semantic_edit.models.stylegan2_config import config_from_header
+from semantic_edit.models.gan.stylegan2_config import config_from_header
 
 PLAIN = {"z_dim": 8, "w_dim": 16, "channels": (4, 4, 2)}
 # What the shapes of a state dict cannot tell.

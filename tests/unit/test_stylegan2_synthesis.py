@@ -6,7 +6,7 @@ import pytest
 import torch
 from semantic_edit.kernels import upsample2d, use_kernels
 from semantic_edit.models import InputError
-from semantic_edit.models.stylegan2 import LayerState
+from semantic_edit.models.gan.stylegan2 import LayerState
 
 ARCHITECTURES = ("skip", "orig", "resnet")
 

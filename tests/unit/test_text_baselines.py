@@ -17,8 +17,8 @@ from semantic_edit.editing.text.model import root_of
 from semantic_edit.editing.text.rates import EvenAdam
 from semantic_edit.editing.text.score import TextGoal
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.scorer import load_scorer
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+from semantic_edit.models.scorers.scorer import load_scorer
 
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo" / "scorers" / "demo_portraits"

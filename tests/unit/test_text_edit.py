@@ -13,10 +13,10 @@ from semantic_edit.editing.text.edit import TextEdit, row_masks
 from semantic_edit.editing.text.figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
 from semantic_edit.editing.text.localize import localize_direction
 from semantic_edit.editing.text.refine import refine
-from semantic_edit.models.adaptation import Adaptation, with_adaptation
 from semantic_edit.models.errors import CheckpointError, InputError
-from semantic_edit.models.text_edit_file import read_text_edit, write_text_edit
-from semantic_edit.models.text_edit_networks import LatentMapper, LayerAttention
+from semantic_edit.models.files.text_edit import read_text_edit, write_text_edit
+from semantic_edit.models.gan.adaptation import Adaptation, with_adaptation
+from semantic_edit.models.gan.text_edit_networks import LatentMapper, LayerAttention
 
 
 @pytest.fixture

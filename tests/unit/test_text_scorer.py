@@ -19,10 +19,10 @@ from semantic_edit.editing.text.score import TextGoal, moved_copies
 from semantic_edit.editing.text.settings import CHANGES, MASKS, TextEditSettings
 from semantic_edit.editing.text.training import report_of, train_text_edit
 from semantic_edit.models.errors import CheckpointError, InputError
-from semantic_edit.models.scorer import import_open_clip, load_scorer
-from semantic_edit.models.scorer_files import CONFIG_NAME, describe_scorer, recognise
-from semantic_edit.models.scorer_names import from_transformers
-from semantic_edit.models.torchvision_ops import allow_declaring
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+from semantic_edit.models.scorers.files import CONFIG_NAME, describe_scorer, recognise
+from semantic_edit.models.scorers.names import from_transformers
+from semantic_edit.models.scorers.scorer import import_open_clip, load_scorer
 
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo" / "scorers" / "demo_portraits"

@@ -1,7 +1,7 @@
 """Networks that a file fills are built without drawing weights, and with everything else in place."""
 
 import torch
-from semantic_edit.models.unfilled import unfilled
+from semantic_edit.models.loading.skip_init import unfilled
 from torch import nn
 
 

@@ -14,10 +14,10 @@ from semantic_edit.editing.paint.painting import DonorStroke, Painting, UnitStro
 from semantic_edit.editing.paint.painting_hook import painting_hook
 from semantic_edit.editing.paint.strokes import APPEARANCES, copy_appearance, donor_layers
 from semantic_edit.models import ProgressiveConfig, ProgressiveGAN, StyleGAN2, StyleGAN2Config
-from semantic_edit.models.adaptation import Adaptation, with_adaptation
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.generator import GanGenerator, family_fingerprint
-from semantic_edit.models.window import Window, marked, reach
+from semantic_edit.models.gan.adaptation import Adaptation, with_adaptation
+from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
+from semantic_edit.models.gan.window import Window, marked, reach
 
 KINDS = {
     "skip": {},

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError
 from .stylegan2_layers import drawn
 from .synthesis_run import Hook, LayerState, SynthesisResult, check_layer, check_run
 

@@ -17,8 +17,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..kernels import upsample2d
-from .errors import InputError
+from ...kernels import upsample2d
+from ..errors import InputError
 from .layer_blend import LayerBlend
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer

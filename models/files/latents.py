@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .checkpoint import FORMAT, ordered_header, parse_json, read_safetensors, write_safetensors
-from .errors import CheckpointError
-from .inference import building
+from ..checkpoint import FORMAT, ordered_header, parse_json, read_safetensors, write_safetensors
+from ..errors import CheckpointError
+from ..inference import building
 
 __all__ = ["StoredLatent", "embed_latent", "extract_latent", "read_latent", "write_latent"]
 

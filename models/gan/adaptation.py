@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import InputError
+from ..errors import InputError
+from ..inference import building
 from .feature_flow import FeatureFlow, feature_flow
-from .inference import building
 from .layer_blend import LayerBlend
 from .stylegan2 import LayerState, SynthesisResult
 from .window import Window, part_of

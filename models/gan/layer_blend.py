@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..kernels import blend_features
-from .errors import InputError
+from ...kernels import blend_features
+from ..errors import InputError
 
 __all__ = ["LayerBlend", "effective_mask", "keeping_outside"]
 

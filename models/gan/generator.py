@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import parse_json, read_safetensors, write_safetensors
-from .errors import CheckpointError, InputError
-from .inference import building
-from .printable import printable
+from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..errors import CheckpointError, InputError
+from ..inference import building
+from ..printable import printable
 from .progan import ARCHITECTURE, ProgressiveConfig, ProgressiveGAN
 from .stylegan2 import StyleGAN2, SynthesisResult
 from .stylegan2_config import StyleGAN2Config, config_from_header

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from .errors import InputError
+from ..errors import InputError
 from .window import Window
 
 NOISE_MODES = ("constant", "none", "random")

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .checkpoint import parse_json, read_safetensors, write_safetensors
-from .errors import CheckpointError
+from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..errors import CheckpointError
 
 KIND = "direction"
 THUMBNAIL = ".jpg"  # beside the file, under the same name

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields
 
 from torch import Tensor
 
-from ..kernels import ACTIVATIONS
-from .errors import CheckpointError
+from ...kernels import ACTIVATIONS
+from ..errors import CheckpointError
 
 _ARCHITECTURES = ("skip", "orig", "resnet")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .errors import InputError
+from ..errors import InputError
 
 __all__ = ["Window", "marked", "part_of", "reach"]
 

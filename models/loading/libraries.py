@@ -6,7 +6,7 @@ import importlib
 from types import ModuleType
 
 from ..errors import InputError
-from ..torchvision_ops import declare_where_allowed
+from .torchvision_stubs import declare_where_allowed
 
 
 def import_diffusers() -> ModuleType:

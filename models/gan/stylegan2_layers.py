@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..kernels import ACTIVATIONS, PreparedWeight, bias_act, modulated_conv2d, setup_filter, upfirdn2d
+from ...kernels import ACTIVATIONS, PreparedWeight, bias_act, modulated_conv2d, setup_filter, upfirdn2d
 
 _SQRT_HALF = math.sqrt(0.5)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .checkpoint import FORMAT, parse_json, read_safetensors
-from .printable import printable
-from .progan import ARCHITECTURE
+from ..checkpoint import FORMAT, parse_json, read_safetensors
+from ..gan.progan import ARCHITECTURE
+from ..printable import printable
 
 MAX_SHOWN = 12
 MAX_VALUE = 200

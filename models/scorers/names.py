@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError
+from ..errors import CheckpointError
 
 _PLACES = {
     "text_model.embeddings.token_embedding.weight": "token_embedding.weight",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..kernels import upsample2d
+from ...kernels import upsample2d
 
 __all__ = ["donor_features"]
 

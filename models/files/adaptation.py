@@ -10,11 +10,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .adaptation import Adaptation
-from .checkpoint import parse_json, read_safetensors, write_safetensors
-from .errors import CheckpointError, InputError
-from .inference import building
-from .perturbation import perturbation_deltas
+from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..errors import CheckpointError, InputError
+from ..gan.adaptation import Adaptation
+from ..gan.perturbation import perturbation_deltas
+from ..inference import building
 
 __all__ = ["read_adaptation", "write_adaptation"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import parse_json, read_safetensors, write_safetensors
-from .errors import CheckpointError
+from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..errors import CheckpointError
 
 __all__ = ["KIND", "read_imagic", "write_imagic"]
 

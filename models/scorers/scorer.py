@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checkpoint import read_safetensors
-from .errors import CheckpointError, InputError
-from .inference import building
-from .scorer_files import ScorerDescription, describe_scorer
-from .torchvision_ops import declare_where_allowed
-from .unfilled import unfilled
+from ..checkpoint import read_safetensors
+from ..errors import CheckpointError, InputError
+from ..inference import building
+from ..loading.skip_init import unfilled
+from ..loading.torchvision_stubs import declare_where_allowed
+from .files import ScorerDescription, describe_scorer
 
 _AT_ONCE = 64  # sentences or pictures per pass where no gradient is asked for
 
@@ -158,7 +158,7 @@ def import_open_clip() -> Any:
         raise InputError(
             f"open_clip cannot be imported, because torchvision does not fit torch {torch.__version__} ({problem}). "
             "Install the torchvision that belongs to it; in a program of your own on a CPU, calling "
-            "semantic_edit.models.torchvision_ops.allow_declaring() first helps as well."
+            "semantic_edit.models.loading.torchvision_stubs.allow_declaring() first helps as well."
         ) from None
     return open_clip
 

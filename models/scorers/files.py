@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from .checkpoint import read_shapes
-from .errors import CheckpointError, InputError
-from .plausible import check_sizes
-from .scorer_names import from_transformers, is_transformers
+from ..checkpoint import read_shapes
+from ..errors import CheckpointError, InputError
+from ..loading.config_limits import check_sizes
+from .names import from_transformers, is_transformers
 
 log = logging.getLogger(__name__)
 CONFIG_NAME = "open_clip_config.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .errors import InputError
-from .generator import GanGenerator
+from ..errors import InputError
+from ..gan.generator import GanGenerator
 
 
 class PictureEncoder(nn.Module):

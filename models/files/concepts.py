@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .checkpoint import parse_json, read_safetensors, write_safetensors
-from .errors import CheckpointError
+from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..errors import CheckpointError
 
 KIND = "concepts"
 TENSORS = ("iou", "effect", "top", "inside", "outside", "threshold", "share")

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .encoder_base import PictureEncoder
-from .errors import CheckpointError
-from .generator import GanGenerator
+from ..errors import CheckpointError
+from ..gan.generator import GanGenerator
+from .base import PictureEncoder
 
 IRSE = "irse"  # the encoder's kind in a file's header
 HEADS = ("e4e", "psp", "single")

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .checkpoint import parse_json, read_safetensors, write_safetensors
-from .errors import CheckpointError
-from .inference import building
-from .text_edit_networks import LatentMapper, LayerAttention
+from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..errors import CheckpointError
+from ..gan.text_edit_networks import LatentMapper, LayerAttention
+from ..inference import building
 
 KIND = "text_edit"
 _TENSORS = ("offset", "selection", "region", "extra")

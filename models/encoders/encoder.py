@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checkpoint import parse_json, read_safetensors, write_safetensors
-from .encoder_base import PictureEncoder
-from .errors import CheckpointError
-from .generator import check_shapes
-from .inference import building
-from .irse_encoder import IRSE, IrseConfig, IrseEncoder
-from .printable import printable
+from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..errors import CheckpointError
+from ..gan.generator import check_shapes
+from ..inference import building
+from ..printable import printable
+from .base import PictureEncoder
+from .irse import IRSE, IrseConfig, IrseEncoder
 
 
 @dataclass(frozen=True)

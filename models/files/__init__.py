@@ -1,0 +1,1 @@
+"""Reading and writing the pack's own files, one module per format."""

@@ -1,0 +1,1 @@
+"""Generators and everything that runs inside their synthesis."""

@@ -1,0 +1,1 @@
+"""Text-image scorers: open_clip models from files."""
