@@ -1,12 +1,13 @@
-"""The nodes, found file by file: every module here without a leading underscore is searched for node classes."""
+"""The nodes, found file by file: a folder per stage, and in it every module without a leading underscore."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 
 from ..host import io
-from ._ranges import within_ranges
+from .common.ranges import within_ranges
 
 
 def node_classes() -> list[type[io.ComfyNode]]:
@@ -16,10 +17,8 @@ def node_classes() -> list[type[io.ComfyNode]]:
         ValueError: two classes claim the same node id.
     """
     found: dict[str, type[io.ComfyNode]] = {}
-    for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
-        if module_info.name.startswith("_"):
-            continue
-        module = importlib.import_module(f".{module_info.name}", __name__)
+    for name in sorted(_modules(), key=lambda name: name.rpartition(".")[2]):
+        module = importlib.import_module(name)
         for node in vars(module).values():
             if not _is_node_of(module, node):
                 continue
@@ -28,6 +27,15 @@ def node_classes() -> list[type[io.ComfyNode]]:
                 raise ValueError(f"Node id {node_id} is claimed by {found[node_id].__module__} and {module.__name__}.")
             found[node_id] = within_ranges(node)
     return list(found.values())
+
+
+def _modules() -> Iterator[str]:
+    """Yield the full names of the modules that may hold nodes."""
+    for stage in pkgutil.iter_modules(__path__, f"{__name__}."):
+        folder = importlib.import_module(stage.name).__path__
+        for module in pkgutil.iter_modules(folder, f"{stage.name}."):
+            if not module.name.rpartition(".")[2].startswith("_"):
+                yield module.name
 
 
 def _is_node_of(module, thing) -> bool:

@@ -177,7 +177,7 @@ def test_a_folder_of_mixed_pictures(run_node, headless_host, tiny_generator):
 
 
 def test_the_folder_is_read_again_when_a_file_changes(headless_host):
-    from semantic_edit.nodes.load_image_folder import LoadImageFolder
+    from semantic_edit.nodes.photos.load_image_folder import LoadImageFolder
 
     folder = headless_host.settings.input / "set"
     folder.mkdir()

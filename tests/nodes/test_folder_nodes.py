@@ -14,7 +14,7 @@ from semantic_edit.headless.workflow import Prompt
 from semantic_edit.models import InputError, save_generator
 from semantic_edit.models.encoders.encoder import save_encoder
 from semantic_edit.models.files.direction import write_direction
-from semantic_edit.nodes.edit_folder import EditFolder
+from semantic_edit.nodes.one_for_all.edit_folder import EditFolder
 
 
 @pytest.fixture

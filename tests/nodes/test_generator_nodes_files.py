@@ -66,7 +66,7 @@ def test_names_cannot_leave_the_folder(run_node, headless_host, sampled, images,
 
 
 def test_empty_folders_are_readable_entries_and_sentences(run_node):
-    from semantic_edit.nodes.load_latents import LoadLatents
+    from semantic_edit.nodes.generator.load_latents import LoadLatents
 
     _, file, picture = LoadLatents.GET_SCHEMA().inputs
     assert "nothing here yet" in file.options[0] and "no PNG" in picture.options[0]
@@ -89,7 +89,7 @@ def test_pictures_outside_the_list_are_refused(run_node, headless_host, name):
 
 
 def test_a_replaced_file_or_picture_is_read_again(run_node, headless_host, sampled, images):
-    from semantic_edit.nodes.load_latents import LoadLatents
+    from semantic_edit.nodes.generator.load_latents import LoadLatents
 
     (file,), _ = run_node("SaveLatents", latents=sampled, name="faces", images=images)
     picture = headless_host.input_directory() / "p.png"

@@ -23,7 +23,7 @@ def sampled(run_node, tiny_generator):
 
 
 def test_load_generator_lists_loads_and_stays_trainable(run_node, generator_file, tiny_generator):
-    from semantic_edit.nodes.load_generator import LoadGenerator
+    from semantic_edit.nodes.generator.load_generator import LoadGenerator
 
     # The shipped demo generator stands in the same list by itself.
     assert LoadGenerator.GET_SCHEMA().inputs[0].options == ["demo_portraits.safetensors", "tiny.safetensors"]
@@ -36,7 +36,7 @@ def test_load_generator_lists_loads_and_stays_trainable(run_node, generator_file
 
 
 def test_a_replaced_generator_is_loaded_again(run_node, generator_file, tiny_network):
-    from semantic_edit.nodes.load_generator import LoadGenerator
+    from semantic_edit.nodes.generator.load_generator import LoadGenerator
 
     first = LoadGenerator.fingerprint_inputs(file="tiny.safetensors")
     assert LoadGenerator.fingerprint_inputs(file="tiny.safetensors") == first != ""
@@ -46,7 +46,7 @@ def test_a_replaced_generator_is_loaded_again(run_node, generator_file, tiny_net
 
 
 def test_an_empty_folder_tells_what_to_do(run_node, headless_host):
-    from semantic_edit.nodes._common import file_input, no_file
+    from semantic_edit.nodes.common.common import file_input, no_file
 
     assert file_input("imagic", "file", "x").options == [no_file("imagic")]
     with pytest.raises(InputError, match="no generators yet. Put .safetensors files into .*semantic-edit convert"):

@@ -123,7 +123,7 @@ def _halves(scores):
 
 def test_a_list_of_numbers_is_one_input(headless_host):
     """As ComfyUI gives it: every input of this node is a list."""
-    from semantic_edit.nodes.fit_direction import FitDirection
+    from semantic_edit.nodes.one_for_all.fit_direction import FitDirection
 
     codes = GanLatent(torch.randn(20, 8, 16, generator=torch.Generator().manual_seed(8)))
     scores = codes.codes.mean(dim=(1, 2)).tolist()
@@ -228,7 +228,7 @@ def test_the_list_names_what_does_not_fit_and_what_is_damaged(run_node, headless
 
 
 def test_the_list_is_made_again_when_a_file_appears(headless_host):
-    from semantic_edit.nodes.list_directions import ListDirections
+    from semantic_edit.nodes.one_for_all.list_directions import ListDirections
 
     before = ListDirections.fingerprint_inputs(contains="")
     write_direction(directions_folder(headless_host) / "new.safetensors", torch.ones(1, 16))

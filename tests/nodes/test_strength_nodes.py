@@ -11,7 +11,7 @@ from semantic_edit.editing.common.types import EditDirection, GanLatent
 from semantic_edit.models import InputError
 from semantic_edit.models.encoders.encoder import Encoder, EncoderConfig, save_encoder
 from semantic_edit.nodes import node_classes
-from semantic_edit.nodes._features import feature_space
+from semantic_edit.nodes.common.feature_space import feature_space
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Nodes: load a generator, sample, select, blend and save codes."""

@@ -1,0 +1,64 @@
+"""Blend Latents."""
+
+from __future__ import annotations
+
+from ...editing.common.latents import BLEND_MODES, blend
+from ...host import io
+from ..common import common as common
+
+
+class BlendLatents(io.ComfyNode):
+    """Between two pictures, on some or all rows."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditBlendLatents",
+            display_name="Blend Latents",
+            category=common.CATEGORY("generator"),
+            description="Mixes two codes: all rows for a picture in between, or some rows to take pose, features or "
+            "colours from another picture.",
+            inputs=[
+                common.GanLatentType.Input("a", tooltip="The codes to start from; rows that take no part stay theirs."),
+                common.GanLatentType.Input(
+                    "b", tooltip="The codes to go toward: as many as a, or a single one on either side."
+                ),
+                io.Float.Input(
+                    "amount",
+                    default=0.5,
+                    min=-2.0,
+                    max=3.0,
+                    step=0.05,
+                    tooltip="0 is a, 1 is b, between is a mixture; below 0 or above 1 continues past them.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(BLEND_MODES),
+                    default="linear",
+                    tooltip="linear: the straight line. spherical: along an arc, which keeps the distance from the "
+                    "centre, so that the middle looks less average.",
+                ),
+                io.String.Input(
+                    "layers",
+                    default="all",
+                    tooltip="Rows that are mixed: 'all', 'coarse' (pose, shape), 'middle' (features), 'fine' (colour, "
+                    "texture), or numbers such as '0-5' or 'coarse, 8'.",
+                ),
+                common.GanGeneratorType.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="Only for spherical: arcs go round the generator's mean picture. Left out, round zero.",
+                ),
+            ],
+            outputs=[
+                common.GanLatentType.Output("blended", "latents", "The mixed codes."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, a, b, amount: float, mode: str, layers: str, generator=None) -> io.NodeOutput:
+        center = None
+        if generator is not None:
+            common.check_latent(generator, a, "Latent a")
+            center = generator.w_mean
+        return io.NodeOutput(blend(a, b, amount, mode, layers, center))

@@ -1,0 +1,45 @@
+"""Generate Images."""
+
+from __future__ import annotations
+
+from ...host import io
+from ..common import common as common
+
+NOISES = ("constant", "none", "seeded")
+
+
+class GenerateImages(io.ComfyNode):
+    """Codes to pictures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditGenerateImages",
+            display_name="Generate Images",
+            category=common.CATEGORY("generator"),
+            description="Turns codes into pictures with the generator they belong to.",
+            inputs=[
+                common.GanGeneratorType.Input("generator", tooltip="The generator that the codes were made with."),
+                common.GanLatentType.Input("latents", tooltip="The codes, one per picture."),
+                io.Combo.Input(
+                    "noise",
+                    options=list(NOISES),
+                    default="constant",
+                    tooltip="The fine grain that codes do not decide. constant: the one stored with the generator, so "
+                    "that edits can be compared; none: smooth; seeded: drawn from noise_seed for each picture.",
+                ),
+                common.seed_input("noise_seed", "Which grain to draw when noise is 'seeded'."),
+            ],
+            outputs=[
+                io.Image.Output("images", "images", "The pictures, in the order of the codes."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, generator, latents, noise: str, noise_seed: int) -> io.NodeOutput:
+        common.check_choice("noise", noise, NOISES)
+        common.check_latent(generator, latents)
+        common.place(generator)
+        report = common.progress_for(len(latents), "generating")
+        mode = noise_seed if noise == "seeded" else noise
+        return io.NodeOutput(common.to_image_batch(generator.synthesize(latents.codes, mode, progress=report)))

@@ -1,0 +1,78 @@
+"""Load Latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ... import host
+from ...editing.common.types import GanLatent
+from ...host import io
+from ...models.errors import InputError
+from ...models.files.latents import extract_latent, read_latent
+from ..common import common as common
+
+SOURCES = ("file", "picture")
+_NO_PICTURE = "(no PNG in ComfyUI's input folder yet)"
+
+
+class LoadLatents(io.ComfyNode):
+    """Codes from a file, or from a picture that carries its own."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditLoadLatents",
+            display_name="Load Latents",
+            category=common.CATEGORY("generator"),
+            description="Loads codes saved by Save Latents: from a .safetensors file, or out of a PNG that carries "
+            "its own code.",
+            inputs=[
+                io.Combo.Input(
+                    "source",
+                    options=list(SOURCES),
+                    default="file",
+                    tooltip="file: the codes of a .safetensors file. picture: the code inside a PNG.",
+                ),
+                common.file_input(
+                    "latents", "file", "Saved codes, from output/semantic_edit/latents or models/semantic_edit/latents."
+                ),
+                io.Combo.Input(
+                    "picture",
+                    options=_pictures() or [_NO_PICTURE],
+                    upload=io.UploadType.image,
+                    image_folder=io.FolderType.input,
+                    tooltip="A PNG saved by Save Latents, from ComfyUI's input folder. Used when source is 'picture'.",
+                ),
+            ],
+            outputs=[
+                common.GanLatentType.Output("latents", "latents", "The codes, with their names and family."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, source: str, file: str, picture: str) -> str:
+        chosen = common.file_state(host.current().input_directory() / picture) if picture else ""
+        return f"{common.chosen_file_state('latents', file)} {chosen}"
+
+    @classmethod
+    def execute(cls, source: str, file: str, picture: str) -> io.NodeOutput:
+        common.check_choice("source", source, SOURCES)
+        if source == "file":
+            return io.NodeOutput(GanLatent(*read_latent(common.chosen_file("latents", file))))
+        return io.NodeOutput(GanLatent(*extract_latent(_chosen_picture(picture))))
+
+
+def _pictures() -> list[str]:
+    folder = host.current().input_directory()
+    files = folder.iterdir() if folder.is_dir() else ()
+    return sorted(file.name for file in files if file.suffix.lower() == ".png" and file.is_file())
+
+
+def _chosen_picture(name: str) -> Path:
+    if name not in _pictures():
+        there = "" if name == _NO_PICTURE else f" named {name!r}"
+        raise InputError(
+            f"There is no PNG{there} in {host.current().input_directory()}. Upload a picture saved by Save Latents, "
+            "and choose it from the list."
+        )
+    return host.current().input_directory() / name

@@ -1,0 +1,62 @@
+"""Save Latents."""
+
+from __future__ import annotations
+
+from ... import host
+from ...host import io, ui
+from ...models.errors import InputError
+from ...models.files.latents import embed_latent, write_latent
+from ..common import common as common
+
+
+class SaveLatents(io.ComfyNode):
+    """Codes to a file, and into the pictures they make."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditSaveLatents",
+            display_name="Save Latents",
+            category=common.CATEGORY("generator"),
+            description="Saves codes below output/semantic_edit/latents, where Load Latents finds them. With pictures "
+            "connected, saves those too, each as a PNG that carries its own code. Nothing is ever overwritten.",
+            inputs=[
+                common.GanLatentType.Input("latents", tooltip="The codes to keep."),
+                io.String.Input(
+                    "name",
+                    default="codes",
+                    tooltip="File name without number and ending; 'set1/codes' makes a folder.",
+                ),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="The pictures of these codes, as many and in the same order. Saved as PNG files that Load "
+                    "Latents can read again, as long as no other program saves them anew.",
+                ),
+            ],
+            outputs=[
+                io.String.Output("file", "file", "The name under which Load Latents lists the codes."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, latents, name: str, images=None) -> io.NodeOutput:
+        if images is not None and len(images) != len(latents):
+            raise InputError(
+                f"There are {len(images)} images for {len(latents)} codes: connect the pictures of exactly these "
+                "codes, or none."
+            )
+        side = host.current()
+        path = side.save_path("latents", name)
+        file = path.relative_to(side.output_directory() / "semantic_edit" / "latents").as_posix()
+        shown = host.ui.PreviewText(f"Saved {file}").as_dict()
+        if images is not None:
+            prefix = f"semantic_edit/latents/{host.safe_name(name)}"
+            saved = ui.ImageSaveHelper.save_images(images, prefix, io.FolderType.output, cls)
+            for picture, code, title in zip(saved, latents.codes, latents.names, strict=True):
+                whole = side.output_directory() / picture["subfolder"] / picture["filename"]
+                embed_latent(whole, code, title, latents.family)
+            shown |= ui.SavedImages(saved).as_dict()
+        write_latent(path, latents.codes, latents.names, latents.family)
+        return io.NodeOutput(file, ui=shown)

@@ -1,0 +1,37 @@
+"""Select Latents."""
+
+from __future__ import annotations
+
+from ...editing.common.latents import select
+from ...editing.common.rows import parse_indices
+from ...host import io
+from ..common import common as common
+
+
+class SelectLatents(io.ComfyNode):
+    """Some codes of a batch."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditSelectLatents",
+            display_name="Select Latents",
+            category=common.CATEGORY("generator"),
+            description="Takes some codes out of a batch, in any order; a code may be taken more than once.",
+            inputs=[
+                common.GanLatentType.Input("latents", tooltip="The codes to choose from."),
+                io.String.Input(
+                    "indices",
+                    default="0",
+                    tooltip="Which codes, counted from 0: single ones and ranges with commas between, such as "
+                    "'0, 2-5, -1'. -1 is the last; 'all' takes every one.",
+                ),
+            ],
+            outputs=[
+                common.GanLatentType.Output("selected", "latents", "The chosen codes, in the order you typed."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, latents, indices: str) -> io.NodeOutput:
+        return io.NodeOutput(select(latents, parse_indices(indices, len(latents))))

@@ -1,0 +1,1 @@
+"""Nodes: bend a photo toward a sentence with a diffusion model."""

@@ -1,0 +1,44 @@
+"""Load Imagic Edit."""
+
+from __future__ import annotations
+
+from ... import host
+from ...editing.imagic.conditioning import Entry, as_conditioning
+from ...host import io
+from ...models.files.imagic import read_imagic
+from ..common.common import CATEGORY, chosen_file, chosen_file_state, file_input
+
+
+class LoadImagicEdit(io.ComfyNode):
+    """A learned photo from a file, put on the model it was learned with."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditLoadImagicEdit",
+            display_name="Load Imagic Edit",
+            category=CATEGORY("imagic"),
+            description="Loads what Save Imagic Edit has kept: the photo's embedding and the tuned model, ready for a "
+            "new sentence.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model that the photo was learned with. It is not changed."),
+                file_input("imagic", "file", "An edit from models/semantic_edit/imagic or saved earlier."),
+            ],
+            outputs=[
+                io.Model.Output("tuned", "tuned", tooltip="The model with what it learned."),
+                io.Conditioning.Output("optimised", "optimised", tooltip="The photo's embedding."),
+                io.LoraModel.Output("lora", "lora", tooltip="What it learned, alone."),
+                io.String.Output("prompt", "prompt", tooltip="The sentence it was saved with."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        return chosen_file_state("imagic", file)
+
+    @classmethod
+    def execute(cls, model, file: str) -> io.NodeOutput:
+        fields = read_imagic(chosen_file("imagic", file))
+        tuned = host.current().diffusion.tuned(model, fields["lora"])
+        entry = Entry(fields["embedding"], fields["extras"])
+        return io.NodeOutput(tuned, as_conditioning(entry), fields["lora"], fields["prompt"])

@@ -1,0 +1,87 @@
+"""Optimize Embedding: Imagic's first stage."""
+
+from __future__ import annotations
+
+from ... import host
+from ...editing.imagic.conditioning import as_conditioning, entry_of
+from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding
+from ...editing.imagic.figures import loss_plot
+from ...host import io
+from ..common.common import CATEGORY, progress_for, seed_input
+from ..common.search import search_words
+from ._shared import free_memory, latent_of, mask_inputs, noise_level_inputs
+
+
+class OptimizeEmbedding(io.ComfyNode):
+    """The embedding, near the target's, under which the model paints this very photo."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        usual = EmbeddingSettings()
+        return io.Schema(
+            node_id="SemanticEditOptimizeEmbedding",
+            display_name="Optimize Embedding",
+            category=CATEGORY("imagic"),
+            description="Imagic, stage 1: moves the embedding of a sentence until the model, unchanged, sees your "
+            "photo in it. Works with any model ComfyUI runs.",
+            **search_words("Imagic"),
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
+                io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),
+                io.Conditioning.Input(
+                    "target", tooltip="The sentence that the photo shall follow, from CLIP Text Encode."
+                ),
+                io.Int.Input("steps", default=usual.steps, min=1, max=10000, tooltip="Optimisation steps."),
+                io.Float.Input(
+                    "rate",
+                    default=usual.rate,
+                    min=0.0001,
+                    max=1.0,
+                    step=0.0001,
+                    tooltip="Learning rate as a share of the embedding's own size. Too low: edits show nothing.",
+                ),
+                io.Int.Input(
+                    "draws", default=usual.draws, min=1, max=256, tooltip="Noise draws per step; more are steadier."
+                ),
+                seed_input(tooltip="Decides the noise."),
+                io.Conditioning.Input(
+                    "start",
+                    optional=True,
+                    tooltip="A caption of the photo as it is, to start from; left out: from the target.",
+                ),
+                io.Boolean.Input(
+                    "pooled",
+                    default=True,
+                    optional=True,
+                    tooltip="Optimise the pooled output as well, where the model uses one (SDXL, SD3, Flux).",
+                ),
+                *mask_inputs(),
+                *noise_level_inputs(),
+            ],
+            outputs=[
+                io.Conditioning.Output(
+                    "optimised", "optimised", tooltip="The photo's embedding, for Tune Model and the later stages."
+                ),
+                io.Image.Output("plot", "plot", tooltip="The loss over the steps."),
+                io.String.Output(
+                    "report", "report", tooltip="How far it moved, with a warning when that is too little."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, latent, target, steps: int, rate: float, draws: int, seed: int, start=None, pooled: bool = True,
+        mask=None, mask_weight: float = 4.0, noise_from: float = 0.0, noise_to: float = 1.0,
+    ) -> io.NodeOutput:  # fmt: skip
+        settings = EmbeddingSettings(steps, rate, draws, (noise_from, noise_to), pooled, seed)
+        goal = entry_of(target, "target", plain=True)
+        first = None if start is None else entry_of(start, "start", plain=True)
+        samples = latent_of(latent)
+        denoiser = host.current().diffusion.denoiser(model)
+        fit = optimize_embedding(
+            denoiser, samples, goal, settings, first, mask, mask_weight, free_memory(denoiser),
+            progress_for(steps, "optimising the embedding"),
+        )  # fmt: skip
+        plot = loss_plot(fit.losses, fit.before, fit.after, "optimising the embedding")
+        return io.NodeOutput(as_conditioning(fit.entry), plot[None], fit.report())

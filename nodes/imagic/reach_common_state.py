@@ -1,0 +1,57 @@
+"""Reach Common State: one eta per photo, so that all of them end in the same state."""
+
+from __future__ import annotations
+
+from ...editing.imagic.batch import PhotoSweeps, paint_common
+from ...editing.imagic.common_state import common_state
+from ...editing.imagic.figures import common_plot
+from ...host import io
+from ..common.common import CATEGORY, progress_for
+from ._shared import ImagicSweepsType
+
+
+class ReachCommonState(io.ComfyNode):
+    """Edit One for All (2401.10219) on diffusion."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditReachCommonState",
+            display_name="Reach Common State",
+            category=CATEGORY("imagic"),
+            description="Chooses an eta for each photo so that all reach the same state of the sentence: that of one "
+            "example photo, or the one that suits most. Then paints them.",
+            inputs=[
+                ImagicSweepsType.Input("sweeps", tooltip="From Sweep Photos."),
+                io.Int.Input(
+                    "example", default=0, min=0, max=4096,
+                    tooltip="The photo, counted from 1, whose state all shall reach. 0: the one that suits most.",
+                ),
+                io.Float.Input(
+                    "example_eta", default=0.0, min=0.0, max=4.0, step=0.01,
+                    tooltip="The eta of the example photo that you like. 0: its automatic one.",
+                ),
+                io.Float.Input(
+                    "shift", default=0.0, min=-1.0, max=1.0, step=0.005,
+                    tooltip="Moves the common state: more of the edit above 0, less below.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("images", "images", tooltip="Every photo at its own eta."),
+                io.Float.Output("etas", "etas", is_output_list=True, tooltip="The eta of each photo."),
+                io.Image.Output(
+                    "plot", "plot", tooltip="Each photo's score over eta, and where it meets the common state."
+                ),
+                io.String.Output("report", "report", tooltip="Which photos reach it and which fall short."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, sweeps: PhotoSweeps, example: int, example_eta: float, shift: float) -> io.NodeOutput:
+        chosen = None if example == 0 else example - 1
+        state = common_state(sweeps.etas, sweeps.scores, sweeps.chosen, None, chosen, example_eta or None, sweeps.moved)
+        if shift:
+            state = common_state(sweeps.etas, sweeps.scores, sweeps.chosen, state.level + shift, moved=sweeps.moved)
+        images = paint_common(sweeps, state, progress_for(len(sweeps.names), "painting at the common state"))
+        plot = common_plot(sweeps.etas, sweeps.scores, state, "score over eta; red: the common state")
+        return io.NodeOutput(images, list(state.etas), plot[None], state.report(sweeps.names))

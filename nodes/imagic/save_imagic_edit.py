@@ -1,0 +1,43 @@
+"""Save Imagic Edit."""
+
+from __future__ import annotations
+
+from ... import host
+from ...editing.imagic.conditioning import entry_of
+from ...host import io
+from ...models.errors import InputError
+from ...models.files.imagic import write_imagic
+from ..common.common import CATEGORY
+
+
+class SaveImagicEdit(io.ComfyNode):
+    """A learned photo to one file: embedding, LoRA and provenance."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditSaveImagicEdit",
+            display_name="Save Imagic Edit",
+            category=CATEGORY("imagic"),
+            description="Saves what was learned of a photo below output/semantic_edit/imagic, where Load Imagic Edit "
+            "finds it. Nothing is ever overwritten.",
+            inputs=[
+                io.Conditioning.Input("optimised", tooltip="The photo's embedding."),
+                io.LoraModel.Input("lora", tooltip="What the model learned, from Tune Model."),
+                io.String.Input("name", default="photo", tooltip="File name without number."),
+                io.String.Input("prompt", default="", optional=True, tooltip="The sentence, to remember it by."),
+                io.String.Input("notes", default="", optional=True, tooltip="Whatever else is worth keeping."),
+            ],
+            outputs=[io.String.Output("file", "file", tooltip="The name under which Load Imagic Edit lists it.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, optimised, lora: dict, name: str, prompt: str = "", notes: str = "") -> io.NodeOutput:
+        if not name.strip():
+            raise InputError("The name is empty; give the edit a name such as 'anna'.")
+        entry, side = entry_of(optimised, "optimised"), host.current()
+        path = side.save_path("imagic", name)
+        write_imagic(path, entry.embedding, entry.extras, lora, prompt, {"notes": notes, "method": "imagic"})
+        listed = path.relative_to(side.output_directory() / "semantic_edit" / "imagic").as_posix()
+        return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

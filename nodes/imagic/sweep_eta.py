@@ -1,0 +1,81 @@
+"""Sweep Eta: a grid of pictures over eta and seed, and the eta that follows from it."""
+
+from __future__ import annotations
+
+from ...editing.imagic.conditioning import as_conditioning, entry_of
+from ...editing.imagic.figures import sweep_plot, sweep_sheet
+from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
+from ...editing.imagic.sweep import sweep_eta
+from ...host import io
+from ..common.common import CATEGORY, TextImageScorerType, check_choice, progress_for
+from ._shared import check_photo, latent_of, sampling_inputs, sampling_of, seeds_from, sentence_score, studio_of
+
+
+class SweepEta(io.ComfyNode):
+    """The authors' open question, which eta, answered by looking."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditSweepEta",
+            display_name="Sweep Eta",
+            category=CATEGORY("imagic"),
+            description="Paints the edit at several etas and seeds, measures how well each fits the sentence and how "
+            "far it is from the photo, warns when the camera moved instead, and chooses an eta.",
+            inputs=[
+                io.Model.Input("model", tooltip="The tuned model, from Tune Model or Apply Tuning."),
+                io.Vae.Input("vae", tooltip="Turns latents into pictures."),
+                io.Conditioning.Input("optimised", tooltip="The photo's embedding."),
+                io.Conditioning.Input("target", tooltip="The sentence, from the same CLIP."),
+                io.Conditioning.Input("negative", tooltip="As in KSampler; an empty sentence does well."),
+                io.Latent.Input("latent", tooltip="The photo, from VAE Encode: where the noise is put on."),
+                io.Image.Input("photo", tooltip="The photo itself, to compare with. One photo."),
+                io.String.Input("etas", default="0.2 to 1.2 in 6", tooltip="Values, or 'FROM to TO in COUNT'."),
+                io.Int.Input(
+                    "seeds", default=2, min=1, max=16, tooltip="Seeds per eta; scores are averaged over them."
+                ),
+                *sampling_inputs(),
+                io.Combo.Input("form", options=list(FORMS), optional=True, tooltip="As in Interpolate Embedding."),
+                TextImageScorerType.Input(
+                    "scorer", optional=True, tooltip="Judges how well pictures fit the sentence; needed for the choice."
+                ),
+                io.String.Input("prompt", default="", optional=True, tooltip="The sentence, for the scorer."),
+                io.String.Input(
+                    "source", default="a person", optional=True, tooltip="What the photo shows, in few words."
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "sheet", "sheet", tooltip="All pictures, eta to the right, seeds downward; the choice framed."
+                ),
+                io.Image.Output("images", "images", tooltip="The pictures of the first seed, eta rising."),
+                io.Image.Output("plot", "plot", tooltip="Score and distance over eta."),
+                io.Float.Output("eta", "eta", tooltip="The chosen eta, for Interpolate Embedding."),
+                io.Conditioning.Output(
+                    "conditioning", "conditioning", tooltip="The embedding at the chosen eta, for KSampler."
+                ),
+                io.String.Output("report", "report", tooltip="Why this eta, and what to watch."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, vae, optimised, target, negative, latent, photo, etas: str, seeds: int, seed: int, steps: int,
+        cfg: float, sampler_name: str, scheduler: str, form: str = FORMS[0], scorer=None, prompt: str = "",
+        source: str = "a person",
+    ) -> io.NodeOutput:  # fmt: skip
+        check_choice("form", form, FORMS)
+        sampling = sampling_of(steps, cfg, sampler_name, scheduler)
+        start, end, values = entry_of(optimised, "optimised"), entry_of(target, "target"), parse_etas(etas)
+        score = None if scorer is None else sentence_score(scorer, prompt, source)
+        check_photo(photo, latent_of(latent))
+        studio = studio_of(model, vae, negative, latent, sampling)
+        found = sweep_eta(
+            studio, start, end, photo, values, seeds_from(seed, seeds), form, score,
+            progress_for(len(values) * seeds, "sweeping eta"),
+        )  # fmt: skip
+        chosen = as_conditioning(interpolate(start, end, found.chosen, form))
+        plot = sweep_plot(found, prompt or "eta")
+        return io.NodeOutput(
+            sweep_sheet(found)[None], found.images[:, 0], plot[None], found.chosen, chosen, found.report()
+        )

@@ -1,0 +1,133 @@
+"""Tune Model: Imagic's second stage."""
+
+from __future__ import annotations
+
+from ... import host
+from ...editing.imagic.conditioning import as_conditioning, entry_of
+from ...editing.imagic.figures import loss_plot
+from ...editing.imagic.lora import BLOCKS
+from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
+from ...host import io
+from ..common.common import CATEGORY, check_choice, progress_for, seed_input
+from ..common.search import search_words
+from ._shared import free_memory, latent_of, mask_inputs, noise_level_inputs
+
+
+class TuneModel(io.ComfyNode):
+    """The model learns the photo; what it learned is a LoRA, and the model that came in stays as it was."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        usual = TuneSettings()
+        return io.Schema(
+            node_id="SemanticEditTuneModel",
+            display_name="Tune Model",
+            category=CATEGORY("imagic"),
+            description="Imagic, stage 2: the model learns to paint your photo under its embedding, as a small change "
+            "beside its weights. One tuning serves many sentences.",
+            **search_words("Imagic", "LoRA training"),
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
+                io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),
+                io.Conditioning.Input(
+                    "conditioning", tooltip="From Optimize Embedding; when joint, a caption or the sentence."
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    tooltip="LoRA: small and safe. all weights: as the paper, needs 16 bytes per number on top.",
+                ),
+                io.Int.Input("steps", default=usual.steps, min=1, max=20000, tooltip="Optimisation steps."),
+                io.Float.Input(
+                    "rate",
+                    default=usual.rate,
+                    min=0.0,
+                    max=0.1,
+                    step=1e-6,
+                    round=1e-7,
+                    tooltip="Learning rate. 0: by method and size, such as 0.0001 for LoRA on Stable Diffusion.",
+                ),
+                io.Int.Input("rank", default=usual.rank, min=1, max=256, tooltip="Rank of the LoRA."),
+                io.Int.Input("draws", default=usual.draws, min=1, max=256, tooltip="Noise draws per step."),
+                io.Combo.Input(
+                    "blocks",
+                    options=["all", *BLOCKS[:-1]],
+                    tooltip="Where the model may change; 'attention' is lighter.",
+                ),
+                seed_input(tooltip="Decides noise and start."),
+                io.Boolean.Input(
+                    "joint",
+                    default=False,
+                    optional=True,
+                    tooltip="Optimise the embedding together with the model (Forgedit): one stage instead of two.",
+                ),
+                io.Float.Input(
+                    "embedding_rate",
+                    default=usual.embedding_rate,
+                    min=0.0001,
+                    max=1.0,
+                    step=0.0001,
+                    optional=True,
+                    tooltip="When joint: learning rate of the embedding, as a share of its size.",
+                ),
+                io.Conditioning.Input(
+                    "prior",
+                    optional=True,
+                    tooltip="A sentence whose meaning the model must keep, such as 'a portrait': against forgetting.",
+                ),
+                io.Float.Input(
+                    "prior_weight",
+                    default=usual.prior_weight,
+                    min=0.0,
+                    max=100.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How much the prior counts.",
+                ),
+                io.Boolean.Input(
+                    "checkpointing",
+                    default=False,
+                    optional=True,
+                    tooltip="Compute blocks twice instead of keeping them: less memory, a third more time.",
+                ),
+                *mask_inputs(),
+                *noise_level_inputs(),
+            ],
+            outputs=[
+                io.Model.Output("tuned", "tuned", tooltip="The model with what it learned; for KSampler."),
+                io.LoraModel.Output(
+                    "lora", "lora", tooltip="What it learned, alone; for Save Imagic Edit and Apply Tuning."
+                ),
+                io.Conditioning.Output(
+                    "optimised", "optimised", tooltip="The photo's embedding; when joint, the optimised one."
+                ),
+                io.Image.Output("plot", "plot", tooltip="The loss over the steps."),
+                io.String.Output("report", "report", tooltip="How far the loss fell."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, latent, conditioning, method: str, steps: int, rate: float, rank: int, draws: int, blocks: str,
+        seed: int, joint: bool = False, embedding_rate: float = 0.01, prior=None, prior_weight: float = 1.0,
+        checkpointing: bool = False, mask=None, mask_weight: float = 4.0, noise_from: float = 0.0,
+        noise_to: float = 1.0,
+    ) -> io.NodeOutput:  # fmt: skip
+        check_choice("method", method, METHODS)
+        check_choice("blocks", blocks, BLOCKS)
+        settings = TuneSettings(
+            method, steps, rate, rank, draws, (noise_from, noise_to), (blocks,), joint, embedding_rate, prior_weight,
+            checkpointing, seed,
+        )  # fmt: skip
+        entry = entry_of(conditioning, plain=True)
+        kept = entry_of(prior, "prior") if prior is not None and prior_weight > 0 else None
+        samples = latent_of(latent)
+        side = host.current().diffusion
+        denoiser = side.denoiser(model)
+        tuning = tune_model(
+            denoiser, samples, entry, settings, kept, mask, mask_weight, free_memory(denoiser),
+            progress_for(steps, "tuning the model"),
+        )  # fmt: skip
+        plot = loss_plot(tuning.losses, tuning.before, tuning.after, f"tuning the model ({method})")
+        tuned = side.tuned(model, tuning.lora)
+        return io.NodeOutput(tuned, tuning.lora, as_conditioning(tuning.entry), plot[None], tuning.report())

@@ -1,0 +1,103 @@
+"""Tune Photos: Imagic's first two stages for a batch, in one job."""
+
+from __future__ import annotations
+
+from ... import host
+from ...editing.imagic.batch import TunedPhoto, model_key, photo_key, tune_photos
+from ...editing.imagic.conditioning import entry_of
+from ...editing.imagic.embedding import EmbeddingSettings
+from ...editing.imagic.lora import BLOCKS
+from ...editing.imagic.tuning import TuneSettings
+from ...host import io
+from ...models.errors import InputError
+from ...models.files.imagic import write_imagic
+from ..common.common import CATEGORY, check_choice, progress_for, seed_input
+from ._shared import ImagicPhotosType, free_memory, latent_of, learned_before
+
+
+class TunePhotos(io.ComfyNode):
+    """Each photo is learned on its own; with a name to save under, a stopped job goes on where it was."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditTunePhotos",
+            display_name="Tune Photos",
+            category=CATEGORY("imagic"),
+            description="Learns every photo of a batch, one after the other: embedding and LoRA each. Then Sweep "
+            "Photos and Reach Common State bring all of them to the same state of one sentence.",
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
+                io.Vae.Input("vae", tooltip="Turns the photos into latents."),
+                io.Image.Input("photos", tooltip="The photos, a batch of one size."),
+                io.Conditioning.Input("target", tooltip="The sentence that all photos shall follow."),
+                io.Int.Input("embedding_steps", default=100, min=1, max=10000, tooltip="Steps of stage 1, per photo."),
+                io.Float.Input(
+                    "embedding_rate", default=0.01, min=0.0001, max=1.0, step=0.0001, tooltip="As Optimize Embedding's."
+                ),
+                io.Int.Input("tuning_steps", default=100, min=1, max=20000, tooltip="Steps of stage 2, per photo."),
+                io.Float.Input(
+                    "tuning_rate", default=0.0, min=0.0, max=0.1, step=1e-6, round=1e-7, tooltip="As Tune Model's."
+                ),
+                io.Int.Input("rank", default=16, min=1, max=256, tooltip="Rank of each LoRA."),
+                io.Int.Input("draws", default=4, min=1, max=256, tooltip="Noise draws per step."),
+                seed_input(tooltip="Decides noise and start; the same for every photo."),
+                io.Conditioning.Input("start", optional=True, tooltip="A caption that fits all photos as they are."),
+                io.Boolean.Input("joint", default=False, optional=True, tooltip="Both stages at once (Forgedit)."),
+                io.String.Input(
+                    "save_as",
+                    default="",
+                    optional=True,
+                    tooltip="Save each photo's edit under this name as soon as it is learned; run again, photos that "
+                    "were learned with the same settings are read instead. Empty: keep in memory only.",
+                ),
+                io.Combo.Input("blocks", options=["all", *BLOCKS[:-1]], optional=True, tooltip="As Tune Model's."),
+                io.Boolean.Input(
+                    "checkpointing", default=False, optional=True, tooltip="As Tune Model's: less memory."
+                ),
+            ],
+            outputs=[
+                ImagicPhotosType.Output("learned", "learned", tooltip="The learned photos, for Sweep Photos."),
+                io.String.Output("report", "report", tooltip="How each photo went."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, vae, photos, target, embedding_steps: int, embedding_rate: float, tuning_steps: int,
+        tuning_rate: float, rank: int, draws: int, seed: int, start=None, joint: bool = False, save_as: str = "",
+        blocks: str = "all", checkpointing: bool = False,
+    ) -> io.NodeOutput:  # fmt: skip
+        check_choice("blocks", blocks, BLOCKS)
+        if photos.ndim != 4 or not len(photos):
+            raise InputError(f"The photos have shape {list(photos.shape)}; expected an IMAGE [B, H, W, 3].")
+        goal = entry_of(target, "target", plain=True)
+        first = None if start is None else entry_of(start, "start", plain=True)
+        embedding = EmbeddingSettings(embedding_steps, embedding_rate, draws, seed=seed)
+        tuning = TuneSettings(
+            steps=tuning_steps, rate=tuning_rate, rank=rank, draws=draws, joint=joint, embedding_rate=embedding_rate,
+            seed=seed, blocks=(blocks,), checkpointing=checkpointing,
+        )  # fmt: skip
+        side = host.current()
+        if save_as.strip():
+            host.safe_name(save_as)  # before the work, not after it
+        latents = latent_of({"samples": side.diffusion.encode(vae, photos)})
+        denoiser = side.diffusion.denoiser(model)
+        found = {}
+        if save_as.strip():
+            model_is = model_key(denoiser)
+            keys = [photo_key(model_is, photo, goal, first, embedding, tuning) for photo in photos]
+            found = learned_before(save_as.strip(), keys)
+
+        def finished(photo: TunedPhoto) -> None:
+            if save_as.strip():
+                path = side.save_path("imagic", save_as)
+                provenance = {"photo": photo.name, "key": photo.key, "report": photo.report}
+                write_imagic(path, photo.entry.embedding, photo.entry.extras, photo.lora, provenance=provenance)
+
+        learned = tune_photos(
+            denoiser, photos, latents, goal, [f"#{k + 1}" for k in range(len(photos))], embedding, tuning, first,
+            free_memory(denoiser), finished, found,
+            progress_for(len(photos) * (tuning_steps + (0 if joint else embedding_steps)), "learning photos"),
+        )  # fmt: skip
+        return io.NodeOutput(learned, learned.report())

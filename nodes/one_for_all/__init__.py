@@ -1,0 +1,1 @@
+"""Nodes: record one edit and give it to everyone."""

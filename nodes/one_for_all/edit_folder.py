@@ -1,0 +1,225 @@
+"""Edit Folder: one edit for every picture of a folder, however large."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from ... import host
+from ...demo.assets import PHOTOS
+from ...editing.common.types import EditDirection, GanLatent, check_family
+from ...editing.one_for_all.strengths import MODES
+from ...editing.one_for_all.transfer import Transfer
+from ...host import building, io, ui
+from ...jobs import FolderJob, run_job
+from ...jobs.listing import picture_names
+from ...jobs.manifest import MANIFEST_NAME
+from ...jobs.showing import job_sheet, own_folder
+from ...models.encoders.encoder import load_encoder
+from ...models.errors import InputError
+from ...models.files.pictures import FITS
+from ..common.common import (
+    CATEGORY,
+    EditDirectionType,
+    GanGeneratorType,
+    GanLatentType,
+    check_choice,
+    chosen_file,
+    chosen_file_state,
+    file_state,
+    place,
+    progress_for,
+)
+from ..common.feature_space import network_of_score
+from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
+
+_DEMO, _NO_ENCODER = "(demo photos)", "none"
+
+
+class EditFolder(io.ComfyNode):
+    """Streams a folder through encoder, strength and synthesis; what is finished stays finished."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditEditFolder",
+            display_name="Edit Folder",
+            category=CATEGORY("batch"),
+            description="Edits every picture of a folder, a few at a time: thousands of pictures in flat memory, and "
+            "after a stop or a crash it goes on where it was.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator that draws the pictures."),
+                EditDirectionType.Input("direction", tooltip="The edit that all pictures shall follow."),
+                io.Combo.Input(
+                    "folder",
+                    options=[_DEMO, *input_folders()],
+                    tooltip="A folder below ComfyUI's input folder, or the photos that come with the pack.",
+                ),
+                io.String.Input(
+                    "name",
+                    default="batch",
+                    tooltip="Results go to output/semantic_edit/batches/NAME. The same name and settings go on there; "
+                    "other settings get a folder of their own.",
+                ),
+                io.Combo.Input(
+                    "encoder",
+                    options=[*host.current().list_models("encoders"), _NO_ENCODER],
+                    tooltip="An encoder trained for this generator. none: codes are found by inversion alone.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=10_000,
+                    tooltip="Inversion steps after the encoder: closer to the pictures, and far slower. 0: none.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="1: the example's state after its edit. 0: before it. Above 1: further.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    tooltip="same state: each picture moves as far as it needs. constant: all move equally far. "
+                    "number: each picture reaches 'target'.",
+                ),
+                io.Float.Input(
+                    "target",
+                    default=0.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip="For mode 'number': the state to reach, in standard deviations from the average picture.",
+                ),
+                io.Float.Input(
+                    "limit",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="The farthest any picture may move, in lengths of the direction. 0: no limit.",
+                ),
+                io.Int.Input(
+                    "corrections",
+                    default=0,
+                    min=0,
+                    max=8,
+                    tooltip="Draw, measure and adjust each picture so often before its strength is final: 1 lands "
+                    "closer, for twice the time. 0: the formula alone.",
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FITS),
+                    tooltip="How other shapes are fitted: crop fills and cuts, pad adds a border, stretch distorts.",
+                ),
+                io.Combo.Input(
+                    "background",
+                    options=list(BACKGROUNDS),
+                    tooltip="The colour behind transparent pixels and in the border of 'pad'.",
+                ),
+                io.Int.Input(
+                    "chunk",
+                    default=0,
+                    min=0,
+                    max=10_000,
+                    tooltip="Pictures in memory at a time. 0 chooses by size. Results do not depend on it.",
+                ),
+                io.Int.Input(
+                    "most",
+                    default=0,
+                    min=0,
+                    max=100_000_000,
+                    tooltip="Finish at most so many pictures, and go on at the next queue. 0: all of them.",
+                ),
+                io.Boolean.Input(
+                    "keep_codes", default=False, tooltip="Also save each picture's code before the edit, as a file."
+                ),
+                GanLatentType.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="One code whose state is the target, instead of the edited example's.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("sheet", "sheet", tooltip="A few of the pictures, before and after."),
+                io.String.Output("report", "report", tooltip="How many were edited, left out or held back, and why."),
+                io.String.Output("results", "results", tooltip="The folder with the pictures and manifest.jsonl."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str = "", name: str | None = "", encoder: str = "", **_: object) -> str | float:
+        if name is None:
+            return float("nan")  # it comes by a wire, so what is finished cannot be seen yet
+        digest = hashlib.sha256(chosen_file_state("encoders", encoder).encode())
+        try:
+            source = _source(folder)
+            names = picture_names(source)
+            wanted = _wanted(name)
+        except (InputError, OSError):
+            return ""
+        for each in names:
+            digest.update(file_state(source / each).encode())
+        # With 'most', the same inputs have more to do, as where somebody removed a result: what is finished counts too.
+        for manifest in sorted(wanted.parent.glob(f"*/{MANIFEST_NAME}")):
+            if manifest.parent.name.startswith(wanted.name):
+                digest.update(f"{manifest} {manifest.stat().st_size} {manifest.parent.stat().st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+    @classmethod
+    def execute(
+        cls,
+        generator,
+        direction: EditDirection,
+        folder: str,
+        name: str,
+        encoder: str,
+        steps: int,
+        strength: float,
+        mode: str,
+        target: float,
+        limit: float,
+        corrections: int,
+        fit: str,
+        background: str,
+        chunk: int,
+        most: int,
+        keep_codes: bool,
+        reference: GanLatent | None = None,
+    ) -> io.NodeOutput:
+        for what, value, choices in (("mode", mode, MODES), ("fit", fit, FITS)):
+            check_choice(what, value, choices)
+        wanted = _wanted(name)
+        source, colour = _source(folder), background_colour(background)
+        network = None if encoder == _NO_ENCODER else load_encoder(chosen_file("encoders", encoder))
+        place(generator, network, network_of_score(direction) if corrections else None)
+        code = None
+        if reference is not None:
+            check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
+            code = reference.codes
+        with building():
+            transfer = Transfer(
+                generator, direction, network, strength, mode, target, code, limit or None, steps, corrections,
+                told=lambda _: host.current().check_interrupt(),
+            )  # fmt: skip
+        job = FolderJob(source, wanted, transfer, fit, colour, chunk, most, keep_codes)
+        job = replace(job, output=own_folder(wanted, job.settings))
+        report = str(run_job(job, progress_for(0, "editing the folder")))
+        if job.output != wanted:
+            report = f"Other settings than before: these results have a folder of their own, {job.output}.\n{report}"
+        sheet = job_sheet(job)[None].to(host.current().result_device())
+        return io.NodeOutput(sheet, report, str(job.output), ui=ui.PreviewImage(sheet, cls=cls))
+
+
+def _source(folder: str) -> Path:
+    return PHOTOS if folder == _DEMO else input_folder(folder)
+
+
+def _wanted(name: str) -> Path:
+    return host.current().output_directory() / "semantic_edit" / "batches" / host.safe_name(name)

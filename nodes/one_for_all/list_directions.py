@@ -1,0 +1,87 @@
+"""List Directions: the library of edits, as a table and a sheet of thumbnails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ... import host
+from ...editing.one_for_all.library import fits, library_sheet, library_table
+from ...host import io, ui
+from ...models.errors import InputError
+from ...models.files.direction import read_thumbnail, summarize_direction
+from ..common.common import CATEGORY, GanGeneratorType, file_state
+
+
+class ListDirections(io.ComfyNode):
+    """Everything that Load Direction offers: saved, put into the models folder, and shipped."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditListDirections",
+            display_name="List Directions",
+            category=CATEGORY("batch"),
+            description="Lists every direction there is, with its rows, family, origin and thumbnail.",
+            inputs=[
+                io.String.Input(
+                    "contains", default="", tooltip="Only files and names with this text in them; empty lists all."
+                ),
+                io.Boolean.Input(
+                    "fitting_only", default=False, tooltip="Leave out what does not fit the connected generator."
+                ),
+                GanGeneratorType.Input(
+                    "generator", optional=True, tooltip="The list then says which directions fit this generator."
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    "report", "report", tooltip="One line per direction: name, rows, origin, family, notes."
+                ),
+                io.Image.Output("sheet", "sheet", tooltip="The thumbnails with their names."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> str:
+        return "\n".join(file_state(path) for path in _files().values())
+
+    @classmethod
+    def execute(cls, contains: str, fitting_only: bool, generator=None) -> io.NodeOutput:
+        if fitting_only and generator is None:
+            raise InputError("fitting_only needs a generator to compare with: connect one, or switch it off.")
+        wanted = contains.strip().lower()
+        entries, cells = [], []
+        for file, path in _files().items():
+            try:
+                summary = summarize_direction(path)
+            except InputError as problem:
+                summary = str(problem)
+            unknown = isinstance(summary, str)
+            if wanted and wanted not in file.lower() and (unknown or wanted not in summary.name.lower()):
+                continue
+            if fitting_only and (unknown or fits(summary, generator)):
+                continue
+            entries.append((file, summary))
+            title = file.removesuffix(host.MODEL_SUFFIX)
+            cells.append((title, "cannot be used" if unknown else summary.method, read_thumbnail(path)))
+        if not entries:
+            raise InputError(
+                "No direction matches. Save one with Save Direction, or put .safetensors files into "
+                f"{host.current().model_folders('directions')[0]}."
+            )
+        report, sheet = library_table(entries, generator), library_sheet(cells)[None]
+        shown = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
+        return io.NodeOutput(report, sheet.to(host.current().result_device()), ui=shown)
+
+
+def _files() -> dict[str, Path]:
+    """Every direction's file by its name in the lists; the first folder that has it wins, as when it is loaded."""
+    side = host.current()
+    folders = side.model_folders("directions")
+    found = {}
+    for name in side.list_models("directions"):
+        path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if path is not None:  # it may have been removed since the list was made
+            found[name] = path
+    return found

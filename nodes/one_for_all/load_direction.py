@@ -1,0 +1,52 @@
+"""Load Direction: an edit from a file."""
+
+from __future__ import annotations
+
+import logging
+
+from ...editing.common.rows import parse_rows
+from ...editing.one_for_all.attributes import fit_to_generator
+from ...host import io
+from ...models.files.direction import read_direction
+from ..common.common import CATEGORY, EditDirectionType, GanGeneratorType, chosen_file, chosen_file_state, file_input
+
+log = logging.getLogger(__name__)
+
+
+class LoadDirection(io.ComfyNode):
+    """Reads saved and converted directions; the generator says what they have to fit."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditLoadDirection",
+            display_name="Load Direction",
+            category=CATEGORY("batch"),
+            description="Loads an edit direction: saved by Save Direction, shipped, or converted from another project. "
+            "Its library shows every edit there is, with its picture.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator that the direction shall edit."),
+                file_input("directions", "file", "A file from models/semantic_edit/directions or saved earlier."),
+                io.String.Input(
+                    "rows",
+                    default="as saved",
+                    tooltip="Rows of W+ to act on: as saved, all, coarse, middle, fine, or numbers such as 0-5.",
+                ),
+            ],
+            outputs=[
+                EditDirectionType.Output("direction", "direction", tooltip="The direction, fitted to the generator.")
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        return chosen_file_state("directions", file)
+
+    @classmethod
+    def execute(cls, generator, file: str, rows: str) -> io.NodeOutput:
+        path = chosen_file("directions", file)
+        fields = read_direction(path)
+        chosen = None if rows.strip().lower() in ("", "as saved") else parse_rows(rows, generator.num_layers)
+        if not fields["family"]:
+            log.warning("%s names no generator family; its shape fits and it is used as it is.", file)
+        return io.NodeOutput(fit_to_generator(generator, **fields, rows=chosen))

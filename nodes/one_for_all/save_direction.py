@@ -1,0 +1,98 @@
+"""Save Direction: keep an edit for later batches."""
+
+from __future__ import annotations
+
+from ... import host
+from ...editing.common.types import EditDirection, GanLatent
+from ...editing.one_for_all.library import before_after_strip
+from ...host import io
+from ...models.errors import InputError
+from ...models.files.direction import write_direction, write_thumbnail
+from ..common.common import CATEGORY, EditDirectionType, GanGeneratorType, GanLatentType, check_latent, place
+
+
+class SaveDirection(io.ComfyNode):
+    """Writes a numbered .safetensors file; nothing is ever overwritten."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditSaveDirection",
+            display_name="Save Direction",
+            category=CATEGORY("batch"),
+            description="Saves an edit below output/semantic_edit/directions, where Load Direction finds it; with a "
+            "generator and a code connected, a thumbnail beside it.",
+            inputs=[
+                EditDirectionType.Input("direction", tooltip="The edit to keep."),
+                io.String.Input("name", default="edit", tooltip="File name without ending; a/b makes a folder."),
+                io.String.Input(
+                    "notes",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="Where it comes from, for you and others: a prompt, the example, a licence.",
+                ),
+                io.String.Input(
+                    "date",
+                    default="",
+                    optional=True,
+                    tooltip="A date to keep with it. Empty writes none, so that the same edit gives the same file.",
+                ),
+                io.Float.Input(
+                    "thumbnail_strength",
+                    default=1.0,
+                    min=-20.0,
+                    max=20.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="How far the thumbnail goes: 1 is the example's state, or one length of the direction.",
+                ),
+                GanGeneratorType.Input("generator", optional=True, tooltip="Draws the thumbnail."),
+                GanLatentType.Input(
+                    "latents", optional=True, tooltip="The first of these codes is shown before and after the edit."
+                ),
+            ],
+            outputs=[io.String.Output("file", "file", tooltip="The name under which Load Direction lists it.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        direction: EditDirection,
+        name: str,
+        notes: str = "",
+        date: str = "",
+        thumbnail_strength: float = 1.0,
+        generator=None,
+        latents: GanLatent | None = None,
+    ) -> io.NodeOutput:
+        strip = None
+        if (generator is None) != (latents is None):
+            missing = "generator" if generator is None else "latents"
+            raise InputError(f"A thumbnail needs a generator and a code: connect {missing} as well, or neither.")
+        if generator is not None:
+            check_latent(generator, latents)
+            place(generator)
+            strip = before_after_strip(generator, direction, latents.codes, thumbnail_strength)
+        known = {"notes": notes.strip(), "date": date.strip(), "generator": generator and generator.name}
+        path = host.current().save_path("directions", name)
+        write_direction(
+            path,
+            direction.direction,
+            direction.normal,
+            direction.layers,
+            direction.start,
+            direction.offset,
+            direction.method,
+            direction.family,
+            direction.name,
+            direction.example,
+            {key: value for key, value in known.items() if value},
+        )
+        listed = path.relative_to(host.current().output_directory() / "semantic_edit" / "directions").as_posix()
+        shown = host.ui.PreviewText(f"Saved {listed}").as_dict()
+        if strip is not None:
+            write_thumbnail(path, strip)
+            shown |= host.ui.PreviewImage(strip[None], cls=cls).as_dict()
+        return io.NodeOutput(listed, ui=shown)

@@ -1,0 +1,1 @@
+"""Nodes: paint objects into photos."""

@@ -1,0 +1,140 @@
+"""Dissect Concepts: which units of a layer stand for which concepts."""
+
+from __future__ import annotations
+
+from ...demo.parts import part_labeller
+from ...demo.portraits.scene import PART_NAMES
+from ...editing.common.part_labels import PartLabels
+from ...editing.common.sample import sample
+from ...editing.common.types import GanLatent
+from ...editing.paint.dissection import FEWEST, RANKINGS, THRESHOLDS, dissect_and_rank
+from ...editing.paint.unit_pictures import picture_units
+from ...host import io
+from ...models.errors import InputError
+from ..common.common import (
+    CATEGORY,
+    ConceptUnitsType,
+    GanGeneratorType,
+    GanLatentType,
+    PartLabelsType,
+    check_choice,
+    check_latent,
+    place,
+    progress_for,
+    seed_input,
+    to_image_batch,
+)
+from ..common.search import search_words
+
+_SHOWN = 96  # pictures that the sheets of units choose from
+
+
+class DissectConcepts(io.ComfyNode):
+    """GAN dissection, streamed: of a thousand pictures little more is in memory than of sixteen."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditDissectConcepts",
+            display_name="Dissect Concepts",
+            category=CATEGORY("paint"),
+            description="Finds the units of a layer that draw hats, glasses, hair and so on, from the part labels of "
+            "many pictures, so that they can be painted.",
+            **search_words("GAN dissection"),
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator to look into."),
+                io.Int.Input(
+                    "layer",
+                    default=-1,
+                    min=-1,
+                    max=64,
+                    tooltip="The layer to dissect. -1 takes the one that paints best: a quarter of the picture's "
+                    "height for StyleGAN2, a thirty-second for Progressive GAN.",
+                ),
+                io.Int.Input(
+                    "samples",
+                    default=1024,
+                    min=FEWEST,
+                    max=100_000,
+                    tooltip="Pictures to look at, without latents. A thousand or more give figures to trust.",
+                ),
+                io.Combo.Input(
+                    "threshold",
+                    options=list(THRESHOLDS),
+                    tooltip="When a unit counts as on: where it tells most about the concept, or in its top 1 %.",
+                ),
+                io.Combo.Input(
+                    "ranking",
+                    options=list(RANKINGS),
+                    tooltip="effect: by what units cause in the picture (demo segmenter only). difference: by how far "
+                    "they differ inside and outside of the concept. overlap: by intersection over union.",
+                ),
+                seed_input(tooltip="Chooses the sampled pictures."),
+                GanLatentType.Input(
+                    "latents", optional=True, tooltip="The pictures to look at, for labels of your own segmenter."
+                ),
+                PartLabelsType.Input(
+                    "parts",
+                    optional=True,
+                    tooltip="Where the concepts are in the pictures of the latents. Without it the demo world's "
+                    "segmenter looks for the parts of portraits.",
+                ),
+            ],
+            outputs=[
+                ConceptUnitsType.Output("concepts", "concepts", tooltip="For Paint Concept and Save Concepts."),
+                io.Image.Output(
+                    "sheets", "sheets", tooltip="A sheet per concept: a row per strong unit, bright where on."
+                ),
+                io.String.Output(
+                    "report", "report", tooltip="The concepts with their units and how well those overlap them."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator,
+        layer: int,
+        samples: int,
+        threshold: str,
+        ranking: str,
+        seed: int,
+        latents: GanLatent | None = None,
+        parts: PartLabels | None = None,
+    ) -> io.NodeOutput:
+        check_choice("The threshold", threshold, THRESHOLDS)
+        check_choice("The ranking", ranking, RANKINGS)
+        count = len(generator.network.synthesis.layers)
+        if layer >= count:
+            raise InputError(f"Layer {layer} does not exist; '{generator.name}' has layers 0 to {count - 1}, or -1.")
+        if parts is not None and (latents is None or len(latents) != len(parts)):
+            pictures = "none" if latents is None else len(latents)
+            raise InputError(
+                f"The parts are those of {len(parts)} pictures, the latents of {pictures}. Connect the latents whose "
+                "pictures were labelled, one for each."
+            )
+        if parts is not None and ranking == "effect":
+            raise InputError(
+                "The ranking 'effect' changes pictures and looks again, which fixed part labels cannot do; choose "
+                "'difference' or 'overlap'."
+            )
+        if latents is not None:
+            check_latent(generator, latents)
+        place(generator)
+        codes = sample(generator, samples, seed, 1.0, 0, -1).codes if latents is None else latents.codes
+        label, score = part_labeller() if parts is None else (lambda _, which: parts.masks[which], None)
+        total = 2 * len(codes) + len(PART_NAMES)
+        concepts = dissect_and_rank(
+            generator,
+            codes,
+            label,
+            PART_NAMES if parts is None else parts.names,
+            None if layer < 0 else layer,
+            threshold,
+            ranking,
+            score,
+            progress=progress_for(total, "dissecting"),
+        )
+        sheets = picture_units(generator, concepts, codes[:_SHOWN])
+        return io.NodeOutput(concepts, to_image_batch(sheets), concepts.report())

@@ -1,0 +1,43 @@
+"""Load Concepts: a dissection from a file."""
+
+from __future__ import annotations
+
+from ...editing.paint.concepts import ConceptUnits
+from ...editing.paint.strokes import check_concepts
+from ...host import io
+from ...models.errors import about_file
+from ...models.files.concepts import read_concepts
+from ..common.common import CATEGORY, ConceptUnitsType, GanGeneratorType, chosen_file, chosen_file_state, file_input
+
+
+class LoadConcepts(io.ComfyNode):
+    """Reads saved and shipped concepts; the generator says what they have to fit."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditLoadConcepts",
+            display_name="Load Concepts",
+            category=CATEGORY("paint"),
+            description="Loads dissected concepts: those of the demo generator, or saved by Save Concepts.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator that shall be painted with."),
+                file_input("concepts", "file", "A file from models/semantic_edit/concepts or saved earlier."),
+            ],
+            outputs=[
+                ConceptUnitsType.Output("concepts", "concepts", tooltip="For Paint Concept."),
+                io.String.Output("report", "report", tooltip="The concepts there are, with their strongest units."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        return chosen_file_state("concepts", file)
+
+    @classmethod
+    def execute(cls, generator, file: str) -> io.NodeOutput:
+        path = chosen_file("concepts", file)
+        with about_file(path):
+            concepts = ConceptUnits(**read_concepts(path))
+        check_concepts(generator, concepts)
+        return io.NodeOutput(concepts, concepts.report())

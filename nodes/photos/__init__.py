@@ -1,0 +1,1 @@
+"""Nodes: real photographs in, and edited ones back out."""

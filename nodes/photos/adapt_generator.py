@@ -1,0 +1,181 @@
+"""Adapt Generator: make the generator paint these photos, with everything in them that it does not know."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+import torch.nn.functional as F
+
+from ...editing.common.pictures import fit_to_resolution
+from ...editing.common.types import GanLatent
+from ...editing.paint.painting import Painting, painting_mask
+from ...editing.paint.painting_hook import painting_hook
+from ...editing.photos.adaptation import METHODS, adapt
+from ...host import io
+from ...models.errors import InputError
+from ...models.gan.adaptation import without_adaptation
+from ..common.common import (
+    CATEGORY,
+    GanGeneratorType,
+    GanLatentType,
+    GanPaintingType,
+    check_choice,
+    check_latent,
+    from_image_batch,
+    place,
+    progress_for,
+    seed_input,
+    to_image_batch,
+)
+
+log = logging.getLogger(__name__)
+
+
+class AdaptGenerator(io.ComfyNode):
+    """Wire it between Invert Images and whatever edits or draws; an adapted generator goes on from where it was."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditAdaptGenerator",
+            display_name="Adapt Generator",
+            category=CATEGORY("photos"),
+            description="Teaches a generator the details of your photos that it cannot say, so that every edit runs on "
+            "the photo itself. The generator's own weights stay as they are.",
+            inputs=[
+                GanGeneratorType.Input(
+                    "generator", tooltip="The generator. One that is adapted to these photos goes on from there."
+                ),
+                io.Image.Input("photos", tooltip="The photos; other sizes of the same shape are resized."),
+                GanLatentType.Input("latents", tooltip="Their codes, one per photo: Invert Images makes them."),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    tooltip="residual: colours that follow the edit; exact and instant. free: numbers on the features. "
+                    "network: the paper's perturbation network. weights: tunes late layers, for all photos alike.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=10_000,
+                    tooltip="Optimisation steps; 0: what the method needs. A residual needs none.",
+                ),
+                io.Float.Input(
+                    "learning_rate",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Rate of the optimiser; 0: the method's own.",
+                ),
+                io.Float.Input(
+                    "regularizer",
+                    default=0.1,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Keeps changes of the features small. The paper has 0.1.",
+                ),
+                io.Boolean.Input(
+                    "follow",
+                    default=True,
+                    tooltip="Details move with what they belong to when a code is edited, and fade where something "
+                    "new appears. Off: they stay in place, as published, and leave ghosts.",
+                ),
+                seed_input(tooltip="Draws the perturbation network's noise and first weights."),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="1 where an edit will act: nothing is learned there. Other sizes are resized.",
+                ),
+                GanPaintingType.Input(
+                    "painting",
+                    optional=True,
+                    tooltip="Adapts below these strokes, as published; where they lie, nothing is learned.",
+                ),
+            ],
+            outputs=[
+                GanGeneratorType.Output(
+                    "adapted", "adapted", "The adapted generator. It goes wherever a generator goes."
+                ),
+                io.Image.Output("images", "images", "The photos as the adapted generator draws their codes."),
+                io.Float.Output(
+                    "psnr", "psnr", is_output_list=True, tooltip="Likeness outside the mask per photo, in dB."
+                ),
+                io.String.Output("report", "report", "Likeness before and after, one photo a line."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator,
+        photos: torch.Tensor,
+        latents: GanLatent,
+        method: str,
+        steps: int,
+        learning_rate: float,
+        regularizer: float,
+        follow: bool,
+        seed: int,
+        mask: torch.Tensor | None = None,
+        painting: Painting | None = None,
+    ) -> io.NodeOutput:
+        check_choice("The method", method, METHODS)
+        pictures = fit_to_resolution(generator, from_image_batch(photos, generator.device))
+        check_latent(generator, latents, "The photos' latent")
+        if len(latents) != len(pictures):
+            raise InputError(f"There are {len(pictures)} photos and {len(latents)} codes; each photo needs its own.")
+        covered = None if mask is None else _mask_for(mask, pictures)
+        place(generator)
+        hook = None
+        if painting is not None:
+            hook = painting_hook(painting, without_adaptation(generator), latents.codes)
+            painted = painting_mask(painting, *pictures.shape[2:], len(pictures)).to(pictures)
+            covered = painted if covered is None else torch.maximum(covered, painted)
+        result = adapt(
+            generator,
+            pictures,
+            latents.codes,
+            method,
+            covered,
+            steps or None,
+            learning_rate or None,
+            regularizer,
+            follow=follow,
+            hook=hook,
+            seed=seed,
+            names=latents.names,
+            progress=progress_for(1, "adapting"),
+        )
+        before, after = result.before.tolist(), result.psnr.tolist()
+        lines = [
+            f"{name}: {was:.1f} dB before, {now:.1f} dB after"
+            for name, was, now in zip(latents.names, before, after, strict=True)
+        ]
+        where = "" if covered is None else " outside the mask"
+        report = "\n".join([f"mean {sum(after) / len(after):.1f} dB{where} over {len(after)} photos", *lines])
+        return io.NodeOutput(result.generator, to_image_batch(result.images), after, report)
+
+
+def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """A MASK [B, h, w] or [h, w] as [B or 1, 1, H, W]; InputError for another shape or count."""
+    mask = mask[None] if mask.ndim == 2 else mask
+    height, width = pictures.shape[2:]
+    if mask.ndim != 3 or len(mask) not in (1, len(pictures)):
+        raise InputError(
+            f"The mask has shape {list(mask.shape)}; expected [{len(pictures)}, h, w], one for each photo, or one for "
+            "all of them."
+        )
+    if mask.shape[1] * width != mask.shape[2] * height:
+        raise InputError(
+            f"The mask is {mask.shape[2]} x {mask.shape[1]}, the generator draws {width} x {height}. Paint it on the "
+            "photo itself, or crop it in the same way as the photo."
+        )
+    mask = mask[:, None].to(pictures)
+    if mask.shape[2:] != pictures.shape[2:]:
+        log.info("The mask of %s x %s is resized to %s x %s.", mask.shape[3], mask.shape[2], width, height)
+        mask = F.interpolate(mask, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return mask

@@ -1,0 +1,61 @@
+"""Encode Images: a first guess of each picture's code in one forward pass."""
+
+from __future__ import annotations
+
+import torch
+
+from ...editing.common.pictures import fit_to_resolution
+from ...editing.common.types import GanLatent
+from ...host import building, io
+from ...models.encoders.encoder import load_encoder
+from ..common.common import (
+    CATEGORY,
+    GanGeneratorType,
+    GanLatentType,
+    chosen_file,
+    chosen_file_state,
+    file_input,
+    from_image_batch,
+    place,
+)
+from ..common.names import picture_names
+from ..common.search import search_words
+
+
+class EncodeImages(io.ComfyNode):
+    """The encoder belongs to one generator family; its codes are a start for Invert Images, or a fast result."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditEncodeImages",
+            display_name="Encode Images",
+            category=CATEGORY("photos"),
+            description="Guesses the latent codes of pictures with an encoder network: fast, a good start to invert.",
+            **search_words("e4e", "pSp"),
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
+                io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),
+                file_input("encoders", "file", "An encoder trained for this generator."),
+                io.String.Input(
+                    "names",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Names of the pictures, one a line, as Load Image Folder gives them.",
+                ),
+            ],
+            outputs=[GanLatentType.Output("latents", "latents", tooltip="A code [L, D] for each picture.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        return chosen_file_state("encoders", file)
+
+    @classmethod
+    def execute(cls, generator, images: torch.Tensor, file: str, names: str | None = None) -> io.NodeOutput:
+        network = load_encoder(chosen_file("encoders", file))
+        place(generator, network)
+        pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
+        with building():
+            codes = network.encode(pictures, generator)
+        return io.NodeOutput(GanLatent(codes, picture_names(names, len(codes)), generator.family))

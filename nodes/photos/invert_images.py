@@ -1,0 +1,191 @@
+"""Invert Images: the codes with which the generator draws the given pictures."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ...editing.common.pictures import fit_to_resolution
+from ...editing.common.types import GanLatent
+from ...editing.photos.inversion import PULL, SPACES, invert
+from ...editing.photos.inversion_report import heat_picture
+from ...host import io
+from ...models.errors import InputError
+from ..common.common import (
+    CATEGORY,
+    MAX_SEED,
+    GanGeneratorType,
+    GanLatentType,
+    check_latent,
+    from_image_batch,
+    place,
+    progress_for,
+    to_image_batch,
+)
+from ..common.names import picture_names
+from ..common.search import search_words
+
+
+class InvertImages(io.ComfyNode):
+    """Optimises all pictures of a batch at once, from an encoder's codes when they are connected."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditInvertImages",
+            display_name="Invert Images",
+            category=CATEGORY("photos"),
+            description="Finds latent codes whose pictures equal yours, so that they can be edited. All at once.",
+            **search_words("GAN inversion", "projection"),
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
+                io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),
+                io.Combo.Input(
+                    "space",
+                    options=list(SPACES),
+                    tooltip="w+: a code per layer, closest to the picture. w: one code for all layers, edits best.",
+                ),
+                io.Int.Input("steps", default=150, min=0, max=10_000, tooltip="Optimisation steps. 0 keeps the start."),
+                io.Float.Input(
+                    "learning_rate",
+                    default=0.05,
+                    min=0.0001,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Largest step, in standard deviations of W.",
+                ),
+                io.Float.Input(
+                    "pull",
+                    default=PULL,
+                    min=0.0,
+                    max=10.0,
+                    step=0.001,
+                    tooltip="Keeps codes where the generator is at home. More edits better, less fits closer.",
+                ),
+                io.Float.Input(
+                    "perceptual",
+                    default=0.3,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Weight of structure and edges beside the plain difference of pixels.",
+                ),
+                GanLatentType.Input(
+                    "start", optional=True, tooltip="Codes to start from, one per picture: Encode Images makes them."
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="1 where the picture counts; elsewhere it may differ."),
+                io.String.Input(
+                    "names",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Names of the pictures, one a line, as Load Image Folder gives them.",
+                ),
+                io.Int.Input(
+                    "starts",
+                    default=1,
+                    min=1,
+                    max=16,
+                    optional=True,
+                    tooltip="Starts that race for each picture: the given codes, the mean, then sampled codes near it.",
+                ),
+                io.Int.Input(
+                    "early_layers",
+                    default=0,
+                    min=0,
+                    max=32,
+                    optional=True,
+                    tooltip="So many layers from the first get features of their own: closer, mostly for Progressive "
+                    "GANs. 0: codes alone.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=False,
+                    optional=True,  # graphs made before it was there stay valid
+                    tooltip="Which sampled codes may take part in the race of the starts.",
+                ),
+            ],
+            outputs=[
+                GanLatentType.Output("latents", "latents", tooltip="A code [L, D] for each picture."),
+                io.Image.Output(
+                    "redrawn", "redrawn", tooltip="The pictures as the generator draws them from these codes."
+                ),
+                io.Float.Output(
+                    "psnr", "psnr", is_output_list=True, tooltip="Likeness per picture in dB; above 30 is close."
+                ),
+                io.String.Output(
+                    "report", "report", tooltip="Likeness, distance from the mean of W, and where the rest is."
+                ),
+                io.Image.Output(
+                    "residual", "residual", tooltip="Where pictures differ: black equal, red, yellow, white most."
+                ),
+                GanGeneratorType.Output(
+                    "fitted",
+                    "fitted",
+                    tooltip="The generator, with the pictures' early features when early_layers asks for them.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator,
+        images: torch.Tensor,
+        space: str,
+        steps: int,
+        learning_rate: float,
+        pull: float,
+        perceptual: float,
+        start: GanLatent | None = None,
+        mask: torch.Tensor | None = None,
+        names: str | None = None,
+        starts: int = 1,
+        early_layers: int = 0,
+        seed: int = 0,
+    ) -> io.NodeOutput:
+        pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
+        if start is not None:
+            check_latent(generator, start, "The start of the inversion")
+        labels = picture_names(names, len(pictures)) if names or start is None else start.names
+        place(generator)
+        result = invert(
+            generator,
+            pictures,
+            start=None if start is None else start.codes,
+            space=space,
+            steps=steps,
+            learning_rate=learning_rate,
+            pull=pull,
+            perceptual=perceptual,
+            mask=None if mask is None else _mask_for(mask, pictures),
+            starts=starts,
+            early_layers=early_layers,
+            seed=seed,
+            names=labels,
+            progress=progress_for(max(steps, 1), "inverting"),
+        )
+        rows = zip(labels, result.psnr.tolist(), result.distance.tolist(), result.where, result.starts, strict=True)
+        lines = [
+            f"{label}: {psnr:.1f} dB, {away:.2f} standard deviations from the mean of W; residual {where}"
+            + (f"; from the start '{won}'" if starts > 1 else "")
+            for label, psnr, away, where, won in rows
+        ]
+        report = "\n".join([f"mean {float(result.psnr.mean()):.1f} dB over {len(labels)} pictures", *lines])
+        latent = GanLatent(result.codes, labels, generator.family)
+        heat = to_image_batch(heat_picture(result.error))
+        drawn = to_image_batch(result.images)
+        return io.NodeOutput(latent, drawn, result.psnr.tolist(), report, heat, result.generator)
+
+
+def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """A MASK [B, h, w] or [h, w] as [B or 1, 1, H, W]."""
+    mask = mask[None] if mask.ndim == 2 else mask
+    if mask.ndim != 3 or 0 in mask.shape:
+        raise InputError(f"The mask has shape {list(mask.shape)}; expected a MASK [B, H, W].")
+    mask = mask[:, None].to(pictures)
+    if mask.shape[2:] != pictures.shape[2:]:
+        mask = F.interpolate(mask, pictures.shape[2:], mode="area")
+    return mask

@@ -1,0 +1,121 @@
+"""Load Image Folder: all pictures of one input folder as a batch."""
+
+from __future__ import annotations
+
+import logging
+
+from ... import host
+from ...host import io
+from ...models.errors import InputError
+from ...models.files.pictures import FITS, picture_files, read_pictures
+from ..common.common import CATEGORY, GanGeneratorType, file_state
+from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
+
+log = logging.getLogger(__name__)
+
+
+class LoadImageFolder(io.ComfyNode):
+    """Reads a folder below ComfyUI's input; the folder is chosen from a list, never typed."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditLoadImageFolder",
+            display_name="Load Image Folder",
+            category=CATEGORY("photos"),
+            description="Loads all pictures of a folder below the input folder as one batch, brought to one size.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=input_folders(),
+                    tooltip="A folder below ComfyUI's input folder. New folders appear after a refresh.",
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FITS),
+                    tooltip="How other sizes are fitted: crop fills and cuts, pad adds a border, stretch distorts.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    tooltip="Width in pixels. 0: the generator's, or the first picture's without a generator.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    tooltip="Height in pixels. 0: the generator's, or the first picture's without a generator.",
+                ),
+                io.Combo.Input(
+                    "background",
+                    options=list(BACKGROUNDS),
+                    tooltip="The colour behind transparent pixels and in the border of 'pad'.",
+                ),
+                io.Int.Input(
+                    "first", default=0, min=0, max=1_000_000, tooltip="How many files to leave out at the start."
+                ),
+                io.Int.Input(
+                    "limit", default=0, min=0, max=1_000_000, tooltip="The most pictures to load. 0 loads them all."
+                ),
+                GanGeneratorType.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="The pictures get this generator's size where width and height are 0.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "images", "images", tooltip="The pictures as one batch, in natural order of their names."
+                ),
+                io.Mask.Output("masks", "masks", tooltip="1 where a picture is transparent or was padded."),
+                io.String.Output("names", "names", tooltip="The file names, one a line, in the order of the batch."),
+                io.String.Output(
+                    "report", "report", tooltip="How many were loaded, and which files could not be read and why."
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str, first: int = 0, limit: int = 0, **_: object) -> str:
+        try:
+            files = _files(folder, first, limit)
+        except InputError:
+            return ""
+        return "\n".join(file_state(file) for file in files)
+
+    @classmethod
+    def execute(
+        cls,
+        folder: str,
+        fit: str,
+        width: int,
+        height: int,
+        background: str,
+        first: int,
+        limit: int,
+        generator=None,
+    ) -> io.NodeOutput:
+        colour = background_colour(background)
+        if (width == 0) != (height == 0):
+            raise InputError(f"Give both width and height, or neither; got {width} x {height}.")
+        size = (height, width) if width else (generator.resolution if generator is not None else None)
+        files = _files(folder, first, limit)
+        if not files:
+            raise InputError(
+                f"The folder '{folder}' holds no pictures{f' after the first {first}' if first else ''}. "
+                "Put PNG, JPEG or WebP files into it, or choose another folder."
+            )
+        batch = read_pictures(files, size, fit, colour)
+        for sentence in batch.skipped:
+            log.warning("Left out %s", sentence)
+        report = "\n".join([f"{len(batch.names)} of {len(files)} pictures loaded.", *batch.skipped])
+        target = host.current().result_device()
+        return io.NodeOutput(batch.images.to(target), batch.masks.to(target), "\n".join(batch.names), report)
+
+
+def _files(folder: str, first: int, limit: int):
+    files = picture_files(input_folder(folder))[first:]
+    return files[:limit] if limit else files

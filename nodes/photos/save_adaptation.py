@@ -1,0 +1,42 @@
+"""Save Adaptation: keep what a generator learned about photos."""
+
+from __future__ import annotations
+
+from ... import host
+from ...host import io
+from ...models.errors import InputError
+from ...models.files.adaptation import write_adaptation
+from ...models.gan.adaptation import Adaptation
+from ..common.common import CATEGORY, GanGeneratorType
+
+
+class SaveAdaptation(io.ComfyNode):
+    """Writes a numbered .safetensors file without the generator itself; nothing is ever overwritten."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditSaveAdaptation",
+            display_name="Save Adaptation",
+            category=CATEGORY("photos"),
+            description="Saves what an adapted generator learned about photos, with their codes, below "
+            "output/semantic_edit/adaptations, where Load Adaptation finds it.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="An adapted generator, from Adapt Generator."),
+                io.String.Input("name", default="photo", tooltip="File name without ending; a/b makes a folder."),
+            ],
+            outputs=[io.String.Output("file", "file", "The name under which Load Adaptation lists it.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, generator, name: str) -> io.NodeOutput:
+        if not isinstance(generator.adaptation, Adaptation):
+            raise InputError(
+                f"The generator '{generator.name}' is not adapted to any photo, so there is nothing to save. Connect "
+                "the output of Adapt Generator."
+            )
+        path = host.current().save_path("adaptations", name)
+        write_adaptation(path, generator.adaptation, {"generator": generator.name})
+        listed = path.relative_to(host.current().output_directory() / "semantic_edit" / "adaptations").as_posix()
+        return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

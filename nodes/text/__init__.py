@@ -1,0 +1,1 @@
+"""Nodes: text edits with regions and layers."""

@@ -1,0 +1,42 @@
+"""Load Text Edit."""
+
+from __future__ import annotations
+
+from ...editing.text.edit import TextEdit, check_edit_fits
+from ...host import io
+from ...models.errors import about_file
+from ...models.files.text_edit import read_text_edit
+from ..common.common import CATEGORY, GanGeneratorType, TextEditType, chosen_file, chosen_file_state, file_input
+
+
+class LoadTextEdit(io.ComfyNode):
+    """A saved edit, checked against the generator it shall edit."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditLoadTextEdit",
+            display_name="Load Text Edit",
+            category=CATEGORY("text"),
+            description="Loads a text edit that Save Text Edit has kept.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator that the edit shall change."),
+                file_input("text_edits", "file", "A text edit from models/semantic_edit/text_edits or saved earlier."),
+            ],
+            outputs=[
+                TextEditType.Output("text_edit", "text_edit", tooltip="For Apply Text Edit."),
+                io.String.Output("prompt", "prompt", tooltip="The sentence it was trained for."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        return chosen_file_state("text_edits", file)
+
+    @classmethod
+    def execute(cls, generator, file: str) -> io.NodeOutput:
+        path = chosen_file("text_edits", file)
+        with about_file(path):
+            edit = TextEdit(**read_text_edit(path))
+        check_edit_fits(edit, generator)
+        return io.NodeOutput(edit, edit.prompt)

@@ -1,0 +1,56 @@
+"""Parts From Masks: masks of any segmenter become part labels."""
+
+from __future__ import annotations
+
+import torch
+
+from ...editing.common.lists import typed_list
+from ...editing.common.parts import parts_from_masks
+from ...editing.text.figures import part_colours
+from ...host import io
+from ...models.errors import InputError
+from ..common.common import CATEGORY, PartLabelsType, to_image_batch
+
+_MOST = 8
+
+
+class PartsFromMasks(io.ComfyNode):
+    """One MASK per part, from whatever the user has installed."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        more = [
+            io.Mask.Input(f"mask_{k}", optional=True, tooltip=f"Where part {k} is, one mask per picture.")
+            for k in range(2, _MOST + 1)
+        ]
+        return io.Schema(
+            node_id="SemanticEditPartsFromMasks",
+            display_name="Parts From Masks",
+            category=CATEGORY("text"),
+            description="Turns masks of any segmenter into part labels, for text edits and for dissection.",
+            inputs=[
+                io.Mask.Input("mask_1", tooltip="Where part 1 is, one mask per picture."),
+                io.String.Input(
+                    "names",
+                    default="part 1",
+                    tooltip="The parts' names with commas between, in the order of the connected masks.",
+                ),
+                *more,
+            ],
+            outputs=[
+                PartLabelsType.Output("parts", "parts", tooltip="The named parts, and 'everything else' for the rest."),
+                io.Image.Output("preview", "preview", tooltip="The parts in colours."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, mask_1: torch.Tensor, names: str, **more: torch.Tensor | None) -> io.NodeOutput:
+        masks = [mask_1, *(more[f"mask_{k}"] for k in range(2, _MOST + 1) if more.get(f"mask_{k}") is not None)]
+        listed = typed_list(names)
+        if len(listed) != len(masks):
+            raise InputError(
+                f"names lists {len(listed)} parts ({', '.join(listed) or 'none'}), {len(masks)} masks are connected; "
+                "give one name each."
+            )
+        parts = parts_from_masks(masks, listed)
+        return io.NodeOutput(parts, to_image_batch(part_colours(parts)))

@@ -1,0 +1,76 @@
+"""Refine Masks: change by hand where and at which layers a text edit acts, without training again."""
+
+from __future__ import annotations
+
+import torch
+
+from ...editing.common.lists import typed_list
+from ...editing.common.rows import parse_rows
+from ...editing.text.edit import TextEdit
+from ...editing.text.refine import refine
+from ...host import io
+from ..common.common import CATEGORY, TextEditType
+from ..common.widget_data import edit_to_show, shown
+
+
+class RefineMasks(io.ComfyNode):
+    """Rows, parts, threshold and regions of an edit, by hand."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditRefineMasks",
+            display_name="Refine Masks",
+            category=CATEGORY("text"),
+            description="Changes by hand where a text edit acts: rows, parts, threshold, and regions to add or to cut. "
+            "Nothing is trained again.",
+            inputs=[
+                TextEditType.Input("text_edit", tooltip="The edit to change; it stays as it is itself."),
+                io.String.Input(
+                    "rows",
+                    default="as trained",
+                    tooltip="Rows of W+ that may still change: as trained, all, coarse, middle, fine, or 0-5.",
+                ),
+                io.String.Input(
+                    "drop_parts", default="", tooltip="Parts that shall not change, with commas between; empty: none."
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=-0.05,
+                    min=-0.05,
+                    max=0.95,
+                    step=0.05,
+                    tooltip="Masks fainter than this are cut off. Below 0: as trained.",
+                ),
+                io.Mask.Input(
+                    "only_here", optional=True, tooltip="1 where the edit may show; everywhere else it is cut off."
+                ),
+                io.Mask.Input(
+                    "also_here", optional=True, tooltip="1 where the edit shows in full, whatever it has learned."
+                ),
+            ],
+            outputs=[
+                TextEditType.Output("refined_edit", "refined_edit", tooltip="The changed edit, for Apply Text Edit."),
+                io.String.Output("report", "report", tooltip="What is left of rows and parts."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        text_edit: TextEdit,
+        rows: str,
+        drop_parts: str,
+        threshold: float,
+        only_here: torch.Tensor | None = None,
+        also_here: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        kept = None if rows.strip().lower() in ("", "as trained") else parse_rows(rows, len(text_edit.offset))
+        dropped = typed_list(drop_parts)
+        edit = refine(text_edit, kept, dropped, None if threshold < 0 else threshold, only_here, also_here)
+        left = ", ".join(edit.acting_parts()) or (
+            "no parts: everywhere or by attention" if not edit.parts else "no part"
+        )
+        sent = shown(cls, edit=edit_to_show(text_edit))
+        report = f"rows {', '.join(map(str, edit.rows))}; {left}; threshold {edit.threshold:g}"
+        return io.NodeOutput(edit, report, ui=sent)

@@ -1,0 +1,63 @@
+"""Region Layer Masks: see which regions change at which layers."""
+
+from __future__ import annotations
+
+import torch
+
+from ...editing.common.part_labels import PartLabels
+from ...editing.common.types import GanLatent
+from ...editing.text.apply import all_masks
+from ...editing.text.edit import TextEdit
+from ...editing.text.figures import region_layer_chart, row_mask_sheet
+from ...host import current, io
+from ...models.errors import InputError
+from ...models.gan.layer_blend import effective_mask
+from ..common.common import CATEGORY, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, check_latent, place
+from ..common.widget_data import layers_to_show, shown
+
+
+class RegionLayerMasks(io.ComfyNode):
+    """What a text edit has learned about where to act."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditRegionLayerMasks",
+            display_name="Region Layer Masks",
+            category=CATEGORY("text"),
+            description="Shows which regions a text edit changes at which layers: a chart, and each layer's mask on a "
+            "picture.",
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator of the edit."),
+                GanLatentType.Input("latents", tooltip="Pictures to show the masks on."),
+                TextEditType.Input("text_edit", tooltip="The edit to look into."),
+                io.Int.Input("index", default=0, min=0, max=100_000, tooltip="Which picture of the batch to show."),
+                PartLabelsType.Input("parts", optional=True, tooltip="Part labels of these latents."),
+            ],
+            outputs=[
+                io.Image.Output("chart", "chart", tooltip="Parts against rows of W+, how far each takes part."),
+                io.Image.Output(
+                    "layers", "layers", tooltip="The picture once per row, dark where the row changes nothing."
+                ),
+                io.Mask.Output("mask", "mask", tooltip="Where the pictures can change at all, at any layer."),
+            ],
+            is_output_node=True,  # it shows the masks itself
+        )
+
+    @classmethod
+    def execute(
+        cls, generator, latents: GanLatent, text_edit: TextEdit, index: int, parts: PartLabels | None = None
+    ) -> io.NodeOutput:
+        check_latent(generator, latents)
+        if index >= len(latents):
+            raise InputError(f"index is {index}, but there are {len(latents)} pictures; count from 0.")
+        place(generator)
+        masks = all_masks(text_edit, generator, latents.codes, parts)
+        whole = effective_mask(masks, generator.resolution)[:, 0].expand(len(latents), -1, -1)
+        whole = whole.to(current().result_device())
+        shares = torch.tensor([[0.0 if mask is None else float(mask.mean()) for mask in masks]])
+        chosen = [None if mask is None else mask[index if len(mask) > 1 else 0][None] for mask in masks]
+        picture = generator.synthesize(latents.codes[index : index + 1])[0].cpu()
+        chart = region_layer_chart(text_edit, shares)
+        sent = shown(cls, *layers_to_show(text_edit, picture, chosen, parts, index))
+        return io.NodeOutput(chart[None], row_mask_sheet(picture, chosen)[None], whole, ui=sent)

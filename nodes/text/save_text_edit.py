@@ -1,0 +1,48 @@
+"""Save Text Edit."""
+
+from __future__ import annotations
+
+import re
+
+from ... import host
+from ...editing.text.edit import TextEdit
+from ...host import io
+from ...models.files.text_edit import write_text_edit
+from ..common.common import CATEGORY, TextEditType
+
+_LONGEST = 120  # bytes of a name
+_NO_NAME = re.compile(r'[<>:"|?*/\\\x00-\x1f]+')  # what some system refuses in a name, and what would make a folder
+
+
+class SaveTextEdit(io.ComfyNode):
+    """A trained edit to a file of a few kB to MB."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditSaveTextEdit",
+            display_name="Save Text Edit",
+            category=CATEGORY("text"),
+            description="Saves a text edit below output/semantic_edit/text_edits, where Load Text Edit "
+            "finds it. Nothing is ever overwritten.",
+            inputs=[
+                TextEditType.Input("text_edit", tooltip="The edit to keep."),
+                io.String.Input("name", default="", tooltip="File name without number; empty: the sentence."),
+            ],
+            outputs=[io.String.Output("file", "file", tooltip="The name under which Load Text Edit lists it.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, text_edit: TextEdit, name: str) -> io.NodeOutput:
+        side = host.current()
+        path = side.save_path("text_edits", name.strip() or _name_of(text_edit.prompt))
+        write_text_edit(path, vars(text_edit), {"source": text_edit.source, "method": text_edit.method})
+        listed = path.relative_to(side.output_directory() / "semantic_edit" / "text_edits").as_posix()
+        return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))
+
+
+def _name_of(sentence: str) -> str:
+    """A file name from a sentence: an edit that took long to learn is not lost over a question mark."""
+    plain = " ".join(_NO_NAME.sub(" ", sentence).split()).lstrip(".~ ")
+    return plain.encode()[:_LONGEST].decode(errors="ignore").strip() or "text edit"

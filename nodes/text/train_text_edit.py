@@ -1,0 +1,235 @@
+"""Train Text Edit: a sentence becomes an edit that knows where and at which layers to act."""
+
+from __future__ import annotations
+
+import torch
+
+from ...demo.assets import reader
+from ...editing.common.part_labels import PartLabels
+from ...editing.common.rows import parse_rows
+from ...editing.common.types import GanLatent
+from ...editing.text.figures import loss_chart
+from ...editing.text.score import SCORES, TEMPLATES, TextGoal
+from ...editing.text.settings import CHANGES, MASKS, TextEditSettings
+from ...editing.text.training import report_of, train_text_edit
+from ...host import io
+from ...models.errors import InputError
+from ..common.common import (
+    CATEGORY,
+    GanGeneratorType,
+    GanLatentType,
+    PartLabelsType,
+    TextEditType,
+    TextImageScorerType,
+    check_choice,
+    check_latent,
+    place,
+    progress_for,
+    seed_input,
+)
+from ..common.search import search_words
+from ._shared import OUTSIDE, outside_input
+
+_PEOPLE = ("not checked", "demo portraits")
+
+
+class TrainTextEdit(io.ComfyNode):
+    """CoralStyleCLIP (2303.05031), in its four variants and one more."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        usual = TextEditSettings()
+        return io.Schema(
+            node_id="SemanticEditTrainTextEdit",
+            display_name="Train Text Edit",
+            category=CATEGORY("text"),
+            description="Learns an edit from a sentence: what changes, in which regions, at which layers. Train once, "
+            "then use Apply Text Edit on any picture.",
+            **search_words("StyleCLIP", "CoralStyleCLIP"),
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator to edit with."),
+                TextImageScorerType.Input("scorer", tooltip="Judges how well pictures fit the sentence."),
+                GanLatentType.Input("latents", tooltip="Pictures to learn from, 16 to 64 sampled ones do well."),
+                io.String.Input("prompt", default="a person with glasses", tooltip="What the pictures should show."),
+                io.String.Input("source", default="a person", tooltip="What they show now, in few words."),
+                io.Combo.Input(
+                    "masks",
+                    options=list(MASKS),
+                    tooltip="regions: choose among the parts. attention: masks drawn by a small network. attention in "
+                    "regions: both. none: everywhere, as StyleCLIP.",
+                ),
+                io.Combo.Input(
+                    "changes",
+                    options=list(CHANGES),
+                    tooltip="direction: the same change for all. mapper: a small network suits it to each picture.",
+                ),
+                io.Int.Input(
+                    "steps", default=usual.steps, min=1, max=5000, tooltip="Training steps of 4 pictures each."
+                ),
+                io.Float.Input(
+                    "area",
+                    default=usual.area,
+                    min=0.0,
+                    max=2.0,
+                    step=0.01,
+                    tooltip="What a larger region costs: raise it when too much changes, lower it when nothing does.",
+                ),
+                io.Float.Input(
+                    "gentleness",
+                    default=usual.l2,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="What a larger change costs: raise it for subtler edits.",
+                ),
+                seed_input(tooltip="Decides the order of pictures and the start."),
+                PartLabelsType.Input(
+                    "parts",
+                    optional=True,
+                    tooltip="Part labels of these latents; needed where masks has regions.",
+                ),
+                io.Combo.Input(
+                    "score",
+                    options=list(SCORES),
+                    optional=True,
+                    tooltip="contrast: the picture fits the sentence better than the source. directional: it changes "
+                    "as the sentence does. both: the two together. cosine: it follows the sentence, as StyleCLIP.",
+                ),
+                io.Combo.Input(
+                    "wording",
+                    options=["as written", "several sentences"],
+                    optional=True,
+                    tooltip="several sentences: also 'a photo of ...' and the like, averaged.",
+                ),
+                io.Int.Input(
+                    "copies",
+                    default=0,
+                    min=0,
+                    max=8,
+                    optional=True,
+                    tooltip="Slightly moved copies of every picture that are scored; steadier, slower. 0: the picture.",
+                ),
+                io.String.Input(
+                    "rows",
+                    default="all",
+                    optional=True,
+                    tooltip="Rows of W+ that may change: all, coarse, middle, fine, or numbers such as 0-5.",
+                ),
+                io.Int.Input(
+                    "picture_height",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    optional=True,
+                    tooltip="Height of the pictures that are scored. 0: the smallest that the scorer sees in full.",
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=usual.threshold,
+                    min=0.0,
+                    max=0.9,
+                    step=0.05,
+                    optional=True,
+                    tooltip="Masks fainter than this are cut off.",
+                ),
+                io.Float.Input(
+                    "smoothness",
+                    default=usual.smoothness,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="What ragged masks of attention cost.",
+                ),
+                io.Int.Input(
+                    "samples",
+                    default=usual.start,
+                    min=0,
+                    max=4096,
+                    optional=True,
+                    tooltip="Pictures sampled to see what those that fit the sentence have in common: training starts "
+                    "there. 0: start from nothing.",
+                ),
+                outside_input(),
+                io.Combo.Input(
+                    "person",
+                    options=list(_PEOPLE),
+                    optional=True,
+                    tooltip="Whether it must stay the same person, judged by the demo world's own network.",
+                ),
+            ],
+            outputs=[
+                TextEditType.Output(
+                    "text_edit", "text_edit", tooltip="For Apply Text Edit, Save Text Edit and Record Edit."
+                ),
+                io.Image.Output("losses", "losses", tooltip="How the parts of the loss fell."),
+                io.String.Output("report", "report", tooltip="What was chosen, and how far the score came."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator,
+        scorer,
+        latents: GanLatent,
+        prompt: str,
+        source: str,
+        masks: str,
+        changes: str,
+        steps: int,
+        area: float,
+        gentleness: float,
+        seed: int,
+        parts: PartLabels | None = None,
+        score: str = SCORES[0],
+        wording: str = "as written",
+        copies: int = 0,
+        rows: str = "all",
+        picture_height: int = 0,
+        threshold: float = 0.1,
+        smoothness: float = 0.02,
+        samples: int = 256,
+        outside: str = OUTSIDE[0],
+        person: str = _PEOPLE[0],
+    ) -> io.NodeOutput:
+        check_latent(generator, latents)
+        check_choice("person", person, _PEOPLE)
+        check_choice("outside", outside, OUTSIDE)
+        for what, text in (("prompt", prompt), ("source", source)):
+            if not text.strip():
+                raise InputError(f"The {what} is empty; write a short sentence.")
+        place(generator, scorer)
+        settings = TextEditSettings(
+            masks=masks, changes=changes, steps=steps, area=area, l2=gentleness, seed=seed, threshold=threshold,
+            smoothness=smoothness, start=samples, keep_outside=outside == OUTSIDE[0],
+            rows=parse_rows(rows, generator.num_layers), identity=0.3 * (person != _PEOPLE[0]),
+            stop_resolution=picture_height or _smallest(generator, scorer),
+        )  # fmt: skip
+        goal = TextGoal(
+            scorer, prompt, source, score, TEMPLATES if wording != "as written" else ("{}",), copies,
+            torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        trained = train_text_edit(
+            generator, goal, latents.codes, parts, prompt, settings, _embedder() if person != _PEOPLE[0] else None,
+            source, progress_for(steps, f"learning '{prompt}'"),
+        )  # fmt: skip
+        return io.NodeOutput(trained.edit, loss_chart(trained.losses, prompt)[None], report_of(trained))
+
+
+def _smallest(generator, scorer) -> int | None:
+    """The smallest picture that the synthesis can stop at and the scorer still sees in full."""
+    if generator.network.config.architecture != "skip":
+        return None
+    synthesis = generator.network.synthesis
+    heights = sorted({synthesis.layer_size(k)[1] for k in range(len(synthesis.layers))})
+    return next((height for height in heights if height >= scorer.image_size[0]), heights[-1])
+
+
+def _embedder():
+    network = reader("identity")
+
+    def embed(pictures: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(network(pictures.to("cpu")), dim=1).to(pictures.device)
+
+    return embed
