@@ -72,7 +72,7 @@ def test_the_published_pack_works_without_its_converter(tmp_path):
     packages = ["editing", "demo", "headless", "jobs", "kernels", "models", "nodes"]
     for name in packages:
         shutil.copytree(ROOT / name, pack / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
-    for file in ("__init__.py", "host.py"):
+    for file in ("__init__.py", "host/__init__.py"):
         shutil.copy(ROOT / file, pack / file)
     for rule in rules:
         target = pack / rule.strip("/")

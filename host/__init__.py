@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .models.errors import InputError
-from .models.inference import building, rehome, training_mode
+from ..models.errors import InputError
+from ..models.inference import building, rehome, training_mode
 
 __all__ = [
     "KINDS",
@@ -33,7 +33,7 @@ __all__ = [
     "use_comfyui",
 ]
 
-PACK = Path(__file__).resolve().parent
+PACK = Path(__file__).resolve().parents[1]
 # Each kind is one folder of safetensors files, known to ComfyUI as "semantic_edit_<kind>".
 KINDS = (
     "generators",
@@ -227,7 +227,7 @@ class ComfyHost(Host):
 
     @property
     def diffusion(self) -> Any:
-        from .host_diffusion import ComfyDiffusion
+        from .comfyui_diffusion import ComfyDiffusion
 
         return ComfyDiffusion()
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .editing.imagic.sampling import Sampling
-from .models.errors import InputError
-from .models.inference import building, rehome
+from ..editing.imagic.sampling import Sampling
+from ..models.errors import InputError
+from ..models.inference import building, rehome
 
 __all__ = ["ComfyDenoiser", "ComfyDiffusion"]
 
@@ -36,7 +36,7 @@ class ComfyDiffusion:
 
     def open(self, folder: Path) -> tuple[Any, Any, Any]:
         """MODEL, CLIP and VAE from the diffusers folder of a small Stable Diffusion 1.x."""
-        from .host_native import open_diffusion
+        from .comfyui_checkpoint import open_diffusion
 
         return open_diffusion(folder)
 

@@ -1,7 +1,7 @@
 """ComfyUI's own MODEL, CLIP and VAE from a diffusers folder of a small Stable Diffusion 1.x with its own vocabulary.
 
 ComfyUI recognises models by their sizes, and knows none as small as the demo model. So what its loaders do after
-recognition is done here: the weights get ComfyUI's names, the sizes come from the folder's configs. Loaded by host.py
+recognition is done here: the weights get ComfyUI's names, the sizes come from the folder's configs. Loaded by host/__init__.py
 inside ComfyUI only.
 """
 
@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .models.errors import InputError
+from ..models.errors import InputError
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 # diffusers' names in an AutoencoderKL -> ComfyUI's; the attention's own after the rest.
