@@ -32,8 +32,8 @@ from _harness import machine_facts, say, table
 from PIL import Image
 from semantic_edit.demo import render, sample_factors
 from semantic_edit.headless import HeadlessSettings, use_headless
-from semantic_edit.headless.batch import make_job
-from semantic_edit.headless.cli import _parser, main
+from semantic_edit.headless.commands.batch import make_job
+from semantic_edit.headless.commands.cli import _parser, main
 from semantic_edit.jobs import read_records, run_job
 from semantic_edit.jobs.manifest import MANIFEST_NAME
 

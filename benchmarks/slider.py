@@ -18,8 +18,8 @@ from statistics import median
 import torch
 from _harness import machine_facts, say, table
 from semantic_edit.headless import HeadlessSettings, use_headless
-from semantic_edit.headless.runner import Runner
-from semantic_edit.headless.workflow import Prompt
+from semantic_edit.headless.run.runner import Runner
+from semantic_edit.headless.workflow.workflow.workflow import Prompt
 
 TAIL = ["strength", "apply", "draw", "show"]
 
@@ -88,8 +88,8 @@ def graph(portraits: int, steps: int, strength: float) -> Prompt:
 
 def _filled(class_type: str, inputs: dict) -> dict:
     """A node with the defaults of what is not given."""
-    from semantic_edit.headless.catalog import describe, installed_nodes
-    from semantic_edit.headless.widgets import choices, has_widget, input_specs
+    from semantic_edit.headless.run.catalog import describe, installed_nodes
+    from semantic_edit.headless.workflow.workflow.widgets import choices, has_widget, input_specs
 
     info = describe({class_type: installed_nodes()[class_type]})[class_type]
     values = {}

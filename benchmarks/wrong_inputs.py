@@ -25,11 +25,12 @@ from typing import Any
 import torch
 from _harness import say
 from semantic_edit.editing.common.types import GanLatent
-from semantic_edit.headless import HeadlessSettings, runner, use_headless
-from semantic_edit.headless.runner import Runner
-from semantic_edit.headless.side import StoppedError
-from semantic_edit.headless.terminal import Bar
-from semantic_edit.headless.workflow import read_document
+from semantic_edit.headless import HeadlessSettings, use_headless
+from semantic_edit.headless.host.progress_bar import Bar
+from semantic_edit.headless.host.side import StoppedError
+from semantic_edit.headless.run import runner
+from semantic_edit.headless.run.runner import Runner
+from semantic_edit.headless.workflow.workflow.workflow import read_document
 from semantic_edit.models import InputError, StyleGAN2, StyleGAN2Config
 from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 

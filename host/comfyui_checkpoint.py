@@ -1,8 +1,8 @@
 """ComfyUI's own MODEL, CLIP and VAE from a diffusers folder of a small Stable Diffusion 1.x with its own vocabulary.
 
 ComfyUI recognises models by their sizes, and knows none as small as the demo model. So what its loaders do after
-recognition is done here: the weights get ComfyUI's names, the sizes come from the folder's configs. Loaded by host/__init__.py
-inside ComfyUI only.
+recognition is done here: the weights get ComfyUI's names, the sizes come from the folder's configs. Loaded by
+`host` inside ComfyUI only.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from semantic_edit.headless import HeadlessSettings, use_headless
-from semantic_edit.headless.terminal import Bar
+from semantic_edit.headless.host.progress_bar import Bar
 
 use_headless()
 
@@ -37,8 +37,8 @@ def toys():
 @pytest.fixture
 def runner(headless_host, toys):
     """A `Runner` that knows the toy nodes and the core nodes, but not the pack's."""
-    from semantic_edit.headless.catalog import core_nodes
-    from semantic_edit.headless.runner import Runner
+    from semantic_edit.headless.run.catalog import core_nodes
+    from semantic_edit.headless.run.runner import Runner
 
     return Runner(headless_host, {**core_nodes(), **toys.TOYS})
 
@@ -107,7 +107,7 @@ def tiny_encoder(tiny_generator):
 def run_node(headless_host):
     """Run a node of the pack as ComfyUI does: run_node(id without prefix, **inputs) -> (values, what it shows)."""
     import torch
-    from semantic_edit.headless.execution import execute
+    from semantic_edit.headless.run.execution import execute
     from semantic_edit.nodes import node_classes
 
     nodes = {node.GET_SCHEMA().node_id: node for node in node_classes()}

@@ -149,7 +149,7 @@ def run_headless(environment, tmp_path_factory, base):
     """Run the command line with ComfyUI's Python: run_headless(*arguments) -> CompletedProcess."""
     link = tmp_path_factory.mktemp("package")
     link_pack(link / "semantic_edit")
-    program = "import sys; from semantic_edit.headless.cli import main; sys.exit(main())"
+    program = "import sys; from semantic_edit.headless.commands.cli import main; sys.exit(main())"
 
     def run(*arguments):
         command = [PYTHON, "-c", program, *map(str, arguments)]

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from semantic_edit.demo.assets import demo_diffusion
 from semantic_edit.headless import use_headless
-from semantic_edit.headless.cli import main
-from semantic_edit.headless.server import run_on_server
+from semantic_edit.headless.commands.cli import main
 from semantic_edit.models.errors import InputError
+from semantic_edit.offline.server import run_on_server
 
 pytest.importorskip("diffusers")
 SAVED = {"sampled": 5, "there and back": 8, "less noise": 10}

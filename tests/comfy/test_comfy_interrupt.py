@@ -4,9 +4,9 @@ import threading
 import time
 
 import pytest
-from semantic_edit.headless.server import Server, ServerError, run_on_server
-from semantic_edit.headless.workflow import Prompt
+from semantic_edit.headless.workflow.workflow.workflow import Prompt
 from semantic_edit.models import save_generator
+from semantic_edit.offline.server import Server, ServerError, run_on_server
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from PIL import Image
-from semantic_edit.headless.server import ServerError, run_on_server
 from semantic_edit.models import load_generator, save_generator
 from semantic_edit.models.files.latents import extract_latent, write_latent
+from semantic_edit.offline.server import ServerError, run_on_server
 
 
 @pytest.fixture

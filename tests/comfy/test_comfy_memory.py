@@ -11,7 +11,7 @@ import time
 import urllib.request
 
 from PIL import Image
-from semantic_edit.headless.server import run_on_server
+from semantic_edit.offline.server import run_on_server
 
 PORTRAITS = "demo_portraits.safetensors"
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageStat
 from semantic_edit.headless import HeadlessSettings, use_headless
-from semantic_edit.headless.catalog import core_nodes, describe, installed_nodes
 from semantic_edit.headless.errors import WorkflowError
-from semantic_edit.headless.server import ServerError, run_on_server
-from semantic_edit.headless.widgets import choices, has_widget, input_specs
-from semantic_edit.headless.workflow import to_prompt
+from semantic_edit.headless.run.catalog import core_nodes, describe, installed_nodes
+from semantic_edit.headless.workflow.workflow.widgets import choices, has_widget, input_specs
+from semantic_edit.headless.workflow.workflow.workflow import to_prompt
 from semantic_edit.models import save_generator
+from semantic_edit.offline.server import ServerError, run_on_server
 
 FOLDER = "semantic-edit-clone"
 WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))

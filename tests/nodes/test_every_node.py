@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from semantic_edit.headless.locales import ENGLISH, FOLDER, as_text, node_definitions
+from semantic_edit.headless.commands.locales import ENGLISH, FOLDER, as_text, node_definitions
 from semantic_edit.nodes import node_classes
 
 STAGES = ("generator", "photos", "example", "batch", "text", "paint", "imagic", "demo")
@@ -126,5 +126,5 @@ def test_locale_file_is_fresh():
     written = json.loads(ENGLISH.read_text(encoding="utf-8"))
     fresh = node_definitions(NODES.values())
     stale = [node_id for node_id in {*written, *fresh} if written.get(node_id) != fresh.get(node_id)]
-    assert not stale, f"stale: {sorted(stale)}; run python -m semantic_edit.headless.locales"
+    assert not stale, f"stale: {sorted(stale)}; run python -m semantic_edit.headless.commands.locales"
     assert ENGLISH.read_text(encoding="utf-8") == as_text(fresh)

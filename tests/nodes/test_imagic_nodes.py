@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from semantic_edit.headless.catalog import core_nodes
+from semantic_edit.headless.run.catalog import core_nodes
 from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring

@@ -6,12 +6,12 @@ import json
 import re
 
 import pytest
-from semantic_edit.headless.locales import FOLDER, as_text, node_definitions, texts_of, translated
+from semantic_edit.headless.commands.locales import FOLDER, as_text, node_definitions, texts_of, translated
 from semantic_edit.nodes import node_classes
 
 ENGLISH = node_definitions(node_classes())
 LANGUAGES = sorted(FOLDER.glob("*/texts.json"))
-REMEDY = "Translate them in {}, then run `python -m semantic_edit.headless.locales`."
+REMEDY = "Translate them in {}, then run `python -m semantic_edit.headless.commands.locales`."
 
 every_language = pytest.mark.parametrize("path", LANGUAGES, ids=lambda path: path.parent.name)
 
@@ -33,7 +33,9 @@ def test_nothing_is_missing(path):
 @every_language
 def test_the_file_that_comfyui_reads_is_fresh(path):
     written = (path.parent / "nodeDefs.json").read_text(encoding="utf-8")
-    assert written == as_text(translated(ENGLISH, read(path))), "run `python -m semantic_edit.headless.locales`"
+    assert written == as_text(translated(ENGLISH, read(path))), (
+        "run `python -m semantic_edit.headless.commands.locales`"
+    )
 
 
 @every_language

@@ -11,7 +11,7 @@ import pytest
 import torch
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.common.types import GanLatent
-from semantic_edit.headless.catalog import core_nodes
+from semantic_edit.headless.run.catalog import core_nodes
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo"
 _spec = importlib.util.spec_from_file_location("emulated_device", Path(__file__).parents[1] / "emulated_device.py")

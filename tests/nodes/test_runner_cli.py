@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from PIL import Image
-from semantic_edit.headless import cli, use_headless
+from semantic_edit.headless import use_headless
+from semantic_edit.headless.commands import cli
 
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 6, "height": 4, "batch_size": 1, "color": 255}},
@@ -135,7 +136,7 @@ def test_a_mistake_of_ours_is_one_line_unless_asked_for(tmp_path, capsys, monkey
     def fail(self, prompt, before=None):
         raise KeyError("oh\nno")
 
-    from semantic_edit.headless.runner import Runner
+    from semantic_edit.headless.run.runner import Runner
 
     (tmp_path / "graph.json").write_text(json.dumps(GRAPH))
     monkeypatch.setattr(Runner, "run", fail)
@@ -163,7 +164,7 @@ def test_files_that_are_not_there_are_a_sentence(command, tmp_path, monkeypatch,
 
 
 def test_stopping_is_no_error(tmp_path, capsys, monkeypatch):
-    from semantic_edit.headless.runner import Runner
+    from semantic_edit.headless.run.runner import Runner
 
     def stop(self, prompt, before=None):
         raise KeyboardInterrupt

@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 from semantic_edit.headless import StoppedError
-from semantic_edit.headless.runner import NodeFailure
-from semantic_edit.headless.workflow import Prompt
+from semantic_edit.headless.run.runner import NodeFailure
+from semantic_edit.headless.workflow.workflow.workflow import Prompt
 
 
 def prompt(**nodes):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from semantic_edit.headless.snapshot import SNAPSHOT, as_text, node_schemas
+from semantic_edit.headless.commands.snapshot import SNAPSHOT, as_text, node_schemas
 from semantic_edit.nodes import node_classes
 
-REMEDY = "If this is meant, run `python -m semantic_edit.headless.snapshot`, and say it in CHANGELOG.md."
+REMEDY = "If this is meant, run `python -m semantic_edit.headless.commands.snapshot`, and say it in CHANGELOG.md."
 BREAKS = f"This breaks workflows that people have saved (CONTRIBUTING.md tells the rules): {{}}. {REMEDY}"
 
 

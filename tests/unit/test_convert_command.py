@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from semantic_edit.headless import cli
+from semantic_edit.headless.commands import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 

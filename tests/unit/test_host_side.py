@@ -9,7 +9,7 @@ import pytest
 import torch
 from semantic_edit import host
 from semantic_edit.headless import HeadlessSettings, StoppedError, use_headless
-from semantic_edit.headless.terminal import Bar
+from semantic_edit.headless.host.progress_bar import Bar
 from semantic_edit.models.errors import InputError
 
 

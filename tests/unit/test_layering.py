@@ -18,7 +18,7 @@ HOST_MODULES = {"comfy", "comfy_api", "comfy_api_nodes", "comfy_execution", "com
 MAY_TOUCH_HOST = {"host", "nodes", "headless", "__init__"} | HOST_ROOMS
 NEVER = {"subprocess", "pickle", "cPickle", "dill", "shelve", "marshal", "socket", "http", "requests", "torchvision"}
 # The offline command line may talk to a ComfyUI on request; nothing that ComfyUI loads may.
-NETWORK_ROOMS = {"headless/server.py"}
+NETWORK_ROOMS = {"offline/server.py"}
 
 
 def sources() -> list[Path]:

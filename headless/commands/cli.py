@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from ..models.errors import InputError
+from ...models.errors import InputError
+from ..errors import WorkflowError
 from .batch import add_command as add_batch
-from .errors import WorkflowError
 
 USAGE_ERROR, STOPPED = 2, 130
 
@@ -52,18 +53,18 @@ def _say(text: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from .workflow import read_document
+    from ..workflow.workflow import read_document
 
     document = read_document(options.workflow)
     if options.server:
-        run_on_server = _from_checkout("server").run_on_server
+        run_on_server = _from_checkout("...offline.server").run_on_server
         for path in run_on_server(options.server, document, options.set, options.input, options.output, _say):
             _say(str(path))
         return
-    from .assign import assign
-    from .catalog import describe
-    from .runner import Runner
-    from .side import HeadlessSettings, use_headless
+    from ..host.side import HeadlessSettings, use_headless
+    from ..run.catalog import describe
+    from ..run.runner import Runner
+    from ..workflow.assign import assign
 
     settings = HeadlessSettings(output=options.output, device=options.device)
     for name in ("input", "models"):
@@ -87,11 +88,11 @@ def _run(options: argparse.Namespace) -> None:
 
 def _from_checkout(module: str) -> ModuleType:
     """Import a module that ComfyUI's registry does not get: what reads pickles, and what uses the network."""
-    name = module if module.startswith(".") else f".{module}"
+    name = importlib.util.resolve_name(module, __package__)
     try:
-        return importlib.import_module(name, __package__)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not error.name.endswith(module.lstrip(".")):
+        if not name.startswith(error.name or "."):
             raise
         raise InputError(
             "This command is left out of the pack that ComfyUI's registry installs: "
@@ -100,12 +101,12 @@ def _from_checkout(module: str) -> ModuleType:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    convert_file = _from_checkout("..models.convert").convert_file
+    convert_file = _from_checkout("...models.convert").convert_file
     convert_file(options.source, options.destination, _say, options.overwrite, options.component)
 
 
 def _info(options: argparse.Namespace) -> None:
-    from ..models.files.describe import describe_file
+    from ...models.files.describe import describe_file
 
     _say(describe_file(options.file))
 
@@ -117,8 +118,8 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _nodes(options: argparse.Namespace) -> None:
-    from .catalog import core_nodes, installed_nodes
-    from .side import use_headless
+    from ..host.side import use_headless
+    from ..run.catalog import core_nodes, installed_nodes
 
     use_headless()
     core = set(core_nodes())

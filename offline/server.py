@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..headless.errors import WorkflowError
+from ..headless.workflow.assign import assign
+from ..headless.workflow.validate import check_wires
+from ..headless.workflow.widgets import UPLOADS, input_specs
+from ..headless.workflow.workflow import Prompt, to_prompt
 from ..models.errors import InputError
-from .assign import assign
-from .errors import WorkflowError
-from .validate import check_wires
-from .widgets import UPLOADS, input_specs
-from .workflow import Prompt, to_prompt
 
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 60  # of one request, not of the work

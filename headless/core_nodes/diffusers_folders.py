@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .. import host
-from ..models.diffusion.folder import INDEX, is_diffusers_folder
-from ..models.errors import InputError
+from ... import host
+from ...models.diffusion.folder import INDEX, is_diffusers_folder
+from ...models.errors import InputError
 
 ROOTS = ("checkpoints", "diffusers")
 

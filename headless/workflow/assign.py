@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .errors import WorkflowError
+from ..errors import WorkflowError
 from .widgets import has_widget, input_specs
 from .workflow import Prompt
 

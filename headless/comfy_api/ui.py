@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from .. import host
+from ... import host
 from .api import ComfyNode
-from .files import numbered
+from .save_paths import numbered
 from .sockets import FolderType
 
 

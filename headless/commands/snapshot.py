@@ -1,4 +1,4 @@
-"""Writes tests/nodes/schema.json, what saved workflows rely on: ``python -m semantic_edit.headless.snapshot``.
+"""Writes tests/nodes/schema.json, what saved workflows rely on: ``python -m semantic_edit.headless.commands.snapshot``.
 
 A test compares the nodes with it, so that no id, type or order changes by accident.
 """
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .api import ComfyNode
+from ..comfy_api.api import ComfyNode
 
-SNAPSHOT = Path(__file__).resolve().parent.parent / "tests" / "nodes" / "schema.json"
+SNAPSHOT = Path(__file__).resolve().parents[2] / "tests" / "nodes" / "schema.json"
 
 
 def node_schemas(nodes: Iterable[type[ComfyNode]]) -> dict[str, dict]:
@@ -50,10 +50,10 @@ def _input(socket: Any) -> list:
 
 def main() -> None:
     """Write the file anew."""
-    from .side import use_headless
+    from ..host.side import use_headless
 
     use_headless()
-    from ..nodes import node_classes
+    from ...nodes import node_classes
 
     SNAPSHOT.write_text(as_text(node_schemas(node_classes())), encoding="utf-8", newline="\n")
 

@@ -7,10 +7,10 @@ import json
 from PIL import Image
 from torch import Tensor
 
-from .. import host
-from . import api as io
-from .files import numbered
-from .ui import SavedImages, SavedResult, picture_of
+from ... import host
+from ..comfy_api import api as io
+from ..comfy_api.save_paths import numbered
+from ..comfy_api.ui import SavedImages, SavedResult, picture_of
 
 _EFFORT = {"default": 4, "fastest": 0, "slowest": 6}  # of the packer
 _MODEL, _MAKE = 0x0110, 0x010F  # EXIF tags under which ComfyUI keeps prompt and workflow

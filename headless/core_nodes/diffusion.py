@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from .. import host
-from ..models.diffusion.model import DiffusionModel
-from ..models.diffusion.pictures import PictureCoder
-from ..models.diffusion.sampling import SAMPLERS, SCHEDULES, sample
-from ..models.diffusion.text import TextEncoder
-from ..models.errors import InputError
-from . import api as io
-from .core_images import LARGEST
+from ... import host
+from ...models.diffusion.model import DiffusionModel
+from ...models.diffusion.pictures import PictureCoder
+from ...models.diffusion.sampling import SAMPLERS, SCHEDULES, sample
+from ...models.diffusion.text import TextEncoder
+from ...models.errors import InputError
+from ..comfy_api import api as io
 from .diffusers_folders import checkpoint_folder, checkpoints, folder_named, folders
+from .images import LARGEST
 
 _LOADED = [io.Model.Output(), io.Clip.Output(), io.Vae.Output()]
 

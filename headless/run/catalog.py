@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from . import core_diffusion, core_files, core_films, core_images, core_values
-from .api import ComfyNode
+from ..comfy_api.api import ComfyNode
+from ..core_nodes import diffusion as core_diffusion
+from ..core_nodes import files as core_files
+from ..core_nodes import films as core_films
+from ..core_nodes import images as core_images
+from ..core_nodes import values as core_values
 
 CORE = (core_diffusion, core_files, core_films, core_images, core_values)
 
@@ -17,7 +21,7 @@ def core_nodes() -> dict[str, type[ComfyNode]]:
 
 def installed_nodes() -> dict[str, type[ComfyNode]]:
     """Return every node class offered without ComfyUI, by class type."""
-    from .. import nodes as pack  # not before the host is chosen: the nodes take their interface from it
+    from ... import nodes as pack  # not before the host is chosen: the nodes take their interface from it
 
     return core_nodes() | {node.GET_SCHEMA().node_id: node for node in pack.node_classes()}
 

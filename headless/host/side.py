@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .. import host
-from ..models.errors import InputError
-from ..models.loading.torchvision_stubs import allow_declaring
-from . import api, ui
+from ... import host
+from ...models.errors import InputError
+from ...models.loading.torchvision_stubs import allow_declaring
+from ..comfy_api import api, ui
+from ..comfy_api.save_paths import numbered
 from .diffusion import HeadlessDiffusion
-from .files import numbered
-from .terminal import Bar
+from .progress_bar import Bar
 
 
 class StoppedError(Exception):

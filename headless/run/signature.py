@@ -9,9 +9,9 @@ import json
 import logging
 from typing import Any
 
-from .api import Hidden
-from .validate import is_wire, unwrapped
-from .workflow import Prompt
+from ..comfy_api.api import Hidden
+from ..workflow.validate import is_wire, unwrapped
+from ..workflow.workflow import Prompt
 
 log = logging.getLogger(__name__)
 _unique = itertools.count()

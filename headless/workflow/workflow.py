@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from .errors import WorkflowError
+from ..errors import WorkflowError
 from .graph import flatten
 
 PICTURES = (".png", ".webp", ".jpg", ".jpeg")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ..models.errors import InputError
+from ...models.errors import InputError
 
 
 class Numbered(NamedTuple):

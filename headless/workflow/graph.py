@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .errors import WorkflowError
+from ..errors import WorkflowError
 from .prefixes import fill_in
 from .saved import Graph, Link, SavedNode, read_graph
 from .widgets import named_values

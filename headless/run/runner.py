@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..models.errors import InputError
-from .api import ComfyNode, Hidden
+from ...models.errors import InputError
+from ..comfy_api.api import ComfyNode, Hidden
+from ..host.side import HeadlessHost
+from ..workflow.validate import Plan, check, is_wire, unwrapped
+from ..workflow.widgets import input_specs
+from ..workflow.workflow import Prompt, to_prompt
 from .catalog import describe, installed_nodes
 from .execution import Blocked, execute
-from .side import HeadlessHost
 from .signature import Signatures
-from .validate import Plan, check, is_wire, unwrapped
-from .widgets import input_specs
-from .workflow import Prompt, to_prompt
 
 
 class NodeFailure(InputError):  # noqa: N818  (the failure is of the node, the error is its cause)

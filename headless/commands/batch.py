@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from .. import host
-from ..editing.one_for_all.attributes import fit_to_generator
-from ..editing.one_for_all.strengths import MODES
-from ..editing.one_for_all.transfer import Transfer
-from ..jobs import FolderJob, run_job
-from ..models import load_generator
-from ..models.encoders.encoder import load_encoder
-from ..models.errors import InputError
-from ..models.files.direction import read_direction
-from ..models.files.pictures import FITS, PictureError, read_picture
-from .side import HeadlessHost, HeadlessSettings, use_headless
+from ... import host
+from ...editing.one_for_all.attributes import fit_to_generator
+from ...editing.one_for_all.strengths import MODES
+from ...editing.one_for_all.transfer import Transfer
+from ...jobs import FolderJob, run_job
+from ...models import load_generator
+from ...models.encoders.encoder import load_encoder
+from ...models.errors import InputError
+from ...models.files.direction import read_direction
+from ...models.files.pictures import FITS, PictureError, read_picture
+from ..host.side import HeadlessHost, HeadlessSettings, use_headless
 
 BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
 _DEMO, _NO_ENCODER = "demo_portraits", "none"

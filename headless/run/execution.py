@@ -7,8 +7,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from ..models.errors import InputError
-from .api import ComfyNode, HiddenHolder, NodeOutput, Schema
+from ...models.errors import InputError
+from ..comfy_api.api import ComfyNode, HiddenHolder, NodeOutput, Schema
 
 
 @dataclass(frozen=True)

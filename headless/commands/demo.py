@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from ..editing.common.figures import as_picture, contact_sheet
-from ..editing.one_for_all.consistency import measure_consistency
-from .runner import Result, Runner
-from .side import HeadlessSettings, use_headless
-from .workflow import Prompt, read_document
+from ...editing.common.figures import as_picture, contact_sheet
+from ...editing.one_for_all.consistency import measure_consistency
+from ..host.side import HeadlessSettings, use_headless
+from ..run.runner import Result, Runner
+from ..workflow.workflow import Prompt, read_document
 
-WORKFLOW = Path(__file__).resolve().parent.parent / "workflows" / "edit_one_for_all.json"
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "edit_one_for_all.json"
 _COLUMNS = 8
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import host
-from ..editing.imagic.sampling import Sampling
-from ..models.diffusion.lora import with_lora
-from ..models.diffusion.model import DiffusionModel
-from ..models.diffusion.pictures import PictureCoder
-from ..models.diffusion.text import TextEncoder
-from ..models.inference import building
+from ... import host
+from ...editing.imagic.sampling import Sampling
+from ...models.diffusion.lora import with_lora
+from ...models.diffusion.model import DiffusionModel
+from ...models.diffusion.pictures import PictureCoder
+from ...models.diffusion.text import TextEncoder
+from ...models.inference import building
 
 __all__ = ["HeadlessDiffusion"]
 
@@ -25,19 +25,19 @@ class HeadlessDiffusion:
 
     def samplers(self) -> list[str]:
         """Names of the samplers."""
-        from ..models.diffusion.sampling import SAMPLERS
+        from ...models.diffusion.sampling import SAMPLERS
 
         return list(SAMPLERS)
 
     def schedulers(self) -> list[str]:
         """Names of the noise schedules."""
-        from ..models.diffusion.sampling import SCHEDULES
+        from ...models.diffusion.sampling import SCHEDULES
 
         return list(SCHEDULES)
 
     def open(self, folder: Path) -> tuple[DiffusionModel, TextEncoder, PictureCoder]:
         """The counterparts of MODEL, CLIP and VAE from a diffusers folder, on the host's device."""
-        from ..models.diffusion.folder import load_diffusion
+        from ...models.diffusion.folder import load_diffusion
 
         bundle = load_diffusion(folder, host.current().device())
         return bundle.model, bundle.clip, bundle.vae
@@ -65,7 +65,7 @@ class HeadlessDiffusion:
     ) -> Tensor:
         """What KSampler returns for these inputs: a latent like the one given; its noise_mask and batch_index aside."""
         host.current().place(model.network)
-        from ..models.diffusion.sampling import sample
+        from ...models.diffusion.sampling import sample
 
         return sample(
             model, latent, positive, negative, seed=seed, steps=sampling.steps, cfg=sampling.cfg,

@@ -1,4 +1,4 @@
-"""Writes locales/*/nodeDefs.json: ``python -m semantic_edit.headless.locales``.
+"""Writes locales/*/nodeDefs.json: ``python -m semantic_edit.headless.commands.locales``.
 
 English comes from the schemas; ComfyUI shows the file's texts instead of the nodes' own. Another language is a file
 locales/<language>/texts.json, from each English text to its translation: what changes in English is then missing there,
@@ -13,10 +13,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .api import ComfyNode, Schema
-from .sockets import Input, Output
+from ..comfy_api.api import ComfyNode, Schema
+from ..comfy_api.sockets import Input, Output
 
-FOLDER = Path(__file__).resolve().parent.parent / "locales"
+FOLDER = Path(__file__).resolve().parents[2] / "locales"
 ENGLISH = FOLDER / "en" / "nodeDefs.json"
 
 
@@ -59,10 +59,10 @@ def translated(definitions: dict[str, dict], texts: dict[str, str]) -> dict[str,
 
 def main() -> None:
     """Write all files anew, and say what other languages lack."""
-    from .side import use_headless
+    from ..host.side import use_headless
 
     use_headless()
-    from ..nodes import node_classes
+    from ...nodes import node_classes
 
     definitions = node_definitions(node_classes())
     ENGLISH.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import api as io
+from ..comfy_api import api as io
 
 
 class PrimitiveString(io.ComfyNode):

@@ -7,7 +7,7 @@ import logging
 import math
 from typing import Any, NamedTuple
 
-from .errors import WorkflowError
+from ..errors import WorkflowError
 from .widgets import choices, has_widget, input_specs
 from .workflow import Prompt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .errors import WorkflowError
+from ..errors import WorkflowError
 
 MOST_NODES = 20_000  # subgraphs within subgraphs can grow a small file without bound
 

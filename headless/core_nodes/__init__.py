@@ -1,0 +1,1 @@
+"""Stand-ins for the nodes of ComfyUI's core that workflows use."""

@@ -1,0 +1,1 @@
+"""The host without ComfyUI: folders, device, progress bar, diffusers models."""

@@ -1,0 +1,1 @@
+"""Workflow files, from JSON to a prompt that can run."""
