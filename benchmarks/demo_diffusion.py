@@ -21,11 +21,11 @@ from semantic_edit.demo.measure import identity, measure
 from semantic_edit.demo.portraits.captions import ATTRIBUTES, phrases
 from semantic_edit.demo.portraits.factors import LIVE_NAMES, as_factors, sample_factors, visible
 from semantic_edit.demo.portraits.render import render
-from semantic_edit.demo.train.common import psnr, r_squared
-from semantic_edit.demo.train.sheet import save_sheet
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
 from semantic_edit.models.diffusion.sampling import sample
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+from semantic_edit.offline.train_demo.common import psnr, r_squared
+from semantic_edit.offline.train_demo.sheet import save_sheet
 from torch import Tensor
 
 DOING = ("smile", "mouth_open", "yaw")

@@ -20,11 +20,11 @@ import torch
 from semantic_edit.demo import factors_from_z, identity, measure, render
 from semantic_edit.demo.assets import demo_file, reader
 from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, Z_DIM, visible
-from semantic_edit.demo.train.common import psnr, r_squared
 from semantic_edit.editing.common.fit import fit_attribute
 from semantic_edit.models import load_generator
 from semantic_edit.models.encoders.encoder import load_encoder
 from semantic_edit.models.errors import InputError
+from semantic_edit.offline.train_demo.common import psnr, r_squared
 from torch import Tensor
 
 

@@ -23,7 +23,7 @@ def demo_file(kind: str, name: str = "demo_portraits") -> Path:
     if not path.is_file():
         raise InputError(
             f"The demo file {kind}/{path.name} is missing from this installation. Install the pack again, or make it "
-            "with `python -m semantic_edit.demo.train`."
+            "with `python -m semantic_edit.offline.train_demo`."
         )
     return path
 
@@ -37,7 +37,7 @@ def demo_diffusion() -> Path:
     if not (folder / "model_index.json").is_file():
         raise InputError(
             "The demo diffusion model is missing from this installation. Install the pack again, or make it with "
-            "`python -m semantic_edit.demo.train diffusion`."
+            "`python -m semantic_edit.offline.train_demo diffusion`."
         )
     return folder
 

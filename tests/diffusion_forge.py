@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from semantic_edit.demo.train.diffusion_text import write_tokenizer
 from semantic_edit.models.loading.libraries import import_diffusers, import_transformers
+from semantic_edit.offline.train_demo.diffusion_text import write_tokenizer
 
 WORDS = {"a", "person", "with", "glasses", "and", "red", "hat", "smiling", "long", "hair", ","}
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from semantic_edit.demo.portraits.factors import sample_factors
 from semantic_edit.demo.portraits.render import render
-from semantic_edit.demo.train.__main__ import main
-from semantic_edit.demo.train.diffusion_growth import grown, latent_change, new_parts
-from semantic_edit.demo.train.diffusion_network import signal_shares
-from semantic_edit.demo.train.diffusion_pictures import SCALING, autoencoder, centre_latents, reconstructed
-from semantic_edit.demo.train.diffusion_text import described
-from semantic_edit.demo.train.sentences import spoken_of
 from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.diffusion.schedule import NoiseSchedule
+from semantic_edit.offline.train_demo.__main__ import main
+from semantic_edit.offline.train_demo.diffusion_growth import grown, latent_change, new_parts
+from semantic_edit.offline.train_demo.diffusion_network import signal_shares
+from semantic_edit.offline.train_demo.diffusion_pictures import SCALING, autoencoder, centre_latents, reconstructed
+from semantic_edit.offline.train_demo.diffusion_text import described
+from semantic_edit.offline.train_demo.sentences import spoken_of
 
 pytest.importorskip("diffusers")
 

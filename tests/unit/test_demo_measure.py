@@ -10,10 +10,10 @@ from semantic_edit.demo.chart import measurement_chart
 from semantic_edit.demo.parts import find_parts, painted_parts
 from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, visible
 from semantic_edit.demo.portraits.scene import PART_NAMES
-from semantic_edit.demo.train.augment import blur
-from semantic_edit.demo.train.common import r_squared
-from semantic_edit.demo.train.identity import people_factors
 from semantic_edit.models.errors import InputError
+from semantic_edit.offline.train_demo.augment import blur
+from semantic_edit.offline.train_demo.common import r_squared
+from semantic_edit.offline.train_demo.identity import people_factors
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from semantic_edit.demo.readers import load_reader
 from semantic_edit.demo.segmenter import load_segmenter
-from semantic_edit.demo.train.__main__ import main
-from semantic_edit.demo.train.common import r_squared, warm_cosine
-from semantic_edit.demo.train.crew import Crew
 from semantic_edit.editing.paint.concepts import ConceptUnits
 from semantic_edit.models import load_generator
 from semantic_edit.models.encoders.encoder import load_encoder
 from semantic_edit.models.files.concepts import read_concepts
+from semantic_edit.offline.train_demo.__main__ import main
+from semantic_edit.offline.train_demo.common import r_squared, warm_cosine
+from semantic_edit.offline.train_demo.data_parallel import Crew
 
 
 @pytest.fixture(scope="module")

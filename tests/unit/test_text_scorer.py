@@ -12,8 +12,6 @@ from safetensors.torch import load_file, save_file
 from semantic_edit.demo.portraits.captions import caption
 from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
-from semantic_edit.demo.train.sentences import matches, sentence, spoken_of
-from semantic_edit.demo.train.vocabulary import learn_merges
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.text.score import TextGoal, moved_copies
 from semantic_edit.editing.text.settings import CHANGES, MASKS, TextEditSettings
@@ -23,6 +21,8 @@ from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.files import CONFIG_NAME, describe_scorer, recognise
 from semantic_edit.models.scorers.names import from_transformers
 from semantic_edit.models.scorers.scorer import import_open_clip, load_scorer
+from semantic_edit.offline.train_demo.sentences import matches, sentence, spoken_of
+from semantic_edit.offline.train_demo.vocabulary import learn_merges
 
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo" / "scorers" / "demo_portraits"

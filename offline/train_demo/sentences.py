@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..portraits.captions import phrases
+from ...demo.portraits.captions import phrases
 
 OPENINGS = ("a portrait of a person", "a photo of a person", "a person", "a face", "a picture of a person", "")
 _DOING = ("smile", "mouth_open", "yaw")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..portraits.scene import PART_NAMES
-from ..readers import PortraitReader
+from ...demo.portraits.scene import PART_NAMES
+from ...demo.readers import PortraitReader
 
 # Small parts decide whether a face reads as a face, and cover too few pixels to count on their own.
 _DETAILS = ("eyes", "mouth", "glasses", "brows")

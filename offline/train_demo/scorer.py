@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...demo.portraits.captions import ATTRIBUTES
+from ...demo.portraits.factors import normalised, visible
+from ...demo.readers import READER_SIZE
 from ...models.loading.torchvision_stubs import allow_declaring
 from ...models.scorers.files import CONFIG_NAME
 from ...models.scorers.scorer import import_open_clip
-from ..portraits.captions import ATTRIBUTES
-from ..portraits.factors import normalised, visible
-from ..readers import READER_SIZE
 from .augment import heavy_disturbance, light_disturbance
 from .common import Job, from_bytes, rendered_z, set_rate, warm_cosine
 from .sentences import Sentence, matches, sentence, spoken_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..portraits.factors import Z_DIM, factors_from_z
-from ..portraits.render import render
+from ...demo.portraits.factors import Z_DIM, factors_from_z
+from ...demo.portraits.render import render
 from .common import from_bytes, sample_z, to_bytes
-from .crew import Crew
+from .data_parallel import Crew
 from .losses import detail_weights
 
 _AT_ONCE = 32  # portraits painted at a time

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..portraits.factors import FACTORS, LIVE_NAMES, normalised, visible
-from ..readers import READER_SIZE, PortraitReader, ReaderConfig, save_reader
+from ...demo.portraits.factors import FACTORS, LIVE_NAMES, normalised, visible
+from ...demo.readers import READER_SIZE, PortraitReader, ReaderConfig, save_reader
 from .augment import blur, heavy_disturbance, light_disturbance
 from .common import Job, from_bytes, named, r_squared, rendered, rendered_z, set_rate, warm_cosine
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...demo.assets import demo_file
+from ...demo.portraits.factors import FACTORS
 from ...models.encoders.encoder import Encoder, EncoderConfig, save_encoder
 from ...models.gan.generator import GanGenerator, load_generator
-from ..assets import demo_file
-from ..portraits.factors import FACTORS
 from .augment import light_disturbance
 from .common import Job, from_bytes, psnr, rendered_z, sample_z, set_rate, to_bytes, warm_cosine
-from .crew import Crew
+from .data_parallel import Crew
 
 _BATCH = 32
 _LATENT_WEIGHT = 0.5  # of the squared code error, in standard deviations, beside the picture error

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..portraits.factors import FACTORS, INDEX, Z_DIM, sample_factors
-from ..readers import READER_SIZE, PortraitReader, ReaderConfig, save_reader
+from ...demo.portraits.factors import FACTORS, INDEX, Z_DIM, sample_factors
+from ...demo.readers import READER_SIZE, PortraitReader, ReaderConfig, save_reader
 from .augment import heavy_disturbance
 from .common import Job, from_bytes, rendered, set_rate, warm_cosine
 

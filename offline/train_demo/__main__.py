@@ -1,4 +1,4 @@
-"""Retrain a demo checkpoint: ``python -m semantic_edit.demo.train JOB --out DIR [--smoke] [--resume]``."""
+"""Retrain a demo checkpoint: ``python -m semantic_edit.offline.train_demo JOB --out DIR [--smoke] [--resume]``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JOBS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run one job."""
-    parser = argparse.ArgumentParser(prog="python -m semantic_edit.demo.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m semantic_edit.offline.train_demo", description=__doc__)
     parser.add_argument("job", choices=sorted(JOBS))
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and sample sheets")
     parser.add_argument("--seed", type=int, help="default: the seed of the shipped checkpoint")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import torch
 
+from ...demo.portraits.scene import PART_NAMES
+from ...demo.segmenter import load_segmenter
 from ...editing.paint.dissection import dissect_and_rank
 from ...models.files.concepts import STEPS, TENSORS, write_concepts
 from ...models.gan.generator import load_generator
-from ..portraits.scene import PART_NAMES
-from ..segmenter import load_segmenter
 from .common import Job, sample_z
 
 SAMPLES = 2500

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
+from ...demo.portraits.factors import LIVE_NAMES
+from ...demo.readers import load_reader
 from ...editing.common.fit import fit_attribute
 from ...editing.one_for_all.attributes import fit_to_generator
 from ...editing.one_for_all.library import before_after_strip
 from ...models.files.direction import read_direction, write_direction, write_thumbnail
 from ...models.gan.generator import GanGenerator, load_generator
-from ..portraits.factors import LIVE_NAMES
-from ..readers import load_reader
 from .common import Job, sample_z
 
 # File name: factor. A direction is one standard deviation of its attribute long.

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..portraits.factors import sample_factors
-from ..portraits.photos import paint_photo, random_photo
-from ..portraits.render import render
-from ..portraits.scene import PART_NAMES
-from ..segmenter import SEGMENTER_SIZE, PartSegmenter, save_segmenter
+from ...demo.portraits.factors import sample_factors
+from ...demo.portraits.photos import paint_photo, random_photo
+from ...demo.portraits.render import render
+from ...demo.portraits.scene import PART_NAMES
+from ...demo.segmenter import SEGMENTER_SIZE, PartSegmenter, save_segmenter
 from .augment import heavy_disturbance, light_disturbance
 from .common import Job, from_bytes, set_rate, to_bytes, warm_cosine
 

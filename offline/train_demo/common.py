@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..portraits.factors import LIVE_NAMES, Z_DIM, factors_from_z
-from ..portraits.render import render
+from ...demo.portraits.factors import LIVE_NAMES, Z_DIM, factors_from_z
+from ...demo.portraits.render import render
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        self.logger = logging.getLogger(f"semantic_edit.demo.train.{self.name}")
+        self.logger = logging.getLogger(f"semantic_edit.offline.train_demo.{self.name}")
         self.logger.setLevel(logging.INFO)
         for handler in (logging.FileHandler(self.out / f"{self.name}.log"), logging.StreamHandler()):
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))

@@ -15,15 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...demo.portraits.factors import Z_DIM, factors_from_z
+from ...demo.portraits.render import render
+from ...demo.readers import PortraitReader, load_reader
 from ...models.checkpoint import parse_json, read_safetensors, write_safetensors
 from ...models.gan.generator import save_generator
 from ...models.gan.stylegan2 import StyleGAN2
 from ...models.gan.stylegan2_config import StyleGAN2Config
-from ..portraits.factors import Z_DIM, factors_from_z
-from ..portraits.render import render
-from ..readers import PortraitReader, load_reader
 from .common import Job, psnr, sample_z, set_rate, warm_cosine
-from .crew import Crew
+from .data_parallel import Crew
 from .losses import feature_loss, picture_loss
 from .mapping_start import MappingTarget, start_mapping
 from .readers import train_regressor

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ...demo.portraits.factors import factors_from_z
+from ...demo.portraits.render import render
 from ...models.checkpoint import read_safetensors, write_safetensors
 from ...models.loading.libraries import import_diffusers, import_transformers
 from ...models.loading.torchvision_stubs import allow_declaring
-from ..portraits.factors import factors_from_z
-from ..portraits.render import render
 from .common import Job, sample_z
 from .diffusion_growth import polish_decoder, train_outer
 from .diffusion_network import SCHEDULE, DenoiserTraining

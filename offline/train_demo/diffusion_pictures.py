@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ...demo.portraits.factors import factors_from_z
+from ...demo.portraits.render import render
+from ...demo.readers import PortraitReader
 from ...models.loading.libraries import import_diffusers
-from ..portraits.factors import factors_from_z
-from ..portraits.render import render
-from ..readers import PortraitReader
 from .common import Job, psnr, sample_z, set_rate, warm_cosine
-from .crew import Crew
+from .data_parallel import Crew
 from .losses import feature_loss, picture_loss
 from .render_cache import RenderCache
 from .resumable import Resumable

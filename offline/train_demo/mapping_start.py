@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...demo.portraits.factors import INDEX, factors_from_z, normalised
+from ...demo.portraits.scene import Scene
 from ...models.gan.stylegan2 import MappingNetwork
-from ..portraits.factors import INDEX, factors_from_z, normalised
-from ..portraits.scene import Scene
 from .common import Job, sample_z, set_rate, warm_cosine
 
 _SPREAD = 1.7  # standard deviation of w, near that of StyleGAN2's

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..portraits.factors import FACTORS, INDEX, factors_from_z
-from ..portraits.render import render
-from ..readers import PortraitReader
+from ...demo.portraits.factors import FACTORS, INDEX, factors_from_z
+from ...demo.portraits.render import render
+from ...demo.readers import PortraitReader
 from .common import Job, psnr, sample_z, set_rate, warm_cosine
-from .crew import Crew
+from .data_parallel import Crew
 from .diffusion_pictures import SCALING, autoencoder, reconstructed
 from .losses import detail_weights, feature_loss, picture_loss
 from .render_cache import RenderCache
