@@ -1,4 +1,4 @@
-"""Draws icon.png and banner.png from the demo portraits: ``python tools/draw_banner.py`` in an installed checkout.
+"""Draws docs/icon.png and docs/banner.png from the demo portraits: ``python tools/draw_banner.py`` in an installed checkout.
 
 The icon is one face that is half as it was and half edited; the banner is a batch before and after the same edits.
 """
@@ -36,8 +36,8 @@ def main() -> None:
         before_codes, glasses, compute_strength(glasses, before_codes, target=float(worn.quantile(0.9)))
     )
     before, after = pictures(generator, before_codes), pictures(generator, after_codes)
-    banner(before, after).save(ROOT / "banner.png", optimize=True)
-    icon(before[ICON_FACE], after[ICON_FACE]).save(ROOT / "icon.png", optimize=True)
+    banner(before, after).save(ROOT / "docs" / "banner.png", optimize=True)
+    icon(before[ICON_FACE], after[ICON_FACE]).save(ROOT / "docs" / "icon.png", optimize=True)
 
 
 def direction_named(generator, name: str):

@@ -14,6 +14,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+CONSTRAINTS = ROOT / "tools" / "constraints.txt"
 ENVIRONMENT = Path(os.environ.get("SEMANTIC_EDIT_VENV", ROOT / ".venv"))
 SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 # Threads that wait sleep: on a machine with other work, spinning ones take the cores from those that compute.
@@ -37,7 +38,7 @@ def run(*command: str | Path, extra_environment: dict[str, str] | None = None) -
 def setup(extras: str) -> None:
     """Make the virtual environment and install the project with ``extras`` into it, unless that was done already."""
     stamp = ENVIRONMENT / f".installed-{extras.replace(',', '-')}"
-    sources = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
+    sources = (ROOT / "pyproject.toml", CONSTRAINTS, ROOT / "setup.py")
     if stamp.is_file() and stamp.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return
     if sys.version_info < (3, 10):  # noqa: UP036 - this line is what an old Python reads first
@@ -46,7 +47,7 @@ def setup(extras: str) -> None:
     began = time.monotonic()
     if not SCRIPTS.is_dir():
         venv.create(ENVIRONMENT, with_pip=True)
-    run(SCRIPTS / "python", "-m", "pip", "install", "-q", "-e", f".[{extras}]", "-c", "constraints.txt")
+    run(SCRIPTS / "python", "-m", "pip", "install", "-q", "-e", f".[{extras}]", "-c", CONSTRAINTS)
     stamp.touch()
     say(f"Installed in {time.monotonic() - began:.0f} s.")
 

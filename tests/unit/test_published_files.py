@@ -75,7 +75,7 @@ def test_what_the_registry_shows_is_there():
     section = text.split("[tool.comfy]")[1].split("\n[")[0]
     comfy = dict(re.findall(r'^([\w-]+) = "(.*)"$', section, re.MULTILINE))
     for field, name in (("Icon", "icon.png"), ("Banner", "banner.png")):
-        assert comfy[field].endswith(f"/{name}")
-    with Image.open(ROOT / "icon.png") as icon, Image.open(ROOT / "banner.png") as banner:
+        assert comfy[field].endswith(f"/docs/{name}")
+    with Image.open(ROOT / "docs" / "icon.png") as icon, Image.open(ROOT / "docs" / "banner.png") as banner:
         assert icon.width == icon.height <= 400 and abs(banner.width / banner.height - 21 / 9) < 0.01
     assert len(comfy["requires-comfyui"].removeprefix(">=").split(".")) == 3
