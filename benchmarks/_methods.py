@@ -36,7 +36,7 @@ class Package:
         self.models = Path(importlib.import_module(name).__file__).parent / "models" / "demo"
 
     def __call__(self, module: str, name: str) -> Any:
-        """A name of a module: ("editing.inversion", "invert")."""
+        """A name of a module: ("editing.photos.inversion", "invert")."""
         return getattr(importlib.import_module(f"{self.name}.{module}"), name)
 
 
@@ -95,7 +95,7 @@ class World:
         """Layers from ``first`` on, and back to their input."""
         leaf = resumed.features.clone().requires_grad_()
         with torch.enable_grad():
-            state = self.package("models.synthesis_run", "LayerState")(first - 1, leaf, resumed.image)
+            state = self.package("models.gan.synthesis_run", "LayerState")(first - 1, leaf, resumed.image)
             image = self.synthesis(codes, "constant", resume=state).image
         image.square().mean().backward()
 
@@ -105,13 +105,13 @@ def random_generator(package: Package, pixels: int, base: int) -> Any:
     config, network = package("models", "StyleGAN2Config"), package("models", "StyleGAN2")
     channels = tuple(min(512, base // 2**k) for k in range(2, pixels.bit_length()))
     built = network(config(z_dim=512, w_dim=512, channels=channels)).requires_grad_(False).eval()
-    return package("models.generator", "GanGenerator")(built, f"random {pixels}", f"random {pixels} px")
+    return package("models.gan.generator", "GanGenerator")(built, f"random {pixels}", f"random {pixels} px")
 
 
 def inversion(world: World) -> Case:
     """Four steps, two of them on pictures of half size."""
     half = world.generator.resolution[0] // 2
-    run = world.package("editing.inversion", "invert")
+    run = world.package("editing.photos.inversion", "invert")
 
     def floor() -> None:  # of the steps after the first
         for height in (half, None, None):
@@ -128,7 +128,7 @@ def inversion(world: World) -> Case:
 
 def direction(world: World, search: str) -> Case:
     """Edit One for All's optimisation, on the rows that a drag changes."""
-    run = world.package("editing.directions", "optimize_direction")
+    run = world.package("editing.one_for_all.directions", "optimize_direction")
     before, after = world.codes[0], world.codes[0].clone()
     after[:6] += 0.3 * (world.others[0] - world.codes[0])[:6]
 
@@ -152,12 +152,12 @@ def direction(world: World, search: str) -> Case:
 def dragging(world: World) -> Case:
     """Two handles with a region."""
     height = world.generator.resolution[0]
-    points = world.package("editing.points", "DragPoints")(
+    points = world.package("editing.drag.points", "DragPoints")(
         torch.tensor([[0.4, 0.5], [0.6, 0.5]]) * height, torch.tensor([[0.45, 0.5], [0.65, 0.5]]) * height
     )
     region = torch.zeros(height, height)
     region[height // 4 : -height // 4, height // 4 : -height // 4] = 1
-    module, layer = "editing.drag", world.package("editing.drag_features", "feature_layer")(world.generator, 0.5)
+    module, layer = "editing.drag.drag", world.package("editing.drag.features", "feature_layer")(world.generator, 0.5)
     settings = world.package(module, "DragSettings")(steps=4, tolerance=1e-6)
     code = world.codes[:1]
 
@@ -178,12 +178,14 @@ def dragging(world: World) -> Case:
 def text(world: World) -> Case:
     """Regions, scored on whole pictures."""
     pk, names = world.package, world.package("demo.portraits.scene", "PART_NAMES")
-    scorer = pk("models.scorer", "load_scorer")(pk.models / "scorers" / "demo_portraits")
-    goal = pk("editing.text_score", "TextGoal")(scorer, "a person with a hat", score="both")
-    settings = pk("editing.text_settings", "TextEditSettings")(steps=3, batch=world.batch, start=0, seed=1)
+    scorer = pk("models.scorers.scorer", "load_scorer")(pk.models / "scorers" / "demo_portraits")
+    goal = pk("editing.text.score", "TextGoal")(scorer, "a person with a hat", score="both")
+    settings = pk("editing.text.settings", "TextEditSettings")(steps=3, batch=world.batch, start=0, seed=1)
     codes = torch.cat([world.codes, world.others])
-    parts = pk("editing.part_labels", "PartLabels")(world.segmenter.masks(world.generator.synthesize(codes)), names)
-    train = pk("editing.text_training", "train_text_edit")
+    parts = pk("editing.common.part_labels", "PartLabels")(
+        world.segmenter.masks(world.generator.synthesize(codes)), names
+    )
+    train = pk("editing.text.training", "train_text_edit")
     twice = torch.cat([world.codes, world.others])
 
     def floor() -> None:
@@ -205,18 +207,22 @@ def text(world: World) -> Case:
 def adapting(world: World, method: str) -> Case:
     """Late layers alone are drawn."""
     pk = world.package
-    first = pk("editing.adaptation", "late_layers")(world.generator)[0]
+    first = pk("editing.photos.adaptation", "late_layers")(world.generator)[0]
     codes, pictures = world.codes[:1], world.pictures[:1]
     begun = world.forward(codes, stop_layer=first - 1).state
     steps = 0 if method == "residual" else 4
 
     def run(told: Callable[..., None]) -> None:
-        pk("editing.adaptation", "adapt")(
+        pk("editing.photos.adaptation", "adapt")(
             world.generator, pictures, codes, method, steps=steps or None, progress=told if steps else None
         )
 
-    network = pk("models.perturbation", "PerturbationNetwork")(
-        [world.synthesis.layer_size(layer) for layer in pk("editing.adaptation", "late_layers")(world.generator)], 0
+    network = pk("models.gan.perturbation", "PerturbationNetwork")(
+        [
+            world.synthesis.layer_size(layer)
+            for layer in pk("editing.photos.adaptation", "late_layers")(world.generator)
+        ],
+        0,
     )
 
     def floor() -> None:
@@ -241,8 +247,11 @@ def painting(world: World, form: str) -> Case:
     height, width = world.generator.resolution
     mask = torch.zeros(1, height, width)
     mask[:, height // 8 : height // 2, width // 4 : -width // 4] = 1
-    paint, render = pk("editing.strokes", "paint_concept"), pk("editing.painted_photo", "render_painted_photo")
-    canvas = pk("editing.painted_photo", "Canvas")(world.generator, codes)
+    paint, render = (
+        pk("editing.paint.strokes", "paint_concept"),
+        pk("editing.paint.painted_photo", "render_painted_photo"),
+    )
+    canvas = pk("editing.paint.painted_photo", "Canvas")(world.generator, codes)
     photo = world.pictures[:1]
 
     def run(_: Callable[..., None]) -> None:
@@ -264,11 +273,11 @@ def painting(world: World, form: str) -> Case:
 
 def concepts_of(world: World) -> Any:
     """One concept with random numbers: its cost is that of any other."""
-    layer = world.package("editing.dissection", "middle_layer")(world.generator)
+    layer = world.package("editing.paint.dissection", "middle_layer")(world.generator)
     units, rng = world.synthesis.layer_size(layer)[0], torch.Generator().manual_seed(0)
     step = torch.randn(1, 1, world.generator.w_dim, generator=rng)
     one, levels = torch.rand(1, units, generator=rng), torch.tensor([[-1e3, 1e3]])
-    return world.package("editing.concepts", "ConceptUnits")(
+    return world.package("editing.paint.concepts", "ConceptUnits")(
         layer, ("hat",), one, one, one[0], one, one, one, torch.ones(1), step, step[:, 0], levels,
         world.generator.family,
     )  # fmt: skip
@@ -277,11 +286,11 @@ def concepts_of(world: World) -> Any:
 def dissecting(world: World) -> Case:
     """Units of the middle layer against the parts that the demo's segmenter sees, without effects."""
     pk, names = world.package, world.package("demo.portraits.scene", "PART_NAMES")
-    layer = pk("editing.dissection", "middle_layer")(world.generator)
+    layer = pk("editing.paint.dissection", "middle_layer")(world.generator)
 
     def run(_: Callable[..., None]) -> None:
         with torch.inference_mode():
-            pk("editing.dissection", "dissect")(
+            pk("editing.paint.dissection", "dissect")(
                 world.generator, world.many, lambda pictures, _: world.segmenter.masks(pictures), names, layer
             )
 
@@ -296,23 +305,25 @@ def dissecting(world: World) -> Case:
 def effects(world: World) -> Case:
     """What units cause, 4 pictures a concept."""
     pk, names = world.package, world.package("demo.portraits.scene", "PART_NAMES")
-    layer = pk("editing.dissection", "middle_layer")(world.generator)
+    layer = pk("editing.paint.dissection", "middle_layer")(world.generator)
     label, score = pk("demo.parts", "part_labeller")()
     codes = world.many[:32]
     with torch.inference_mode():
-        concepts = pk("editing.dissection", "dissect")(world.generator, world.many, label, names, layer)
+        concepts = pk("editing.paint.dissection", "dissect")(world.generator, world.many, label, names, layer)
     state = world.forward(codes[:4], stop_layer=layer).state
 
     def floor() -> None:  # of one concept, both ways
         for _ in range(8):
             leaf = state.features.clone().requires_grad_()
             with torch.enable_grad():
-                begun = pk("models.synthesis_run", "LayerState")(layer, leaf, state.image)
+                begun = pk("models.gan.synthesis_run", "LayerState")(layer, leaf, state.image)
                 area = score(world.synthesis(codes[:4], "constant", resume=begun).image)[:, 0].mean()
             area.backward()
 
     return Case(
-        lambda told: pk("editing.unit_effects", "causal_effects")(world.generator, concepts, codes, score, 4, told),
+        lambda told: pk("editing.paint.unit_effects", "causal_effects")(
+            world.generator, concepts, codes, score, 4, told
+        ),
         floor,
         len(names),
         "layers after it and the segmenter, 4 pictures at 8 points, forward and back",
@@ -322,14 +333,16 @@ def effects(world: World) -> Case:
 def moving(world: World) -> Case:
     """A move of the strength slider: codes are moved and drawn."""
     pk = world.package
-    direction = pk("editing.types", "EditDirection")(
+    direction = pk("editing.common.types", "EditDirection")(
         world.others[0] - world.codes[0], world.others[0] - world.codes[0], tuple(range(world.generator.num_layers))
     )
 
     def run(_: Callable[..., None]) -> None:
         with torch.inference_mode():
-            plan = pk("editing.strengths", "strengths_for")(direction, world.codes, "constant", 0.5, None)
-            world.generator.synthesize(pk("editing.strength", "apply_edit")(world.codes, direction, plan.alpha))
+            plan = pk("editing.one_for_all.strengths", "strengths_for")(direction, world.codes, "constant", 0.5, None)
+            world.generator.synthesize(
+                pk("editing.one_for_all.strength", "apply_edit")(world.codes, direction, plan.alpha)
+            )
 
     return Case(run, lambda: world.forward(world.codes), 0, "synthesis forward")
 
@@ -342,10 +355,10 @@ def folder(world: World) -> Case | None:
 
     pk, work = world.package, Path(tempfile.mkdtemp(prefix="methods-"))
     pictures = batch_folder.make_pictures(work / "pictures", 16)
-    encoder = pk("models.encoder", "load_encoder")(pk.models / "encoders" / "demo_portraits.safetensors")
-    read = pk("models.direction_file", "read_direction")(pk.models / "directions" / "turn_head.safetensors")
-    direction = pk("editing.attributes", "fit_to_generator")(world.generator, **read)
-    transfer = pk("editing.transfer", "Transfer")(world.generator, direction, encoder, 1.5, "constant")
+    encoder = pk("models.encoders.encoder", "load_encoder")(pk.models / "encoders" / "demo_portraits.safetensors")
+    read = pk("models.files.direction", "read_direction")(pk.models / "directions" / "turn_head.safetensors")
+    direction = pk("editing.one_for_all.attributes", "fit_to_generator")(world.generator, **read)
+    transfer = pk("editing.one_for_all.transfer", "Transfer")(world.generator, direction, encoder, 1.5, "constant")
     count = [0]
 
     def run(_: Callable[..., None]) -> None:

@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     say(f"{machine_facts()}; {options.threads} thread(s)\n")
     packages = {"ours": Package()}
-    packages["ours"]("models.torchvision_ops", "allow_declaring")()
+    packages["ours"]("models.loading.torchvision_stubs", "allow_declaring")()
     if options.before is not None:
         packages["before"] = Package("semantic_edit_before", options.before.resolve())
     rows, passes = [], {}

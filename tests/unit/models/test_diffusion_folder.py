@@ -24,7 +24,7 @@ SENTENCE = "a person with glasses and a red hat, smiling"
 @pytest.fixture(scope="module")
 def forge():
     spec = importlib.util.spec_from_file_location(
-        "diffusion_forge", Path(__file__).resolve().parents[1] / "diffusion_forge.py"
+        "diffusion_forge", Path(__file__).resolve().parents[2] / "diffusion_forge.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -25,7 +25,7 @@ from semantic_edit.offline.train_demo.sentences import matches, sentence, spoken
 from semantic_edit.offline.train_demo.vocabulary import learn_merges
 
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo" / "scorers" / "demo_portraits"
+SHIPPED = Path(__file__).resolve().parents[3] / "models" / "demo" / "scorers" / "demo_portraits"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def left_out() -> list[str]:
@@ -22,8 +22,8 @@ def published(path: Path) -> bool:
 
 
 def shipped_modules() -> list[Path]:
-    rooms = ("demo", "editing", "headless", "jobs", "kernels", "models", "nodes")
-    files = [ROOT / "__init__.py", *ROOT.glob("host*.py")]
+    rooms = ("demo", "editing", "headless", "host", "jobs", "kernels", "models", "nodes", "offline")
+    files = [ROOT / "__init__.py"]
     return [path for path in [*files, *(f for room in rooms for f in (ROOT / room).rglob("*.py"))] if published(path)]
 
 

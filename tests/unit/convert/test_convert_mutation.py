@@ -17,7 +17,7 @@ from semantic_edit.models import CheckpointError
 from semantic_edit.models.convert.containers import open_bytes
 from semantic_edit.models.convert.convert import find
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from semantic_edit.models.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.scorer import load_scorer
 
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "demo" / "scorers" / "demo_portraits"
+SHIPPED = Path(__file__).resolve().parents[3] / "models" / "demo" / "scorers" / "demo_portraits"
 
 
 @pytest.fixture(scope="module")

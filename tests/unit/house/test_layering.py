@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FLOORS = {"kernels": 1, "models": 2, "editing": 3, "demo": 3.5, "jobs": 3.7, "host": 4, "nodes": 5, "headless": 5}
 # The host's own rooms: what it knows of ComfyUI's models.
 HOST_ROOMS = {path.stem for path in ROOT.glob("host_*.py")}
