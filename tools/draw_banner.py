@@ -1,4 +1,4 @@
-"""Draws docs/icon.png and docs/banner.png from the demo portraits: ``python tools/draw_banner.py`` in an installed checkout.
+"""Draws docs/icon.png and docs/banner.png from the demo portraits, in an installed checkout.
 
 The icon is one face that is half as it was and half edited; the banner is a batch before and after the same edits.
 """

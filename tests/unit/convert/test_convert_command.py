@@ -87,7 +87,8 @@ def test_the_published_pack_works_without_its_converter(tmp_path):
         "    # Triton's code is loaded where there is a GPU and Triton, and by nothing else.\n"
         "    if not found.name.endswith(('__main__', 'triton_code', 'comfyui_diffusion', 'comfyui_checkpoint')):\n"
         "        importlib.import_module(found.name)\n"
-        "code = importlib.import_module('published.headless.commands.cli').main(['convert', 'a.pkl', 'b.safetensors'])\n"
+        "cli = importlib.import_module('published.headless.commands.cli')\n"
+        "code = cli.main(['convert', 'a.pkl', 'b.safetensors'])\n"
         "sys.exit(0 if code == 2 and 'semantic_edit' not in sys.modules else 1)\n"
     )
     done = subprocess.run(
