@@ -8,9 +8,10 @@ anything up in `sys.modules`, calls anything the file names, or sets an attribut
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import CheckpointError
+from .machine import Machine
 from .stored import (
     Bytes,
     ElementType,
@@ -32,14 +33,10 @@ from .whitelist import (
     admitted,
 )
 
-if TYPE_CHECKING:
-    from .unpickler import Unpickler
-
-
 MAX_KEPT_ARGUMENTS = 64
 
 
-def call(machine: Unpickler, function: Any, arguments: Any) -> Any:
+def call(machine: Machine, function: Any, arguments: Any) -> Any:
     """Answers "call this with these arguments". Refuses every name that is not in CALLS."""
     if not isinstance(arguments, tuple):
         raise CheckpointError("damaged: the arguments of a call are no tuple")
@@ -61,7 +58,7 @@ def call(machine: Unpickler, function: Any, arguments: Any) -> Any:
         raise CheckpointError(f"damaged: {full} was given arguments it does not take") from None
 
 
-def instantiate(machine: Unpickler, name: Any, arguments: Any) -> Any:
+def instantiate(machine: Machine, name: Any, arguments: Any) -> Any:
     """Answers "make an empty object of this class": a dict, or an opaque object."""
     if not isinstance(arguments, tuple):
         raise CheckpointError("damaged: the arguments of a new object are no tuple")
@@ -75,7 +72,7 @@ def instantiate(machine: Unpickler, name: Any, arguments: Any) -> Any:
     return Opaque(full, arguments[:MAX_KEPT_ARGUMENTS])
 
 
-def build_state(machine: Unpickler, target: Any, state: Any) -> None:
+def build_state(machine: Machine, target: Any, state: Any) -> None:
     """Answers "give this object its saved state"."""
     if isinstance(target, Opaque):
         if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict):
@@ -95,7 +92,7 @@ def build_state(machine: Unpickler, target: Any, state: Any) -> None:
 # Containers.
 
 
-def _dictionary(machine: Unpickler, arguments: tuple) -> dict:
+def _dictionary(machine: Machine, arguments: tuple) -> dict:
     """dict(), OrderedDict(), OrderedDict([[k, v], ...]) and defaultdict(factory)."""
     pairs = arguments[-1] if arguments and isinstance(arguments[-1], list | tuple | dict) else ()
     machine.spend(elements=len(pairs))
@@ -109,18 +106,18 @@ def _dictionary(machine: Unpickler, arguments: tuple) -> dict:
     return result
 
 
-def _members(machine: Unpickler, values: Any = ()) -> set:
+def _members(machine: Machine, values: Any = ()) -> set:
     if not isinstance(values, list | tuple | set | frozenset):
         raise CheckpointError("damaged: a set made of something that is no list")
     machine.spend(elements=len(values))
     return {machine.key(value) for value in values}
 
 
-def _sequence(machine: Unpickler, values: Any = ()) -> tuple:
+def _sequence(machine: Machine, values: Any = ()) -> tuple:
     return check_shape(values, "a tensor")
 
 
-def _encode(machine: Unpickler, text: Any, encoding: Any = "latin1") -> bytes:
+def _encode(machine: Machine, text: Any, encoding: Any = "latin1") -> bytes:
     """How protocol 2 writes a byte string."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise CheckpointError("damaged: a byte string that is not written as text")
@@ -128,7 +125,7 @@ def _encode(machine: Unpickler, text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode(encoding)
 
 
-def _byte_string(machine: Unpickler, *arguments: Any) -> Bytes:
+def _byte_string(machine: Machine, *arguments: Any) -> Bytes:
     if not arguments:
         return b""
     if isinstance(arguments[0], bytes | bytearray | memoryview):
@@ -136,19 +133,19 @@ def _byte_string(machine: Unpickler, *arguments: Any) -> Bytes:
     return _encode(machine, *arguments)
 
 
-def _real_and_imaginary(machine: Unpickler, *arguments: Any) -> Opaque:
+def _real_and_imaginary(machine: Machine, *arguments: Any) -> Opaque:
     return Opaque("complex number", arguments)
 
 
-def _slice(machine: Unpickler, *arguments: Any) -> Opaque:
+def _slice(machine: Machine, *arguments: Any) -> Opaque:
     return Opaque("slice", arguments)
 
 
-def _device(machine: Unpickler, *arguments: Any) -> Opaque:
+def _device(machine: Machine, *arguments: Any) -> Opaque:
     return Opaque("torch.device", arguments)
 
 
-def _old_backend(machine: Unpickler) -> Opaque:
+def _old_backend(machine: Machine) -> Opaque:
     """What modules saved by torch before 1.3 carry along."""
     return Opaque("torch backend")
 
@@ -156,23 +153,23 @@ def _old_backend(machine: Unpickler) -> Opaque:
 # numpy.
 
 
-def _array(machine: Unpickler, kind: Any, shape: Any, code: Any) -> StoredArray:
+def _array(machine: Machine, kind: Any, shape: Any, code: Any) -> StoredArray:
     """numpy's `_reconstruct`: an empty array that BUILD fills."""
     return StoredArray()
 
 
-def _array_from_buffer(machine: Unpickler, data: Any, element: Any, shape: Any, order: Any = "C") -> StoredArray:
+def _array_from_buffer(machine: Machine, data: Any, element: Any, shape: Any, order: Any = "C") -> StoredArray:
     """numpy's `_frombuffer`, the way of protocol 5."""
     machine.spend(len(data) if isinstance(data, str) else 0)
     return StoredArray().fill(shape, element, order == "F", data)
 
 
-def _scalar(machine: Unpickler, element: Any, data: Any = b"") -> StoredArray:
+def _scalar(machine: Machine, element: Any, data: Any = b"") -> StoredArray:
     machine.spend(len(data) if isinstance(data, str) else 0)
     return StoredArray().fill((), element, False, data)
 
 
-def _element_type(machine: Unpickler, code: Any, align: Any = False, copy: Any = True) -> ElementType:
+def _element_type(machine: Machine, code: Any, align: Any = False, copy: Any = True) -> ElementType:
     """numpy's dtype("f4", False, True)."""
     order, short = ("<", code) if not isinstance(code, str) or code[:1] not in "<>|=" else (code[0], code[1:])
     if not isinstance(short, str) or short not in NUMPY_TYPES:
@@ -193,7 +190,7 @@ def _set_order(target: ElementType, state: Any) -> None:
 
 
 def _tensor(
-    machine: Unpickler, storage: Any, offset: Any, shape: Any, stride: Any, element: str | None = None
+    machine: Machine, storage: Any, offset: Any, shape: Any, stride: Any, element: str | None = None
 ) -> StoredTensor:
     if isinstance(storage, StoredTensor):
         raise CheckpointError("damaged: a tensor made of a tensor")
@@ -202,13 +199,13 @@ def _tensor(
     return StoredTensor(storage, offset, shape, stride, element or storage.element)
 
 
-def _tensor_v2(machine: Unpickler, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> StoredTensor:
+def _tensor_v2(machine: Machine, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> StoredTensor:
     """(storage, offset, shape, stride, requires_grad, hooks[, metadata]); hooks are dropped."""
     return _tensor(machine, storage, offset, shape, stride)
 
 
 def _tensor_v3(
-    machine: Unpickler, storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, kind: Any, *rest: Any
+    machine: Machine, storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, kind: Any, *rest: Any
 ) -> StoredTensor:
     """As v2, over an untyped storage, with the number type given."""
     if not isinstance(kind, Name) or str(kind) not in TORCH_TYPES:
@@ -216,27 +213,27 @@ def _tensor_v3(
     return _tensor(machine, storage, offset, shape, stride, TORCH_TYPES[str(kind)])
 
 
-def _parameter(machine: Unpickler, data: Any, *rest: Any) -> StoredTensor:
+def _parameter(machine: Machine, data: Any, *rest: Any) -> StoredTensor:
     if not isinstance(data, StoredTensor):
         raise CheckpointError(f"damaged: a parameter made of a {type(data).__name__}")
     return data
 
 
-def _tensor_with_attributes(machine: Unpickler, function: Any, kind: Any, arguments: Any, state: Any) -> Any:
+def _tensor_with_attributes(machine: Machine, function: Any, kind: Any, arguments: Any, state: Any) -> Any:
     """A tensor that carried Python attributes; they are dropped."""
     if not isinstance(function, Name) or str(function) not in TENSOR_BUILDERS:
         return machine.refuse(f"torch._tensor._rebuild_from_type_v2 of {str(function)[:80]}")
     return call(machine, function, arguments)
 
 
-def _nested(machine: Unpickler, data: Any) -> Any:
+def _nested(machine: Machine, data: Any) -> Any:
     """torch's `_load_from_bytes`: a whole torch file inside a byte string, which is how plain pickles keep tensors."""
     if not isinstance(data, bytes | bytearray | memoryview):
         raise CheckpointError("damaged: a nested torch file that is no byte string")
     return machine.load_nested(data)
 
 
-def _typed_storage(machine: Unpickler, *arguments: Any) -> Any:
+def _typed_storage(machine: Machine, *arguments: Any) -> Any:
     """TypedStorage objects are only ever saved through their bytes."""
     return machine.refuse("torch.storage.TypedStorage")
 
@@ -244,14 +241,14 @@ def _typed_storage(machine: Unpickler, *arguments: Any) -> Any:
 # Modules.
 
 
-def _persistent(machine: Unpickler, meta: Any) -> Opaque:
+def _persistent(machine: Machine, meta: Any) -> Opaque:
     """NVlabs' persistence hook, which would run the source code in `meta`; here its name and state are kept."""
     if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
         raise CheckpointError("damaged: a persistent object without a class name")
     return Opaque(f"persistent {meta['class_name'][:80]}", (), meta.get("state"))
 
 
-def _old_object(machine: Unpickler, name: Any, base: Any = None, state: Any = None) -> Any:
+def _old_object(machine: Machine, name: Any, base: Any = None, state: Any = None) -> Any:
     """copyreg's `_reconstructor`, the way of protocols 0 and 1."""
     return instantiate(machine, name, ())
 

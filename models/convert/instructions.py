@@ -1,22 +1,20 @@
-"""What each instruction of the pickle language does to the machine in `unpickler.py`."""
+"""What each instruction of the pickle language does to the machine in `machine.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import CheckpointError
+from .builders import build_state, call, instantiate
+from .machine import MARK, Machine
 
-if TYPE_CHECKING:
-    from .unpickler import Unpickler
-
-MARK = object()
 STOP = 0x2E
 MAX_INTEGER_BYTES = 64
 MAX_PROTOCOL = 5
 
 
-def _protocol(m: Unpickler) -> None:
+def _protocol(m: Machine) -> None:
     version = m.take(1)[0]
     if version > MAX_PROTOCOL:
         raise CheckpointError(f"is no pickle: protocol {version} does not exist")
@@ -25,12 +23,12 @@ def _protocol(m: Unpickler) -> None:
 # Numbers and text.
 
 
-def _integer(m: Unpickler) -> None:
+def _integer(m: Machine) -> None:
     text = m.word()
     m.push(text == "01" if text in ("00", "01") else _parsed(text))
 
 
-def _long_line(m: Unpickler) -> None:
+def _long_line(m: Machine) -> None:
     m.push(_parsed(m.word().removesuffix("L")))
 
 
@@ -40,65 +38,65 @@ def _parsed(text: str) -> int:
     return int(text)
 
 
-def _long(m: Unpickler, count: int) -> None:
+def _long(m: Machine, count: int) -> None:
     if count > MAX_INTEGER_BYTES:
         raise CheckpointError("refused, because of an integer of absurd length")
     m.push(int.from_bytes(m.take(count), "little", signed=True))
 
 
-def _quoted(m: Unpickler) -> None:
+def _quoted(m: Machine) -> None:
     text = m.word()
     if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0] or "\\" in text:
         raise CheckpointError("damaged: a text constant of the oldest protocol that is not plain")
     m.push(text[1:-1])
 
 
-def _text(m: Unpickler, count: int) -> None:
+def _text(m: Machine, count: int) -> None:
     m.push(str(m.take(count), "utf-8", "surrogatepass"))
 
 
-def _old_text(m: Unpickler, count: int) -> None:
+def _old_text(m: Machine, count: int) -> None:
     m.push(str(m.take(count), "latin-1"))  # Python 2 kept text and bytes alike in these
 
 
 # Containers.
 
 
-def _tuple(m: Unpickler, count: int) -> None:
+def _tuple(m: Machine, count: int) -> None:
     m.push(tuple([m.pop() for _ in range(count)][::-1]))
 
 
-def _frozen_set(m: Unpickler) -> None:
+def _frozen_set(m: Machine) -> None:
     m.push(frozenset(m.key(value) for value in m.pop_mark()))
 
 
-def _dictionary(m: Unpickler) -> None:
+def _dictionary(m: Machine) -> None:
     target: dict = {}
     m.set_items(target, m.pop_mark())
     m.push(target)
 
 
-def _set_item(m: Unpickler) -> None:
+def _set_item(m: Machine) -> None:
     value, key = m.pop(), m.pop()
     m.set_items(m.stack[-1], [key, value])
 
 
-def _append(m: Unpickler) -> None:
+def _append(m: Machine) -> None:
     value = m.pop()
     m.extend(m.stack[-1], [value])
 
 
-def _appends(m: Unpickler) -> None:
+def _appends(m: Machine) -> None:
     values = m.pop_mark()
     m.extend(m.stack[-1], values)
 
 
-def _set_items(m: Unpickler) -> None:
+def _set_items(m: Machine) -> None:
     values = m.pop_mark()
     m.set_items(m.stack[-1], values)
 
 
-def _add_members(m: Unpickler) -> None:
+def _add_members(m: Machine) -> None:
     values = m.pop_mark()
     m.add_members(m.stack[-1], values)
 
@@ -106,20 +104,20 @@ def _add_members(m: Unpickler) -> None:
 # The memo: values that are used more than once.
 
 
-def _memo_index(m: Unpickler) -> int:
+def _memo_index(m: Machine) -> int:
     text = m.word()
     if not text.isdecimal() or len(text) > 12:
         raise CheckpointError("damaged: a memo index that is no number")
     return int(text)
 
 
-def _get(m: Unpickler, index: int) -> None:
+def _get(m: Machine, index: int) -> None:
     if index not in m.memo:
         raise CheckpointError(f"damaged: it reads memo {index} before writing it")
     m.push(m.memo[index])
 
 
-def _put(m: Unpickler, index: int) -> None:
+def _put(m: Machine, index: int) -> None:
     if not m.stack or m.stack[-1] is MARK:
         raise CheckpointError("damaged: it memorises a value that is not there")
     m.memo[index] = m.stack[-1]
@@ -128,26 +126,47 @@ def _put(m: Unpickler, index: int) -> None:
 # Names.
 
 
-def _global(m: Unpickler) -> None:
+def _global(m: Machine) -> None:
     module = m.word()
     m.mention(module, m.word())
 
 
-def _stack_global(m: Unpickler) -> None:
+def _stack_global(m: Machine) -> None:
     attribute, module = m.pop(), m.pop()
     m.mention(module, attribute)
 
 
-def _old_instance(m: Unpickler) -> None:
+def _old_instance(m: Machine) -> None:
     m.refuse(f"{m.word()[:200]}.{m.word()[:200]}")
     m.decline("the instruction INST")
 
 
-def _declined(what: str) -> Callable[[Unpickler], None]:
+# Requests that a real machine would answer by running code.
+
+
+def _reduce(m: Machine) -> None:
+    """Answers "call this with these arguments"."""
+    arguments, function = m.pop(), m.pop()
+    m.push(call(m, function, arguments))
+
+
+def _new_object(m: Machine) -> None:
+    """Answers "make an object of this class"."""
+    arguments, name = m.pop(), m.pop()
+    m.push(instantiate(m, name, arguments))
+
+
+def _build(m: Machine) -> None:
+    """Answers "give this object its state"."""
+    state = m.pop()
+    build_state(m, m.stack[-1], state)
+
+
+def _declined(what: str) -> Callable[[Machine], None]:
     return lambda m: m.decline(what)
 
 
-INSTRUCTIONS: dict[int, Callable[[Unpickler], Any]] = {
+INSTRUCTIONS: dict[int, Callable[[Machine], Any]] = {
     0x80: _protocol,  # PROTO
     0x95: lambda m: m.take(8),  # FRAME, a hint for buffered reading
     0x28: lambda m: m.push(MARK),  # MARK
@@ -202,9 +221,9 @@ INSTRUCTIONS: dict[int, Callable[[Unpickler], Any]] = {
     0x94: lambda m: _put(m, len(m.memo)),  # MEMOIZE
     0x63: _global,  # GLOBAL
     0x93: _stack_global,  # STACK_GLOBAL
-    0x52: lambda m: m.reduce(),  # REDUCE
-    0x81: lambda m: m.new_object(),  # NEWOBJ
-    0x62: lambda m: m.build(),  # BUILD
+    0x52: _reduce,  # REDUCE
+    0x81: _new_object,  # NEWOBJ
+    0x62: _build,  # BUILD
     0x51: lambda m: m.resolve(),  # BINPERSID
     0x50: _declined("a persistent id given as text (PERSID)"),
     0x69: _old_instance,  # INST
