@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from _edit_methods import Edits, Task
 from PIL import Image
-from semantic_edit.models.inference import training_mode
+from semantic_edit.models.inference import enable_training
 from semantic_edit.models.loading.libraries import import_diffusers
 
 PUBLISHED_ALPHA = 1.2
@@ -60,7 +60,7 @@ class Peer:
         """A pipeline whose UNet is a copy."""
         parts = self.source.components
         kinds = ("vae", "text_encoder", "tokenizer", "scheduler")
-        with training_mode():
+        with enable_training():
             pipeline = self.module.ImagicStableDiffusionPipeline(
                 **{kind: parts[kind] for kind in kinds}, unet=copy.deepcopy(parts["unet"]), safety_checker=None,
                 feature_extractor=None,
@@ -71,7 +71,7 @@ class Peer:
     def learn(self, task: Task, seed: int = 0, pipeline: Any = None) -> tuple[Any, float]:
         """A pipeline that has learned the photo, and CPU seconds."""
         pipeline = pipeline or self.fresh()
-        with training_mode():
+        with enable_training():
             picture = Image.fromarray((task.photo[0].numpy() * 255).round().astype(np.uint8))
             torch.manual_seed(seed)
             started = time.process_time()

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from ..models.errors import InputError
-from ..models.inference import building
+from ..models.inference import no_inference_mode
 from .readers import PortraitReader, load_reader
 from .segmenter import PartSegmenter, load_segmenter
 
@@ -46,12 +46,12 @@ def demo_diffusion() -> Path:
 def reader(kind: str) -> PortraitReader:
     """The shipped "oracle", "identity" or "features" network, read once."""
     folder = {"oracle": "oracles", "identity": "identities", "features": "features"}[kind]
-    with building():
+    with no_inference_mode():
         return load_reader(demo_file(folder), kind)
 
 
 @functools.lru_cache(maxsize=1)
 def segmenter() -> PartSegmenter:
     """The shipped part segmenter, read once."""
-    with building():
+    with no_inference_mode():
         return load_segmenter(demo_file("segmenters"))

@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from ..models.errors import InputError
-from ..models.inference import building, rehome, training_mode
+from ..models.inference import clone_from_inference, enable_training, no_inference_mode
 
 __all__ = [
     "KINDS",
     "Host",
-    "building",
+    "no_inference_mode",
     "current",
     "preview_picture",
-    "rehome",
+    "clone_from_inference",
     "safe_name",
-    "training_mode",
+    "enable_training",
     "use",
     "use_comfyui",
 ]
@@ -233,7 +233,7 @@ class ComfyHost(Host):
 
     def place(self, *modules: nn.Module) -> None:
         patchers = [self._patcher(module) for module in modules]
-        with building():  # weights that move under inference mode would come back as inference tensors
+        with no_inference_mode():  # weights that move under inference mode would come back as inference tensors
             self._memory.load_models_gpu(patchers, force_full_load=True)
 
     def _patcher(self, module: nn.Module) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..editing.imagic.sampling import Sampling
 from ..models.errors import InputError
-from ..models.inference import building, rehome
+from ..models.inference import clone_from_inference, no_inference_mode
 
 __all__ = ["ComfyDenoiser", "ComfyDiffusion"]
 
@@ -144,7 +144,7 @@ class ComfyDenoiser:
             free = self._management.get_free_memory(device)
             if missing > free:
                 self._refuse(whole, free)
-        with building():
+        with no_inference_mode():
             # As much room as there is: what else is loaded would only be in the way of the gradients.
             room = 1e20 if on_card else 0
             self._management.load_models_gpu([self.patcher], memory_required=room, force_full_load=True)
@@ -193,7 +193,9 @@ class ComfyDenoiser:
                 f"The latent has shape {list(latent.shape)}; this {self.name} model works on {form.latent_channels} "
                 "channels: encode the picture with the VAE of the same model."
             )
-        return rehome(self.base.process_latent_in(rehome(latent.to(self.device, torch.float32))))
+        return clone_from_inference(
+            self.base.process_latent_in(clone_from_inference(latent.to(self.device, torch.float32)))
+        )
 
     def latent_out(self, x: Tensor) -> Tensor:
         return self.base.process_latent_out(x)
@@ -275,7 +277,7 @@ class ComfyDenoiser:
         try:
             if before is not None:
                 self._management.in_training = True
-            rehome(self.base)
+            clone_from_inference(self.base)
             asking += [weight for weight in self.base.parameters() if weight.requires_grad]
             self.base.requires_grad_(False)
             yield
@@ -288,7 +290,7 @@ class ComfyDenoiser:
 
 def _normal(value: Any) -> Any:
     """What travels in a conditioning may have been made under inference mode."""
-    return rehome(value) if isinstance(value, Tensor) else value
+    return clone_from_inference(value) if isinstance(value, Tensor) else value
 
 
 def _stems(key: str, names: Mapping[str, Any]) -> list[str]:

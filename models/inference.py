@@ -15,23 +15,23 @@ from torch import Tensor, nn
 
 
 @contextlib.contextmanager
-def training_mode() -> Iterator[None]:
+def enable_training() -> Iterator[None]:
     """Leave the inference mode that nodes run under, with gradients on.
 
-    What was made under it must go through `rehome` before it enters a graph.
+    What was made under it must go through `clone_from_inference` before it enters a graph.
     """
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 @contextlib.contextmanager
-def building() -> Iterator[None]:
+def no_inference_mode() -> Iterator[None]:
     """Make normal tensors, without gradients: for loading networks that may be optimised later."""
     with torch.inference_mode(False), torch.no_grad():
         yield
 
 
-def rehome(thing: Tensor | nn.Module) -> Any:
+def clone_from_inference(thing: Tensor | nn.Module) -> Any:
     """Replace inference tensors by normal ones, which autograd accepts.
 
     Args:
@@ -41,7 +41,7 @@ def rehome(thing: Tensor | nn.Module) -> Any:
     Returns:
         The normal tensor, or the same module.
     """
-    with building():
+    with no_inference_mode():
         if isinstance(thing, Tensor):
             return thing.clone() if thing.is_inference() else thing
         moved: dict[int, Tensor] = {}

@@ -20,7 +20,7 @@ from semantic_edit.editing.text.start import start_of
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.generator import GanGenerator
 from semantic_edit.models.gan.stylegan2 import LayerState
-from semantic_edit.models.inference import rehome, training_mode
+from semantic_edit.models.inference import clone_from_inference, enable_training
 from torch import Tensor
 
 __all__ = ["LayerDirection", "apply_layer_direction", "train_layer_direction"]
@@ -63,8 +63,11 @@ def train_layer_direction(
     if len(parts) not in (1, len(codes)):
         raise InputError(f"There are part labels of {len(parts)} pictures, the latent has {len(codes)}; label these.")
     rng = torch.Generator().manual_seed(seed)
-    with training_mode():
-        codes, labels = rehome(codes).to(generator.device).float(), rehome(parts.masks).to(generator.device).float()
+    with enable_training():
+        codes, labels = (
+            clone_from_inference(codes).to(generator.device).float(),
+            clone_from_inference(parts.masks).to(generator.device).float(),
+        )
         root = root_of(generator, "spread of W").to(codes)
         rows = range(layer + 1)
         units = start_of(generator, goal, root, codes, rows, samples, l2, stop_resolution, rng)[None].requires_grad_()

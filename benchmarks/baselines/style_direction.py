@@ -15,7 +15,7 @@ from semantic_edit.editing.text.edit import check_styles
 from semantic_edit.editing.text.score import TextGoal
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.generator import GanGenerator
-from semantic_edit.models.inference import rehome, training_mode
+from semantic_edit.models.inference import clone_from_inference, enable_training
 from torch import Tensor, nn
 
 __all__ = ["apply_style_direction", "train_style_direction"]
@@ -45,8 +45,8 @@ def train_style_direction(
         raise InputError(f"Steps and batch must be at least 1; got {steps} and {batch}.")
     rng = torch.Generator().manual_seed(seed)
     synthesis = generator.network.synthesis
-    with training_mode():
-        codes = rehome(codes).to(generator.device).float()
+    with enable_training():
+        codes = clone_from_inference(codes).to(generator.device).float()
         with torch.no_grad():
             drawn = generator.map(_noise(generator, rng), _labels(generator))[:, 0]
             spreads = [layer.affine(drawn).std(dim=0) for layer in _layers(generator)]

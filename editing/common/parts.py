@@ -15,7 +15,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import resized_mask
-from ...models.inference import building
+from ...models.inference import no_inference_mode
 from .part_labels import PartLabels
 
 __all__ = ["parts_from_features", "parts_from_masks"]
@@ -42,7 +42,7 @@ def parts_from_features(
     if count < 2:
         raise InputError(f"At least 2 parts are needed; got {count}.")
     layer = _layer_of(generator, height)
-    with building():
+    with no_inference_mode():
         rng = torch.Generator().manual_seed(seed)
         fitted = generator.map(torch.randn(samples, generator.z_dim, generator=rng), _labels(generator, samples, rng))
         features = torch.cat([_normed(generator, part, layer) for part in fitted.split(8)])

@@ -19,47 +19,21 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.stylegan2 import LayerState
-from ...models.inference import building, rehome, training_mode
+from ...models.inference import clone_from_inference, enable_training, no_inference_mode
 from ..common.pictures import draw_states
 from ..common.types import check_rows
 from .changes import ChangeMemory
 from .features import feature_layer
 from .points import DragPoints
-from .steps import PUBLISHED_TOLERANCE, DragScene, DragState, least_change_steps, published_steps
+from .settings import METHODS, PUBLISHED, DragSettings
+from .steps import DragScene, DragState, least_change_steps, published_steps
 
 __all__ = ["METHODS", "PUBLISHED", "ChangeMemory", "Drag", "DragSettings", "drag"]
 
 Progress = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class DragSettings:
-    """How to drag. Lengths are shares of the picture's height, so that they fit any resolution.
-
-    The published numbers are in :data:`PUBLISHED`; a length of it that comes out below a pixel counts as one.
-    """
-
-    method: str = "least change"
-    steps: int = 30
-    tolerance: float = 0.005  # close enough to stop
-    feature_ratio: float = 0.5  # height of the feature map / height of the picture
-    patch: float = 0.012  # radius of what is looked at round a handle; r1 of the paper
-    search: float = 0.025  # half side of the square in which a handle is looked for; r2 of the paper
-    keep: float = 1.0  # weight of what shall not move (the paper's lambda for "published")
-    learning_rate: float = 1e-3  # "published" alone
-
-
-PUBLISHED = DragSettings(
-    method="published",
-    steps=300,
-    tolerance=PUBLISHED_TOLERANCE,
-    patch=3 / 512,
-    search=12 / 512,
-    keep=20.0,
-    learning_rate=1e-3,
-)
 _ROWS = 6
-METHODS = {"least change": DragSettings(), "published": PUBLISHED}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +77,9 @@ def drag(
     code = w[None] if w.ndim == 2 else w
     _check(generator, code, points, region, settings)
     rows = default_rows(generator) if rows is None else check_rows(rows, generator.num_layers, "The drag")
-    with training_mode():
-        code = rehome(code.detach().to(generator.device, torch.float32)).clone()
-        fixed = None if region is None else 1 - rehome(region.to(code)).clamp(0, 1)
+    with enable_training():
+        code = clone_from_inference(code.detach().to(generator.device, torch.float32)).clone()
+        fixed = None if region is None else 1 - clone_from_inference(region.to(code)).clamp(0, 1)
         if fixed is not None and not bool(fixed.any()):
             fixed = None
         scene = _scene(generator, code, points, fixed, rows, settings, memory or ChangeMemory())
@@ -124,7 +98,7 @@ def drag(
         result = state.code.detach().clone()
     followed = torch.stack(places)
     distances = (followed - scene.targets).norm(dim=2).amax(dim=1)
-    with building():
+    with no_inference_mode():
         outside = None if fixed is None else _change(generator, code, result, fixed)
     return Drag(result, followed.cpu(), distances.cpu(), outside, stop)
 
@@ -143,14 +117,14 @@ def _scene(generator, code, points, fixed, rows, settings, memory) -> DragScene:
     return DragScene(
         network=generator.network,
         start=code,
-        handles=rehome(points.handles.to(code)),
-        targets=rehome(points.targets.to(code)),
+        handles=clone_from_inference(points.handles.to(code)),
+        targets=clone_from_inference(points.targets.to(code)),
         fixed=fixed,
         rows=rows,
         layer=layer,
         size=(height, width),
         pitch=height / map_height,
-        covariance=rehome(generator.w_covariance),
+        covariance=clone_from_inference(generator.w_covariance),
         settings=settings,
         memory=memory,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,12 +11,7 @@ from torch import Tensor
 from ...models.gan.stylegan2 import LayerState, StyleGAN2
 from .changes import ChangeMemory, Changes, measured_changes
 from .features import Templates, disk, sample
-
-if TYPE_CHECKING:
-    from .drag import DragSettings
-
-
-PUBLISHED_TOLERANCE = 2 / 512  # of the height
+from .settings import PUBLISHED_TOLERANCE, DragSettings
 
 
 @dataclass(frozen=True, eq=False)

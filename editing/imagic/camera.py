@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.inference import training_mode
+from ...models.inference import enable_training
 
 __all__ = ["CameraMove", "camera_move"]
 
@@ -55,7 +55,7 @@ def camera_move(before: Tensor, after: Tensor) -> CameraMove:
     """The move between two pictures [H, W, 3] in 0..1 of the same size; none where one holds no finite numbers."""
     if not bool(torch.isfinite(before).all() and torch.isfinite(after).all()):
         return CameraMove(1.0, 0.0, (0.0, 0.0), 0.0)  # torch's sampling of a picture at NaN ends the whole process
-    with training_mode():
+    with enable_training():
         levels = [(_grey(before, side), _grey(after, side)) for side in (_SIDE // 4, _SIDE // 2, _SIDE)]
         # A fit slides into the nearest valley: several zooms are tried where that is cheap, and the best one refined.
         coarse = [_fitted(levels[:1], torch.tensor([zoom, 0.0, 0.0, 0.0])) for zoom in _STARTS]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.inference import building
+from ...models.inference import no_inference_mode
 
 __all__ = ["POOLED", "Entry", "as_conditioning", "entry_of", "same_text_space"]
 
@@ -116,5 +116,5 @@ def same_text_space(a: Entry, b: Entry, names: tuple[str, str] = ("optimised", "
 
 
 def _normal(tensor: Tensor, device: torch.device) -> Tensor:
-    with building():  # always a copy: what is trained is never what another node holds
+    with no_inference_mode():  # always a copy: what is trained is never what another node holds
         return tensor.detach().to(device, torch.float32, copy=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.inference import training_mode
+from ...models.inference import enable_training
 from .conditioning import Entry, same_text_space
 from .denoiser import Denoiser
 from .descent import Descent
@@ -101,7 +101,7 @@ def optimize_embedding(
     """
     settings = settings or EmbeddingSettings()
     rng = torch.Generator().manual_seed(settings.seed)
-    with training_mode(), denoiser.training(), ExitStack() as stack:
+    with enable_training(), denoiser.training(), ExitStack() as stack:
         photo = Photo.of(denoiser, _normal(latent), mask, mask_weight)
         if start is not None:
             start, target = same_text_space(start, target, ("start", "target"))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.inference import training_mode
+from ...models.inference import enable_training
 from .checkpointing import checkpointed
 from .conditioning import Entry
 from .denoiser import Denoiser
@@ -135,7 +135,7 @@ def tune_model(
     """
     settings = settings or TuneSettings()
     rng = torch.Generator().manual_seed(settings.seed)
-    with training_mode(), denoiser.training(), ExitStack() as stack:
+    with enable_training(), denoiser.training(), ExitStack() as stack:
         photo = Photo.of(denoiser, latent.detach().clone(), mask, mask_weight)
         layers = chosen_layers(denoiser.network, settings.blocks)
         if settings.method != METHODS[0]:  # before the copies are made

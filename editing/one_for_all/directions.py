@@ -17,7 +17,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.synthesis_run import LayerState
-from ...models.inference import training_mode
+from ...models.inference import enable_training
 from ..common.types import EditDirection
 from .record import edited_rows, row_mask, single_code, with_example
 
@@ -92,7 +92,7 @@ def optimize_direction(
     start, edited = single_code(generator, w_start, "The start"), single_code(generator, w_edited, "The edited code")
     rows = edited_rows(edited - start, layers)
     rng = torch.Generator().manual_seed(seed)
-    with training_mode():
+    with enable_training():
         inside = row_mask(rows, start)
         edit = (edited - start) * inside
         pool = _pictures(generator, form, start, batch or form.batch, rng)

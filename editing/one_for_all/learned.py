@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.inference import building
+from ...models.inference import no_inference_mode
 from ..common.types import EditDirection
 from .attribute_score import (
     MIXED,
@@ -125,7 +125,7 @@ def learn_normal(
         if progress is not None:
             progress(min(seen, total), total)
 
-    with building():
+    with no_inference_mode():
         if apart and normal != "features":
             # No score: it would cost all the samples, and only corrections need one; they learn it from the normal.
             return _with(direction, edit.normal, None, f"normal as recorded ({edit.method})")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.inference import building, rehome
+from ...models.inference import clone_from_inference, no_inference_mode
 from ..common.types import EditDirection, check_family
 from ..text.edit import TextEdit, check_edit_fits
 
@@ -32,7 +32,7 @@ def record_edit(
     change what `measured_by` measures.
     """
     start, edited = single_code(generator, w_start, "The start"), single_code(generator, w_edited, "The edited code")
-    with building():
+    with no_inference_mode():
         difference = edited - start
         rows = edited_rows(difference, layers)
         normal, method = difference, "difference"
@@ -57,7 +57,7 @@ def record_text_edit(
     """
     check_edit_fits(edit, generator)
     start = single_code(generator, w_start, "The start")
-    with building():
+    with no_inference_mode():
         edited = edit.changed(start[None])[0]
     used = edit.direction().layers
     rows = used if layers is None else [row for row in layers if row in used]
@@ -123,7 +123,7 @@ def single_code(generator: GanGenerator, code: Tensor, what: str) -> Tensor:
     generator.check_latent(code, "", what)
     if not bool(torch.isfinite(code).all()):
         raise InputError(f"{what} holds values that are not finite (NaN or infinity); make it again.")
-    return rehome(code.to(generator.device, torch.float32))[0]
+    return clone_from_inference(code.to(generator.device, torch.float32))[0]
 
 
 def edited_rows(difference: Tensor, layers: Sequence[int] | None) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.inference import building
+from ...models.inference import no_inference_mode
 from ..common.types import EditDirection, EditStrength
 from .attribute_score import AttributeScore, fit_head, sample_features
 from .features import FeatureSpace
@@ -87,5 +87,5 @@ def score_of(
     chosen = space()
     if own is not None and not chosen.sees_pictures:
         return own
-    with building():
+    with no_inference_mode():
         return fit_head(sample_features(generator, chosen), direction.normal, direction.direction)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.inference import building
+from ...models.inference import no_inference_mode
 from ..common.pictures import colours
 from ..common.types import EditDirection, EditStrength
 from ..photos.inversion import invert
@@ -181,7 +181,7 @@ class Transfer:
             pictures = torch.cat([pictures, pictures.new_zeros(filling, *pictures.shape[1:])])
         codes = None
         if self.encoder is not None:
-            with building():
+            with no_inference_mode():
                 codes = self.encoder.encode(pictures, self.generator)
         if self.steps:
             report = None if tick is None else lambda *_: tick()

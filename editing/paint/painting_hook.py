@@ -20,7 +20,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
 from ...models.gan.stylegan2 import LayerState
 from ...models.gan.window import Window, part_of
-from ...models.inference import rehome
+from ...models.inference import clone_from_inference
 from .painted_window import cut, cut_early
 from .painting import DonorStroke, Painting, UnitStroke, marks_of, painting_mask, resized_mask
 
@@ -111,7 +111,7 @@ class _Kept:
 
     def __call__(self) -> Tensor:
         if torch.is_grad_enabled():  # once, not in every step; most paintings are drawn without a graph
-            self.tensor = rehome(self.tensor)
+            self.tensor = clone_from_inference(self.tensor)
         return self.tensor
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.gan.generator import GanGenerator
-from ...models.inference import rehome, training_mode
+from ...models.inference import clone_from_inference, enable_training
 from ..common.pictures import colours
 from .concepts import ConceptUnits
 
@@ -43,9 +43,9 @@ def causal_effects(
 
     A concept that is in all the pictures is only removed, one that is in none keeps its effect.
     """
-    with training_mode():
+    with enable_training():
         found = concepts.effect.clone()  # a normal tensor, to be written to
-        codes = rehome(codes.to(generator.device, torch.float32)).detach()
+        codes = clone_from_inference(codes.to(generator.device, torch.float32)).detach()
         features, masks = _survey(generator, concepts.layer, codes, score)
         areas = masks.mean(dim=(2, 3))
         for p in range(len(concepts.names)):
@@ -54,7 +54,9 @@ def causal_effects(
             there = order[areas[order, p] >= _PRESENT * most]
             there = there[torch.linspace(0, len(there) - 1, min(pictures, len(there))).long()]
             gone = order.flip(0)[areas[order.flip(0), p] <= _ABSENT * most][:pictures]
-            outside, inside = (rehome(level).to(codes) for level in (concepts.outside[p], concepts.inside[p]))
+            outside, inside = (
+                clone_from_inference(level).to(codes) for level in (concepts.outside[p], concepts.inside[p])
+            )
             if not len(there) or float(most) < _NOTHING:
                 continue
             region = _region(masks[there, p], features.shape[2:])

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.adaptation import Adaptation, with_adaptation, without_adaptation
 from ...models.gan.generator import GanGenerator
-from ...models.inference import building, training_mode
+from ...models.inference import enable_training, no_inference_mode
 from ..common.pictures import colours
 from .adaptation_fit import FITS, Counter, Job, weight_outside
 
@@ -68,7 +68,7 @@ def adapt(
     chosen = _checked_layers(plain, layers)
     old = _previous(generator.adaptation, codes)
     parts = method.split(" + ")
-    with training_mode():
+    with enable_training():
         guide = chosen[0] - 1 if follow and chosen[0] > 0 else None
         job = Job(plain, images, codes, mask, chosen, regularizer, guide, hook, noise, seed)
         made = Adaptation(job.codes, names=names, family=generator.family) if old is None else old
@@ -80,7 +80,7 @@ def adapt(
         count = Counter(progress, sum(length * many for length, many in zip(lengths, rounds, strict=True)))
         for part, length in zip(parts, lengths, strict=True):
             made = FITS[part](job, made, length, learning_rate or _RATES[part], count)
-    with building():
+    with no_inference_mode():
         adapted = with_adaptation(generator, made)
         after, before = (
             colours(

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...models.gan.adaptation import Adaptation, Composition
 from ...models.gan.feature_flow import FeatureFlow, feature_flow
 from ...models.gan.perturbation import PerturbationNetwork, perturbation_deltas
-from ...models.inference import rehome
+from ...models.inference import clone_from_inference
 from ..common.adam import adam
 from ..common.pictures import colours
 
@@ -32,11 +32,14 @@ class Job:
         self.synthesis, self.layers = generator.network.synthesis, layers
         self.regularizer, self.guide, self.hook, self.noise, self.seed = regularizer, guide, hook, noise, seed
         self.channels = getattr(generator.network.config, "img_channels", 3)
-        self.images = rehome(images.to(generator.device, torch.float32))
-        self.codes = rehome(codes.to(generator.device, torch.float32)).detach()
-        mask = None if mask is None else rehome(mask.to(self.images)).clamp(0, 1)
+        self.images = clone_from_inference(images.to(generator.device, torch.float32))
+        self.codes = clone_from_inference(codes.to(generator.device, torch.float32)).detach()
+        mask = None if mask is None else clone_from_inference(mask.to(self.images)).clamp(0, 1)
         self.mask = None if mask is None else mask.expand(len(self.images), -1, -1, -1)
-        self.known = {name: rehome(tensor).detach() for name, tensor in generator.network.synthesis.named_parameters()}
+        self.known = {
+            name: clone_from_inference(tensor).detach()
+            for name, tensor in generator.network.synthesis.named_parameters()
+        }
         # A hook knows the whole batch and cannot be given a part of it.
         size = len(codes) if hook is not None else generator.pictures_per_graph(_AT_ONCE)
         self.parts = [slice(k, min(k + size, len(codes))) for k in range(0, len(codes), size)]

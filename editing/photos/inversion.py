@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.inference import building, rehome, training_mode
+from ...models.inference import clone_from_inference, enable_training, no_inference_mode
 from ..common.pictures import colours
 from ..common.similarity import Looks
 from .adaptation import adapt, psnr_outside
@@ -86,7 +86,7 @@ def invert(
             f"'{generator.name}' is adapted to photos already, and early_layers would adapt it to other codes. Connect "
             "the plain generator, or set early_layers to 0."
         )
-    with training_mode():
+    with enable_training():
         job = _Job(generator, images, mask, space, learning_rate, pull, perceptual, noise)
         count = _Count(progress, steps)
         first, won = _first_codes(job, start, starts, seed, steps, count)
@@ -110,11 +110,14 @@ def describe_inversion(
     starts: Sequence[str] = (),
 ) -> Inversion:
     """The pictures that ``codes`` give, beside the ones they were made from."""
-    with building():
-        codes, images = rehome(codes.to(generator.device)), rehome(images.to(generator.device, torch.float32))
-        mask = None if mask is None else rehome(mask.to(images))
+    with no_inference_mode():
+        codes, images = (
+            clone_from_inference(codes.to(generator.device)),
+            clone_from_inference(images.to(generator.device, torch.float32)),
+        )
+        mask = None if mask is None else clone_from_inference(mask.to(images))
         drawn = colours(generator.synthesize(codes, noise))
-        away = (codes - rehome(generator.w_mean)) / _spread(generator)
+        away = (codes - clone_from_inference(generator.w_mean)) / _spread(generator)
         error = error_map(drawn, images, mask)
         return Inversion(
             codes,
@@ -134,9 +137,9 @@ class _Job:
     def __init__(self, generator, images, mask, space, learning_rate, pull, perceptual, noise) -> None:
         self.generator, self.learning_rate, self.noise = generator, learning_rate, noise
         self.pull, self.perceptual = pull, perceptual
-        self.images = rehome(images.to(generator.device, torch.float32))
-        self.mask = None if mask is None else rehome(mask.to(self.images))
-        self.mean, self.spread = rehome(generator.w_mean), _spread(generator)
+        self.images = clone_from_inference(images.to(generator.device, torch.float32))
+        self.mask = None if mask is None else clone_from_inference(mask.to(self.images))
+        self.mean, self.spread = clone_from_inference(generator.w_mean), _spread(generator)
         self.rows = 1 if space == "w" else generator.num_layers
         self.coarse = _coarse_height(generator)
         self.at_once = generator.pictures_per_graph()
@@ -287,7 +290,7 @@ def _check(
 
 def _spread(generator: GanGenerator) -> Tensor:
     """One standard deviation of W, a single number for all dimensions so that directions keep their angles."""
-    return rehome(generator.w_covariance).diagonal().mean().sqrt()
+    return clone_from_inference(generator.w_covariance).diagonal().mean().sqrt()
 
 
 def _coarse_height(generator: GanGenerator) -> int | None:

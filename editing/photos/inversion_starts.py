@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.inference import rehome
+from ...models.inference import clone_from_inference
 from ..common.pictures import colours
 from ..common.sample import sample
 from ..common.similarity import Looks
@@ -42,8 +42,8 @@ def candidates(
         raise InputError(f"An inversion needs at least one start; got {count}.")
     found: list[tuple[str, Tensor]] = []
     if start is not None:
-        found.append((GIVEN, rehome(start.to(generator.device, torch.float32))))
-    mean = rehome(generator.w_mean)
+        found.append((GIVEN, clone_from_inference(start.to(generator.device, torch.float32))))
+    mean = clone_from_inference(generator.w_mean)
     if len(found) < count and bool(mean.abs().max() > 0):
         found.append((MEAN, mean.expand(len(images), generator.num_layers, -1).clone()))
     if len(found) < count:
@@ -54,7 +54,7 @@ def candidates(
 
 def _nearest(generator, images, count, seed, noise, mask, height, check) -> list[Tensor]:
     """[B, L, D] each: of a fixed pool of sampled codes, the nearest to every picture, the second nearest, and so on."""
-    codes = rehome(sample(generator, max(_POOL, count), seed).codes)
+    codes = clone_from_inference(sample(generator, max(_POOL, count), seed).codes)
     factor = 1 if height is None else images.shape[2] // height
     small = F.avg_pool2d(images, factor)
     weight = None if mask is None else F.avg_pool2d(mask, factor)

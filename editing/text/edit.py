@@ -13,7 +13,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import LayerBlend, resized_mask
 from ...models.gan.progan import ARCHITECTURE as PROGRESSIVE
 from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
-from ...models.inference import building
+from ...models.inference import no_inference_mode
 from ..common.part_labels import PartLabels
 from ..common.types import EditDirection, check_rows
 
@@ -195,7 +195,7 @@ def blend_of(edit: TextEdit, codes: Tensor, masks: Sequence[Tensor | None], alph
 def _beside(network: nn.Module, codes: Tensor) -> nn.Module:
     """A small network of an edit, where the codes are: what a file holds comes to the CPU, wherever others work."""
     if next(network.parameters()).device != codes.device:
-        with building():  # moved under inference mode, its weights could never take part in a training
+        with no_inference_mode():  # moved under inference mode, its weights could never take part in a training
             network.to(codes.device)
     return network
 

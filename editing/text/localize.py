@@ -15,7 +15,7 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import LayerBlend, keeping_outside
 from ...models.gan.synthesis_run import SynthesisResult
-from ...models.inference import rehome, training_mode
+from ...models.inference import clone_from_inference, enable_training
 from ..common.part_labels import PartLabels
 from ..common.types import EditDirection
 from .edit import TextEdit, check_styles, selected_mask
@@ -54,9 +54,12 @@ def localize_direction(
         raise InputError("The amount is 0, which changes nothing; give the lengths of the direction that are wanted.")
     rng = torch.Generator().manual_seed(seed)
     synthesis = generator.network.synthesis
-    with training_mode():
-        codes, labels = rehome(codes).to(generator.device).float(), rehome(parts.masks).to(generator.device).float()
-        change = rehome(direction.direction).to(codes) * amount
+    with enable_training():
+        codes, labels = (
+            clone_from_inference(codes).to(generator.device).float(),
+            clone_from_inference(parts.masks).to(generator.device).float(),
+        )
+        change = clone_from_inference(direction.direction).to(codes) * amount
         logits = torch.zeros(len(parts.names), generator.num_layers, device=codes.device, requires_grad=True)
         optimizer = torch.optim.Adam([logits], rate, (0.9, 0.98))
         last = len(synthesis.layers) - 1

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import resized_mask
 from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
-from ...models.inference import rehome
+from ...models.inference import clone_from_inference
 from .edit import TextEdit, selected_mask
 from .settings import TextEditSettings
 
@@ -38,7 +38,7 @@ class TextModel:
             self.offset = (0.02 * torch.randn(layers, width, generator=rng)).to(codes.device).requires_grad_()
         if settings.masks in ("regions", "attention in regions"):
             self.logits = torch.full((len(parts.names), layers), _OPEN, device=codes.device, requires_grad=True)
-            self.part_masks = rehome(parts.masks).to(self.inside)  # once: steps only pick from it
+            self.part_masks = clone_from_inference(parts.masks).to(self.inside)  # once: steps only pick from it
             self._resized: dict[tuple[int, ...], Tensor] = {}  # the same at the layers' sizes
         if settings.masks in ("attention", "attention in regions"):
             synthesis = generator.network.synthesis

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.inference import building
+from ...models.inference import no_inference_mode
 from ...models.scorers.scorer import TextImageScorer
 
 __all__ = ["SCORES", "TextGoal", "moved_copies"]
@@ -59,7 +59,7 @@ class TextGoal:
         target, start = (_averaged(scorer, text, templates) for text in (prompt, source))
         self.target, self.start = target, start
         self.sharpness = scorer.sharpness
-        with building():
+        with no_inference_mode():
             self.change = F.normalize(target - start, dim=0)
         if float((target - start).norm()) < 1e-3:
             raise InputError(f"The scorer sees no difference between '{prompt}' and '{source}'; describe a change.")
@@ -107,6 +107,6 @@ def moved_copies(pictures: Tensor, copies: int, rng: torch.Generator) -> Tensor:
 
 def _averaged(scorer: TextImageScorer, text: str, templates: tuple[str, ...]) -> Tensor:
     # Made outside of inference mode: losses that are optimised read it.
-    with building():
+    with no_inference_mode():
         found = scorer.encode_text([template.replace("{}", text) for template in templates])
         return F.normalize(found.mean(dim=0), dim=0)

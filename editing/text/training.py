@@ -25,7 +25,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import LayerBlend, keeping_outside
-from ...models.inference import rehome, training_mode
+from ...models.inference import clone_from_inference, enable_training
 from ..common.part_labels import PartLabels
 from .edit import TextEdit, check_styles
 from .model import TextModel
@@ -69,8 +69,8 @@ def train_text_edit(
     _check(generator, codes, parts, settings)
     rows = trained_rows(generator, settings)
     rng = torch.Generator().manual_seed(settings.seed)
-    with training_mode():
-        codes = rehome(codes).to(generator.device).float()
+    with enable_training():
+        codes = clone_from_inference(codes).to(generator.device).float()
         model = TextModel(generator, codes, parts, rows, settings, rng)
         if settings.start > 1:  # what several have in common; one picture alone has no spread
             beginning = start_of(

@@ -15,7 +15,7 @@ from ...models.diffusion.lora import with_lora
 from ...models.diffusion.model import DiffusionModel
 from ...models.diffusion.pictures import PictureCoder
 from ...models.diffusion.text import TextEncoder
-from ...models.inference import building
+from ...models.inference import no_inference_mode
 
 __all__ = ["HeadlessDiffusion"]
 
@@ -49,7 +49,7 @@ class HeadlessDiffusion:
 
     def tuned(self, model: DiffusionModel, lora: Mapping[str, Tensor], strength: float = 1.0) -> DiffusionModel:
         """A new model with the changes of a LoRA; the one given is as it was."""
-        with building():
+        with no_inference_mode():
             return with_lora(model, lora, strength)
 
     def sample(

@@ -97,7 +97,7 @@ class HeadlessHost(host.Host):
         return HeadlessDiffusion()
 
     def place(self, *modules: nn.Module) -> None:
-        with host.building():
+        with host.no_inference_mode():
             for module in modules:
                 module.to(self._device)
 

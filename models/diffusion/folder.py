@@ -15,8 +15,8 @@ from torch import nn
 
 from ..checkpoint import read_shapes
 from ..errors import InputError
-from ..inference import building
-from ..loading.config_limits import check_sizes
+from ..inference import no_inference_mode
+from ..loading.config_limits import check_config_limits
 from ..loading.libraries import import_diffusers, import_transformers
 from .model import DiffusionModel, LatentForm
 from .pictures import PictureCoder
@@ -64,7 +64,7 @@ def load_diffusion(
     schedule = _schedule(folder)
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
     diffusers, transformers = import_diffusers(), import_transformers()
-    with building():
+    with no_inference_mode():
         unet = _network(diffusers.UNet2DConditionModel, folder, "unet", device, dtype)
         vae = _network(diffusers.AutoencoderKL, folder, "vae", device, torch.float32)
         towers = [
@@ -147,7 +147,7 @@ def _check_config(folder: Path, part: str) -> None:
     try:
         for file in (folder / part).glob("*.safetensors"):
             shapes |= read_shapes(file)
-        check_sizes(_json(folder / part / "config.json"), shapes, "Its config.json")
+        check_config_limits(_json(folder / part / "config.json"), shapes, "Its config.json")
     except InputError as error:
         raise InputError(f"The {part} of {folder.name} cannot be read: {error}") from None
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..inference import building, rehome
+from ..inference import clone_from_inference, no_inference_mode
 from .schedule import NoiseSchedule
 
 __all__ = ["DiffusionModel", "LatentForm"]
@@ -178,7 +178,7 @@ class DiffusionModel:
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """Gradients may be taken inside; the weights ask for none, and are as they were afterwards."""
-        rehome(self.network)
+        clone_from_inference(self.network)
         asking = [weight for weight in self.network.parameters() if weight.requires_grad]
         for weight in asking:
             weight.requires_grad_(False)
@@ -205,7 +205,7 @@ class DiffusionModel:
                     f"The change of '{name}' has shape {list(delta.shape)}, which {there} in '{self.name}': "
                     "it was made for another model."
                 )
-        with building():
+        with no_inference_mode():
             shared = [*self.network.parameters(), *self.network.buffers()]
             memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
             for name, delta in deltas.items():

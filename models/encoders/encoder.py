@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError
 from ..gan.generator import check_shapes
-from ..inference import building
+from ..inference import no_inference_mode
 from ..printable import printable
 from .base import PictureEncoder
 from .irse import IRSE, IrseConfig, IrseEncoder
@@ -74,7 +74,7 @@ def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Pictur
     """Read an encoder of either kind: frozen, in float32, on ``device``. Raises CheckpointError."""
     path = Path(path)
     # Outside inference mode, reading included: a module takes no parameters that were made inside.
-    with building():
+    with no_inference_mode():
         tensors, metadata = read_safetensors(path, "encoder")
         values, family = parse_json(metadata, "config", path), metadata.get("family", "")
         encoder = _shared(values, family, path) if values.get("kind") == IRSE else _own(values, family, path)

@@ -14,7 +14,7 @@ from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError, InputError
 from ..gan.adaptation import Adaptation
 from ..gan.perturbation import perturbation_deltas
-from ..inference import building
+from ..inference import no_inference_mode
 
 __all__ = ["read_adaptation", "write_adaptation"]
 
@@ -48,7 +48,7 @@ def read_adaptation(path: str | Path) -> Adaptation:
         CheckpointError: missing, damaged, of another kind, or with parts that do not belong together.
     """
     path = Path(path)
-    with building():
+    with no_inference_mode():
         stored, metadata = read_safetensors(path, kind=KIND)
         config = parse_json(metadata, "config", path)
         for name, tensor in stored.items():

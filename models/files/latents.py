@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..checkpoint import FORMAT, ordered_header, parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError
-from ..inference import building
+from ..inference import no_inference_mode
 
 __all__ = ["StoredLatent", "embed_latent", "extract_latent", "read_latent", "write_latent"]
 
@@ -54,7 +54,7 @@ def read_latent(path: str | Path) -> StoredLatent:
     Raises:
         CheckpointError: missing, damaged, of another kind, or without codes [B, L, D].
     """
-    with building():
+    with no_inference_mode():
         tensors, metadata = read_safetensors(path, kind=KIND)
         return _stored(tensors, metadata, Path(path))
 
@@ -95,7 +95,7 @@ def extract_latent(path: str | Path) -> StoredLatent:
             "has saved them again: take the original file, or use Invert Images to find a code for any picture."
         )
     try:
-        with building():
+        with no_inference_mode():
             content = base64.b64decode(_inflate(texts[0][len(KEYWORD) + 2 :]), validate=True)
             tensors = load(content)
         length = struct.unpack("<Q", content[:8])[0]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError
 from ..gan.text_edit_networks import LatentMapper, LayerAttention
-from ..inference import building
+from ..inference import no_inference_mode
 
 KIND = "text_edit"
 _TENSORS = ("offset", "selection", "region", "extra")
@@ -40,7 +40,7 @@ def write_text_edit(
 def read_text_edit(path: str | Path) -> dict[str, Any]:
     """The fields of a text edit by name, networks frozen. Raises CheckpointError for anything damaged."""
     path = Path(path)
-    with building():
+    with no_inference_mode():
         tensors, metadata = read_safetensors(path, KIND)
         config = parse_json(metadata, "config", path)
         offset = tensors.get("offset")

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..inference import building
+from ..inference import no_inference_mode
 from .feature_flow import FeatureFlow, feature_flow
 from .layer_blend import LayerBlend
 from .stylegan2 import LayerState, SynthesisResult
@@ -323,7 +323,7 @@ class AdaptedSynthesis(nn.Module):
     def _anchor(self, photos: Tensor, noise: str | int, first_index: int, ws: Tensor) -> Tensor:
         """[n, C, h, w]: the photos' features at the guide layer, under the same noise as the run."""
         guide = self.adaptation.guide
-        with building():
+        with no_inference_mode():
             codes = self.adaptation.codes.to(ws.device, torch.float32)
             if noise not in ("constant", "none"):
                 same = "constant" if isinstance(noise, str) else noise
@@ -342,7 +342,7 @@ class AdaptedSynthesis(nn.Module):
         names = list(self.adaptation.weights)
         state = [(known[name].device, known[name].data_ptr(), known[name].dtype) for name in names]
         if self._cache.get("weights of") != state:
-            with building():
+            with no_inference_mode():
                 changed = {name: known[name] + self.adaptation.weights[name].to(known[name]) for name in names}
             self._cache.update({"weights": changed, "weights of": state})
         return self._cache["weights"]
@@ -353,6 +353,6 @@ class AdaptedSynthesis(nn.Module):
             return tensor
         key = f"{name} {device}"
         if key not in self._cache:
-            with building():
+            with no_inference_mode():
                 self._cache[key] = tensor.to(device)
         return self._cache[key]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError, InputError
-from ..inference import building
+from ..inference import no_inference_mode
 from ..printable import printable
 from .progan import ARCHITECTURE, ProgressiveConfig, ProgressiveGAN
 from .stylegan2 import StyleGAN2, SynthesisResult
@@ -188,7 +188,7 @@ class GanGenerator:
                 self._statistics["w_mean"] = w.mean(dim=0)
                 self._statistics["w_covariance"] = torch.cov(w.t())
         if self._statistics["w_mean"].device != self.device:  # the host has moved the network since
-            with building():
+            with no_inference_mode():
                 self._statistics.update({name: t.to(self.device) for name, t in self._statistics.items()})
         return self._statistics["w_mean"], self._statistics["w_covariance"]
 
@@ -220,7 +220,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
     """
     path = Path(path)
     # Outside inference mode, reading included: weights made inside could never take part in an optimisation.
-    with building():
+    with no_inference_mode():
         tensors, metadata = read_safetensors(path, kind="generator")
         values = parse_json(metadata, "config", path)
         progressive = values.get("architecture") == ARCHITECTURE

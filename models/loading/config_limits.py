@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import CheckpointError
 
-__all__ = ["check_sizes"]
+__all__ = ["check_config_limits"]
 
 _WIDTHS = {
     "block_out_channels", "cross_attention_dim", "embed_dim", "hidden_size", "in_channels", "intermediate_size",
@@ -25,7 +25,7 @@ _MOST_PIXELS = 2048
 _MOST = 1 << 20  # of anything else that is counted: tokens, heads, groups
 
 
-def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
+def check_config_limits(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
     """Refuse numbers that the weights cannot have.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["unfilled"]
+__all__ = ["skip_init"]
 
 _DRAWS = {
     *(getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "erfinv_")),
@@ -22,7 +22,7 @@ _DRAWS = {
 }
 
 
-class unfilled(TorchFunctionMode):  # noqa: N801 (used as a context, and named like torch's own ones)
+class skip_init(TorchFunctionMode):  # noqa: N801 (used as a context, and named like torch's own ones)
     """Inside, torch's in-place random initialisation does nothing: tensors hold whatever was in their memory.
 
     The caller must overwrite every parameter before use, and check that it did. Tensors that are computed (attention

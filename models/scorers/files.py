@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..checkpoint import read_shapes
 from ..errors import CheckpointError, InputError
-from ..loading.config_limits import check_sizes
+from ..loading.config_limits import check_config_limits
 from .names import from_transformers, is_transformers
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def describe_scorer(path: Path, architecture: str, open_clip: Any) -> ScorerDesc
     config = folder / CONFIG_NAME
     if config.is_file() and architecture == "auto":
         model, preprocess = _read_config(config)
-        check_sizes(model, read_shapes(weights), f"The {CONFIG_NAME} of {folder.name}")
+        check_config_limits(model, read_shapes(weights), f"The {CONFIG_NAME} of {folder.name}")
         return ScorerDescription(folder.name, model, preprocess, weights)
     shapes = read_shapes(weights)
     if architecture == "auto":

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from ..checkpoint import read_safetensors
 from ..errors import CheckpointError, InputError
-from ..inference import building
-from ..loading.skip_init import unfilled
+from ..inference import no_inference_mode
+from ..loading.skip_init import skip_init
 from ..loading.torchvision_stubs import declare_where_allowed
 from .files import ScorerDescription, describe_scorer
 
@@ -114,7 +114,7 @@ def load_scorer(
     """
     open_clip = import_open_clip()
     description = describe_scorer(Path(path), architecture, open_clip)
-    with building():
+    with no_inference_mode():
         model = _built(description, open_clip)
         weights, _ = read_safetensors(description.weights)
         _fill(model, description.renamed(weights), description)
@@ -167,7 +167,7 @@ def _built(description: ScorerDescription, open_clip: Any) -> nn.Module:
     config = {name: value for name, value in description.model.items() if name not in ("custom_text", "multimodal_cfg")}
     kind = open_clip.CustomTextCLIP if description.model.get("custom_text") else open_clip.CLIP
     try:
-        with unfilled():  # `_fill` sees to it that every weight comes from the file
+        with skip_init():  # `_fill` sees to it that every weight comes from the file
             return kind(**config)
     except Exception as problem:  # of every kind, from whatever in a description the library stumbles over
         reason = " ".join(str(problem).split())[:300]

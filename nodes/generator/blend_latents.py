@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...editing.common.latents import BLEND_MODES, blend
 from ...host import io
-from ..common import common as common
+from ..common import common
 
 
 class BlendLatents(io.ComfyNode):

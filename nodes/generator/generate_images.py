@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...host import io
-from ..common import common as common
+from ..common import common
 
 NOISES = ("constant", "none", "seeded")
 

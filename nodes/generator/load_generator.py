@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...host import io
 from ...models.gan.generator import load_generator
-from ..common import common as common
+from ..common import common
 from ..common.search import search_words
 
 

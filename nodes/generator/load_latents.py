@@ -9,7 +9,7 @@ from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.latents import extract_latent, read_latent
-from ..common import common as common
+from ..common import common
 
 SOURCES = ("file", "picture")
 _NO_PICTURE = "(no PNG in ComfyUI's input folder yet)"

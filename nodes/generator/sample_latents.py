@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...editing.common.sample import ANY_CLASS, sample
 from ...host import io
-from ..common import common as common
+from ..common import common
 
 
 class SampleLatents(io.ComfyNode):

@@ -6,7 +6,7 @@ from ... import host
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.latents import embed_latent, write_latent
-from ..common import common as common
+from ..common import common
 
 
 class SaveLatents(io.ComfyNode):

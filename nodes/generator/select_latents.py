@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.latents import select
 from ...editing.common.rows import parse_indices
 from ...host import io
-from ..common import common as common
+from ..common import common
 
 
 class SelectLatents(io.ComfyNode):

@@ -94,7 +94,7 @@ def latent_of(latent: dict, what: str = "latent") -> Tensor:
     samples = latent.get("samples") if isinstance(latent, dict) else None
     if not isinstance(samples, Tensor):
         raise InputError(f"The {what} holds no samples; connect VAE Encode.")
-    with host.building():
+    with host.no_inference_mode():
         samples = samples.detach().float().clone()
     if not bool(torch.isfinite(samples).all()):
         raise InputError(f"The {what} has values that are not finite.")

@@ -9,7 +9,7 @@ from ...editing.one_for_all.animation import EASINGS, LAYOUTS, LOOPS, PATHS, ani
 from ...editing.one_for_all.strength import plan_strength
 from ...host import current, io
 from ...models.errors import InputError
-from ..common import common as common
+from ..common import common
 
 
 class AnimateStrength(io.ComfyNode):

@@ -18,7 +18,7 @@ from ...editing.drag.figure import drag_pictures
 from ...editing.paint.brush import add_strokes, brush_mask
 from ...host import current, io
 from ...models.errors import InputError
-from ..common import common as common
+from ..common import common
 from ..common.search import search_words
 from ..common.widget_data import shown, state_of, waiting
 

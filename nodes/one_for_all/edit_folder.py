@@ -11,7 +11,7 @@ from ...demo.assets import PHOTOS
 from ...editing.common.types import EditDirection, GanLatent, check_family
 from ...editing.one_for_all.strengths import MODES
 from ...editing.one_for_all.transfer import Transfer
-from ...host import building, io, ui
+from ...host import io, no_inference_mode, ui
 from ...jobs import FolderJob, run_job
 from ...jobs.listing import picture_names
 from ...jobs.manifest import MANIFEST_NAME
@@ -203,7 +203,7 @@ class EditFolder(io.ComfyNode):
         if reference is not None:
             check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
             code = reference.codes
-        with building():
+        with no_inference_mode():
             transfer = Transfer(
                 generator, direction, network, strength, mode, target, code, limit or None, steps, corrections,
                 told=lambda _: host.current().check_interrupt(),

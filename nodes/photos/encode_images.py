@@ -6,7 +6,7 @@ import torch
 
 from ...editing.common.pictures import fit_to_resolution
 from ...editing.common.types import GanLatent
-from ...host import building, io
+from ...host import io, no_inference_mode
 from ...models.encoders.encoder import load_encoder
 from ..common.common import (
     CATEGORY,
@@ -56,6 +56,6 @@ class EncodeImages(io.ComfyNode):
         network = load_encoder(chosen_file("encoders", file))
         place(generator, network)
         pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
-        with building():
+        with no_inference_mode():
             codes = network.encode(pictures, generator)
         return io.NodeOutput(GanLatent(codes, picture_names(names, len(codes)), generator.family))

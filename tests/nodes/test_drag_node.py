@@ -144,7 +144,7 @@ def test_several_codes_and_strangers_are_refused(run_node, given, batch):
 
 
 def test_moving_a_point_does_not_measure_the_picture_again(run_node, given, monkeypatch):
-    from semantic_edit.editing.drag.drag import steps as drag_steps
+    from semantic_edit.editing.drag import steps as drag_steps
 
     seen, plain = [], drag_steps.measured_changes
     monkeypatch.setattr(drag_steps, "measured_changes", lambda *each: seen.append(1) or plain(*each))

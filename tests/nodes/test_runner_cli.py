@@ -146,7 +146,7 @@ def test_a_mistake_of_ours_is_one_line_unless_asked_for(tmp_path, capsys, monkey
 
 @pytest.mark.parametrize(
     ("module", "arguments"),
-    [("headless.server", ["run", "graph.json", "--server", "http://x"]), ("models.convert", ["convert", "a.pkl", "b"])],
+    [("offline.server", ["run", "graph.json", "--server", "http://x"]), ("models.convert", ["convert", "a.pkl", "b"])],
 )
 def test_what_the_registry_leaves_out_is_explained(command, tmp_path, monkeypatch, module, arguments):
     monkeypatch.setitem(sys.modules, f"semantic_edit.{module}", None)

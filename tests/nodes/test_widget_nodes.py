@@ -48,9 +48,9 @@ def test_search_words_are_left_out_where_comfyui_does_not_know_them():
 @pytest.mark.parametrize(
     ("file", "node", "text", "wire"),
     [
-        ("drag_points", "DragPoints", "points", "targets"),
-        ("brush_mask", "BrushMask", "strokes", None),
-        ("paint_concept", "PaintConcept", "strokes", "mask"),
+        ("one_for_all.drag_points", "DragPoints", "points", "targets"),
+        ("paint.brush_mask", "BrushMask", "strokes", None),
+        ("paint.paint_concept", "PaintConcept", "strokes", "mask"),
     ],
 )
 def test_what_waits_for_a_person_says_so_at_every_run(file, node, text, wire):

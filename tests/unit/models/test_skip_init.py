@@ -1,7 +1,7 @@
 """Networks that a file fills are built without drawing weights, and with everything else in place."""
 
 import torch
-from semantic_edit.models.loading.skip_init import unfilled
+from semantic_edit.models.loading.skip_init import skip_init
 from torch import nn
 
 
@@ -20,7 +20,7 @@ def test_no_random_number_is_drawn_in_place_and_the_rest_is_made():
     torch.randn(4)
     state = torch.get_rng_state()
     torch.manual_seed(0)
-    with unfilled():
+    with skip_init():
         network = Net()
     assert torch.equal(torch.get_rng_state(), state)  # only the token's
     assert torch.equal(network.layers[1].weight, torch.ones(7))
@@ -29,7 +29,7 @@ def test_no_random_number_is_drawn_in_place_and_the_rest_is_made():
 
 
 def test_outside_weights_are_drawn_again():
-    with unfilled():
+    with skip_init():
         pass
     layer = nn.Linear(5, 7)
     layer.weight.data.zero_()
@@ -39,7 +39,7 @@ def test_outside_weights_are_drawn_again():
 
 def test_a_filled_network_equals_the_one_it_was_saved_from():
     saved = Net()
-    with unfilled():
+    with skip_init():
         network = Net()
     network.load_state_dict(saved.state_dict())
     assert all(torch.equal(new, old) for new, old in zip(network.parameters(), saved.parameters(), strict=True))
