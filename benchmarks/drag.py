@@ -31,7 +31,7 @@ from semantic_edit.demo import factors_from_z, identity, measure, render
 from semantic_edit.demo.assets import demo_file
 from semantic_edit.demo.portraits.factors import FACTORS, INDEX, LIVE_NAMES
 from semantic_edit.editing.drag.drag import PUBLISHED, DragSettings, drag
-from semantic_edit.editing.drag.drag.points import DragPoints
+from semantic_edit.editing.drag.points import DragPoints
 from semantic_edit.models import GanGenerator, load_generator
 from torch import Tensor
 

@@ -36,7 +36,7 @@ from semantic_edit.demo.assets import demo_file
 from semantic_edit.demo.portraits.factors import FACTORS, INDEX, LIVE_NAMES
 from semantic_edit.editing import apply_edit, constant_strength, plan_strength, record_edit
 from semantic_edit.editing.drag.drag import drag
-from semantic_edit.editing.drag.drag.points import DragPoints
+from semantic_edit.editing.drag.points import DragPoints
 from semantic_edit.editing.one_for_all.attribute_score import sample_features
 from semantic_edit.editing.one_for_all.features import encoder_space
 from semantic_edit.editing.one_for_all.learned import learn_direction

@@ -89,7 +89,7 @@ def graph(portraits: int, steps: int, strength: float) -> Prompt:
 def _filled(class_type: str, inputs: dict) -> dict:
     """A node with the defaults of what is not given."""
     from semantic_edit.headless.run.catalog import describe, installed_nodes
-    from semantic_edit.headless.workflow.workflow.widgets import choices, has_widget, input_specs
+    from semantic_edit.headless.workflow.widgets import choices, has_widget, input_specs
 
     info = describe({class_type: installed_nodes()[class_type]})[class_type]
     values = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from semantic_edit.editing.drag.drag.points import parse_points
+from semantic_edit.editing.drag.points import parse_points
 
 DRAG, BRUSH = "SemanticEditDragPoints", "SemanticEditBrushMask"
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from semantic_edit.editing.drag.drag.points import parse_points
+from semantic_edit.editing.drag.points import parse_points
 from semantic_edit.models import InputError
 
 DRAG = "SemanticEditDragPoints"

@@ -10,8 +10,8 @@ from PIL import Image
 from semantic_edit.headless.commands.demo import WORKFLOW, Findings, write_results
 from semantic_edit.headless.run.catalog import describe
 from semantic_edit.headless.run.runner import Runner
+from semantic_edit.headless.workflow.assign import assign
 from semantic_edit.headless.workflow.workflow import read_document
-from semantic_edit.headless.workflow.workflow.assign import assign
 
 QUICK = ["Load Demo Photos.limit=3", "Invert Images.steps=4", "Optimize Direction.steps=2"]
 

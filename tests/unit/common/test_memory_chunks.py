@@ -10,10 +10,10 @@ import torch
 from semantic_edit.editing import invert
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.common.types import EditDirection
-from semantic_edit.editing.drag.drag import changes as drag_changes
+from semantic_edit.editing.drag import changes as drag_changes
+from semantic_edit.editing.drag import steps as drag_steps
 from semantic_edit.editing.drag.drag import drag
-from semantic_edit.editing.drag.drag import steps as drag_steps
-from semantic_edit.editing.drag.drag.points import DragPoints
+from semantic_edit.editing.drag.points import DragPoints
 from semantic_edit.editing.paint.unit_effects import shares_along
 from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.editing.text.localize import localize_direction

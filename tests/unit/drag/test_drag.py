@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing.drag.drag import METHODS, PUBLISHED, DragSettings, drag
-from semantic_edit.editing.drag.drag.features import Templates, disk, feature_layer, sample, square
-from semantic_edit.editing.drag.drag.points import DragPoints
+from semantic_edit.editing.drag.features import Templates, disk, feature_layer, sample, square
+from semantic_edit.editing.drag.points import DragPoints
 from semantic_edit.models import InputError
 from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from semantic_edit.editing.drag import changes as drag_changes
+from semantic_edit.editing.drag.changes import measured_changes
 from semantic_edit.editing.drag.drag import ChangeMemory, DragSettings, drag
-from semantic_edit.editing.drag.drag import changes as drag_changes
-from semantic_edit.editing.drag.drag.changes import measured_changes
-from semantic_edit.editing.drag.drag.points import DragPoints
+from semantic_edit.editing.drag.points import DragPoints
 
 FEW = replace(DragSettings(), steps=3)
 

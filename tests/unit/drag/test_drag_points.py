@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.editing.drag.drag.points import MAX_POINTS, parse_points
+from semantic_edit.editing.drag.points import MAX_POINTS, parse_points
 from semantic_edit.models import InputError
 
 SIZE = (100, 200)  # height, width
