@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -13,6 +13,20 @@ class InputError(ValueError):
 
 class CheckpointError(InputError):
     """A file that cannot be read as the checkpoint it is meant to be."""
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Refuse a value that is not in a fixed list.
+
+    Args:
+        name: what was chosen, as the sentence calls it: "mode".
+
+    Raises:
+        InputError: the sentence lists the choices.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        raise InputError(f"Unknown {name} {value!r}; expected one of {', '.join(choices)}.")
 
 
 @contextlib.contextmanager
