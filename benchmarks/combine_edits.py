@@ -32,9 +32,9 @@ from semantic_edit.demo.assets import reader
 from semantic_edit.demo.portraits.factors import LIVE_NAMES
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator
+from semantic_edit.editing.one_for_all.closed_form import target_value
 from semantic_edit.editing.one_for_all.combine import combine_edits
-from semantic_edit.editing.one_for_all.record import with_example
-from semantic_edit.editing.one_for_all.strength import target_value
+from semantic_edit.editing.one_for_all.example_edit import with_example
 from semantic_edit.models import load_generator
 from semantic_edit.models.files.direction import read_direction
 

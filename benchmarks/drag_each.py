@@ -39,9 +39,9 @@ from semantic_edit.editing.drag.drag import drag
 from semantic_edit.editing.drag.points import DragPoints
 from semantic_edit.editing.one_for_all.attribute_score import sample_features
 from semantic_edit.editing.one_for_all.features import encoder_space
-from semantic_edit.editing.one_for_all.learned import learn_direction
-from semantic_edit.editing.one_for_all.measured import ROUNDS
-from semantic_edit.editing.one_for_all.strengths import strengths_for
+from semantic_edit.editing.one_for_all.fit_normal import learn_direction
+from semantic_edit.editing.one_for_all.render_and_correct import ROUNDS
+from semantic_edit.editing.one_for_all.strength_modes import strengths_for
 from semantic_edit.models import GanGenerator, load_generator
 from semantic_edit.models.encoders.encoder import load_encoder
 from torch import Tensor

@@ -18,7 +18,7 @@ from semantic_edit.demo.portraits.factors import LIVE_NAMES
 from semantic_edit.editing import attribute_values
 from semantic_edit.editing.common.fit import fit_attribute
 from semantic_edit.editing.common.types import GanLatent
-from semantic_edit.editing.one_for_all.scored import fit_direction
+from semantic_edit.editing.one_for_all.supervised import fit_direction
 from semantic_edit.models import load_generator
 
 GENERATOR = Path(__file__).resolve().parent.parent / "models/demo/generators/demo_portraits.safetensors"

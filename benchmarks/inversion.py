@@ -22,7 +22,7 @@ from _harness import say, table, write_section
 from semantic_edit.demo import measure, render, sample_factors
 from semantic_edit.editing import apply_edit, invert
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator
-from semantic_edit.editing.one_for_all.strength import attribute_values
+from semantic_edit.editing.one_for_all.closed_form import attribute_values
 from semantic_edit.editing.photos.inversion import PULL
 from semantic_edit.editing.photos.inversion_report import heat_picture
 from semantic_edit.models import load_generator

@@ -22,8 +22,8 @@ from semantic_edit.demo.assets import reader
 from semantic_edit.editing import apply_edit, invert, plan_strength, record_edit
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
 from semantic_edit.editing.one_for_all.features import encoder_space, network_space
-from semantic_edit.editing.one_for_all.learned import learn_normal
-from semantic_edit.editing.one_for_all.measured import measured_strength
+from semantic_edit.editing.one_for_all.fit_normal import learn_normal
+from semantic_edit.editing.one_for_all.render_and_correct import measured_strength
 from semantic_edit.models import load_generator
 from semantic_edit.models.encoders.encoder import load_encoder
 from semantic_edit.models.files.direction import read_direction

@@ -1,10 +1,10 @@
 """Floor 3: the methods, pure torch functions without files, prints or a host."""
 
+from .one_for_all.closed_form import apply_edit, attribute_values, compute_strength, constant_strength, plan_strength
 from .one_for_all.combine import combine_edits
 from .one_for_all.directions import optimize_direction
-from .one_for_all.record import record_edit
+from .one_for_all.example_edit import record_edit
 from .one_for_all.scale import scale_edit
-from .one_for_all.strength import apply_edit, attribute_values, compute_strength, constant_strength, plan_strength
 from .photos.inversion import Inversion, invert
 
 __all__ = [

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from semantic_edit.editing import apply_edit, compute_strength
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator
-from semantic_edit.editing.one_for_all.strength import attribute_values
+from semantic_edit.editing.one_for_all.closed_form import attribute_values
 from semantic_edit.models import load_generator
 from semantic_edit.models.files.direction import read_direction
 

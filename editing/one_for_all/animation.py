@@ -16,7 +16,7 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ..common.pictures import colours
 from ..common.types import EditDirection
-from .strength import apply_edit, plan_strength
+from .closed_form import apply_edit, plan_strength
 
 __all__ = ["EASINGS", "LAYOUTS", "LOOPS", "PATHS", "animate", "eased", "film_size", "play_order"]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ..common.types import EditDirection, check_rows
-from .record import row_mask
-from .strength import apply_edit
+from .closed_form import apply_edit
+from .example_edit import row_mask
 
 
 def fit_to_generator(

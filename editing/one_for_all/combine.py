@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ..common.types import EditDirection, EditStrength, check_family
-from .strength import apply_edit, attribute_values, plan_strength
+from .closed_form import apply_edit, attribute_values, plan_strength
 
 __all__ = ["Combination", "combine_edits", "response"]
 

@@ -19,7 +19,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.synthesis_run import LayerState
 from ...models.inference import enable_training
 from ..common.types import EditDirection
-from .record import edited_rows, row_mask, single_code, with_example
+from .example_edit import edited_rows, row_mask, single_code, with_example
 
 Progress = Callable[..., None]
 

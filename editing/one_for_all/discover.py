@@ -18,7 +18,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.figures import contact_sheet
 from ..common.pictures import as_images, draw_states
 from ..common.types import EditDirection, check_rows
-from .record import row_mask
+from .example_edit import row_mask
 
 __all__ = ["METHODS", "Components", "component_edit", "components_sheet", "find_components"]
 

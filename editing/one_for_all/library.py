@@ -16,7 +16,7 @@ from ...models.printable import printable
 from ..common.figures import GREY, INK, LIGHT, PAPER, as_picture, as_tensor, font
 from ..common.pictures import as_images, draw_states
 from ..common.types import EditDirection
-from .strength import apply_edit, constant_strength, plan_strength
+from .closed_form import apply_edit, constant_strength, plan_strength
 
 __all__ = ["before_after_strip", "fits", "library_sheet", "library_table"]
 

@@ -21,9 +21,9 @@ from ..common.pictures import colours
 from ..common.types import EditDirection, EditStrength
 from ..photos.inversion import invert
 from .attribute_score import AttributeScore, sample_features
+from .closed_form import apply_edit
 from .features import encoder_space, generator_space
-from .strength import apply_edit
-from .strengths import MODES, Target, score_of, strengths_for
+from .strength_modes import MODES, Target, score_of, strengths_for
 
 if TYPE_CHECKING:
     from ...models.encoders.encoder import Encoder

@@ -10,7 +10,7 @@ import torch
 
 from ... import host
 from ...editing.one_for_all.attributes import fit_to_generator
-from ...editing.one_for_all.strengths import MODES
+from ...editing.one_for_all.strength_modes import MODES
 from ...editing.one_for_all.transfer import Transfer
 from ...jobs import FolderJob, run_job
 from ...models import load_generator

@@ -6,7 +6,7 @@ import torch
 
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
 from ...editing.one_for_all.animation import EASINGS, LAYOUTS, LOOPS, PATHS, animate, eased
-from ...editing.one_for_all.strength import plan_strength
+from ...editing.one_for_all.closed_form import plan_strength
 from ...host import current, io
 from ...models.errors import InputError
 from ..common import common

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
-from ...editing.one_for_all.strength import apply_edit
+from ...editing.one_for_all.closed_form import apply_edit
 from ...host import io
 from ..common.common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType
 

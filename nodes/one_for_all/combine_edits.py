@@ -7,8 +7,8 @@ import json
 import torch
 
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
+from ...editing.one_for_all.closed_form import constant_strength
 from ...editing.one_for_all.combine import Combination, combine_edits
-from ...editing.one_for_all.strength import constant_strength
 from ...host import io
 from ...models.errors import InputError
 from ..common.common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType, check_choice

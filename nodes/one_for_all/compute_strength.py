@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
-from ...editing.one_for_all.measured import ROUNDS
-from ...editing.one_for_all.strengths import MODES, Target, strengths_for
+from ...editing.one_for_all.render_and_correct import ROUNDS
+from ...editing.one_for_all.strength_modes import MODES, Target, strengths_for
 from ...host import io
 from ...models.errors import InputError
 from ..common.common import (

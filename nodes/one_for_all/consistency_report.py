@@ -9,8 +9,8 @@ import torch
 from ... import host
 from ...editing.common.figures import before_after_plot
 from ...editing.common.types import EditDirection, GanLatent, check_family
+from ...editing.one_for_all.closed_form import attribute_values
 from ...editing.one_for_all.consistency import Consistency, measure_consistency
-from ...editing.one_for_all.strength import attribute_values
 from ...host import io
 from ...models.errors import InputError
 from ..common.common import CATEGORY, EditDirectionType, GanLatentType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
-from ...editing.one_for_all.scored import direction_from_codes
+from ...editing.one_for_all.supervised import direction_from_codes
 from ...host import io
 from ..common.common import CATEGORY, EditDirectionType, GanLatentType
 

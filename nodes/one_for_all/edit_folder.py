@@ -9,13 +9,13 @@ from pathlib import Path
 from ... import host
 from ...demo.assets import PHOTOS
 from ...editing.common.types import EditDirection, GanLatent, check_family
-from ...editing.one_for_all.strengths import MODES
+from ...editing.one_for_all.strength_modes import MODES
 from ...editing.one_for_all.transfer import Transfer
 from ...host import io, no_inference_mode, ui
 from ...jobs import FolderJob, run_job
 from ...jobs.listing import picture_names
 from ...jobs.manifest import MANIFEST_NAME
-from ...jobs.showing import job_sheet, own_folder
+from ...jobs.preview import job_sheet, own_folder
 from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError
 from ...models.files.pictures import FITS

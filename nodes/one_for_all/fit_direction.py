@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
-from ...editing.one_for_all.scored import fit_direction, fit_groups, read_scores
+from ...editing.one_for_all.supervised import fit_direction, fit_groups, read_scores
 from ...host import io
 from ...models.errors import InputError
 from ..common.common import CATEGORY, EditDirectionType, GanLatentType

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.types import EditDirection
 from ...editing.one_for_all.attribute_score import SAMPLES
 from ...editing.one_for_all.directions import LEARNING_RATE, SEARCHES, VARIANTS
-from ...editing.one_for_all.learned import EXAMPLE, NORMALS, learn_direction, steps_of
+from ...editing.one_for_all.fit_normal import EXAMPLE, NORMALS, learn_direction, steps_of
 from ...host import io
 from ...models.errors import InputError
 from ..common.common import (

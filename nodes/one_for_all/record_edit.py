@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...editing.common.rows import parse_rows
 from ...editing.common.types import EditDirection, GanLatent
-from ...editing.one_for_all.record import record_edit, record_text_edit
+from ...editing.one_for_all.example_edit import record_edit, record_text_edit
 from ...editing.text.edit import TextEdit
 from ...host import io
 from ...models.errors import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.one_for_all.record import record_edit
+from semantic_edit.editing.one_for_all.example_edit import record_edit
 from semantic_edit.models import InputError
 
 

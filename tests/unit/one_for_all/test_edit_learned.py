@@ -17,7 +17,7 @@ from semantic_edit.editing.one_for_all.attribute_score import (
     sample_features,
 )
 from semantic_edit.editing.one_for_all.features import FeatureSpace, generator_space, network_space
-from semantic_edit.editing.one_for_all.learned import learn_direction, learn_normal, measured_apart, steps_of
+from semantic_edit.editing.one_for_all.fit_normal import learn_direction, learn_normal, measured_apart, steps_of
 from semantic_edit.models import InputError
 
 

@@ -9,14 +9,14 @@ import torch
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength, record_edit
 from semantic_edit.editing.one_for_all.attribute_score import AttributeScore
 from semantic_edit.editing.one_for_all.features import FeatureSpace
-from semantic_edit.editing.one_for_all.measured import (
+from semantic_edit.editing.one_for_all.render_and_correct import (
     Goal,
     measured_strength,
     raw_value,
     standard_deviation,
     standard_value,
 )
-from semantic_edit.editing.one_for_all.strengths import Target, strengths_for
+from semantic_edit.editing.one_for_all.strength_modes import Target, strengths_for
 from semantic_edit.models import InputError
 
 

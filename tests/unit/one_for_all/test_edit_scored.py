@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength
 from semantic_edit.editing.common.types import GanLatent
-from semantic_edit.editing.one_for_all.scored import direction_from_codes, fit_direction, fit_groups, read_scores
+from semantic_edit.editing.one_for_all.supervised import direction_from_codes, fit_direction, fit_groups, read_scores
 from semantic_edit.models import InputError
 
 ROWS, WIDTH = 5, 12

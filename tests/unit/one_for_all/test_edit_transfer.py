@@ -8,7 +8,7 @@ import pytest
 import torch
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength
 from semantic_edit.editing.common.types import EditDirection
-from semantic_edit.editing.one_for_all.measured import standard_value
+from semantic_edit.editing.one_for_all.render_and_correct import standard_value
 from semantic_edit.editing.one_for_all.transfer import Transfer, learn_score
 from semantic_edit.models import InputError
 from semantic_edit.models.encoders.encoder import Encoder, EncoderConfig

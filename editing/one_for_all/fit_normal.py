@@ -22,10 +22,10 @@ from .attribute_score import (
     pull_back,
     sample_features,
 )
+from .closed_form import SMALLEST_COSINE, apply_edit, plan_strength
 from .directions import optimize_direction
+from .example_edit import record_edit, row_mask
 from .features import FeatureSpace, generator_space
-from .record import record_edit, row_mask
-from .strength import SMALLEST_COSINE, apply_edit, plan_strength
 
 EXAMPLE = "example"  # the variant without optimisation
 NORMALS = ("automatic", "features", "as recorded", "direction")

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ..common.fit import HELD_OUT, fit_attribute
 from ..common.types import EditDirection, GanLatent, check_family, check_rows
-from .record import edited_rows, row_mask
+from .example_edit import edited_rows, row_mask
 
 __all__ = ["FitReport", "direction_from_codes", "fit_direction", "fit_groups", "read_scores"]
 

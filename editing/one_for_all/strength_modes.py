@@ -12,9 +12,9 @@ from ...models.gan.generator import GanGenerator
 from ...models.inference import no_inference_mode
 from ..common.types import EditDirection, EditStrength
 from .attribute_score import AttributeScore, fit_head, sample_features
+from .closed_form import attribute_values, constant_strength, plan_strength
 from .features import FeatureSpace
-from .measured import Goal, measured_strength, picture_goal, raw_value
-from .strength import attribute_values, constant_strength, plan_strength
+from .render_and_correct import Goal, measured_strength, picture_goal, raw_value
 
 MODES = ("same state", "constant", "number")
 

@@ -18,8 +18,8 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ..common.types import EditDirection, EditStrength
 from .attribute_score import AttributeScore
-from .record import row_mask
-from .strength import apply_edit, attribute_values, plan_strength, target_value
+from .closed_form import apply_edit, attribute_values, plan_strength, target_value
+from .example_edit import row_mask
 
 ROUNDS = 2
 _SLOPES = (0.4, 2.5)  # a picture's own answer to a move is believed within these multiples of the expected one
