@@ -9,8 +9,6 @@ tensors and strings only.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .errors import CheckpointError
+from .files.atomic import atomic_write
 
 FORMAT = "semantic_edit"
 _READING_ERRORS = (SafetensorError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
@@ -72,17 +71,9 @@ def write_safetensors(
     }
     # Clones drop shared storage and views, which safetensors refuses; contiguous() drops odd strides.
     plain = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
-    os.close(handle)
-    try:
+    with atomic_write(path) as temporary:
         save_file(plain, temporary, metadata)
         _order_header(temporary)
-        os.chmod(temporary, 0o644)  # mkstemp is private to the user; a saved model should be as readable as its folder
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return path
 
 
@@ -107,7 +98,7 @@ def ordered_header(header: bytes) -> bytes:
     return ordered.ljust(len(header)) if len(ordered) <= len(header) else header
 
 
-def _order_header(path: str) -> None:
+def _order_header(path: Path) -> None:
     with open(path, "r+b") as file:
         header = file.read(int.from_bytes(file.read(8), "little"))
         file.seek(8)

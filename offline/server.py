@@ -22,6 +22,7 @@ from ..headless.workflow.validate import check_wires
 from ..headless.workflow.widgets import UPLOADS, input_specs
 from ..headless.workflow.workflow import Prompt, to_prompt
 from ..models.errors import InputError
+from ..models.files.atomic import atomic_write
 
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 60  # of one request, not of the work
@@ -143,13 +144,8 @@ class Server:
         if folder.resolve() not in path.parents:
             raise ServerError(f"{self.url} names a file outside the output folder: {image['filename']!r}.")
         content = self._send(self._request("/view", **{name: str(value) for name, value in image.items()}))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
         return path
 
     def _upload(self, path: Path) -> str:

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from ... import host
+from ...models.files.atomic import atomic_write
 from .api import ComfyNode
 from .save_paths import numbered
 from .sockets import FolderType
@@ -124,9 +125,5 @@ def picture_of(image: Tensor) -> Image.Image:
 
 
 def _save_whole(picture: Image.Image, path: Path, info: PngImagePlugin.PngInfo, compress_level: int) -> None:
-    part = path.with_suffix(".part")
-    try:
-        picture.save(part, format="PNG", pnginfo=info, compress_level=compress_level)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as temporary:
+        picture.save(temporary, format="PNG", pnginfo=info, compress_level=compress_level)

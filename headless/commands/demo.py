@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from ...editing.common.figures import as_picture, contact_sheet
 from ...editing.one_for_all.consistency import measure_consistency
+from ...models.files.atomic import atomic_write
 from ..host.side import HeadlessSettings, use_headless
 from ..run.runner import Result, Runner
 from ..workflow.workflow import Prompt, read_document
@@ -119,16 +119,13 @@ def _attribute(found: Findings) -> str:
 
 
 def _write_picture(path: Path, image: torch.Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    as_picture(image).save(temporary, "PNG")
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        as_picture(image).save(temporary, "PNG")
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _say(text: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError
+from .atomic import atomic_write
 
 KIND = "direction"
 THUMBNAIL = ".jpg"  # beside the file, under the same name
@@ -113,15 +112,8 @@ def write_thumbnail(path: str | Path, image: Tensor) -> Path:  # [H, W, 3] in 0.
     """Write the picture of a direction file as a .jpg of the same name beside it, whole or not at all."""
     target = Path(path).with_suffix(THUMBNAIL)
     pixels = image.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.write_bytes(buffer.getvalue())
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_write(target) as temporary:
+        Image.fromarray(pixels).save(temporary, "JPEG", quality=90)
     return target
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from torch import Tensor
 from ..checkpoint import FORMAT, ordered_header, parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError
 from ..inference import no_inference_mode
+from .atomic import atomic_write
 
 __all__ = ["StoredLatent", "embed_latent", "extract_latent", "read_latent", "write_latent"]
 
@@ -76,7 +75,8 @@ def embed_latent(path: str | Path, code: Tensor, name: str, family: str) -> None
             chunk = b""
         if not _is_ours(kind, body):
             parts.append(_chunk(kind, body))
-    _replace(path, b"".join(parts))
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b"".join(parts))
 
 
 def extract_latent(path: str | Path) -> StoredLatent:
@@ -160,15 +160,3 @@ def _inflate(packed: bytes) -> bytes:
     if not unpacker.eof:
         raise ValueError("it does not end where it should")
     return content
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
