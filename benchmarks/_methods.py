@@ -339,9 +339,11 @@ def moving(world: World) -> Case:
 
     def run(_: Callable[..., None]) -> None:
         with torch.inference_mode():
-            plan = pk("editing.one_for_all.strengths", "strengths_for")(direction, world.codes, "constant", 0.5, None)
+            plan = pk("editing.one_for_all.strength_modes", "strengths_for")(
+                direction, world.codes, "constant", 0.5, None
+            )
             world.generator.synthesize(
-                pk("editing.one_for_all.strength", "apply_edit")(world.codes, direction, plan.alpha)
+                pk("editing.one_for_all.closed_form", "apply_edit")(world.codes, direction, plan.alpha)
             )
 
     return Case(run, lambda: world.forward(world.codes), 0, "synthesis forward")

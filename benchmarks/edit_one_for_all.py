@@ -39,7 +39,7 @@ from semantic_edit.demo.assets import reader
 from semantic_edit.demo.portraits.factors import FACTORS, INDEX, LIVE_NAMES
 from semantic_edit.editing import apply_edit, constant_strength, optimize_direction, plan_strength, record_edit
 from semantic_edit.editing.common.fit import fit_attribute
-from semantic_edit.editing.one_for_all.attribute_score import fit_head, sample_features
+from semantic_edit.editing.one_for_all.attribute_score import linear_probe, sample_features
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
 from semantic_edit.editing.one_for_all.features import encoder_space, network_space
 from semantic_edit.editing.one_for_all.fit_normal import learn_normal
@@ -204,7 +204,7 @@ class Bench:
     def labelled(self, direction, attribute: str):
         """The reading that the slider's labels came from, as a score."""
         samples = sample_features(self.generator, self.reading)
-        head = fit_head(samples, direction.normal, direction.direction)
+        head = linear_probe(samples, direction.normal, direction.direction)
         values = samples.features[:, LIVE_NAMES.index(attribute)]
         weights = torch.zeros(samples.features.shape[1])
         weights[LIVE_NAMES.index(attribute)] = 1 / float(values.std())

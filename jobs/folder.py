@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..editing.one_for_all.transfer import Transfer, Transferred
+from ..editing.one_for_all.transfer import Transfer, TransferResult
 from ..models.errors import InputError
 from ..models.files.latents import write_latent
 from ..models.files.pictures import FITS, PictureError, read_picture
@@ -267,7 +267,7 @@ class _Run:
     def _work(self, chunk: list[_Read], pool: ThreadPoolExecutor) -> None:
         began = time.monotonic()
         readable = [each for each in chunk if each.pixels is not None]
-        edited: Transferred | None = None
+        edited: TransferResult | None = None
         packed: list[Future] = []
         if readable:
             edited = self.job.transfer(torch.stack([each.pixels for each in readable]), self._tick)
@@ -288,7 +288,7 @@ class _Run:
             self.worked += 1
             self._tell(picture)
 
-    def _keep(self, each: _Read, edited: Transferred, place: int, png: bytes, seconds: float) -> None:
+    def _keep(self, each: _Read, edited: TransferResult, place: int, png: bytes, seconds: float) -> None:
         code = f"{CODES}/{Path(each.task.result).stem}.safetensors" if self.job.keep_codes else ""
         clamped = bool(edited.strength.clamped[place])
         with storage_problems(self.job.output):

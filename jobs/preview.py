@@ -14,7 +14,7 @@ from .folder import FolderJob
 from .manifest import DONE, read_records
 from .settings import check_settings, read_settings
 
-__all__ = ["job_sheet", "own_folder"]
+__all__ = ["job_sheet", "free_output_folder"]
 
 _COLUMNS = 8
 
@@ -46,7 +46,7 @@ def job_sheet(job: FolderJob, most: int = _COLUMNS) -> Tensor:
     return contact_sheet(rows, labels)
 
 
-def own_folder(wanted: Path, settings: dict[str, object]) -> Path:
+def free_output_folder(wanted: Path, settings: dict[str, object]) -> Path:
     """The first of ``wanted``, ``wanted_2``, ... that is free, or holds a job of exactly these settings.
 
     Raises:

@@ -24,14 +24,14 @@ def check_pictures(images: Tensor, what: str = "The pictures") -> None:
         raise InputError(f"{what} have shape {list(images.shape)}; expected an IMAGE [B, H, W, 3].")
 
 
-def colours(pictures: Tensor) -> Tensor:
+def to_rgb(pictures: Tensor) -> Tensor:
     """Pictures [B, C, H, W] of any generator -> [B, 3, H, W]: one channel is grey, and a fourth is left out."""
     return pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures[:, :3]
 
 
 def as_images(pictures: Tensor) -> Tensor:
     """Pictures [B, C, H, W] about -1..1 of any generator -> what people look at, [B, H, W, 3] in 0..1, float32."""
-    return colours(pictures).float().mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1)
+    return to_rgb(pictures).float().mul(0.5).add(0.5).clamp(0, 1).movedim(1, -1)
 
 
 def draw_states(generator: GanGenerator, codes: Tensor, stop_resolution: int | None = None) -> Tensor:

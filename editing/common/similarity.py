@@ -29,13 +29,13 @@ class _Level:
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class SSIMTarget:
     """What `perceptual_distance` needs of a picture that stays, while others are compared with it again and again."""
 
     levels: tuple[_Level, ...]
 
     @classmethod
-    def of(cls, y: Tensor, weight: Tensor | None = None, levels: int = 3) -> Looks:
+    def from_images(cls, y: Tensor, weight: Tensor | None = None, levels: int = 3) -> SSIMTarget:
         """Of pictures [B, 3, H, W] in -1..1, and where they have to agree, [B or 1, 1, H, W] in 0..1."""
         found: list[_Level] = []
         for level in range(levels):
@@ -67,7 +67,7 @@ def perceptual_distance(
     Structure (Wang et al. 2004, window 7) keeps edges and textures in place where a squared error would blur them,
     and its coarse levels pull features over distances larger than a window.
     """
-    return Looks.of(y, weight, levels).distance(x)
+    return SSIMTarget.from_images(y, weight, levels).distance(x)
 
 
 def _mean(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 from ..common.types import EditDirection
 from .closed_form import apply_edit, plan_strength
 
-__all__ = ["EASINGS", "LAYOUTS", "LOOPS", "PATHS", "animate", "eased", "film_size", "play_order"]
+__all__ = ["EASINGS", "LAYOUTS", "LOOPS", "PATHS", "animate", "eased_strengths", "frame_layout", "play_order"]
 
 PATHS = ("own path", "slider")
 LAYOUTS = ("grid", "one by one")
@@ -32,7 +32,7 @@ EASINGS: dict[str, Callable[[float], float]] = {
 _MOST_BYTES = 8 * 2**30  # of all frames together: beyond it, a film belongs into parts
 
 
-def eased(count: int, start: float, end: float, easing: str = "smooth") -> list[float]:
+def eased_strengths(count: int, start: float, end: float, easing: str = "smooth") -> list[float]:
     """``count`` strengths from start to end; both ends are exact. Raises InputError for unknown easings."""
     if easing not in EASINGS:
         raise InputError(f"Unknown easing '{easing}'; expected one of {', '.join(EASINGS)}.")
@@ -50,7 +50,7 @@ def play_order(count: int, loop: str) -> list[int]:
     return forth + forth[-2:0:-1] if loop == LOOPS[1] else forth
 
 
-def film_size(pictures: int, height: int, width: int, columns: int, layout: str) -> tuple[int, int, int]:
+def frame_layout(pictures: int, height: int, width: int, columns: int, layout: str) -> tuple[int, int, int]:
     """Pictures per frame, and height and width of a frame."""
     if layout not in LAYOUTS:
         raise InputError(f"Unknown layout '{layout}'; expected one of {', '.join(LAYOUTS)}.")
@@ -66,7 +66,7 @@ def animate(
     generator: GanGenerator,
     w: Tensor,  # [B, L, D]
     direction: EditDirection,
-    strengths: Sequence[float],  # one per moment, as `eased` gives them
+    strengths: Sequence[float],  # one per moment, as `eased_strengths` gives them
     alpha: Tensor | None = None,  # [B]: "own path" to these strengths; None: the "slider", in closed form
     layout: str = LAYOUTS[0],
     columns: int = 0,  # of the grid; 0: about square
@@ -85,7 +85,7 @@ def animate(
     if len(strengths) < 2:
         raise InputError(f"An animation needs at least 2 frames; got {len(strengths)}.")
     height, width = generator.resolution
-    per_frame, tall, wide = film_size(len(w), height, width, columns, layout)
+    per_frame, tall, wide = frame_layout(len(w), height, width, columns, layout)
     count = len(order) * (len(w) // per_frame)
     if count * tall * wide * 3 * 4 > _MOST_BYTES:
         raise InputError(
@@ -104,7 +104,7 @@ def animate(
 
         pictures = generator.synthesize(codes, progress=report)
         drawn += len(w)
-        pictures = colours(pictures).to("cpu", torch.float32).movedim(1, -1).add(1).mul(0.5).clamp(0, 1)
+        pictures = to_rgb(pictures).to("cpu", torch.float32).movedim(1, -1).add(1).mul(0.5).clamp(0, 1)
         for place in (k for k, shown in enumerate(order) if shown == moment):
             if per_frame == 1:
                 film[place :: len(order)] = pictures

@@ -49,10 +49,10 @@ __all__ = [
     "SAMPLES",
     "AttributeScore",
     "Samples",
-    "fit_head",
+    "linear_probe",
     "fit_score",
-    "plain_codes",
-    "pull_back",
+    "sample_w",
+    "regress_normal",
     "sample_features",
 ]
 
@@ -111,11 +111,11 @@ def sample_features(
         if told is not None:
             told(count + MIXED)
         return replace(kept[key], space=space)
-    codes = plain_codes(generator, count, seed)
-    mixed = plain_codes(generator, MIXED, seed + 1)
+    codes = sample_w(generator, count, seed)
+    mixed = sample_w(generator, MIXED, seed + 1)
     if generator.num_layers > 1:
         # A little of another code in each row, as inverted codes have.
-        others = plain_codes(generator, MIXED * generator.num_layers, seed + 3)[:, 0].unflatten(0, (MIXED, -1))
+        others = sample_w(generator, MIXED * generator.num_layers, seed + 3)[:, 0].unflatten(0, (MIXED, -1))
         mixed = mixed + _OWN * (others - generator.w_mean)
     features = space.read_codes(generator, torch.cat([codes, mixed]), told)
     # On the CPU: what is fitted to them needs float64, which some devices lack, and other work needs the device.
@@ -138,7 +138,7 @@ def fit_score(
 
     Raises InputError when the edit changes nothing that the space sees.
     """
-    base = plain_codes(generator, pairs, seed + 2)
+    base = sample_w(generator, pairs, seed + 2)
     edit = edit.to(base)
     forth = samples.space.read_codes(generator, base + edit, told).cpu().double()
     back = samples.space.read_codes(generator, base - edit, told).cpu().double()
@@ -150,7 +150,7 @@ def fit_score(
         u = _chosen_readings(x, change)
         ratio = float((late @ u).mean().square() / (x @ u).var().clamp(min=1e-30))
     else:
-        trial, codes = Whitener(x[fitted]), Whitener(samples.codes[fitted, 0].double())
+        trial, codes = RidgeSolver(x[fitted]), RidgeSolver(samples.codes[fitted, 0].double())
         ratios, worths = [], []
         for k in _SHRINKAGE:
             u = trial.solve(early.mean(dim=0), k)
@@ -158,7 +158,7 @@ def fit_score(
             worths.append(ratios[-1] * max(0.0, _told_by_codes(samples, codes, x @ u)))
         best = next(n for n, worth in enumerate(worths) if worth >= _NEARLY * max(worths))
         ratio = ratios[best]
-        u = Whitener(x).solve(change.mean(dim=0), _SHRINKAGE[best])
+        u = RidgeSolver(x).solve(change.mean(dim=0), _SHRINKAGE[best])
     spread = float((x @ u).std())
     response = float((change @ u).mean()) / max(spread, 1e-30)
     if not spread > 0 or abs(response) < _SMALLEST_RESPONSE:
@@ -177,7 +177,7 @@ def fit_score(
     )
 
 
-def _told_by_codes(samples: Samples, codes: Whitener, scores: Tensor) -> float:
+def _told_by_codes(samples: Samples, codes: RidgeSolver, scores: Tensor) -> float:
     """How much of the held-out scores a regression on codes explains: what it does not is no property of a picture."""
     w, cut = samples.codes[:, 0].double(), len(codes.centred)
     v = codes.solve(codes.centred.t() @ (scores[:cut] - scores[:cut].mean()) / cut, _RIDGE)
@@ -195,7 +195,7 @@ def _chosen_readings(x: Tensor, change: Tensor) -> Tensor:
     return moved / deviation
 
 
-def fit_head(
+def linear_probe(
     samples: Samples,
     normal: Tensor,  # [L, D]
     edit: Tensor,  # [L, D]
@@ -206,10 +206,10 @@ def fit_head(
     y = (y - y.mean()) / y.std().clamp(min=1e-30)
     x = samples.features.double()
     cut = 3 * len(x) // 4
-    trial = Whitener(x[:cut])
+    trial = RidgeSolver(x[:cut])
     tried = (0.003, 0.01, 0.03, *_SHRINKAGE)
     errors = {k: _error(x, y, trial.solve(trial.centred.t() @ y[:cut] / cut, k), cut) for k in tried}
-    whole = Whitener(x)
+    whole = RidgeSolver(x)
     u = whole.solve(whole.centred.t() @ y / len(x), min(errors, key=errors.__getitem__))
     # Shrinkage makes the guesses smaller than what they guess: stretched, so that a step of the score is a true step.
     u = u / (x @ u).std().clamp(min=1e-30)
@@ -220,7 +220,7 @@ def fit_head(
 
 
 @dataclass(frozen=True)
-class PulledBack:
+class NormalFit:
     """normal [L, D] with normal . w + intercept ~ score; ``r2``: how much of the held-out score that explains."""
 
     normal: Tensor
@@ -229,11 +229,11 @@ class PulledBack:
     rows: tuple[float, ...] = field(default=())  # the share of each row
 
 
-def pull_back(
+def regress_normal(
     score: AttributeScore,
     samples: Samples,
     rows: Sequence[int],  # the edited ones: the normal is zero elsewhere
-) -> PulledBack:
+) -> NormalFit:
     """Regress a score on codes: a normal v_l = share_l * v, with one v [D] and a share for each row of W+.
 
     v comes from codes of W, in which all rows are equal; the shares come from the mixed samples. A free vector for each
@@ -248,7 +248,7 @@ def pull_back(
     normal = torch.zeros(samples.codes.shape[1:], dtype=torch.float64, device=w.device)
     normal[list(rows)] = share[:, None] * vector
     intercept = float((y - w @ vector).mean())
-    return PulledBack(normal.float(), intercept, explained[ridge], tuple(share.tolist()))
+    return NormalFit(normal.float(), intercept, explained[ridge], tuple(share.tolist()))
 
 
 def _shares(parts: Tensor, scores: Tensor) -> Tensor:
@@ -267,7 +267,7 @@ def _shares(parts: Tensor, scores: Tensor) -> Tensor:
     return found / found.sum()
 
 
-class Whitener:
+class RidgeSolver:
     """(C + k t I)^-1 for the covariance C of features [N, F] with mean variance t, for any k, by one decomposition."""
 
     def __init__(self, x: Tensor) -> None:
@@ -283,7 +283,7 @@ class Whitener:
         return (b - self.axes.t() @ inside) / floor + self.axes.t() @ (inside / (self.variances + floor))
 
 
-def plain_codes(generator: GanGenerator, count: int, seed: int) -> Tensor:
+def sample_w(generator: GanGenerator, count: int, seed: int) -> Tensor:
     """Codes [count, L, D] of W."""
     z, labels = draw(generator, count, seed)
     with torch.no_grad():
@@ -296,7 +296,7 @@ def _error(x: Tensor, y: Tensor, u: Tensor, cut: int) -> float:
 
 
 def _ridge(x: Tensor, y: Tensor, ridge: float) -> Tensor:
-    return Whitener(x).solve((x - x.mean(dim=0)).t() @ (y - y.mean()) / len(x), ridge)
+    return RidgeSolver(x).solve((x - x.mean(dim=0)).t() @ (y - y.mean()) / len(x), ridge)
 
 
 def _held_out_r2(x: Tensor, y: Tensor, cut: int, ridge: float) -> float:

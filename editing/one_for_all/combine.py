@@ -1,4 +1,4 @@
-"""Several edits at once, each of whose states is reached: the second does not move what the first one set.
+"""Simultaneous edits: one linear system for all strengths, so that the second does not move what the first one set.
 
 Edit j has a functional v_j, the attribute that it equalises, and a direction d_j. Alone it would move a picture by
 a_j = (c_j - v_j . w) / (v_j . d_j) lengths of d_j. Applied together, d_k moves v_j as well wherever v_j . d_k is not 0,
@@ -33,26 +33,30 @@ _TOO_FAR = 1 + 1e-6  # of the limit, before an edit counts as held back
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """The edited codes, and how each edit got to its state; E edits in the order given, B pictures.
+    """The edited codes of B pictures, and how each of E edits (in the order given) reached its state.
 
-    codes [B, L, D]. alphas [B, E]: lengths moved along each direction. alone [B, E]: what each edit would need by
-    itself. clamped [B, E] bool: held back by the limit, state not reached. before, after, wanted [B, E]: v . w of each
-    edit. response [E, E]: by how many of its own lengths edit j's state moves when k moves by one.
+    Args:
+        codes: [B, L, D], edited.
+        alphas: [B, E], lengths moved along each direction.
+        solo_alphas: [B, E], the lengths that each edit would need by itself.
+        clamped: [B, E] bool, held back by the limit: the state is not reached.
+        values_before, values_after, targets: [B, E], v . w of each edit.
+        response: [E, E], by how many of its own lengths edit j's state moves when edit k moves by one.
     """
 
     codes: Tensor
     alphas: Tensor
-    alone: Tensor
+    solo_alphas: Tensor
     clamped: Tensor
-    before: Tensor
-    after: Tensor
-    wanted: Tensor
+    values_before: Tensor
+    values_after: Tensor
+    targets: Tensor
     response: Tensor
 
-    def pushed(self) -> Tensor:
-        """[E, E]: lengths by which edit k would have moved edit j's state had each been applied as if alone (mean)."""
-        off = self.response - torch.eye(len(self.response), dtype=self.response.dtype)
-        return off.abs() * self.alone.abs().mean(dim=0).to(off)
+    def crosstalk(self) -> Tensor:
+        """Return [E, E], the mean lengths by which edit k would have moved edit j's state, each applied as if alone."""
+        off_diagonal = self.response - torch.eye(len(self.response), dtype=self.response.dtype)
+        return off_diagonal.abs() * self.solo_alphas.abs().mean(dim=0).to(off_diagonal)
 
 
 def combine_edits(
@@ -67,8 +71,9 @@ def combine_edits(
     the edit), an EDIT_STRENGTH or [B] lengths: the state that this edit would reach alone with them. Where the limit
     holds an edit back, the others are solved again around it, so that they still arrive.
 
-    Raises InputError for another shape or family, an edit that cannot reach a state, and edits of which two are almost
-    the same; the sentence names both.
+    Raises:
+        InputError: another shape or family, an edit that cannot reach a state, or edits of which two are almost the
+            same; the sentence names both.
     """
     if len(edits) < 2 or len(strengths) != len(edits):
         raise InputError(f"Two or more edits with one strength each are needed; got {len(edits)} and {len(strengths)}.")
@@ -76,33 +81,34 @@ def combine_edits(
         raise InputError(f"The limit of the strengths must be above 0; got {limit}.")
     for edit in edits[1:]:
         check_family(edits[0].family, edit.family, f"The edit '{edits[0].name}'", f"the edit '{edit.name}'")
-    alone = torch.stack([_alone(edit, w, s) for edit, s in zip(edits, strengths, strict=True)], dim=1)
+    solo = torch.stack([_solo_alphas(edit, w, s) for edit, s in zip(edits, strengths, strict=True)], dim=1)
     # Solved in an order that the edits themselves decide: sums in another order would differ in their last digits.
     order = sorted(range(len(edits)), key=lambda k: _fingerprint(edits[k]))
-    back = torch.tensor(order).argsort()
+    inverse_order = torch.tensor(order).argsort()
     matrix = response([edits[k] for k in order])
     check_apart([edits[k] for k in order], matrix)
-    alphas, clamped = _solve(matrix, alone[:, order], limit)
+    alphas, clamped = _solve(matrix, solo[:, order], limit)
     codes = w
-    for place, k in enumerate(order):
-        codes = apply_edit(codes, edits[k], alphas[:, place])
-    before = torch.stack([attribute_values(edit, w) for edit in edits], dim=1)
-    after = torch.stack([attribute_values(edit, codes) for edit in edits], dim=1)
-    gains = torch.tensor([_dot(edit.normal, edit.direction) for edit in edits], dtype=alone.dtype)
+    for column, k in enumerate(order):
+        codes = apply_edit(codes, edits[k], alphas[:, column])
+    values_before, values_after = (
+        torch.stack([attribute_values(edit, rows) for edit in edits], dim=1) for rows in (w, codes)
+    )
+    gains = torch.tensor([_dot(edit.normal, edit.direction) for edit in edits], dtype=solo.dtype)
     return Combination(
         codes=codes,
-        alphas=alphas[:, back].to(w),
-        alone=alone.to(w),
-        clamped=clamped[:, back].to(w.device),
-        before=before,
-        after=after,
-        wanted=before + (alone * gains).to(w),
-        response=matrix[back][:, back].float(),
+        alphas=alphas[:, inverse_order].to(w),
+        solo_alphas=solo.to(w),
+        clamped=clamped[:, inverse_order].to(w.device),
+        values_before=values_before,
+        values_after=values_after,
+        targets=values_before + (solo * gains).to(w),
+        response=matrix[inverse_order][:, inverse_order].float(),
     )
 
 
 def response(edits: Sequence[EditDirection]) -> Tensor:
-    """M [E, E] in float64 on the CPU: M_jk = (v_j . d_k) / (v_j . d_j), 1 on the diagonal."""
+    """Return M [E, E] of E edits in float64 on the CPU: M_jk = (v_j . d_k) / (v_j . d_j), 1 on the diagonal."""
     normals = torch.stack([edit.normal.detach().cpu().double().flatten() for edit in edits])
     directions = torch.stack([edit.direction.detach().cpu().double().flatten() for edit in edits])
     products = normals @ directions.t()
@@ -110,7 +116,14 @@ def response(edits: Sequence[EditDirection]) -> Tensor:
 
 
 def check_apart(edits: Sequence[EditDirection], matrix: Tensor) -> None:
-    """Refuse edits that cannot be told apart: some mixture of them moves none of their states."""
+    """Refuse edits that cannot be told apart: some mixture of them moves none of their states.
+
+    Args:
+        matrix: [E, E] of :func:`response`.
+
+    Raises:
+        InputError: the sentence names the two edits that are most alike.
+    """
     # A direction's length is nobody's business here: column k in units in which d_k is as long as the others.
     sizes = torch.tensor([float(edit.direction.norm()) for edit in edits], dtype=matrix.dtype)
     scaled = matrix * sizes[:, None] / sizes[None]
@@ -132,8 +145,8 @@ def check_apart(edits: Sequence[EditDirection], matrix: Tensor) -> None:
     )
 
 
-def _alone(edit: EditDirection, w: Tensor, strength: EditStrength | Tensor | float) -> Tensor:
-    """Lengths [B] in float64 on the CPU that the edit would move each code by itself."""
+def _solo_alphas(edit: EditDirection, w: Tensor, strength: EditStrength | Tensor | float) -> Tensor:
+    """Return the lengths [B], in float64 on the CPU, that the edit would move each code by itself."""
     planned = plan_strength(edit, w, target=0.0)  # refuses other shapes, and a normal that its direction does not move
     if isinstance(strength, EditStrength):
         check_family(edit.family, strength.family, f"The edit '{edit.name}'", "its strengths")
@@ -149,30 +162,38 @@ def _alone(edit: EditDirection, w: Tensor, strength: EditStrength | Tensor | flo
     return strength.detach().cpu().double().expand(len(w))
 
 
-def _solve(matrix: Tensor, alone: Tensor, limit: float | None) -> tuple[Tensor, Tensor]:
-    """x [B, E] with matrix x = alone, and who was held back. Whoever exceeds the limit most is fixed at it first."""
-    alphas = torch.linalg.solve(matrix, alone.t()).t()
+def _solve(matrix: Tensor, solo: Tensor, limit: float | None) -> tuple[Tensor, Tensor]:
+    """Solve matrix [E, E] x = solo for x [B, E], with |x| <= limit; return also who was held back, [B, E] bool.
+
+    Whoever exceeds the limit most is fixed at it first, and the others are solved again.
+    """
+    alphas = torch.linalg.solve(matrix, solo.t()).t()
     clamped = torch.zeros_like(alphas, dtype=torch.bool)
     if limit is None:
         return alphas, clamped
     for _ in range(len(matrix)):
         excess = alphas.abs().masked_fill(clamped, 0)
         worst = excess.max(dim=1, keepdim=True).values
-        newly = (excess >= worst) & (worst > limit * _TOO_FAR)
-        if not bool(newly.any()):
+        newly_clamped = (excess >= worst) & (worst > limit * _TOO_FAR)
+        if not bool(newly_clamped.any()):
             break
-        alphas = torch.where(newly, alphas.clamp(-limit, limit), alphas)
-        clamped |= newly
-        for pattern in clamped[newly.any(dim=1)].unique(dim=0):
-            pictures = (clamped == pattern).all(dim=1) & newly.any(dim=1)
-            free = ~pattern
-            if not bool(free.any()):
-                continue
-            rest = alone[pictures][:, free] - alphas[pictures][:, pattern] @ matrix[free][:, pattern].t()
-            # Least squares: a part of a well-posed system may be singular, and then the shortest way is taken.
-            solved = torch.linalg.lstsq(matrix[free][:, free], rest.t(), driver="gelsd").solution.t()
-            alphas[pictures] = alphas[pictures].masked_scatter(free.expand(int(pictures.sum()), -1), solved)
+        alphas = torch.where(newly_clamped, alphas.clamp(-limit, limit), alphas)
+        clamped |= newly_clamped
+        changed = newly_clamped.any(dim=1)
+        for pattern in clamped[changed].unique(dim=0):
+            pictures = (clamped == pattern).all(dim=1) & changed
+            if not bool(pattern.all()):
+                alphas[pictures] = _solve_free(matrix, solo[pictures], alphas[pictures], pattern)
     return alphas, clamped
+
+
+def _solve_free(matrix: Tensor, solo: Tensor, alphas: Tensor, fixed: Tensor) -> Tensor:
+    """Solve for the strengths of alphas [b, E] that are not ``fixed`` [E] bool, around those that are."""
+    free = ~fixed
+    right_hand = solo[:, free] - alphas[:, fixed] @ matrix[free][:, fixed].t()
+    # Least squares: a sub-system of a well-posed one may be singular, and then the shortest way is taken.
+    solution = torch.linalg.lstsq(matrix[free][:, free], right_hand.t(), driver="gelsd").solution.t()
+    return alphas.masked_scatter(free.expand(len(alphas), -1), solution)
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
@@ -180,5 +201,5 @@ def _dot(a: Tensor, b: Tensor) -> float:
 
 
 def _fingerprint(edit: EditDirection) -> bytes:
-    parts = (edit.direction, edit.normal)
-    return hashlib.sha256(b"".join(part.detach().cpu().float().numpy().tobytes() for part in parts)).digest()
+    tensors = (edit.direction, edit.normal)
+    return hashlib.sha256(b"".join(tensor.detach().cpu().float().numpy().tobytes() for tensor in tensors)).digest()

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ...models.encoders.encoder import Encoder, PictureEncoder
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 
 _AT_ONCE = 32  # pictures per pass
 _CELLS = 4  # rows and columns that the generator's features are averaged to
@@ -81,14 +81,14 @@ class FeatureSpace:
                     levels = generator.features(part, self.layers)
                     found.append(torch.cat([_pooled(levels[layer]) for layer in self.layers], dim=1).float())
                 else:
-                    pictures = generator.synthesize(part, stop_resolution=enough(generator))
-                    found.append(self.read(colours(pictures)).to(generator.device))
+                    pictures = generator.synthesize(part, stop_resolution=measuring_height(generator))
+                    found.append(self.read(to_rgb(pictures)).to(generator.device))
                 if progress is not None:
                     progress(len(part))
         return torch.cat(found)
 
 
-def enough(generator: GanGenerator) -> int | None:
+def measuring_height(generator: GanGenerator) -> int | None:
     """The height at which a synthesis may stop for pictures that are only measured; None: finished ones.
 
     The skip architecture's early pictures differ from a smaller finished one, the more the smaller they are; so only

@@ -18,9 +18,9 @@ from .attribute_score import (
     SAMPLES,
     AttributeScore,
     fit_score,
-    plain_codes,
-    pull_back,
+    regress_normal,
     sample_features,
+    sample_w,
 )
 from .closed_form import SMALLEST_COSINE, apply_edit, plan_strength
 from .directions import optimize_direction
@@ -33,10 +33,10 @@ _CHECKED = 32  # pictures that decide between two normals
 _SMALLEST_R2 = 0.1  # of a score that W explains; below, what was learned is not about the generator's pictures
 _SAME = 1e-4  # a normal that differs less from its direction, relatively, was not recorded apart from it
 
-__all__ = ["EXAMPLE", "NORMALS", "learn_direction", "learn_normal", "measured_apart", "steps_of"]
+__all__ = ["EXAMPLE", "NORMALS", "learn_direction", "learn_normal", "has_own_normal", "pictures_needed"]
 
 
-def steps_of(samples: int = SAMPLES) -> int:
+def pictures_needed(samples: int = SAMPLES) -> int:
     """Pictures that `learn_normal` looks at, at most: the total of its progress."""
     return samples + MIXED + 2 * PAIRS + 2 * _CHECKED
 
@@ -109,7 +109,7 @@ def learn_normal(
     """
     if normal not in NORMALS:
         raise InputError(f"Unknown normal '{normal}'; expected one of {', '.join(NORMALS)}.")
-    apart = measured_apart(edit)
+    apart = has_own_normal(edit)
     if normal == "as recorded" and not apart:
         raise InputError(
             f"The edit '{edit.name}' was recorded without a normal of its own. Connect the attribute's direction to "
@@ -117,7 +117,7 @@ def learn_normal(
         )
     if normal == "direction":
         return direction
-    total, seen = steps_of(samples), 0
+    total, seen = pictures_needed(samples), 0
 
     def told(count: int) -> None:
         nonlocal seen
@@ -132,7 +132,7 @@ def learn_normal(
         try:
             found = sample_features(generator, space, samples, seed, told)
             score = fit_score(generator, edit.direction, found, PAIRS, seed, told)
-            pulled = pull_back(score, found, direction.layers)
+            pulled = regress_normal(score, found, direction.layers)
             if pulled.r2 < _SMALLEST_R2:
                 raise InputError(
                     f"What '{space.name}' sees of the edit '{edit.name}' cannot be told from codes "
@@ -158,7 +158,7 @@ def learn_normal(
     return learned
 
 
-def measured_apart(edit: EditDirection) -> bool:
+def has_own_normal(edit: EditDirection) -> bool:
     """Whether an edit carries a normal that is not just its direction."""
     v, d = edit.normal.flatten(), edit.direction.flatten()
     return bool(torch.nn.functional.cosine_similarity(v, d, dim=0).abs() < 1 - _SAME)  # an inverted edit has -1
@@ -184,6 +184,6 @@ def _spread(
     generator: GanGenerator, direction: EditDirection, score: AttributeScore, seed: int, told: Callable[[int], None]
 ) -> float:
     """How far apart, by the score, sampled pictures end that follow the example."""
-    codes = plain_codes(generator, _CHECKED, seed + 4)
+    codes = sample_w(generator, _CHECKED, seed + 4)
     moved = apply_edit(codes, direction, plan_strength(direction, codes).alpha)
     return float(score.of_codes(generator, moved, told).std())

@@ -18,7 +18,7 @@ from ..common.pictures import as_images, draw_states
 from ..common.types import EditDirection
 from .closed_form import apply_edit, constant_strength, plan_strength
 
-__all__ = ["before_after_strip", "fits", "library_sheet", "library_table"]
+__all__ = ["before_after_strip", "misfit_reason", "library_sheet", "library_table"]
 
 _STRIP_HEIGHT = 160  # px of a thumbnail
 _CELL, _CAPTION, _GAP = (260, 130), 40, 10
@@ -42,7 +42,7 @@ def before_after_strip(generator: GanGenerator, edit: EditDirection, codes: Tens
     return torch.cat(list(images), dim=1).cpu()
 
 
-def fits(summary: DirectionSummary, generator: GanGenerator) -> str:
+def misfit_reason(summary: DirectionSummary, generator: GanGenerator) -> str:
     """ "" when the direction can be used with the generator, else why not, in a few words."""
     rows, width = summary.shape
     if width != generator.w_dim or rows not in (1, generator.num_layers):
@@ -71,7 +71,7 @@ def library_table(
         parts.append(f"family {summary.family}" if summary.family else "family unknown (checked by shape)")
         parts += [text for text in (summary.date, summary.notes) if text]
         if generator is not None:
-            parts.append(fits(summary, generator) or f"fits '{generator.name}'")
+            parts.append(misfit_reason(summary, generator) or f"fits '{generator.name}'")
         lines.append(f"{file}: {'; '.join(' '.join(part.split()) for part in parts)}")
     return "\n".join(printable(line) for line in lines)  # a foreign file's name must not write on a terminal
 

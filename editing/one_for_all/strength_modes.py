@@ -11,14 +11,14 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.inference import no_inference_mode
 from ..common.types import EditDirection, EditStrength
-from .attribute_score import AttributeScore, fit_head, sample_features
+from .attribute_score import AttributeScore, linear_probe, sample_features
 from .closed_form import attribute_values, constant_strength, plan_strength
 from .features import FeatureSpace
 from .render_and_correct import Goal, measured_strength, picture_goal, raw_value
 
 MODES = ("same state", "constant", "number")
 
-__all__ = ["MODES", "Target", "score_of", "strengths_for"]
+__all__ = ["MODES", "Target", "attribute_score_for", "strengths_for"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def strengths_for(
     if generator is None and (target.number is not None or target.picture is not None):
         raise InputError("A number or a picture as the target needs the generator of the codes.")
     looks = target.picture is not None
-    score = score_of(generator, direction, space, looks) if measured or looks else None
+    score = attribute_score_for(generator, direction, space, looks) if measured or looks else None
     goal = None
     if target.number is not None:
         goal = Goal(target.number, "the number given")
@@ -69,7 +69,7 @@ def strengths_for(
     return plan_strength(direction, w, strength, value, limit)
 
 
-def score_of(
+def attribute_score_for(
     generator: GanGenerator,
     direction: EditDirection,
     space: Callable[[], FeatureSpace] | None,
@@ -88,4 +88,4 @@ def score_of(
     if own is not None and not chosen.sees_pictures:
         return own
     with no_inference_mode():
-        return fit_head(sample_features(generator, chosen), direction.normal, direction.direction)
+        return linear_probe(sample_features(generator, chosen), direction.normal, direction.direction)

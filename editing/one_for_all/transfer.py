@@ -17,25 +17,25 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.inference import no_inference_mode
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 from ..common.types import EditDirection, EditStrength
 from ..photos.inversion import invert
 from .attribute_score import AttributeScore, sample_features
 from .closed_form import apply_edit
 from .features import encoder_space, generator_space
-from .strength_modes import MODES, Target, score_of, strengths_for
+from .strength_modes import MODES, Target, attribute_score_for, strengths_for
 
 if TYPE_CHECKING:
     from ...models.encoders.encoder import Encoder
 
-__all__ = ["Transfer", "Transferred", "learn_score"]
+__all__ = ["Transfer", "TransferResult", "learn_score"]
 
 _MOST_PER_PASS = 8  # more are hardly faster, on one core or on many
 _PIXELS_PER_PASS = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Transferred:
+class TransferResult:
     """What became of B pictures.
 
     Args:
@@ -142,7 +142,7 @@ class Transfer:
         self,
         pictures: Tensor,  # [B, 3, H, W] in -1..1, at the generator's size
         tick: Callable[[], None] | None = None,  # called between the steps of a pass; may raise to stop
-    ) -> Transferred:
+    ) -> TransferResult:
         """Edit a few pictures."""
         parts = [self._pass(part, tick) for part in pictures.split(self.per_pass)]
         plans = [part.strength for part in parts]
@@ -156,9 +156,9 @@ class Transfer:
         codes, images, usable = (
             torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "images", "usable")
         )
-        return Transferred(codes, strength, images, usable)
+        return TransferResult(codes, strength, images, usable)
 
-    def _pass(self, pictures: Tensor, tick: Callable[[], None] | None) -> Transferred:
+    def _pass(self, pictures: Tensor, tick: Callable[[], None] | None) -> TransferResult:
         count = len(pictures)
         codes = self._codes(pictures, tick)
         usable = torch.isfinite(codes).all(dim=2).all(dim=1)
@@ -166,12 +166,12 @@ class Transfer:
         sound = torch.where(usable[:, None, None], codes, torch.zeros_like(codes))
         plan = self.plan(sound)
         alpha = torch.where(usable, plan.alpha, torch.zeros_like(plan.alpha))
-        images = colours(self.generator.synthesize(apply_edit(sound, self.direction, alpha), chunk=self.per_pass))
+        images = to_rgb(self.generator.synthesize(apply_edit(sound, self.direction, alpha), chunk=self.per_pass))
         if tick is not None:
             tick()
         certain = None if plan.confidence is None else plan.confidence[:count]
         kept = EditStrength(alpha[:count], (plan.clamped & usable)[:count], plan.method, plan.family, certain)
-        return Transferred(codes[:count], kept, images[:count], usable[:count])
+        return TransferResult(codes[:count], kept, images[:count], usable[:count])
 
     def _codes(self, pictures: Tensor, tick: Callable[[], None] | None) -> Tensor:
         """Codes of a whole pass, its filling included."""
@@ -200,4 +200,4 @@ def learn_score(
     space = generator_space(generator) if encoder is None else encoder_space(encoder)
     if direction.score is None:
         sample_features(generator, space, told=told)  # the network keeps them, so that these few seconds can be stopped
-    return score_of(generator, direction, lambda: space)
+    return attribute_score_for(generator, direction, lambda: space)

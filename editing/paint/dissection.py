@@ -21,7 +21,7 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
 from ..common.fit import fit_attribute
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 from .concepts import ConceptUnits
 from .unit_effects import Score, causal_effects
 
@@ -182,7 +182,7 @@ class _Survey:
             # None after a gap: a part is found again by its place, and the last one may be small enough to fit.
             if len(self.kept) == len(masks) and features.numel() * 4 * (len(self.kept) + 1) <= _KEPT_BYTES:
                 self.kept.append(features.cpu())
-            pictures = colours(result.image)
+            pictures = to_rgb(result.image)
             soft = label(pictures, part).to(features)
             if soft.ndim != 4 or soft.shape[:2] != (len(features), count):
                 raise InputError(

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.synthesis_run import LayerState, SynthesisResult
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
 from .painted_window import cut, felt, painted_part
 from .painting import Painting, marks_at, painting_mask
@@ -62,7 +62,7 @@ class Canvas:
         synthesis = self.generator.network.synthesis
         first = painting.first_layer
         if first is None:
-            return colours(synthesis(self.codes, self.noise).image)
+            return to_rgb(synthesis(self.codes, self.noise).image)
         below = self._before(first, bare)
         if self._left_out != (leaves_out := self._leaves_out(first - 1, bare)):  # donors make up for colours below
             self._donors, self._left_out = {}, leaves_out
@@ -78,11 +78,11 @@ class Canvas:
             window = painted_part(synthesis, marks, below.layer)
         drawn = synthesis(self.codes, self.noise, resume=cut(below, window), hook=hook.within(window)).image
         if window is None:
-            return colours(drawn)
+            return to_rgb(drawn)
         whole = self.unpainted(bare).clone()
         top, bottom, left, right = felt(synthesis, marks, below.layer).box(*whole.shape[2:])
         above, _, beside, _ = window.box(*whole.shape[2:])
-        part = colours(drawn)[..., top - above : bottom - above, left - beside : right - beside]
+        part = to_rgb(drawn)[..., top - above : bottom - above, left - beside : right - beside]
         whole[..., top:bottom, left:right] = part
         return whole
 
@@ -94,7 +94,7 @@ class Canvas:
             known = None
             if self._state is not None and self._state[0] == self._leaves_out(self._state[1].layer, bare):
                 known = self._state[1]
-            self._pictures[bare] = colours(self._run(bare, resume=known).image)
+            self._pictures[bare] = to_rgb(self._run(bare, resume=known).image)
         return self._pictures[bare]
 
     def _before(self, layer: int, bare: bool) -> LayerState | None:

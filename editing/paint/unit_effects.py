@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...models.gan.generator import GanGenerator
 from ...models.inference import clone_from_inference, enable_training
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 from .concepts import ConceptUnits
 
 __all__ = ["causal_effects", "shares_along"]
@@ -81,7 +81,7 @@ def _survey(generator: GanGenerator, layer: int, codes: Tensor, score: Score) ->
         for part in codes.split(16):
             result = generator.network.synthesis(part, want_features=(layer,))
             features.append(result.features[layer].contiguous())
-            masks.append(score(colours(result.image)))
+            masks.append(score(to_rgb(result.image)))
     return torch.cat(features), torch.cat(masks)
 
 
@@ -112,7 +112,7 @@ def shares_along(
             state = synthesis(codes[part], stop_layer=layer).state
         for point in range(_POINTS):
             at = (features[part] + (point + 0.5) / _POINTS * way).requires_grad_(True)
-            image = colours(synthesis(codes[part], resume=replace(state, features=at)).image)
+            image = to_rgb(synthesis(codes[part], resume=replace(state, features=at)).image)
             area = score(image)[:, concept].mean(dim=(1, 2)).sum()
             (slope,) = torch.autograd.grad(area, at)
             shares += (slope * way).sum(dim=(0, 2, 3)).cpu().double() / _POINTS

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.gan.generator import GanGenerator
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 from .concepts import ConceptUnits
 
 __all__ = ["picture_units"]
@@ -31,7 +31,7 @@ def picture_units(
     with torch.no_grad():
         for part in codes.to(generator.device).split(16):
             result = generator.network.synthesis(part, want_features=(concepts.layer,))
-            images.append(colours(result.image).clamp(-1, 1).cpu())
+            images.append(to_rgb(result.image).clamp(-1, 1).cpu())
             features.append(result.features[concepts.layer].float().cpu())
     images, features = torch.cat(images), torch.cat(features)
     width = max(1, round(size * images.shape[3] / images.shape[2]))

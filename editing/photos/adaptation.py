@@ -18,7 +18,7 @@ from ...models.errors import InputError
 from ...models.gan.adaptation import Adaptation, with_adaptation, without_adaptation
 from ...models.gan.generator import GanGenerator
 from ...models.inference import enable_training, no_inference_mode
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 from .adaptation_fit import FITS, Counter, Job, weight_outside
 
 __all__ = ["METHODS", "AdaptationResult", "adapt", "late_layers", "psnr_outside"]
@@ -83,7 +83,7 @@ def adapt(
     with no_inference_mode():
         adapted = with_adaptation(generator, made)
         after, before = (
-            colours(
+            to_rgb(
                 torch.cat(
                     [
                         network.synthesis(

@@ -15,7 +15,7 @@ from ...models.gan.feature_flow import FeatureFlow, feature_flow
 from ...models.gan.perturbation import PerturbationNetwork, perturbation_deltas
 from ...models.inference import clone_from_inference
 from ..common.adam import adam
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 
 _BETAS = (0.9, 0.99)
 _AT_ONCE = 8  # photos per pass at most: bounds the memory of a large batch
@@ -83,7 +83,7 @@ class Late:
 
     def draw(self, deltas: Deltas) -> Tensor:
         """[b, 3, H, W], without the residual."""
-        return colours(self._run(None, self.state, self.composition(deltas)).image)
+        return to_rgb(self._run(None, self.state, self.composition(deltas)).image)
 
     def loss(self, drawn: Tensor) -> Tensor:
         """[b]: mean |x' - x| outside the mask."""

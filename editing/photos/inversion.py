@@ -18,8 +18,8 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.inference import clone_from_inference, enable_training, no_inference_mode
-from ..common.pictures import colours
-from ..common.similarity import Looks
+from ..common.pictures import to_rgb
+from ..common.similarity import SSIMTarget
 from .adaptation import adapt, psnr_outside
 from .inversion_report import error_map, region_words
 from .inversion_starts import RACE_STEPS, candidates
@@ -116,7 +116,7 @@ def describe_inversion(
             clone_from_inference(images.to(generator.device, torch.float32)),
         )
         mask = None if mask is None else clone_from_inference(mask.to(images))
-        drawn = colours(generator.synthesize(codes, noise))
+        drawn = to_rgb(generator.synthesize(codes, noise))
         away = (codes - clone_from_inference(generator.w_mean)) / _spread(generator)
         error = error_map(drawn, images, mask)
         return Inversion(
@@ -177,7 +177,7 @@ class _Job:
             extra = {} if photos is None else {"photos": photos[part]}
             codes = self.mean + offset[part] * self.spread
             rows = self.all_rows(codes)
-            seen = colours(self.generator.network.synthesis(rows, self.noise, height, first_index=begin, **extra).image)
+            seen = to_rgb(self.generator.network.synthesis(rows, self.noise, height, first_index=begin, **extra).image)
             roaming = _roaming((codes - self.mean) / self.spread)
             loss = self.goal(begin, height).distance(seen, self.perceptual) + self.pull * roaming
             if offset.requires_grad and torch.is_grad_enabled():
@@ -310,7 +310,7 @@ class _Goal:
 
     images: Tensor
     weight: Tensor | None
-    looks: Looks
+    looks: SSIMTarget
 
     @classmethod
     def of(cls, images: Tensor, mask: Tensor | None, height: int | None) -> _Goal:
@@ -319,7 +319,7 @@ class _Goal:
             images = F.avg_pool2d(images, factor)
             mask = None if mask is None else F.avg_pool2d(mask, factor)
         weight = None if mask is None else mask.expand(images.shape[0], -1, -1, -1)
-        return cls(images, weight, Looks.of(images, mask))
+        return cls(images, weight, SSIMTarget.from_images(images, mask))
 
     def distance(self, seen: Tensor, perceptual: float) -> Tensor:
         """[B]: squared error plus structure."""

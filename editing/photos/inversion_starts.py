@@ -11,9 +11,9 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.inference import clone_from_inference
-from ..common.pictures import colours
+from ..common.pictures import to_rgb
 from ..common.sample import sample
-from ..common.similarity import Looks
+from ..common.similarity import SSIMTarget
 
 __all__ = ["GIVEN", "MEAN", "RACE_STEPS", "candidates"]
 
@@ -60,10 +60,10 @@ def _nearest(generator, images, count, seed, noise, mask, height, check) -> list
     weight = None if mask is None else F.avg_pool2d(mask, factor)
     apart = []
     with torch.no_grad():
-        looks = Looks.of(small, weight)
+        looks = SSIMTarget.from_images(small, weight)
         for part in codes.split(_AT_ONCE):
             check()
-            drawn = colours(generator.network.synthesis(part, noise, height).image)
+            drawn = to_rgb(generator.network.synthesis(part, noise, height).image)
             for picture in drawn:
                 pair = picture[None].expand_as(small)
                 error = (pair - small).square()

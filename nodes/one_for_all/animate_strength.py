@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
-from ...editing.one_for_all.animation import EASINGS, LAYOUTS, LOOPS, PATHS, animate, eased
+from ...editing.one_for_all.animation import EASINGS, LAYOUTS, LOOPS, PATHS, animate, eased_strengths
 from ...editing.one_for_all.closed_form import plan_strength
 from ...host import current, io
 from ...models.errors import InputError
@@ -108,7 +108,7 @@ class AnimateStrength(io.ComfyNode):
                 "path is 'slider', which computes every frame's strengths itself, but strengths are connected. "
                 "Choose 'own path', or disconnect them."
             )
-        moments = eased(frame_count, start, end, easing)
+        moments = eased_strengths(frame_count, start, end, easing)
         common.place(generator)
         frames: torch.Tensor = animate(
             generator,

@@ -130,16 +130,16 @@ def _own_normal(edit: EditDirection) -> bool:
 def _report(found: Combination, names: list[str], own_normal: list[bool]) -> str:
     """Strengths are in lengths of each edit's direction."""
     lines = [f"{len(names)} edits, {len(found.codes)} pictures"]
-    pushed = found.pushed()
+    crosstalk = found.crosstalk()
     for k, name in enumerate(names):
-        alphas, alone = found.alphas[:, k], found.alone[:, k]
+        alphas, alone = found.alphas[:, k], found.solo_alphas[:, k]
         lines.append(
             f"{name}: moved by {alphas.min():+.3f} to {alphas.max():+.3f} lengths (alone {alone.min():+.3f} to "
             f"{alone.max():+.3f}), {int(found.clamped[:, k].sum())} held back by the limit"
         )
-        others = [f"{pushed[k, j]:.3f} by {names[j]}" for j in range(len(names)) if j != k]
+        others = [f"{crosstalk[k, j]:.3f} by {names[j]}" for j in range(len(names)) if j != k]
         lines.append(f"  one after the other, its state would have been moved by {', '.join(others)} lengths")
-        if own_normal[k] and float(pushed[k].max()) > _NOTABLE:
+        if own_normal[k] and float(crosstalk[k].max()) > _NOTABLE:
             lines.append(
                 "  it is its own normal, which feels other attributes too: look whether one after the other is better, "
                 "or fit a normal"

@@ -15,7 +15,7 @@ from ...host import io, no_inference_mode, ui
 from ...jobs import FolderJob, run_job
 from ...jobs.listing import picture_names
 from ...jobs.manifest import MANIFEST_NAME
-from ...jobs.preview import job_sheet, own_folder
+from ...jobs.preview import free_output_folder, job_sheet
 from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError
 from ...models.files.pictures import FITS
@@ -209,7 +209,7 @@ class EditFolder(io.ComfyNode):
                 told=lambda _: host.current().check_interrupt(),
             )  # fmt: skip
         job = FolderJob(source, wanted, transfer, fit, colour, chunk, most, keep_codes)
-        job = replace(job, output=own_folder(wanted, job.settings))
+        job = replace(job, output=free_output_folder(wanted, job.settings))
         report = str(run_job(job, progress_for(0, "editing the folder")))
         if job.output != wanted:
             report = f"Other settings than before: these results have a folder of their own, {job.output}.\n{report}"

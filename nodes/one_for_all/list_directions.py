@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ... import host
-from ...editing.one_for_all.library import fits, library_sheet, library_table
+from ...editing.one_for_all.library import library_sheet, library_table, misfit_reason
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.direction import read_thumbnail, summarize_direction
@@ -60,7 +60,7 @@ class ListDirections(io.ComfyNode):
             unknown = isinstance(summary, str)
             if wanted and wanted not in file.lower() and (unknown or wanted not in summary.name.lower()):
                 continue
-            if fitting_only and (unknown or fits(summary, generator)):
+            if fitting_only and (unknown or misfit_reason(summary, generator)):
                 continue
             entries.append((file, summary))
             title = file.removesuffix(host.MODEL_SUFFIX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.types import EditDirection
 from ...editing.one_for_all.attribute_score import SAMPLES
 from ...editing.one_for_all.directions import LEARNING_RATE, SEARCHES, VARIANTS
-from ...editing.one_for_all.fit_normal import EXAMPLE, NORMALS, learn_direction, steps_of
+from ...editing.one_for_all.fit_normal import EXAMPLE, NORMALS, learn_direction, pictures_needed
 from ...host import io
 from ...models.errors import InputError
 from ..common.common import (
@@ -133,7 +133,7 @@ class OptimizeDirection(io.ComfyNode):
         check_choice("search", search, SEARCHES)
         place(generator)
         moves = 0 if variant == EXAMPLE else steps or VARIANTS[variant].steps
-        learning = 0 if normal == "direction" else steps_of(samples)
+        learning = 0 if normal == "direction" else pictures_needed(samples)
         direction = learn_direction(
             generator,
             edit,

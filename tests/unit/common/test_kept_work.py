@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from semantic_edit.editing.common.part_labels import PartLabels
-from semantic_edit.editing.common.similarity import Looks, _windows, perceptual_distance
+from semantic_edit.editing.common.similarity import SSIMTarget, _windows, perceptual_distance
 from semantic_edit.editing.one_for_all import directions
 from semantic_edit.editing.paint import dissection
 from semantic_edit.editing.paint.blending import dilated
@@ -75,7 +75,7 @@ def test_windows_are_means_of_what_the_picture_has():
 def test_looks_serve_any_number_of_comparisons():
     rng = torch.Generator().manual_seed(0)
     goal, weight = torch.rand(2, 3, 40, 40, generator=rng), torch.rand(1, 1, 40, 40, generator=rng)
-    looks = Looks.of(goal, weight)
+    looks = SSIMTarget.from_images(goal, weight)
     for _ in range(2):
         x = torch.rand(2, 3, 40, 40, generator=rng)
         assert torch.equal(looks.distance(x), perceptual_distance(x, goal, weight))

@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from semantic_edit.editing.common.types import EditDirection
-from semantic_edit.editing.one_for_all.animation import EASINGS, animate, eased, film_size, play_order
+from semantic_edit.editing.one_for_all.animation import EASINGS, animate, eased_strengths, frame_layout, play_order
 
 
 @given(st.integers(2, 200), st.floats(-10, 10), st.floats(-10, 10), st.sampled_from(sorted(EASINGS)))
 def test_the_ends_are_exact_and_the_way_never_turns(count, start, end, easing):
-    moments = eased(count, start, end, easing)
+    moments = eased_strengths(count, start, end, easing)
     assert len(moments) == count and moments[0] == start and moments[-1] == end
     steps = [after - before for before, after in zip(moments, moments[1:], strict=False)]
     assert all(step * (end - start) >= -1e-9 for step in steps)
@@ -30,8 +30,8 @@ def test_there_and_back_repeats_evenly(count):
     [(1, 0, (1, 4, 6)), (9, 0, (9, 12, 18)), (5, 0, (5, 8, 18)), (5, 2, (5, 12, 12)), (2, 50, (2, 4, 12))],
 )
 def test_grids_are_about_square(pictures, columns, expected):
-    assert film_size(pictures, 4, 6, columns, "grid") == expected
-    assert film_size(pictures, 4, 6, columns, "one by one") == (1, 4, 6)
+    assert frame_layout(pictures, 4, 6, columns, "grid") == expected
+    assert frame_layout(pictures, 4, 6, columns, "one by one") == (1, 4, 6)
 
 
 def test_each_moment_is_drawn_once_and_reported(tiny_generator):

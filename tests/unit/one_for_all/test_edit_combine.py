@@ -48,8 +48,8 @@ def test_all_states_are_reached_at_once(seed, layers, strengths, own_normal):
     for k, direction in enumerate(edits):
         goal = torch.full((5,), state(direction, strengths[k]))
         torch.testing.assert_close(attribute_values(direction, found.codes), goal, atol=2e-2, rtol=1e-3)
-        torch.testing.assert_close(found.wanted[:, k], goal, atol=2e-2, rtol=1e-3)
-        torch.testing.assert_close(found.after[:, k], goal, atol=2e-2, rtol=1e-3)
+        torch.testing.assert_close(found.targets[:, k], goal, atol=2e-2, rtol=1e-3)
+        torch.testing.assert_close(found.values_after[:, k], goal, atol=2e-2, rtol=1e-3)
     assert not bool(found.clamped.any())
 
 
@@ -72,8 +72,8 @@ def test_one_after_the_other_the_second_would_move_the_first():
     missed = (attribute_values(first, naive) - state(first)).abs().mean()
     found = combine_edits(w, [first, second], [1.0, 1.0])
     assert float(missed) > 0.5
-    assert float((found.after[:, 0] - state(first)).abs().max()) < 1e-3
-    assert float(found.pushed()[0, 1]) > 0 and float(found.pushed()[0, 0]) == pytest.approx(0, abs=1e-6)
+    assert float((found.values_after[:, 0] - state(first)).abs().max()) < 1e-3
+    assert float(found.crosstalk()[0, 1]) > 0 and float(found.crosstalk()[0, 0]) == pytest.approx(0, abs=1e-6)
 
 
 def test_edits_on_rows_of_their_own_do_not_meet():
@@ -93,7 +93,7 @@ def test_strengths_say_where_the_edit_alone_would_arrive():
     found = combine_edits(w, [slider, example], [given_strengths, 1.0])
     moved = attribute_values(slider, found.codes) - attribute_values(slider, w)
     torch.testing.assert_close(moved, torch.full((5,), 0.7 * gain), atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(found.after[:, 1], torch.full((5,), state(example)), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.values_after[:, 1], torch.full((5,), state(example)), atol=1e-3, rtol=1e-3)
     planned = plan_strength(example, w)
     again = combine_edits(w, [slider, example], [given_strengths, planned])
     torch.testing.assert_close(again.codes, found.codes)
@@ -105,7 +105,7 @@ def test_who_is_held_back_is_told_and_the_others_still_arrive(seed, limit):
     edits, w = [edit(seed + k) for k in range(3)], codes(seed, batch=8)
     found = combine_edits(w, edits, [1.0, 1.0, 1.0], limit)
     assert float(found.alphas.abs().max()) <= limit * (1 + 1e-4)
-    reached = (found.after - found.wanted).abs() < 2e-2 * (1 + found.wanted.abs())
+    reached = (found.values_after - found.targets).abs() < 2e-2 * (1 + found.targets.abs())
     assert bool((reached | found.clamped).all())
     free = combine_edits(w, edits, [1.0, 1.0, 1.0])
     unbound = (free.alphas.abs() <= limit).all(dim=1)

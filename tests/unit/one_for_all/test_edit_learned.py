@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from semantic_edit.editing import apply_edit, plan_strength, record_edit
 from semantic_edit.editing.common.types import EditDirection
 from semantic_edit.editing.one_for_all.attribute_score import (
+    RidgeSolver,
     Samples,
-    Whitener,
-    fit_head,
     fit_score,
-    pull_back,
+    linear_probe,
+    regress_normal,
     sample_features,
 )
 from semantic_edit.editing.one_for_all.features import FeatureSpace, generator_space, network_space
-from semantic_edit.editing.one_for_all.fit_normal import learn_direction, learn_normal, measured_apart, steps_of
+from semantic_edit.editing.one_for_all.fit_normal import has_own_normal, learn_direction, learn_normal, pictures_needed
 from semantic_edit.models import InputError
 
 
@@ -51,7 +51,7 @@ def test_one_decomposition_solves_every_ridge(seed, k, wide):
     centred = x - x.mean(dim=0)
     covariance = centred.t() @ centred / len(x)
     dense = covariance + k * covariance.diagonal().mean() * torch.eye(x.shape[1], dtype=torch.float64)
-    torch.testing.assert_close(Whitener(x).solve(b, k), torch.linalg.solve(dense, b), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(RidgeSolver(x).solve(b, k), torch.linalg.solve(dense, b), rtol=1e-6, atol=1e-8)
 
 
 def test_the_score_follows_the_edited_attribute_and_no_other(tiny_generator, world):
@@ -87,8 +87,8 @@ def test_normals_stay_on_the_edited_rows_and_find_the_rows_that_count(tiny_gener
     found = sample_features(tiny_generator, space, 200)
     looks = (found.codes[:, 0] @ reads, found.mixed_codes[:, 0] @ reads)  # row 0 alone decides what is seen
     seen = Samples(space, found.codes, looks[0], found.mixed_codes, looks[1])
-    score = fit_head(seen, torch.ones(8, 16), torch.ones(8, 16))
-    pulled = pull_back(score, seen, (0, 2, 5))
+    score = linear_probe(seen, torch.ones(8, 16), torch.ones(8, 16))
+    pulled = regress_normal(score, seen, (0, 2, 5))
     assert not bool(pulled.normal[[1, 3, 4, 6, 7]].any()) and bool(pulled.normal[0].any())
     assert pulled.rows[0] > 0.6 and sum(pulled.rows) == pytest.approx(1)
 
@@ -106,7 +106,7 @@ def test_a_head_reads_what_a_normal_measures(tiny_generator, world):
     space, reads, change = world
     found = sample_features(tiny_generator, space, 400)
     normal = reads[:, 1].expand(tiny_generator.num_layers, -1) / tiny_generator.num_layers
-    head = fit_head(found, normal, change)
+    head = linear_probe(found, normal, change)
     attribute = found.codes.mean(dim=1) @ reads[:, 1]
     assert float(torch.corrcoef(torch.stack([head.of_features(found.features), attribute]))[0, 1]) > 0.98
     assert "normal" in head.origin
@@ -140,7 +140,7 @@ def test_automatic_keeps_a_recorded_normal_and_falls_back_where_nothing_is_seen(
     plain = record_edit(tiny_generator, w, w + change)
     attribute = EditDirection(change, reads[:, 0].expand(8, -1) / 8, family=tiny_generator.family, name="first")
     recorded = record_edit(tiny_generator, w, w + change, measured_by=attribute)
-    assert measured_apart(recorded) and not measured_apart(plain)
+    assert has_own_normal(recorded) and not has_own_normal(plain)
     kept = learn_direction(tiny_generator, recorded, space=space, samples=64)
     torch.testing.assert_close(kept.normal, recorded.normal)
     assert kept.score is None and "first" in kept.method
@@ -158,7 +158,7 @@ def test_progress_counts_to_its_total_and_can_stop(tiny_generator, world):
     steps = []
     learn_direction(tiny_generator, edit, "batch", space=space, samples=64, steps=2, batch=2,
                     progress=lambda step, preview=None: steps.append(step))  # fmt: skip
-    assert steps == sorted(steps) and steps[0] == 1 and steps[-1] <= 2 + steps_of(64)
+    assert steps == sorted(steps) and steps[0] == 1 and steps[-1] <= 2 + pictures_needed(64)
 
     def stop(step, preview=None):
         raise KeyboardInterrupt
@@ -192,7 +192,7 @@ def test_a_normal_that_points_away_from_its_edit_is_refused(tiny_generator):
     start = tiny_generator.map(torch.randn(2, 16, generator=rng))[0]
     edit = record_edit(tiny_generator, start, start + 0.1 * torch.randn(8, 16, generator=rng))
     found = sample_features(tiny_generator, generator_space(tiny_generator), 96)
-    learned = pull_back(fit_score(tiny_generator, edit.direction, found), found, edit.layers)
+    learned = regress_normal(fit_score(tiny_generator, edit.direction, found), found, edit.layers)
     assert learned.r2 > 0.1 and float((learned.normal * edit.direction).sum()) < 0  # codes explain it, the wrong way
     with pytest.raises(InputError, match="lowers what it raises"):
         learn_direction(tiny_generator, edit, normal="features", samples=96)
