@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved repeats, medians and ratios, facts about the machine, tables, RESULTS.md.
+"""What the benchmarks share: interleaved repeats, medians and ratios, facts about the machine, tables.
 
 Candidates take turns within every repeat, so that a machine that slows down for a while slows all of them. Beside the
 time on the wall stands the processor's, which other programs disturb less; a ratio is the median of the ratios of each
@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import os
 import platform
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +18,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-
-RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 @dataclass(frozen=True)
@@ -127,15 +124,3 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def write_section(heading: str, text: str, path: Path = RESULTS) -> None:
-    """Put ``text`` below "## heading" of RESULTS.md, in place of what stood there; other sections stay."""
-    whole = path.read_text(encoding="utf-8") if path.exists() else "# What was measured\n"
-    section = f"## {heading}\n\n{text.strip()}\n"
-    pattern = re.compile(rf"^## {re.escape(heading)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-    if pattern.search(whole):
-        whole = pattern.sub(lambda _: section + "\n", whole)
-    else:
-        whole = whole.rstrip() + "\n\n" + section
-    path.write_text(whole.rstrip() + "\n", encoding="utf-8")

@@ -26,7 +26,8 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
-from _harness import machine_facts, say, table, write_section
+from _harness import machine_facts, say, table
+from _pages import write_page
 from semantic_edit.demo import factors_from_z, identity, measure, render
 from semantic_edit.demo.assets import demo_file
 from semantic_edit.demo.portraits.factors import FACTORS, INDEX, LIVE_NAMES
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--drags", type=int, default=20)
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     parser.add_argument("--published-steps", type=int, default=150)
-    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="put the table on its page of results/")
     options = parser.parse_args()
     generator = load_generator(demo_file("generators"))
     cases = make_cases(options.drags)
@@ -90,8 +91,8 @@ def main() -> None:
     text = table(("", *(c for c in COLUMNS if c != "median")), rows)
     say(f"\n{text}\n\n{machine_facts()}")
     if options.write:
-        intro = f"`python benchmarks/drag.py`: {len(cases)} drags of {far:.1f} px on average.\n\n"
-        write_section("Drag Points", intro + text)
+        about = f"{len(cases)} drags of {far:.1f} px on average.\n\n"
+        write_page("drag", about + text, f"python benchmarks/drag.py --drags {options.drags}", machine_facts())
 
 
 def make_cases(count: int, seed: int = 5) -> list[Case]:

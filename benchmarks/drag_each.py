@@ -29,7 +29,8 @@ import time
 from collections.abc import Iterator
 
 import torch
-from _harness import machine_facts, say, table, write_section
+from _harness import machine_facts, say, table
+from _pages import write_page
 from drag import CHANGES, SIZE, Case, make_case
 from semantic_edit.demo import factors_from_z, identity, measure, render
 from semantic_edit.demo.assets import demo_file
@@ -53,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=int, default=32)
     parser.add_argument("--factors", nargs="*", default=["yaw", "hair_len"])
-    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="put the table on its page of results/")
     options = parser.parse_args()
     generator = load_generator(demo_file("generators"))
     space = encoder_space(load_encoder(demo_file("encoders")))
@@ -71,10 +72,9 @@ def main() -> None:
     text = table(("", "", "spread", "landing", "drift", "identity", "seconds", "actions"), rows)
     say(f"\n{text}\n\n{machine_facts()}")
     if options.write:
-        intro = (
-            f"`python benchmarks/drag_each.py`: {options.portraits} portraits, one dragged example for each factor.\n\n"
-        )
-        write_section("One drag for all, or all dragged", intro + text)
+        about = f"{options.portraits} portraits, one dragged example for each factor.\n\n"
+        command = f"python benchmarks/drag_each.py --portraits {options.portraits}"
+        write_page("drag_each", about + text, command, machine_facts())
 
 
 def example_of(factor: str) -> Case:

@@ -31,10 +31,11 @@ from typing import Any
 import torch
 from _edit_methods import ETAS, LEARNED, METHODS, Edits, Workshop, settings_from
 from _edit_pairs_demo import DEVELOPMENT, HELD_OUT, Pair, deviations, graded, held_out_pairs, identity_scale
-from _harness import machine_facts, say, table, write_section
+from _harness import machine_facts, say, table
 from _imagic_common import common_figures
 from _imagic_memory import WAYS, peak_memory, wider_folder
 from _imagic_peer import PUBLISHED_ALPHA, Peer
+from _pages import write_page
 from semantic_edit.demo.assets import demo_diffusion
 from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=0, help="with --memory: a UNet like SD's, of this width (SD: 320)")
     parser.add_argument("--development", action="store_true", help="other pairs, for choosing settings")
     parser.add_argument("--set", nargs="*", default=[], help="settings other than SETTINGS, tuning.rate=0.002")
-    parser.add_argument("--write", action="store_true", help="write the section of RESULTS.md from the rows")
+    parser.add_argument("--write", action="store_true", help="write the page of results/ from the rows")
     options = parser.parse_args()
     allow_declaring()
     torch.set_num_threads(1)
@@ -101,7 +102,7 @@ def main() -> None:
         scale = ", ".join(
             f"{key} {value:.2f}" for key, value in identity_scale(workshop.side, workshop.bundle.vae).items()
         )
-        write_section("Imagic on held-out portraits", f"{text}\n\nIdentity scale: {scale}.\n\n{machine_facts()}")
+        write_page("imagic", f"{text}\n\nIdentity scale: {scale}.", "python benchmarks/imagic.py", machine_facts())
 
 
 class Rows:

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 import torch
-from _harness import say, table, write_section
+from _harness import machine_facts, say, table
+from _pages import write_page
 from semantic_edit.demo import measure, render, sample_factors
 from semantic_edit.editing import apply_edit, invert
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--pictures", type=Path, help="folder for a sheet of portraits, redrawn ones and residuals")
     parser.add_argument("--only", nargs="*", type=int, help="these rows of the table alone, counted from 1")
-    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="put the table on its page of results/")
     options = parser.parse_args()
     torch.manual_seed(0)
     generator = load_generator(MODELS / "generators" / "demo_portraits.safetensors")
@@ -95,11 +96,11 @@ def main() -> None:
     say(text)
     if options.write:
         about = (
-            f"`python benchmarks/inversion.py --portraits {options.portraits} --steps {options.steps}`: held-out "
-            f"renders, {generator.resolution[0]} px. Spread: what is left of five attributes' standard deviation when "
-            f"all portraits are brought to one state; {own:.3f} for as many sampled codes, and the ratio to it."
+            f"Held-out renders, {generator.resolution[0]} px. Spread: what is left of five attributes' standard "
+            f"deviation when all are brought to one state; {own:.3f} for as many sampled codes, and the ratio to it."
         )
-        write_section("Inversion", f"{about}\n\n{text}")
+        command = f"python benchmarks/inversion.py --portraits {options.portraits} --steps {options.steps}"
+        write_page("inversion", f"{about}\n\n{text}", command, machine_facts())
 
 
 class Spread:

@@ -8,10 +8,11 @@
 
 Ratios are medians of pairs measured in turns, with their quartiles. The floor (_floor.py) is the time that the counted
 operations or bytes need at the rates this machine reaches in the same run; the fraction of it reached stands beside.
-Results go to --out: suite.json, suite.png, growth.png, and NAME.txt for each script.
+Results go to --out: suite.json, suite.png, growth.png, and NAME.txt for each script; with --pages also to the pages
+of benchmarks/results/.
 
     python -m benchmarks [--quick] [--only kernels synthesis ...] [--device cpu] [--dtype float32] [--threads 1]
-                         [--out output/benchmarks]
+                         [--pages] [--out output/benchmarks]
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 import torch
 from _floor import Cost, Rates, convolution, in_bytes, measured_rates, synchronize, synthesis, with_gradient
 from _harness import Times, interleaved, machine_facts, ratio, say, table
+from _pages import write_page
 from _plots import bars
 from semantic_edit.kernels import (
     PreparedWeight,
@@ -148,6 +150,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=0, help="of every measurement; 0: 5, or 2 with --quick")
     parser.add_argument("--limit", type=float, default=3600, help="seconds a script may take")
     parser.add_argument("--reference-path", type=Path, default=os.environ.get("NVLABS_PATH"), help="NVlabs' checkout")
+    parser.add_argument("--pages", action="store_true", help="put what each script prints on its page of results/")
     parser.add_argument("--out", type=Path, default=HERE.parent / "output" / "benchmarks")
     options = parser.parse_args(arguments)
     options.repeats = options.repeats or (2 if options.quick else 5)
@@ -392,6 +395,10 @@ def scripts(options: argparse.Namespace) -> list[dict]:
                 outcome = f"stopped after {options.limit:.0f} s"
         rows.append({"script": name, "outcome": outcome, "seconds": round(time.perf_counter() - begin, 1)})
         say(f"{name}: {outcome}, {rows[-1]['seconds']} s")
+        if options.pages and outcome == "done":
+            printed = (options.out / f"{name}.txt").read_text(encoding="utf-8")
+            shown = " ".join(["python", f"benchmarks/{name}.py", *arguments])
+            say(f"{name}: on {write_page(name, printed, shown, machine_facts()).name}")
     say()
     say(table(("script", "outcome", "seconds"), [(r["script"], r["outcome"], r.get("seconds", "")) for r in rows]))
     return rows

@@ -64,6 +64,20 @@ def test_plots_are_drawn(part, tmp_path):
             assert len(picture.convert("RGB").getcolors(2**20)) > 3
 
 
+def test_a_page_keeps_what_a_person_wrote(part, tmp_path):
+    pages = part("_pages")
+    path = pages.write_page("speed", "| a |\n|---|\n| 1 |", "python benchmarks/speed.py", "2 cores", folder=tmp_path)
+    assert path.read_text().startswith("# speed\n") and "`python benchmarks/speed.py`" in path.read_text()
+    path.write_text(path.read_text().replace("# speed", "# How fast") + "\nIt is the cache.\n")
+    pages.write_page("speed", "| b |", folder=tmp_path)
+    text = path.read_text()
+    assert text.startswith("# How fast") and text.endswith("It is the cache.\n")
+    assert "| b |" in text and "| a |" not in text and "2 cores" not in text
+    path.write_text(text.replace(pages.END, ""))
+    with pytest.raises(ValueError, match=r"speed\.md needs one"):
+        pages.write_page("speed", "| c |", folder=tmp_path)
+
+
 def test_one_command_runs_it_and_saves(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "kernels", "--repeats", "1"]
     done = subprocess.run([*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
