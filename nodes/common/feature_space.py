@@ -14,9 +14,10 @@ from ...editing.one_for_all.features import FeatureSpace, encoder_space, generat
 from ...host import io
 from ...models.checkpoint import read_metadata
 from ...models.encoders.encoder import PictureEncoder, load_encoder
-from ...models.errors import CheckpointError, InputError
+from ...models.errors import CheckpointError, InputError, check_choice
 from ...models.gan.generator import GanGenerator
-from .common import check_choice, chosen_file_state, place
+from .devices import place
+from .model_files import chosen_file_state
 
 AUTOMATIC, OWN, DEMO = "automatic", "generator's own", "demo portraits"
 

@@ -8,7 +8,10 @@ from ...demo.parts import PART_COLOURS, PART_METHODS, find_parts, painted_parts
 from ...demo.portraits.scene import PART_NAMES
 from ...editing.common.part_labels import PartLabels
 from ...host import current, io
-from ..common.common import CATEGORY, PartLabelsType, check_choice, from_image_batch, to_image_batch
+from ...models.errors import check_choice
+from ..common.images import from_image_batch, to_image_batch
+from ..common.schema import CATEGORY
+from ..common.sockets import PartLabelsType
 
 
 class DemoParts(io.ComfyNode):

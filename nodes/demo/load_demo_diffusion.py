@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...demo.assets import demo_diffusion
 from ...host import current, io
-from ..common.common import CATEGORY
+from ..common.schema import CATEGORY
 
 
 class LoadDemoDiffusion(io.ComfyNode):

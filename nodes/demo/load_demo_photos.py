@@ -9,7 +9,9 @@ from ...demo.readers import resize
 from ...editing.common.part_labels import PartLabels
 from ...host import current, io
 from ...models.errors import InputError
-from ..common.common import CATEGORY, GanGeneratorType, PartLabelsType, to_image_batch
+from ..common.images import to_image_batch
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType, PartLabelsType
 
 _ALL = "all"
 _NAMES = tuple(sorted(path.stem for path in PHOTOS.glob("*.png")))

@@ -6,7 +6,9 @@ import json
 
 from ...demo.portraits.snapshots import SNAPSHOTS, paint_snapshot
 from ...host import current, io
-from ..common.common import CATEGORY, check_choice, to_image_batch
+from ...models.errors import check_choice
+from ..common.images import to_image_batch
+from ..common.schema import CATEGORY
 
 _NAMES = tuple(snapshot.name for snapshot in SNAPSHOTS)
 

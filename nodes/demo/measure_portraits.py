@@ -10,7 +10,8 @@ from ...demo.chart import measurement_chart
 from ...demo.measure import identity, measure
 from ...host import current, io
 from ...models.errors import InputError
-from ..common.common import CATEGORY, from_image_batch
+from ..common.images import from_image_batch
+from ..common.schema import CATEGORY
 
 
 class MeasurePortraits(io.ComfyNode):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ...editing.common.latents import BLEND_MODES, blend
 from ...host import io
-from ..common import common
+from ..common.latents import check_latent
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType, GanLatentType
 
 
 class BlendLatents(io.ComfyNode):
@@ -15,12 +17,12 @@ class BlendLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditBlendLatents",
             display_name="Blend Latents",
-            category=common.CATEGORY("generator"),
+            category=CATEGORY("generator"),
             description="Mixes two codes: all rows for a picture in between, or some rows to take pose, features or "
             "colours from another picture.",
             inputs=[
-                common.GanLatentType.Input("a", tooltip="The codes to start from; rows that take no part stay theirs."),
-                common.GanLatentType.Input(
+                GanLatentType.Input("a", tooltip="The codes to start from; rows that take no part stay theirs."),
+                GanLatentType.Input(
                     "b", tooltip="The codes to go toward: as many as a, or a single one on either side."
                 ),
                 io.Float.Input(
@@ -44,14 +46,14 @@ class BlendLatents(io.ComfyNode):
                     tooltip="Rows that are mixed: 'all', 'coarse' (pose, shape), 'middle' (features), 'fine' (colour, "
                     "texture), or numbers such as '0-5' or 'coarse, 8'.",
                 ),
-                common.GanGeneratorType.Input(
+                GanGeneratorType.Input(
                     "generator",
                     optional=True,
                     tooltip="Only for spherical: arcs go round the generator's mean picture. Left out, round zero.",
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("blended", "latents", "The mixed codes."),
+                GanLatentType.Output("blended", "latents", "The mixed codes."),
             ],
         )
 
@@ -59,6 +61,6 @@ class BlendLatents(io.ComfyNode):
     def execute(cls, a, b, amount: float, mode: str, layers: str, generator=None) -> io.NodeOutput:
         center = None
         if generator is not None:
-            common.check_latent(generator, a, "Latent a")
+            check_latent(generator, a, "Latent a")
             center = generator.w_mean
         return io.NodeOutput(blend(a, b, amount, mode, layers, center))

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from ...host import io
-from ..common import common
+from ...models.errors import check_choice
+from ..common.devices import place
+from ..common.images import to_image_batch
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, seed_input
+from ..common.sockets import GanGeneratorType, GanLatentType
 
 NOISES = ("constant", "none", "seeded")
 
@@ -16,11 +22,11 @@ class GenerateImages(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditGenerateImages",
             display_name="Generate Images",
-            category=common.CATEGORY("generator"),
+            category=CATEGORY("generator"),
             description="Turns codes into pictures with the generator they belong to.",
             inputs=[
-                common.GanGeneratorType.Input("generator", tooltip="The generator that the codes were made with."),
-                common.GanLatentType.Input("latents", tooltip="The codes, one per picture."),
+                GanGeneratorType.Input("generator", tooltip="The generator that the codes were made with."),
+                GanLatentType.Input("latents", tooltip="The codes, one per picture."),
                 io.Combo.Input(
                     "noise",
                     options=list(NOISES),
@@ -28,7 +34,7 @@ class GenerateImages(io.ComfyNode):
                     tooltip="The fine grain that codes do not decide. constant: the one stored with the generator, so "
                     "that edits can be compared; none: smooth; seeded: drawn from noise_seed for each picture.",
                 ),
-                common.seed_input("noise_seed", "Which grain to draw when noise is 'seeded'."),
+                seed_input("noise_seed", "Which grain to draw when noise is 'seeded'."),
             ],
             outputs=[
                 io.Image.Output("images", "images", "The pictures, in the order of the codes."),
@@ -37,9 +43,9 @@ class GenerateImages(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator, latents, noise: str, noise_seed: int) -> io.NodeOutput:
-        common.check_choice("noise", noise, NOISES)
-        common.check_latent(generator, latents)
-        common.place(generator)
-        report = common.progress_for(len(latents), "generating")
+        check_choice("noise", noise, NOISES)
+        check_latent(generator, latents)
+        place(generator)
+        report = progress_for(len(latents), "generating")
         mode = noise_seed if noise == "seeded" else noise
-        return io.NodeOutput(common.to_image_batch(generator.synthesize(latents.codes, mode, progress=report)))
+        return io.NodeOutput(to_image_batch(generator.synthesize(latents.codes, mode, progress=report)))

@@ -7,9 +7,11 @@ from pathlib import Path
 from ... import host
 from ...editing.common.types import GanLatent
 from ...host import io
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.files.latents import extract_latent, read_latent
-from ..common import common
+from ..common.model_files import chosen_file, chosen_file_state, file_input, file_state
+from ..common.schema import CATEGORY
+from ..common.sockets import GanLatentType
 
 SOURCES = ("file", "picture")
 _NO_PICTURE = "(no PNG in ComfyUI's input folder yet)"
@@ -23,7 +25,7 @@ class LoadLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadLatents",
             display_name="Load Latents",
-            category=common.CATEGORY("generator"),
+            category=CATEGORY("generator"),
             description="Loads codes saved by Save Latents: from a .safetensors file, or out of a PNG that carries "
             "its own code.",
             inputs=[
@@ -33,7 +35,7 @@ class LoadLatents(io.ComfyNode):
                     default="file",
                     tooltip="file: the codes of a .safetensors file. picture: the code inside a PNG.",
                 ),
-                common.file_input(
+                file_input(
                     "latents", "file", "Saved codes, from output/semantic_edit/latents or models/semantic_edit/latents."
                 ),
                 io.Combo.Input(
@@ -45,20 +47,20 @@ class LoadLatents(io.ComfyNode):
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("latents", "latents", "The codes, with their names and family."),
+                GanLatentType.Output("latents", "latents", "The codes, with their names and family."),
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, source: str, file: str, picture: str) -> str:
-        chosen = common.file_state(host.current().input_directory() / picture) if picture else ""
-        return f"{common.chosen_file_state('latents', file)} {chosen}"
+        chosen = file_state(host.current().input_directory() / picture) if picture else ""
+        return f"{chosen_file_state('latents', file)} {chosen}"
 
     @classmethod
     def execute(cls, source: str, file: str, picture: str) -> io.NodeOutput:
-        common.check_choice("source", source, SOURCES)
+        check_choice("source", source, SOURCES)
         if source == "file":
-            return io.NodeOutput(GanLatent(*read_latent(common.chosen_file("latents", file))))
+            return io.NodeOutput(GanLatent(*read_latent(chosen_file("latents", file))))
         return io.NodeOutput(GanLatent(*extract_latent(_chosen_picture(picture))))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ...editing.common.sample import ANY_CLASS, sample
 from ...host import io
-from ..common import common
+from ..common.devices import place
+from ..common.schema import CATEGORY, seed_input
+from ..common.sockets import GanGeneratorType, GanLatentType
 
 
 class SampleLatents(io.ComfyNode):
@@ -15,13 +17,13 @@ class SampleLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSampleLatents",
             display_name="Sample Latents",
-            category=common.CATEGORY("generator"),
+            category=CATEGORY("generator"),
             description="Draws random codes that the generator turns into new pictures. The same seed gives the same "
             "pictures; a larger count adds to them and keeps the first ones.",
             inputs=[
-                common.GanGeneratorType.Input("generator", tooltip="Whose codes to draw."),
+                GanGeneratorType.Input("generator", tooltip="Whose codes to draw."),
                 io.Int.Input("count", default=4, min=1, max=4096, tooltip="How many pictures."),
-                common.seed_input("seed", "The same seed draws the same codes on every machine.", randomize=True),
+                seed_input("seed", "The same seed draws the same codes on every machine.", randomize=True),
                 io.Float.Input(
                     "truncation",
                     default=0.7,
@@ -47,7 +49,7 @@ class SampleLatents(io.ComfyNode):
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("latents", "latents", "The codes, one per picture."),
+                GanLatentType.Output("latents", "latents", "The codes, one per picture."),
             ],
         )
 
@@ -55,5 +57,5 @@ class SampleLatents(io.ComfyNode):
     def execute(
         cls, generator, count: int, seed: int, truncation: float, truncation_layers: int, label: int
     ) -> io.NodeOutput:
-        common.place(generator)
+        place(generator)
         return io.NodeOutput(sample(generator, count, seed, truncation, truncation_layers, label))

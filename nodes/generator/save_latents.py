@@ -6,7 +6,8 @@ from ... import host
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.latents import embed_latent, write_latent
-from ..common import common
+from ..common.schema import CATEGORY
+from ..common.sockets import GanLatentType
 
 
 class SaveLatents(io.ComfyNode):
@@ -17,11 +18,11 @@ class SaveLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSaveLatents",
             display_name="Save Latents",
-            category=common.CATEGORY("generator"),
+            category=CATEGORY("generator"),
             description="Saves codes below output/semantic_edit/latents, where Load Latents finds them. With pictures "
             "connected, saves those too, each as a PNG that carries its own code. Nothing is ever overwritten.",
             inputs=[
-                common.GanLatentType.Input("latents", tooltip="The codes to keep."),
+                GanLatentType.Input("latents", tooltip="The codes to keep."),
                 io.String.Input(
                     "name",
                     default="codes",

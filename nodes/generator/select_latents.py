@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...editing.common.latents import select
 from ...editing.common.rows import parse_indices
 from ...host import io
-from ..common import common
+from ..common.schema import CATEGORY
+from ..common.sockets import GanLatentType
 
 
 class SelectLatents(io.ComfyNode):
@@ -16,10 +17,10 @@ class SelectLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSelectLatents",
             display_name="Select Latents",
-            category=common.CATEGORY("generator"),
+            category=CATEGORY("generator"),
             description="Takes some codes out of a batch, in any order; a code may be taken more than once.",
             inputs=[
-                common.GanLatentType.Input("latents", tooltip="The codes to choose from."),
+                GanLatentType.Input("latents", tooltip="The codes to choose from."),
                 io.String.Input(
                     "indices",
                     default="0",
@@ -28,7 +29,7 @@ class SelectLatents(io.ComfyNode):
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("selected", "latents", "The chosen codes, in the order you typed."),
+                GanLatentType.Output("selected", "latents", "The chosen codes, in the order you typed."),
             ],
         )
 

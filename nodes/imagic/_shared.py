@@ -13,9 +13,10 @@ from ...editing.common.pictures import check_pictures
 from ...editing.imagic.sampling import Sampling, Studio
 from ...editing.imagic.sweep import SentenceScore
 from ...host import io
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.files.imagic import read_imagic
-from ..common.common import MAX_SEED, check_choice, place_all, seed_input
+from ..common.devices import place_all
+from ..common.schema import MAX_SEED, seed_input
 
 ImagicPhotosType = io.Custom("IMAGIC_PHOTOS")
 ImagicSweepsType = io.Custom("IMAGIC_SWEEPS")

@@ -6,7 +6,8 @@ from ... import host
 from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.lora_file import without_blocks
 from ...host import io
-from ..common.common import CATEGORY, check_choice
+from ...models.errors import check_choice
+from ..common.schema import CATEGORY
 
 _NOTHING = "nothing"
 

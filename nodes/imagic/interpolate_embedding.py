@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...editing.imagic.conditioning import as_conditioning, entry_of
 from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ...host import io
-from ..common.common import CATEGORY, check_choice
-from ..common.search import search_words
+from ...models.errors import check_choice
+from ..common.schema import CATEGORY, search_words
 
 
 class InterpolateEmbedding(io.ComfyNode):

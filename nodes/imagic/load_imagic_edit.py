@@ -6,7 +6,8 @@ from ... import host
 from ...editing.imagic.conditioning import Entry, as_conditioning
 from ...host import io
 from ...models.files.imagic import read_imagic
-from ..common.common import CATEGORY, chosen_file, chosen_file_state, file_input
+from ..common.model_files import chosen_file, chosen_file_state, file_input
+from ..common.schema import CATEGORY
 
 
 class LoadImagicEdit(io.ComfyNode):

@@ -7,8 +7,8 @@ from ...editing.imagic.conditioning import as_conditioning, entry_of
 from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from ...editing.imagic.figures import loss_plot
 from ...host import io
-from ..common.common import CATEGORY, progress_for, seed_input
-from ..common.search import search_words
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words, seed_input
 from ._shared import free_memory, latent_of, mask_inputs, noise_level_inputs
 
 

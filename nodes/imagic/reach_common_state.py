@@ -6,7 +6,8 @@ from ...editing.imagic.batch import PhotoSweeps, paint_common
 from ...editing.imagic.common_state import common_state
 from ...editing.imagic.figures import common_plot
 from ...host import io
-from ..common.common import CATEGORY, progress_for
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY
 from ._shared import ImagicSweepsType
 
 

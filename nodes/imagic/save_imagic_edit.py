@@ -7,7 +7,7 @@ from ...editing.imagic.conditioning import entry_of
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.imagic import write_imagic
-from ..common.common import CATEGORY
+from ..common.schema import CATEGORY
 
 
 class SaveImagicEdit(io.ComfyNode):

@@ -7,7 +7,10 @@ from ...editing.imagic.figures import sweep_plot, sweep_sheet
 from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ...editing.imagic.sweep import sweep_eta
 from ...host import io
-from ..common.common import CATEGORY, TextImageScorerType, check_choice, progress_for
+from ...models.errors import check_choice
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY
+from ..common.sockets import TextImageScorerType
 from ._shared import check_photo, latent_of, sampling_inputs, sampling_of, seeds_from, sentence_score, studio_of
 
 

@@ -10,7 +10,10 @@ from ...editing.imagic.batch import PhotoEdits, sweep_photos
 from ...editing.imagic.conditioning import entry_of
 from ...editing.imagic.interpolation import FORMS, parse_etas
 from ...host import io
-from ..common.common import CATEGORY, TextImageScorerType, check_choice, progress_for
+from ...models.errors import check_choice
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY
+from ..common.sockets import TextImageScorerType
 from ._shared import (
     ImagicPhotosType,
     ImagicSweepsType,

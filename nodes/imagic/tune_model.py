@@ -8,8 +8,9 @@ from ...editing.imagic.figures import loss_plot
 from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ...host import io
-from ..common.common import CATEGORY, check_choice, progress_for, seed_input
-from ..common.search import search_words
+from ...models.errors import check_choice
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words, seed_input
 from ._shared import free_memory, latent_of, mask_inputs, noise_level_inputs
 
 

@@ -9,9 +9,10 @@ from ...editing.imagic.embedding import EmbeddingSettings
 from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.tuning import TuneSettings
 from ...host import io
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.files.imagic import write_imagic
-from ..common.common import CATEGORY, check_choice, progress_for, seed_input
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, seed_input
 from ._shared import ImagicPhotosType, free_memory, latent_of, learned_before
 
 

@@ -8,8 +8,12 @@ from ...editing.common.types import EditDirection, EditStrength, GanLatent, chec
 from ...editing.one_for_all.animation import EASINGS, LAYOUTS, LOOPS, PATHS, animate, eased_strengths
 from ...editing.one_for_all.closed_form import plan_strength
 from ...host import current, io
-from ...models.errors import InputError
-from ..common import common
+from ...models.errors import InputError, check_choice
+from ..common.devices import place
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, EditStrengthType, GanGeneratorType, GanLatentType
 
 
 class AnimateStrength(io.ComfyNode):
@@ -20,12 +24,12 @@ class AnimateStrength(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditAnimateStrength",
             display_name="Animate Strength",
-            category=common.CATEGORY("batch"),
+            category=CATEGORY("batch"),
             description="Draws the batch at many strengths, one after the other: the frames of an animation.",
             inputs=[
-                common.GanGeneratorType.Input("generator", tooltip="The generator of the codes."),
-                common.GanLatentType.Input("latents", tooltip="The codes before the edit, one per picture."),
-                common.EditDirectionType.Input("direction", tooltip="The edit, as for Compute Strength."),
+                GanGeneratorType.Input("generator", tooltip="The generator of the codes."),
+                GanLatentType.Input("latents", tooltip="The codes before the edit, one per picture."),
+                EditDirectionType.Input("direction", tooltip="The edit, as for Compute Strength."),
                 io.Int.Input("frame_count", default=24, min=2, max=2000, tooltip="How many frames from start to end."),
                 io.Combo.Input(
                     "path",
@@ -68,7 +72,7 @@ class AnimateStrength(io.ComfyNode):
                 io.Int.Input(
                     "columns", default=0, min=0, max=100, tooltip="Pictures in a row of the grid. 0: about square."
                 ),
-                common.EditStrengthType.Input(
+                EditStrengthType.Input(
                     "strengths",
                     optional=True,
                     tooltip="For 'own path': where each picture goes, from Compute Strength. Without it: to the "
@@ -97,8 +101,8 @@ class AnimateStrength(io.ComfyNode):
         columns: int,
         strengths: EditStrength | None = None,
     ) -> io.NodeOutput:
-        common.check_choice("path", path, PATHS)
-        common.check_latent(generator, latents)
+        check_choice("path", path, PATHS)
+        check_latent(generator, latents)
         check_family(direction.family, latents.family, f"The direction '{direction.name}'", "the latents")
         alpha = None
         if path == PATHS[0]:
@@ -109,7 +113,7 @@ class AnimateStrength(io.ComfyNode):
                 "Choose 'own path', or disconnect them."
             )
         moments = eased_strengths(frame_count, start, end, easing)
-        common.place(generator)
+        place(generator)
         frames: torch.Tensor = animate(
             generator,
             latents.codes,
@@ -119,7 +123,7 @@ class AnimateStrength(io.ComfyNode):
             layout,
             columns,
             loop,
-            progress=common.progress_for(frame_count * len(latents), "animating"),
+            progress=progress_for(frame_count * len(latents), "animating"),
         )
         return io.NodeOutput(frames.to(current().result_device()), len(frames))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
 from ...editing.one_for_all.closed_form import apply_edit
 from ...host import io
-from ..common.common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, EditStrengthType, GanLatentType
 
 
 class ApplyEdit(io.ComfyNode):

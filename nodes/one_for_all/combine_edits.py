@@ -10,8 +10,9 @@ from ...editing.common.types import EditDirection, EditStrength, GanLatent, chec
 from ...editing.one_for_all.closed_form import constant_strength
 from ...editing.one_for_all.combine import Combination, combine_edits
 from ...host import io
-from ...models.errors import InputError
-from ..common.common import CATEGORY, EditDirectionType, EditStrengthType, GanLatentType, check_choice
+from ...models.errors import InputError, check_choice
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, EditStrengthType, GanLatentType
 
 _MODES = ("same state", "constant")
 _COUNT = 4

@@ -7,8 +7,7 @@ from torch.nn import functional
 
 from ...host import current, io
 from ...models.errors import InputError
-from ..common.common import CATEGORY
-from ..common.search import search_words
+from ..common.schema import CATEGORY, search_words
 from ..common.widget_data import shown
 
 _MOST = 64  # pictures that are sent to the slider

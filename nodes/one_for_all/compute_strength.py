@@ -9,19 +9,13 @@ from ...editing.one_for_all.render_and_correct import ROUNDS
 from ...editing.one_for_all.strength_modes import MODES, Target, strengths_for
 from ...host import io
 from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    EditDirectionType,
-    EditStrengthType,
-    GanGeneratorType,
-    GanLatentType,
-    check_latent,
-    from_image_batch,
-    place,
-    progress_for,
-)
+from ..common.devices import place
 from ..common.feature_space import AUTOMATIC, feature_space, features_input, features_state, network_of_score
-from ..common.search import search_words
+from ..common.images import from_image_batch
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words
+from ..common.sockets import EditDirectionType, EditStrengthType, GanGeneratorType, GanLatentType
 
 
 class ComputeStrength(io.ComfyNode):

@@ -13,7 +13,8 @@ from ...editing.one_for_all.closed_form import attribute_values
 from ...editing.one_for_all.consistency import Consistency, measure_consistency
 from ...host import io
 from ...models.errors import InputError
-from ..common.common import CATEGORY, EditDirectionType, GanLatentType
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, GanLatentType
 
 
 class ConsistencyReport(io.ComfyNode):

@@ -6,7 +6,8 @@ from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
 from ...editing.one_for_all.supervised import direction_from_codes
 from ...host import io
-from ..common.common import CATEGORY, EditDirectionType, GanLatentType
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, GanLatentType
 
 
 class DirectionFromCodes(io.ComfyNode):

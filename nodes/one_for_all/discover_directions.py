@@ -9,17 +9,12 @@ from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
 from ...editing.one_for_all.discover import METHODS, component_edit, components_sheet, find_components
 from ...host import io
-from ..common.common import (
-    CATEGORY,
-    EditDirectionType,
-    GanGeneratorType,
-    GanLatentType,
-    check_choice,
-    check_latent,
-    place,
-    progress_for,
-)
-from ..common.search import search_words
+from ...models.errors import check_choice
+from ..common.devices import place
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words
+from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 
 class DiscoverDirections(io.ComfyNode):

@@ -17,9 +17,13 @@ from ...editing.drag import points as pointing
 from ...editing.drag.figure import drag_pictures
 from ...editing.paint.brush import add_strokes, brush_mask
 from ...host import current, io
-from ...models.errors import InputError
-from ..common import common
-from ..common.search import search_words
+from ...models.errors import InputError, check_choice
+from ..common.devices import place
+from ..common.images import to_image_batch
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words
+from ..common.sockets import GanGeneratorType, GanLatentType
 from ..common.widget_data import shown, state_of, waiting
 
 log = logging.getLogger(__name__)
@@ -39,15 +43,13 @@ class DragPoints(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditDragPoints",
             display_name="Drag Points",
-            category=common.CATEGORY("example"),
+            category=CATEGORY("example"),
             description="Edits one example by dragging: what is at a handle moves to its target, and the picture "
             "follows.",
             **search_words("DragGAN"),
             inputs=[
-                common.GanGeneratorType.Input("generator", tooltip="The generator of the code."),
-                common.GanLatentType.Input(
-                    "latents", tooltip="The example: one code. Select Latents picks one of a batch."
-                ),
+                GanGeneratorType.Input("generator", tooltip="The generator of the code."),
+                GanLatentType.Input("latents", tooltip="The example: one code. Select Latents picks one of a batch."),
                 io.String.Input(
                     "points",
                     default="",
@@ -137,10 +139,8 @@ class DragPoints(io.ComfyNode):
                 ),
             ],
             outputs=[
-                common.GanLatentType.Output("start", "start", tooltip="The example's code before the drag."),
-                common.GanLatentType.Output(
-                    "edited", "edited", tooltip="The example's code after the drag, for Record Edit."
-                ),
+                GanLatentType.Output("start", "start", tooltip="The example's code before the drag."),
+                GanLatentType.Output("edited", "edited", tooltip="The example's code after the drag, for Record Edit."),
                 io.Image.Output("images", "images", tooltip="The example before and after."),
                 io.Image.Output(
                     "preview",
@@ -176,20 +176,20 @@ class DragPoints(io.ComfyNode):
         region: torch.Tensor | None = None,
         strokes: str = "",
     ) -> io.NodeOutput:
-        common.check_latent(generator, latents)
+        check_latent(generator, latents)
         if len(latents) != 1:
             raise InputError(
                 f"The latent holds {len(latents)} codes, and one is dragged at a time; pick the example with Select "
                 "Latents first."
             )
-        common.check_choice("The units", units, pointing.UNITS)
-        common.check_choice("The method", method, list(dragging.METHODS))
+        check_choice("The units", units, pointing.UNITS)
+        check_choice("The method", method, list(dragging.METHODS))
         if bool(canvas_width) != bool(canvas_height):
             raise InputError("Give both canvas_width and canvas_height, or leave both at 0.")
         size = generator.resolution
         if not points.strip() and targets is None:
-            common.place(generator)
-            example = common.to_image_batch(generator.synthesize(latents.codes))
+            place(generator)
+            example = to_image_batch(generator.synthesize(latents.codes))
             return waiting(_NO_POINTS, shown(cls, {"picture": example}))
         canvas = (canvas_height, canvas_width) if canvas_width else None
         drags = pointing.parse_points(points, size, units, targets, canvas)
@@ -198,12 +198,12 @@ class DragPoints(io.ComfyNode):
         if strokes.strip():
             area = add_strokes(area, brush_mask(strokes, _RADIUS, *size))[0]
         settings = _settings(method, steps, tolerance / size[0], keep, learning_rate)
-        common.place(generator)
+        place(generator)
         memory = _memories.setdefault(latents, dragging.ChangeMemory())
-        progress = common.progress_for(settings.steps, "dragging")
+        progress = progress_for(settings.steps, "dragging")
         result = dragging.drag(generator, latents.codes, drags, area, chosen, settings, progress, memory=memory)
         pictures = draw_states(generator, torch.cat([latents.codes.to(result.code), result.code]))
-        images = common.to_image_batch(pictures)
+        images = to_image_batch(pictures)
         preview = drag_pictures(images[0].cpu(), images[1].cpu(), drags, result).to(current().result_device())
         edited = GanLatent(result.code, latents.names, generator.family)
         report = _report(drags, result, note)

@@ -17,22 +17,15 @@ from ...jobs.listing import picture_names
 from ...jobs.manifest import MANIFEST_NAME
 from ...jobs.preview import free_output_folder, job_sheet
 from ...models.encoders.encoder import load_encoder
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.files.pictures import FITS
-from ..common.common import (
-    CATEGORY,
-    EditDirectionType,
-    GanGeneratorType,
-    GanLatentType,
-    check_choice,
-    chosen_file,
-    chosen_file_state,
-    file_state,
-    place,
-    progress_for,
-)
+from ..common.devices import place
 from ..common.feature_space import network_of_score
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
+from ..common.model_files import chosen_file, chosen_file_state, file_state
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 _DEMO, _NO_ENCODER = "(demo photos)", "none"
 

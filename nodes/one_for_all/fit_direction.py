@@ -7,7 +7,8 @@ from ...editing.common.types import GanLatent
 from ...editing.one_for_all.supervised import fit_direction, fit_groups, read_scores
 from ...host import io
 from ...models.errors import InputError
-from ..common.common import CATEGORY, EditDirectionType, GanLatentType
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, GanLatentType
 
 
 class FitDirection(io.ComfyNode):

@@ -9,7 +9,9 @@ from ...editing.one_for_all.library import library_sheet, library_table, misfit_
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.direction import read_thumbnail, summarize_direction
-from ..common.common import CATEGORY, GanGeneratorType, file_state
+from ..common.model_files import file_state
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType
 
 
 class ListDirections(io.ComfyNode):

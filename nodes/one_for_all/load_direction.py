@@ -8,7 +8,9 @@ from ...editing.common.rows import parse_rows
 from ...editing.one_for_all.attributes import fit_to_generator
 from ...host import io
 from ...models.files.direction import read_direction
-from ..common.common import CATEGORY, EditDirectionType, GanGeneratorType, chosen_file, chosen_file_state, file_input
+from ..common.model_files import chosen_file, chosen_file_state, file_input
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, GanGeneratorType
 
 log = logging.getLogger(__name__)
 

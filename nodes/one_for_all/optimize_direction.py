@@ -7,19 +7,12 @@ from ...editing.one_for_all.attribute_score import SAMPLES
 from ...editing.one_for_all.directions import LEARNING_RATE, SEARCHES, VARIANTS
 from ...editing.one_for_all.fit_normal import EXAMPLE, NORMALS, learn_direction, pictures_needed
 from ...host import io
-from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    EditDirectionType,
-    GanGeneratorType,
-    TextImageScorerType,
-    check_choice,
-    place,
-    progress_for,
-    seed_input,
-)
+from ...models.errors import InputError, check_choice
+from ..common.devices import place
 from ..common.feature_space import AUTOMATIC, feature_space, features_input, features_state
-from ..common.search import search_words
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words, seed_input
+from ..common.sockets import EditDirectionType, GanGeneratorType, TextImageScorerType
 
 
 class OptimizeDirection(io.ComfyNode):

@@ -8,15 +8,10 @@ from ...editing.one_for_all.example_edit import record_edit, record_text_edit
 from ...editing.text.edit import TextEdit
 from ...host import io
 from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    EditDirectionType,
-    GanGeneratorType,
-    GanLatentType,
-    TextEditType,
-    check_latent,
-    place,
-)
+from ..common.devices import place
+from ..common.latents import check_latent
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType, TextEditType
 
 
 class RecordEdit(io.ComfyNode):

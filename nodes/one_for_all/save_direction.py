@@ -8,7 +8,10 @@ from ...editing.one_for_all.library import before_after_strip
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.direction import write_direction, write_thumbnail
-from ..common.common import CATEGORY, EditDirectionType, GanGeneratorType, GanLatentType, check_latent, place
+from ..common.devices import place
+from ..common.latents import check_latent
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 
 class SaveDirection(io.ComfyNode):

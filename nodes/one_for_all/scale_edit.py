@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...editing.common.types import EditDirection
 from ...editing.one_for_all.scale import scale_edit
 from ...host import io
-from ..common.common import CATEGORY, EditDirectionType
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType
 
 
 class ScaleEdit(io.ComfyNode):

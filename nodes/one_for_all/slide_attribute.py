@@ -10,15 +10,11 @@ from ...editing.common.types import EditDirection, GanLatent
 from ...editing.one_for_all.attributes import slide_attribute
 from ...host import io
 from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    EditDirectionType,
-    GanGeneratorType,
-    GanLatentType,
-    check_latent,
-    place,
-    to_image_batch,
-)
+from ..common.devices import place
+from ..common.images import to_image_batch
+from ..common.latents import check_latent
+from ..common.schema import CATEGORY
+from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 
 class SlideAttribute(io.ComfyNode):

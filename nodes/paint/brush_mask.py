@@ -7,8 +7,7 @@ import torch
 from ...editing.common.pictures import check_pictures
 from ...editing.paint.brush import brush_mask
 from ...host import current, io
-from ..common.common import CATEGORY
-from ..common.search import search_words
+from ..common.schema import CATEGORY, search_words
 from ..common.widget_data import shown, state_of, waiting
 
 _NO_STROKES = "Brush Mask: there are no strokes. Paint on the picture in the node, or type points x y, and run again."

@@ -8,16 +8,11 @@ from ...editing.common.types import GanLatent
 from ...editing.paint.painting import Painting
 from ...editing.paint.strokes import APPEARANCES, copy_appearance
 from ...host import io
-from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    GanGeneratorType,
-    GanLatentType,
-    GanPaintingType,
-    check_choice,
-    check_latent,
-    place,
-)
+from ...models.errors import InputError, check_choice
+from ..common.devices import place
+from ..common.latents import check_latent
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 
 class CopyAppearance(io.ComfyNode):

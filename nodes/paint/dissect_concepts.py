@@ -10,21 +10,13 @@ from ...editing.common.types import GanLatent
 from ...editing.paint.dissection import FEWEST, RANKINGS, THRESHOLDS, dissect_and_rank
 from ...editing.paint.unit_pictures import picture_units
 from ...host import io
-from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    ConceptUnitsType,
-    GanGeneratorType,
-    GanLatentType,
-    PartLabelsType,
-    check_choice,
-    check_latent,
-    place,
-    progress_for,
-    seed_input,
-    to_image_batch,
-)
-from ..common.search import search_words
+from ...models.errors import InputError, check_choice
+from ..common.devices import place
+from ..common.images import to_image_batch
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words, seed_input
+from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanLatentType, PartLabelsType
 
 _SHOWN = 96  # pictures that the sheets of units choose from
 

@@ -7,7 +7,9 @@ from ...editing.paint.strokes import check_concepts
 from ...host import io
 from ...models.errors import about_file
 from ...models.files.concepts import read_concepts
-from ..common.common import CATEGORY, ConceptUnitsType, GanGeneratorType, chosen_file, chosen_file_state, file_input
+from ..common.model_files import chosen_file, chosen_file_state, file_input
+from ..common.schema import CATEGORY
+from ..common.sockets import ConceptUnitsType, GanGeneratorType
 
 
 class LoadConcepts(io.ComfyNode):

@@ -10,8 +10,9 @@ from ...editing.paint.concepts import ConceptUnits
 from ...editing.paint.painting import Painting
 from ...editing.paint.strokes import ACTIONS, FORMS, paint_concept
 from ...host import io
-from ..common.common import CATEGORY, ConceptUnitsType, GanGeneratorType, GanPaintingType, check_choice
-from ..common.search import search_words
+from ...models.errors import check_choice
+from ..common.schema import CATEGORY, search_words
+from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanPaintingType
 from ..common.widget_data import shown, state_of, waiting
 
 _RADIUS = 0.06  # of a stroke that names none

@@ -7,7 +7,8 @@ from ...editing.common.part_labels import PartLabels
 from ...editing.paint.blending import dilated
 from ...host import current, io
 from ...models.errors import InputError
-from ..common.common import CATEGORY, PartLabelsType
+from ..common.schema import CATEGORY
+from ..common.sockets import PartLabelsType
 
 
 class PartMask(io.ComfyNode):

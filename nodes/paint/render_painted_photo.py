@@ -11,17 +11,12 @@ from ...editing.paint.blending import DILATION, FEATHER
 from ...editing.paint.painted_photo import JOINS, Canvas, render_painted_photo
 from ...editing.paint.painting import Painting
 from ...host import current, io
-from ..common.common import (
-    CATEGORY,
-    GanGeneratorType,
-    GanLatentType,
-    GanPaintingType,
-    check_choice,
-    check_latent,
-    from_image_batch,
-    place,
-    to_image_batch,
-)
+from ...models.errors import check_choice
+from ..common.devices import place
+from ..common.images import from_image_batch, to_image_batch
+from ..common.latents import check_latent
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 # What the layers below the strokes gave, for as long as the codes are in use: a further stroke begins there.
 _canvases: WeakKeyDictionary[GanLatent, Canvas] = WeakKeyDictionary()

@@ -6,7 +6,8 @@ from ... import host
 from ...editing.paint.concepts import ConceptUnits
 from ...host import io
 from ...models.files.concepts import STEPS, TENSORS, write_concepts
-from ..common.common import CATEGORY, ConceptUnitsType
+from ..common.schema import CATEGORY
+from ..common.sockets import ConceptUnitsType
 
 
 class SaveConcepts(io.ComfyNode):

@@ -13,21 +13,14 @@ from ...editing.paint.painting import Painting, painting_mask
 from ...editing.paint.painting_hook import painting_hook
 from ...editing.photos.adaptation import METHODS, adapt
 from ...host import io
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.gan.adaptation import without_adaptation
-from ..common.common import (
-    CATEGORY,
-    GanGeneratorType,
-    GanLatentType,
-    GanPaintingType,
-    check_choice,
-    check_latent,
-    from_image_batch,
-    place,
-    progress_for,
-    seed_input,
-    to_image_batch,
-)
+from ..common.devices import place
+from ..common.images import from_image_batch, to_image_batch
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, seed_input
+from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 log = logging.getLogger(__name__)
 

@@ -21,19 +21,11 @@ from ...editing.photos.detections import (
 )
 from ...editing.photos.warp import BORDERS
 from ...host import current, io
-from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    AlignmentType,
-    BoxesType,
-    GanGeneratorType,
-    PartLabelsType,
-    PoseKeypointType,
-    check_choice,
-    progress_for,
-)
-from ..common.names import picture_names
-from ..common.search import search_words
+from ...models.errors import InputError, check_choice
+from ..common.latents import picture_names
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words
+from ..common.sockets import AlignmentType, BoxesType, GanGeneratorType, PartLabelsType, PoseKeypointType
 
 METHODS = ("auto", "points", "boxes", "pose", "parts", "mask", "centre")
 

@@ -8,18 +8,12 @@ from ...editing.common.pictures import fit_to_resolution
 from ...editing.common.types import GanLatent
 from ...host import io, no_inference_mode
 from ...models.encoders.encoder import load_encoder
-from ..common.common import (
-    CATEGORY,
-    GanGeneratorType,
-    GanLatentType,
-    chosen_file,
-    chosen_file_state,
-    file_input,
-    from_image_batch,
-    place,
-)
-from ..common.names import picture_names
-from ..common.search import search_words
+from ..common.devices import place
+from ..common.images import from_image_batch
+from ..common.latents import picture_names
+from ..common.model_files import chosen_file, chosen_file_state, file_input
+from ..common.schema import CATEGORY, search_words
+from ..common.sockets import GanGeneratorType, GanLatentType
 
 
 class EncodeImages(io.ComfyNode):

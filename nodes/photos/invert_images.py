@@ -11,19 +11,12 @@ from ...editing.photos.inversion import PULL, SPACES, invert
 from ...editing.photos.inversion_report import heat_picture
 from ...host import io
 from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    MAX_SEED,
-    GanGeneratorType,
-    GanLatentType,
-    check_latent,
-    from_image_batch,
-    place,
-    progress_for,
-    to_image_batch,
-)
-from ..common.names import picture_names
-from ..common.search import search_words
+from ..common.devices import place
+from ..common.images import from_image_batch, to_image_batch
+from ..common.latents import check_latent, picture_names
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, MAX_SEED, search_words
+from ..common.sockets import GanGeneratorType, GanLatentType
 
 
 class InvertImages(io.ComfyNode):

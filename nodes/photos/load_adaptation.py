@@ -8,7 +8,9 @@ from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.files.adaptation import read_adaptation
 from ...models.gan.adaptation import with_adaptation
-from ..common.common import CATEGORY, GanGeneratorType, GanLatentType, chosen_file, chosen_file_state, file_input
+from ..common.model_files import chosen_file, chosen_file_state, file_input
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType, GanLatentType
 
 log = logging.getLogger(__name__)
 

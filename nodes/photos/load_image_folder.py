@@ -8,8 +8,10 @@ from ... import host
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.pictures import FITS, picture_files, read_pictures
-from ..common.common import CATEGORY, GanGeneratorType, file_state
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
+from ..common.model_files import file_state
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,10 @@ from ...editing.common.part_labels import PartLabels
 from ...editing.photos.alignment import Alignment
 from ...editing.photos.paste import MATCHES, parts_mask, paste_back
 from ...host import current, io
-from ...models.errors import InputError
-from ..common.common import CATEGORY, AlignmentType, PartLabelsType, check_choice, progress_for
+from ...models.errors import InputError, check_choice
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY
+from ..common.sockets import AlignmentType, PartLabelsType
 
 COVERS = ("the crop", "the photo")
 

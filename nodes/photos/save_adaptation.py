@@ -7,7 +7,8 @@ from ...host import io
 from ...models.errors import InputError
 from ...models.files.adaptation import write_adaptation
 from ...models.gan.adaptation import Adaptation
-from ..common.common import CATEGORY, GanGeneratorType
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType
 
 
 class SaveAdaptation(io.ComfyNode):

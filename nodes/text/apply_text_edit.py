@@ -8,18 +8,12 @@ from ...editing.text.apply import apply_text_edit
 from ...editing.text.edit import TextEdit
 from ...host import current, io
 from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    EditStrengthType,
-    GanGeneratorType,
-    GanLatentType,
-    PartLabelsType,
-    TextEditType,
-    check_latent,
-    place,
-    progress_for,
-    to_image_batch,
-)
+from ..common.devices import place
+from ..common.images import to_image_batch
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY
+from ..common.sockets import EditStrengthType, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 
 
 class ApplyTextEdit(io.ComfyNode):

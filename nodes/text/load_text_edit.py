@@ -6,7 +6,9 @@ from ...editing.text.edit import TextEdit, check_edit_fits
 from ...host import io
 from ...models.errors import about_file
 from ...models.files.text_edit import read_text_edit
-from ..common.common import CATEGORY, GanGeneratorType, TextEditType, chosen_file, chosen_file_state, file_input
+from ..common.model_files import chosen_file, chosen_file_state, file_input
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType, TextEditType
 
 
 class LoadTextEdit(io.ComfyNode):

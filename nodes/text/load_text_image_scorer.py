@@ -5,7 +5,9 @@ from __future__ import annotations
 from ... import host
 from ...host import io
 from ...models.scorers.scorer import load_scorer
-from ..common.common import CATEGORY, TextImageScorerType, chosen_file, chosen_file_state, file_input
+from ..common.model_files import chosen_file, chosen_file_state, file_input
+from ..common.schema import CATEGORY
+from ..common.sockets import TextImageScorerType
 
 
 class LoadTextImageScorer(io.ComfyNode):

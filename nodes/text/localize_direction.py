@@ -7,19 +7,12 @@ from ...editing.common.types import EditDirection, GanLatent
 from ...editing.text.localize import localize_direction
 from ...editing.text.training import selection_report
 from ...host import io
-from ..common.common import (
-    CATEGORY,
-    EditDirectionType,
-    GanGeneratorType,
-    GanLatentType,
-    PartLabelsType,
-    TextEditType,
-    check_choice,
-    check_latent,
-    place,
-    progress_for,
-    seed_input,
-)
+from ...models.errors import check_choice
+from ..common.devices import place
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, seed_input
+from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 from ._shared import OUTSIDE, outside_input
 
 

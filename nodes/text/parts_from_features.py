@@ -6,17 +6,12 @@ from ...editing.common.parts import parts_from_features
 from ...editing.common.types import GanLatent
 from ...editing.text.figures import part_colours
 from ...host import io
-from ..common.common import (
-    CATEGORY,
-    GanGeneratorType,
-    GanLatentType,
-    PartLabelsType,
-    check_latent,
-    place,
-    progress_for,
-    seed_input,
-    to_image_batch,
-)
+from ..common.devices import place
+from ..common.images import to_image_batch
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, seed_input
+from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType
 
 
 class PartsFromFeatures(io.ComfyNode):

@@ -9,7 +9,9 @@ from ...editing.common.parts import parts_from_masks
 from ...editing.text.figures import part_colours
 from ...host import io
 from ...models.errors import InputError
-from ..common.common import CATEGORY, PartLabelsType, to_image_batch
+from ..common.images import to_image_batch
+from ..common.schema import CATEGORY
+from ..common.sockets import PartLabelsType
 
 _MOST = 8
 

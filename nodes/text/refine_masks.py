@@ -9,7 +9,8 @@ from ...editing.common.rows import parse_rows
 from ...editing.text.edit import TextEdit
 from ...editing.text.refine import refine
 from ...host import io
-from ..common.common import CATEGORY, TextEditType
+from ..common.schema import CATEGORY
+from ..common.sockets import TextEditType
 from ..common.widget_data import edit_to_show, shown
 
 

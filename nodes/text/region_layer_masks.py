@@ -12,7 +12,10 @@ from ...editing.text.figures import region_layer_chart, row_mask_sheet
 from ...host import current, io
 from ...models.errors import InputError
 from ...models.gan.layer_blend import effective_mask
-from ..common.common import CATEGORY, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, check_latent, place
+from ..common.devices import place
+from ..common.latents import check_latent
+from ..common.schema import CATEGORY
+from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 from ..common.widget_data import layers_to_show, shown
 
 

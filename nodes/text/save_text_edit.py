@@ -8,7 +8,8 @@ from ... import host
 from ...editing.text.edit import TextEdit
 from ...host import io
 from ...models.files.text_edit import write_text_edit
-from ..common.common import CATEGORY, TextEditType
+from ..common.schema import CATEGORY
+from ..common.sockets import TextEditType
 
 _LONGEST = 120  # bytes of a name
 _NO_NAME = re.compile(r'[<>:"|?*/\\\x00-\x1f]+')  # what some system refuses in a name, and what would make a folder

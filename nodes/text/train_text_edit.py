@@ -13,21 +13,12 @@ from ...editing.text.score import SCORES, TEMPLATES, TextGoal
 from ...editing.text.settings import CHANGES, MASKS, TextEditSettings
 from ...editing.text.training import report_of, train_text_edit
 from ...host import io
-from ...models.errors import InputError
-from ..common.common import (
-    CATEGORY,
-    GanGeneratorType,
-    GanLatentType,
-    PartLabelsType,
-    TextEditType,
-    TextImageScorerType,
-    check_choice,
-    check_latent,
-    place,
-    progress_for,
-    seed_input,
-)
-from ..common.search import search_words
+from ...models.errors import InputError, check_choice
+from ..common.devices import place
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import CATEGORY, search_words, seed_input
+from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, TextImageScorerType
 from ._shared import OUTSIDE, outside_input
 
 _PEOPLE = ("not checked", "demo portraits")

@@ -46,7 +46,7 @@ def test_a_replaced_generator_is_loaded_again(run_node, generator_file, tiny_net
 
 
 def test_an_empty_folder_tells_what_to_do(run_node, headless_host):
-    from semantic_edit.nodes.common.common import file_input, no_file
+    from semantic_edit.nodes.common.model_files import file_input, no_file
 
     assert file_input("imagic", "file", "x").options == [no_file("imagic")]
     with pytest.raises(InputError, match="no generators yet. Put .safetensors files into .*semantic-edit convert"):

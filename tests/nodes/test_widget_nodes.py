@@ -7,7 +7,7 @@ import importlib
 import pytest
 import torch
 from semantic_edit.models import InputError
-from semantic_edit.nodes.common.search import search_words
+from semantic_edit.nodes.common.schema import search_words
 
 
 def test_compare_images_lays_pairs_side_by_side(run_node):

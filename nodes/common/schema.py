@@ -1,0 +1,30 @@
+"""Schema helpers: menu categories, search aliases and seed widgets."""
+
+from __future__ import annotations
+
+import inspect
+
+from ...host import io
+
+MAX_SEED = 0xFFFFFFFFFFFFFFFF  # ComfyUI's own seeds
+
+
+def CATEGORY(stage: str) -> str:  # noqa: N802  (reads as the constant it is in every schema)
+    """Return the menu path of a stage: generator, photos, example, batch, text, paint, imagic or demo."""
+    return f"Semantic Edit/{stage}"
+
+
+def search_words(*words: str) -> dict[str, list[str]]:
+    """Return what `io.Schema` takes for them: nothing where ComfyUI is older than search aliases (0.12)."""
+    return {"search_aliases": list(words)} if "search_aliases" in inspect.signature(io.Schema).parameters else {}
+
+
+def seed_input(id: str = "seed", tooltip: str = "", randomize: bool = False) -> io.Int.Input:
+    """Return a seed widget.
+
+    Args:
+        randomize: offer ComfyUI's "control after generate" beside it: for nodes that sample. Nodes that train keep one
+            seed, or every queue would train again.
+    """
+    # Said either way: left out, ComfyUI adds the control to every input that is called "seed" or "noise_seed".
+    return io.Int.Input(id, default=0, min=0, max=MAX_SEED, control_after_generate=randomize, tooltip=tooltip)

@@ -1,0 +1,19 @@
+"""Sockets of our own; what each carries is in the docstring of its dataclass (editing/common/types.py and its kin)."""
+
+from __future__ import annotations
+
+from ...host import io
+
+GanGeneratorType = io.Custom("GAN_GENERATOR")
+GanLatentType = io.Custom("GAN_LATENT")
+EditDirectionType = io.Custom("EDIT_DIRECTION")
+EditStrengthType = io.Custom("EDIT_STRENGTH")
+TextEditType = io.Custom("TEXT_EDIT")
+PartLabelsType = io.Custom("PART_LABELS")
+ConceptUnitsType = io.Custom("CONCEPT_UNITS")
+GanPaintingType = io.Custom("GAN_PAINTING")
+TextImageScorerType = io.Custom("TEXT_IMAGE_SCORER")
+AlignmentType = io.Custom("ALIGNMENT")
+# Of detectors that people have installed; ComfyUI itself only names them.
+BoxesType = io.Custom("BBOX")
+PoseKeypointType = io.Custom("POSE_KEYPOINT")
