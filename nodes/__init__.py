@@ -1,10 +1,11 @@
-"""The nodes, found file by file: a folder per stage, and in it every module without a leading underscore."""
+"""Node registry: a folder per stage, and in it every module without a leading underscore."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from types import ModuleType
 
 from ..host import io
 from .common.ranges import within_ranges
@@ -16,17 +17,17 @@ def node_classes() -> list[type[io.ComfyNode]]:
     Raises:
         ValueError: two classes claim the same node id.
     """
-    found: dict[str, type[io.ComfyNode]] = {}
+    classes: dict[str, type[io.ComfyNode]] = {}
     for name in sorted(_modules(), key=lambda name: name.rpartition(".")[2]):
         module = importlib.import_module(name)
         for node in vars(module).values():
             if not _is_node_of(module, node):
                 continue
             node_id = node.GET_SCHEMA().node_id
-            if node_id in found:
-                raise ValueError(f"Node id {node_id} is claimed by {found[node_id].__module__} and {module.__name__}.")
-            found[node_id] = within_ranges(node)
-    return list(found.values())
+            if node_id in classes:
+                raise ValueError(f"Node id {node_id} is claimed by {classes[node_id].__module__} and {name}.")
+            classes[node_id] = within_ranges(node)
+    return list(classes.values())
 
 
 def _modules() -> Iterator[str]:
@@ -38,6 +39,7 @@ def _modules() -> Iterator[str]:
                 yield module.name
 
 
-def _is_node_of(module, thing) -> bool:
-    is_node = isinstance(thing, type) and issubclass(thing, io.ComfyNode)
-    return is_node and thing.__module__ == module.__name__ and not thing.__name__.startswith("_")
+def _is_node_of(module: ModuleType, value: object) -> bool:
+    """Return True for a public node class that this module defines itself."""
+    is_node = isinstance(value, type) and issubclass(value, io.ComfyNode)
+    return is_node and value.__module__ == module.__name__ and not value.__name__.startswith("_")

@@ -1,1 +1,1 @@
-"""What the nodes of several stages share."""
+"""Helpers of all stages: sockets, schema, images, latents, files, devices and progress."""

@@ -17,7 +17,7 @@ from ...models.encoders.encoder import PictureEncoder, load_encoder
 from ...models.errors import CheckpointError, InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from .devices import place
-from .model_files import chosen_file_state
+from .model_files import model_file_fingerprint
 
 AUTOMATIC, OWN, DEMO = "automatic", "generator's own", "demo portraits"
 
@@ -66,9 +66,9 @@ def feature_space(generator: GanGenerator, choice: str = AUTOMATIC, scorer: obje
     return encoder_space(network, choice)
 
 
-def features_state(choice: str | None) -> str:
+def features_fingerprint(choice: str | None) -> str:
     """Return a value that changes when the chosen encoder's file is replaced: for `fingerprint_inputs`."""
-    return "" if choice in (AUTOMATIC, OWN, DEMO) else chosen_file_state("encoders", choice)
+    return "" if choice in (AUTOMATIC, OWN, DEMO) else model_file_fingerprint("encoders", choice)
 
 
 def network_of_score(direction: EditDirection) -> object | None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...host import current
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 
 ROOT = "(input folder)"
 BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
 
 
 def input_folders() -> list[str]:
-    """The entries of a list of folders."""
+    """Return the entries of a list of folders."""
     return [ROOT, *current().input_subfolders()]
 
 
 def input_folder(name: str) -> Path:
-    """The folder that an entry of `input_folders` stands for.
+    """Return the folder that an entry of `input_folders` stands for.
 
     Raises:
         InputError: no such entry; the sentence lists what there is.
@@ -33,7 +33,10 @@ def input_folder(name: str) -> Path:
 
 
 def background_colour(name: str) -> tuple[int, int, int]:
-    """A colour by its name. Raises InputError for another name."""
-    if name not in BACKGROUNDS:
-        raise InputError(f"Unknown background '{name}'; expected one of {', '.join(BACKGROUNDS)}.")
+    """Return a colour of `BACKGROUNDS` as red, green and blue in 0..255.
+
+    Raises:
+        InputError: another name; the sentence lists the colours.
+    """
+    check_choice("background", name, BACKGROUNDS)
     return BACKGROUNDS[name]

@@ -1,4 +1,4 @@
-"""Files of the pack's model folders: chosen from a list, and their state for ComfyUI's cache."""
+"""Files of the pack's model folders: chosen from a list, and their fingerprints for ComfyUI's cache."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _NOTHING = "nothing here yet"
 
 def file_input(kind: str, id: str, tooltip: str) -> io.Combo.Input:
     """Return a list of the files of a kind; while there are none, its one entry says where they belong."""
-    return io.Combo.Input(id, options=host.current().list_models(kind) or [no_file(kind)], tooltip=tooltip)
+    return io.Combo.Input(id, options=host.current().list_models(kind) or [empty_folder_entry(kind)], tooltip=tooltip)
 
 
-def no_file(kind: str) -> str:
+def empty_folder_entry(kind: str) -> str:
     """Return the list entry that stands for an empty folder."""
     return f"({_NOTHING}: add files to models/semantic_edit/{kind})"
 
 
-def chosen_file(kind: str, name: str) -> Path:
-    """Return the file that was chosen from `file_input`.
+def model_file(kind: str, name: str) -> Path:
+    """Return the path of an entry of `file_input`.
 
     Raises:
         InputError: the entry of an empty list, or a name that is not in the list.
@@ -36,18 +36,18 @@ def chosen_file(kind: str, name: str) -> Path:
     return host.current().model_path(kind, name)
 
 
-def file_state(path: Path) -> str:
-    """Return a value that changes when the file is replaced, "" while it is not there: for `fingerprint_inputs`."""
+def file_fingerprint(path: Path) -> str:
+    """Return a value that changes when the file is replaced, "" while it does not exist: for `fingerprint_inputs`."""
     try:
-        state = path.stat()
+        status = path.stat()
     except OSError:
         return ""
-    return f"{path} {state.st_mtime_ns} {state.st_size}"
+    return f"{path} {status.st_mtime_ns} {status.st_size}"
 
 
-def chosen_file_state(kind: str, name: str | None) -> str:
-    """Return `file_state` of a file chosen from `file_input`, "" when it is not to be found or comes by wire (None)."""
+def model_file_fingerprint(kind: str, name: str | None) -> str:
+    """Return `file_fingerprint` of an entry of `file_input`, "" for one that does not exist or comes by wire (None)."""
     try:
-        return file_state(chosen_file(kind, name)) if name else ""
+        return file_fingerprint(model_file(kind, name)) if name else ""
     except InputError:
         return ""

@@ -9,13 +9,16 @@ from ...host import io
 MAX_SEED = 0xFFFFFFFFFFFFFFFF  # ComfyUI's own seeds
 
 
-def CATEGORY(stage: str) -> str:  # noqa: N802  (reads as the constant it is in every schema)
+def menu_category(stage: str) -> str:
     """Return the menu path of a stage: generator, photos, example, batch, text, paint, imagic or demo."""
     return f"Semantic Edit/{stage}"
 
 
-def search_words(*words: str) -> dict[str, list[str]]:
-    """Return what `io.Schema` takes for them: nothing where ComfyUI is older than search aliases (0.12)."""
+def search_aliases(*words: str) -> dict[str, list[str]]:
+    """Return the keyword of `io.Schema` for other names people search by: papers, other tools.
+
+    Empty where ComfyUI is older than search aliases (0.12).
+    """
     return {"search_aliases": list(words)} if "search_aliases" in inspect.signature(io.Schema).parameters else {}
 
 

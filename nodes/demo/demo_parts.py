@@ -10,7 +10,7 @@ from ...editing.common.part_labels import PartLabels
 from ...host import current, io
 from ...models.errors import check_choice
 from ..common.images import from_image_batch, to_image_batch
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import PartLabelsType
 
 
@@ -23,7 +23,7 @@ class DemoParts(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditDemoParts",
             display_name="Demo Parts",
-            category=CATEGORY("demo"),
+            category=menu_category("demo"),
             description="Labels the parts of demo portraits: background, clothes, hair, skin, eyes, mouth, glasses, "
             "hat and brows.",
             inputs=[
@@ -43,7 +43,7 @@ class DemoParts(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: torch.Tensor, method: str) -> io.NodeOutput:
-        check_choice("The method", method, PART_METHODS)
+        check_choice("method", method, PART_METHODS)
         masks = find_parts(from_image_batch(images, "cpu"), method)
         preview = to_image_batch(painted_parts(masks))
         return io.NodeOutput(PartLabels(masks.to(current().result_device()), PART_NAMES), preview)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...demo.assets import demo_diffusion
 from ...host import current, io
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 
 
 class LoadDemoDiffusion(io.ComfyNode):
@@ -15,7 +15,7 @@ class LoadDemoDiffusion(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadDemoDiffusion",
             display_name="Load Demo Diffusion",
-            category=CATEGORY("demo"),
+            category=menu_category("demo"),
             description="Loads the small diffusion model of painted portraits that comes with the pack. It goes "
             "wherever Load Checkpoint does: CLIP Text Encode, VAE Encode, KSampler and the Imagic nodes.",
             inputs=[],

@@ -10,7 +10,7 @@ from ...editing.common.part_labels import PartLabels
 from ...host import current, io
 from ...models.errors import InputError
 from ..common.images import to_image_batch
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, PartLabelsType
 
 _ALL = "all"
@@ -25,7 +25,7 @@ class LoadDemoPhotos(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadDemoPhotos",
             display_name="Load Demo Photos",
-            category=CATEGORY("demo"),
+            category=menu_category("demo"),
             description="Loads the painted portraits that come with the pack, with moles, patterns and letters that "
             "the demo generator does not know.",
             inputs=[

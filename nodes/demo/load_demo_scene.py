@@ -8,7 +8,7 @@ from ...demo.portraits.snapshots import SNAPSHOTS, paint_snapshot
 from ...host import current, io
 from ...models.errors import check_choice
 from ..common.images import to_image_batch
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 
 _NAMES = tuple(snapshot.name for snapshot in SNAPSHOTS)
 
@@ -21,7 +21,7 @@ class LoadDemoScene(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadDemoScene",
             display_name="Load Demo Scene",
-            category=CATEGORY("demo"),
+            category=menu_category("demo"),
             description="Paints a full photo of people outdoors, small and tilted, with the points and masks that a "
             "face detector would give: something to try Align Crop and Paste Back on.",
             inputs=[
@@ -44,7 +44,7 @@ class LoadDemoScene(io.ComfyNode):
 
     @classmethod
     def execute(cls, scene: str, height: int) -> io.NodeOutput:
-        check_choice("The scene", scene, _NAMES)
+        check_choice("scene", scene, _NAMES)
         painted = paint_snapshot(SNAPSHOTS[_NAMES.index(scene)], height)
         points = [[[round(value, 2) for value in point] for point in face] for face in painted.points.tolist()]
         faces = painted.faces.amax(dim=0)[None].to(current().result_device())

@@ -11,7 +11,7 @@ from ...demo.measure import identity, measure
 from ...host import current, io
 from ...models.errors import InputError
 from ..common.images import from_image_batch
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 
 
 class MeasurePortraits(io.ComfyNode):
@@ -22,7 +22,7 @@ class MeasurePortraits(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditMeasurePortraits",
             display_name="Measure Portraits",
-            category=CATEGORY("demo"),
+            category=menu_category("demo"),
             description="Reads yaw, smile, hair length and the other factors from demo portraits, as a chart and as "
             "numbers.",
             inputs=[

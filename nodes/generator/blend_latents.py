@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.latents import BLEND_MODES, blend
 from ...host import io
 from ..common.latents import check_latent
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 
@@ -17,7 +17,7 @@ class BlendLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditBlendLatents",
             display_name="Blend Latents",
-            category=CATEGORY("generator"),
+            category=menu_category("generator"),
             description="Mixes two codes: all rows for a picture in between, or some rows to take pose, features or "
             "colours from another picture.",
             inputs=[

@@ -8,7 +8,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, seed_input
+from ..common.schema import menu_category, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 NOISES = ("constant", "none", "seeded")
@@ -22,7 +22,7 @@ class GenerateImages(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditGenerateImages",
             display_name="Generate Images",
-            category=CATEGORY("generator"),
+            category=menu_category("generator"),
             description="Turns codes into pictures with the generator they belong to.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that the codes were made with."),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...host import io
 from ...models.gan.generator import load_generator
-from ..common.model_files import chosen_file, chosen_file_state, file_input
-from ..common.schema import CATEGORY, search_words
+from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType
 
 
@@ -17,10 +17,10 @@ class LoadGenerator(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadGenerator",
             display_name="Load Generator",
-            category=CATEGORY("generator"),
+            category=menu_category("generator"),
             description="Loads a StyleGAN2 or Progressive GAN generator from models/semantic_edit/generators. Other "
             "formats (.pkl, .pt) become usable by the command 'semantic-edit convert'.",
-            **search_words("StyleGAN", "StyleGAN2", "Progressive GAN"),
+            **search_aliases("StyleGAN", "StyleGAN2", "Progressive GAN"),
             inputs=[
                 file_input("generators", "file", "A .safetensors generator below models/semantic_edit/generators."),
             ],
@@ -33,8 +33,8 @@ class LoadGenerator(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> str:
-        return chosen_file_state("generators", file)
+        return model_file_fingerprint("generators", file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load_generator(chosen_file("generators", file)))
+        return io.NodeOutput(load_generator(model_file("generators", file)))

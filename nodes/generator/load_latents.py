@@ -9,8 +9,8 @@ from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.errors import InputError, check_choice
 from ...models.files.latents import extract_latent, read_latent
-from ..common.model_files import chosen_file, chosen_file_state, file_input, file_state
-from ..common.schema import CATEGORY
+from ..common.model_files import file_fingerprint, file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category
 from ..common.sockets import GanLatentType
 
 SOURCES = ("file", "picture")
@@ -25,7 +25,7 @@ class LoadLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadLatents",
             display_name="Load Latents",
-            category=CATEGORY("generator"),
+            category=menu_category("generator"),
             description="Loads codes saved by Save Latents: from a .safetensors file, or out of a PNG that carries "
             "its own code.",
             inputs=[
@@ -53,14 +53,14 @@ class LoadLatents(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, source: str, file: str, picture: str) -> str:
-        chosen = file_state(host.current().input_directory() / picture) if picture else ""
-        return f"{chosen_file_state('latents', file)} {chosen}"
+        chosen = file_fingerprint(host.current().input_directory() / picture) if picture else ""
+        return f"{model_file_fingerprint('latents', file)} {chosen}"
 
     @classmethod
     def execute(cls, source: str, file: str, picture: str) -> io.NodeOutput:
         check_choice("source", source, SOURCES)
         if source == "file":
-            return io.NodeOutput(GanLatent(*read_latent(chosen_file("latents", file))))
+            return io.NodeOutput(GanLatent(*read_latent(model_file("latents", file))))
         return io.NodeOutput(GanLatent(*extract_latent(_chosen_picture(picture))))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.sample import ANY_CLASS, sample
 from ...host import io
 from ..common.devices import place
-from ..common.schema import CATEGORY, seed_input
+from ..common.schema import menu_category, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 
@@ -17,7 +17,7 @@ class SampleLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSampleLatents",
             display_name="Sample Latents",
-            category=CATEGORY("generator"),
+            category=menu_category("generator"),
             description="Draws random codes that the generator turns into new pictures. The same seed gives the same "
             "pictures; a larger count adds to them and keeps the first ones.",
             inputs=[

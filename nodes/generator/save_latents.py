@@ -6,7 +6,7 @@ from ... import host
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.latents import embed_latent, write_latent
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import GanLatentType
 
 
@@ -18,7 +18,7 @@ class SaveLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSaveLatents",
             display_name="Save Latents",
-            category=CATEGORY("generator"),
+            category=menu_category("generator"),
             description="Saves codes below output/semantic_edit/latents, where Load Latents finds them. With pictures "
             "connected, saves those too, each as a PNG that carries its own code. Nothing is ever overwritten.",
             inputs=[

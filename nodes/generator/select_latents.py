@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.latents import select
 from ...editing.common.rows import parse_indices
 from ...host import io
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import GanLatentType
 
 
@@ -17,7 +17,7 @@ class SelectLatents(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSelectLatents",
             display_name="Select Latents",
-            category=CATEGORY("generator"),
+            category=menu_category("generator"),
             description="Takes some codes out of a batch, in any order; a code may be taken more than once.",
             inputs=[
                 GanLatentType.Input("latents", tooltip="The codes to choose from."),

@@ -7,7 +7,7 @@ from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.lora_file import without_blocks
 from ...host import io
 from ...models.errors import check_choice
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 
 _NOTHING = "nothing"
 
@@ -20,7 +20,7 @@ class ApplyTuning(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditApplyTuning",
             display_name="Apply Tuning",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Puts a saved or freshly learned tuning on a model: all of it, less of it, or without some "
             "blocks, whose own weights come back. Forgetting a part helps when the photo comes back and the edit does "
             "not.",

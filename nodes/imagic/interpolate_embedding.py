@@ -6,7 +6,7 @@ from ...editing.imagic.conditioning import as_conditioning, entry_of
 from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ...host import io
 from ...models.errors import check_choice
-from ..common.schema import CATEGORY, search_words
+from ..common.schema import menu_category, search_aliases
 
 
 class InterpolateEmbedding(io.ComfyNode):
@@ -17,10 +17,10 @@ class InterpolateEmbedding(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditInterpolateEmbedding",
             display_name="Interpolate Embedding",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Imagic, stage 3: an embedding between the photo's and the sentence's. Sample the tuned model "
             "with it. Several etas give several conditionings, one picture each.",
-            **search_words("Imagic"),
+            **search_aliases("Imagic"),
             inputs=[
                 io.Conditioning.Input(
                     "optimised", tooltip="The photo's embedding, from Optimize Embedding or Tune Model."

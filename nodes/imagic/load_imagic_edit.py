@@ -6,8 +6,8 @@ from ... import host
 from ...editing.imagic.conditioning import Entry, as_conditioning
 from ...host import io
 from ...models.files.imagic import read_imagic
-from ..common.model_files import chosen_file, chosen_file_state, file_input
-from ..common.schema import CATEGORY
+from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category
 
 
 class LoadImagicEdit(io.ComfyNode):
@@ -18,7 +18,7 @@ class LoadImagicEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadImagicEdit",
             display_name="Load Imagic Edit",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Loads what Save Imagic Edit has kept: the photo's embedding and the tuned model, ready for a "
             "new sentence.",
             inputs=[
@@ -35,11 +35,11 @@ class LoadImagicEdit(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        return chosen_file_state("imagic", file)
+        return model_file_fingerprint("imagic", file)
 
     @classmethod
     def execute(cls, model, file: str) -> io.NodeOutput:
-        fields = read_imagic(chosen_file("imagic", file))
+        fields = read_imagic(model_file("imagic", file))
         tuned = host.current().diffusion.tuned(model, fields["lora"])
         entry = Entry(fields["embedding"], fields["extras"])
         return io.NodeOutput(tuned, as_conditioning(entry), fields["lora"], fields["prompt"])

@@ -8,7 +8,7 @@ from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from ...editing.imagic.figures import loss_plot
 from ...host import io
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ._shared import free_memory, latent_of, mask_inputs, noise_level_inputs
 
 
@@ -21,10 +21,10 @@ class OptimizeEmbedding(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditOptimizeEmbedding",
             display_name="Optimize Embedding",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Imagic, stage 1: moves the embedding of a sentence until the model, unchanged, sees your "
             "photo in it. Works with any model ComfyUI runs.",
-            **search_words("Imagic"),
+            **search_aliases("Imagic"),
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),

@@ -7,7 +7,7 @@ from ...editing.imagic.common_state import common_state
 from ...editing.imagic.figures import common_plot
 from ...host import io
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ._shared import ImagicSweepsType
 
 
@@ -19,7 +19,7 @@ class ReachCommonState(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditReachCommonState",
             display_name="Reach Common State",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Chooses an eta for each photo so that all reach the same state of the sentence: that of one "
             "example photo, or the one that suits most. Then paints them.",
             inputs=[

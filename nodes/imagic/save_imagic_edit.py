@@ -7,7 +7,7 @@ from ...editing.imagic.conditioning import entry_of
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.imagic import write_imagic
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 
 
 class SaveImagicEdit(io.ComfyNode):
@@ -18,7 +18,7 @@ class SaveImagicEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSaveImagicEdit",
             display_name="Save Imagic Edit",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Saves what was learned of a photo below output/semantic_edit/imagic, where Load Imagic Edit "
             "finds it. Nothing is ever overwritten.",
             inputs=[

@@ -9,7 +9,7 @@ from ...editing.imagic.sweep import sweep_eta
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import TextImageScorerType
 from ._shared import check_photo, latent_of, sampling_inputs, sampling_of, seeds_from, sentence_score, studio_of
 
@@ -22,7 +22,7 @@ class SweepEta(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSweepEta",
             display_name="Sweep Eta",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Paints the edit at several etas and seeds, measures how well each fits the sentence and how "
             "far it is from the photo, warns when the camera moved instead, and chooses an eta.",
             inputs=[

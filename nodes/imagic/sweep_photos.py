@@ -12,7 +12,7 @@ from ...editing.imagic.interpolation import FORMS, parse_etas
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import TextImageScorerType
 from ._shared import (
     ImagicPhotosType,
@@ -33,7 +33,7 @@ class SweepPhotos(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSweepPhotos",
             display_name="Sweep Photos",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Paints every learned photo at several etas and scores the pictures. The costly part, done "
             "once; Reach Common State then chooses one eta per photo.",
             inputs=[

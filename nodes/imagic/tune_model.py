@@ -10,7 +10,7 @@ from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ._shared import free_memory, latent_of, mask_inputs, noise_level_inputs
 
 
@@ -23,10 +23,10 @@ class TuneModel(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditTuneModel",
             display_name="Tune Model",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Imagic, stage 2: the model learns to paint your photo under its embedding, as a small change "
             "beside its weights. One tuning serves many sentences.",
-            **search_words("Imagic", "LoRA training"),
+            **search_aliases("Imagic", "LoRA training"),
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),

@@ -12,7 +12,7 @@ from ...host import io
 from ...models.errors import InputError, check_choice
 from ...models.files.imagic import write_imagic
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, seed_input
+from ..common.schema import menu_category, seed_input
 from ._shared import ImagicPhotosType, free_memory, latent_of, learned_before
 
 
@@ -24,7 +24,7 @@ class TunePhotos(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditTunePhotos",
             display_name="Tune Photos",
-            category=CATEGORY("imagic"),
+            category=menu_category("imagic"),
             description="Learns every photo of a batch, one after the other: embedding and LoRA each. Then Sweep "
             "Photos and Reach Common State bring all of them to the same state of one sentence.",
             inputs=[

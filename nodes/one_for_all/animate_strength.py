@@ -12,7 +12,7 @@ from ...models.errors import InputError, check_choice
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, EditStrengthType, GanGeneratorType, GanLatentType
 
 
@@ -24,7 +24,7 @@ class AnimateStrength(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditAnimateStrength",
             display_name="Animate Strength",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Draws the batch at many strengths, one after the other: the frames of an animation.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the codes."),

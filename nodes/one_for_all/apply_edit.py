@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
 from ...editing.one_for_all.closed_form import apply_edit
 from ...host import io
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, EditStrengthType, GanLatentType
 
 
@@ -17,7 +17,7 @@ class ApplyEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditApplyEdit",
             display_name="Apply Edit",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Moves every picture's code along the direction by its own strength.",
             inputs=[
                 GanLatentType.Input("latents", tooltip="The batch to edit."),

@@ -11,7 +11,7 @@ from ...editing.one_for_all.closed_form import constant_strength
 from ...editing.one_for_all.combine import Combination, combine_edits
 from ...host import io
 from ...models.errors import InputError, check_choice
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, EditStrengthType, GanLatentType
 
 _MODES = ("same state", "constant")
@@ -71,7 +71,7 @@ class CombineEdits(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditCombineEdits",
             display_name="Combine Edits",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Applies two to four edits at once, so that the second does not move what the first has set.",
             inputs=inputs,
             outputs=[

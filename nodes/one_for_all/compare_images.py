@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from ...host import current, io
 from ...models.errors import InputError
-from ..common.schema import CATEGORY, search_words
-from ..common.widget_data import shown
+from ..common.schema import menu_category, search_aliases
+from ..common.widget_data import ui_payload
 
 _MOST = 64  # pictures that are sent to the slider
 
@@ -21,9 +21,9 @@ class CompareImages(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditCompareImages",
             display_name="Compare Images",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Shows pictures before and after an edit under a slider, one pair after the other.",
-            **search_words("before after", "image slider"),
+            **search_aliases("before after", "image slider"),
             inputs=[
                 io.Image.Input("before", tooltip="The pictures before the edit; one serves for all."),
                 io.Image.Input("after", tooltip="The pictures after the edit, in the same order."),
@@ -46,7 +46,7 @@ class CompareImages(io.ComfyNode):
         pairs = torch.cat([sized.to(after), after], dim=2).to(current().result_device())
         left = len(after) - _MOST
         note = f"The first {_MOST} of {len(after)} pairs are shown." if left > 0 else ""
-        sent = shown(cls, {"before": before[:_MOST], "after": after[:_MOST]}, note=note)
+        sent = ui_payload(cls, {"before": before[:_MOST], "after": after[:_MOST]}, note=note)
         return io.NodeOutput(pairs, ui=sent)
 
 

@@ -10,11 +10,11 @@ from ...editing.one_for_all.strength_modes import MODES, Target, strengths_for
 from ...host import io
 from ...models.errors import InputError
 from ..common.devices import place
-from ..common.feature_space import AUTOMATIC, feature_space, features_input, features_state, network_of_score
+from ..common.feature_space import AUTOMATIC, feature_space, features_fingerprint, features_input, network_of_score
 from ..common.images import from_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, EditStrengthType, GanGeneratorType, GanLatentType
 
 
@@ -26,9 +26,9 @@ class ComputeStrength(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditComputeStrength",
             display_name="Compute Strength",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Computes for each picture how far it must move so that all reach the example's final state.",
-            **search_words("Edit One for All"),
+            **search_aliases("Edit One for All"),
             inputs=[
                 EditDirectionType.Input("direction", tooltip="From Optimize Direction, Record Edit or Load Direction."),
                 GanLatentType.Input("latents", tooltip="The batch that shall follow the example."),
@@ -102,7 +102,7 @@ class ComputeStrength(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, features: str | None = AUTOMATIC, **_: object) -> str:
-        return features_state(features)
+        return features_fingerprint(features)
 
     @classmethod
     def execute(

@@ -13,7 +13,7 @@ from ...editing.one_for_all.closed_form import attribute_values
 from ...editing.one_for_all.consistency import Consistency, measure_consistency
 from ...host import io
 from ...models.errors import InputError
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanLatentType
 
 
@@ -25,7 +25,7 @@ class ConsistencyReport(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditConsistencyReport",
             display_name="Consistency Report",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Plots each picture before and after the edit, with how far the batch came together.",
             inputs=[
                 EditDirectionType.Input("direction", tooltip="The edit that was applied."),

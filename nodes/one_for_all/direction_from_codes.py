@@ -6,7 +6,7 @@ from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
 from ...editing.one_for_all.supervised import direction_from_codes
 from ...host import io
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanLatentType
 
 
@@ -18,7 +18,7 @@ class DirectionFromCodes(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditDirectionFromCodes",
             display_name="Direction From Codes",
-            category=CATEGORY("example"),
+            category=menu_category("example"),
             description="Makes an edit of two given codes, of several edited pairs, or of two groups.",
             inputs=[
                 GanLatentType.Input("before", tooltip="One code, or several: where the edit starts."),

@@ -13,7 +13,7 @@ from ...models.errors import check_choice
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 
@@ -25,10 +25,10 @@ class DiscoverDirections(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditDiscoverDirections",
             display_name="Discover Directions",
-            category=CATEGORY("example"),
+            category=menu_category("example"),
             description="Finds directions without labels or examples and shows the first ones on a sheet to choose "
             "from.",
-            **search_words("GANSpace", "SeFa"),
+            **search_aliases("GANSpace", "SeFa"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to search."),
                 io.Combo.Input(

@@ -22,9 +22,9 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType
-from ..common.widget_data import shown, state_of, waiting
+from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
 log = logging.getLogger(__name__)
 _RADIUS = 0.06  # of a stroke that names none
@@ -43,10 +43,10 @@ class DragPoints(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditDragPoints",
             display_name="Drag Points",
-            category=CATEGORY("example"),
+            category=menu_category("example"),
             description="Edits one example by dragging: what is at a handle moves to its target, and the picture "
             "follows.",
-            **search_words("DragGAN"),
+            **search_aliases("DragGAN"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the code."),
                 GanLatentType.Input("latents", tooltip="The example: one code. Select Latents picks one of a batch."),
@@ -155,7 +155,7 @@ class DragPoints(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, points: str | None = "", **wired: object) -> float | str:
-        return state_of(points is not None and not points.strip() and "targets" not in wired)
+        return rerun_token(points is not None and not points.strip() and "targets" not in wired)
 
     @classmethod
     def execute(
@@ -182,15 +182,15 @@ class DragPoints(io.ComfyNode):
                 f"The latent holds {len(latents)} codes, and one is dragged at a time; pick the example with Select "
                 "Latents first."
             )
-        check_choice("The units", units, pointing.UNITS)
-        check_choice("The method", method, list(dragging.METHODS))
+        check_choice("units", units, pointing.UNITS)
+        check_choice("method", method, list(dragging.METHODS))
         if bool(canvas_width) != bool(canvas_height):
             raise InputError("Give both canvas_width and canvas_height, or leave both at 0.")
         size = generator.resolution
         if not points.strip() and targets is None:
             place(generator)
             example = to_image_batch(generator.synthesize(latents.codes))
-            return waiting(_NO_POINTS, shown(cls, {"picture": example}))
+            return block_until_input(_NO_POINTS, ui_payload(cls, {"picture": example}))
         canvas = (canvas_height, canvas_width) if canvas_width else None
         drags = pointing.parse_points(points, size, units, targets, canvas)
         chosen = None if rows.strip().lower() == "auto" else parse_rows(rows, generator.num_layers)
@@ -207,7 +207,7 @@ class DragPoints(io.ComfyNode):
         preview = drag_pictures(images[0].cpu(), images[1].cpu(), drags, result).to(current().result_device())
         edited = GanLatent(result.code, latents.names, generator.family)
         report = _report(drags, result, note)
-        sent = shown(cls, {"picture": images[:1], "result": images[1:]}, report=report)
+        sent = ui_payload(cls, {"picture": images[:1], "result": images[1:]}, report=report)
         return io.NodeOutput(latents, edited, images, preview, report, ui=sent)
 
 

@@ -22,9 +22,9 @@ from ...models.files.pictures import FITS
 from ..common.devices import place
 from ..common.feature_space import network_of_score
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
-from ..common.model_files import chosen_file, chosen_file_state, file_state
+from ..common.model_files import file_fingerprint, model_file, model_file_fingerprint
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 _DEMO, _NO_ENCODER = "(demo photos)", "none"
@@ -38,7 +38,7 @@ class EditFolder(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditEditFolder",
             display_name="Edit Folder",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Edits every picture of a folder, a few at a time: thousands of pictures in flat memory, and "
             "after a stop or a crash it goes on where it was.",
             inputs=[
@@ -150,7 +150,7 @@ class EditFolder(io.ComfyNode):
     def fingerprint_inputs(cls, folder: str = "", name: str | None = "", encoder: str = "", **_: object) -> str | float:
         if name is None:
             return float("nan")  # it comes by a wire, so what is finished cannot be seen yet
-        digest = hashlib.sha256(chosen_file_state("encoders", encoder).encode())
+        digest = hashlib.sha256(model_file_fingerprint("encoders", encoder).encode())
         try:
             source = _source(folder)
             names = picture_names(source)
@@ -158,7 +158,7 @@ class EditFolder(io.ComfyNode):
         except (InputError, OSError):
             return ""
         for each in names:
-            digest.update(file_state(source / each).encode())
+            digest.update(file_fingerprint(source / each).encode())
         # With 'most', the same inputs have more to do, as where somebody removed a result: what is finished counts too.
         for manifest in sorted(wanted.parent.glob(f"*/{MANIFEST_NAME}")):
             if manifest.parent.name.startswith(wanted.name):
@@ -190,7 +190,7 @@ class EditFolder(io.ComfyNode):
             check_choice(what, value, choices)
         wanted = _wanted(name)
         source, colour = _source(folder), background_colour(background)
-        network = None if encoder == _NO_ENCODER else load_encoder(chosen_file("encoders", encoder))
+        network = None if encoder == _NO_ENCODER else load_encoder(model_file("encoders", encoder))
         place(generator, network, network_of_score(direction) if corrections else None)
         code = None
         if reference is not None:

@@ -7,7 +7,7 @@ from ...editing.common.types import GanLatent
 from ...editing.one_for_all.supervised import fit_direction, fit_groups, read_scores
 from ...host import io
 from ...models.errors import InputError
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanLatentType
 
 
@@ -19,7 +19,7 @@ class FitDirection(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditFitDirection",
             display_name="Fit Direction",
-            category=CATEGORY("example"),
+            category=menu_category("example"),
             description="Learns an attribute from pictures that were scored, or from two groups: what moves it, and "
             "what measures it.",
             inputs=[

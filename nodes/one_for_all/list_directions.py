@@ -9,8 +9,8 @@ from ...editing.one_for_all.library import library_sheet, library_table, misfit_
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.direction import read_thumbnail, summarize_direction
-from ..common.model_files import file_state
-from ..common.schema import CATEGORY
+from ..common.model_files import file_fingerprint
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType
 
 
@@ -22,7 +22,7 @@ class ListDirections(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditListDirections",
             display_name="List Directions",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Lists every direction there is, with its rows, family, origin and thumbnail.",
             inputs=[
                 io.String.Input(
@@ -46,7 +46,7 @@ class ListDirections(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:
-        return "\n".join(file_state(path) for path in _files().values())
+        return "\n".join(file_fingerprint(path) for path in _files().values())
 
     @classmethod
     def execute(cls, contains: str, fitting_only: bool, generator=None) -> io.NodeOutput:

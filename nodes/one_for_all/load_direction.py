@@ -8,8 +8,8 @@ from ...editing.common.rows import parse_rows
 from ...editing.one_for_all.attributes import fit_to_generator
 from ...host import io
 from ...models.files.direction import read_direction
-from ..common.model_files import chosen_file, chosen_file_state, file_input
-from ..common.schema import CATEGORY
+from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanGeneratorType
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class LoadDirection(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadDirection",
             display_name="Load Direction",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Loads an edit direction: saved by Save Direction, shipped, or converted from another project. "
             "Its library shows every edit there is, with its picture.",
             inputs=[
@@ -42,11 +42,11 @@ class LoadDirection(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        return chosen_file_state("directions", file)
+        return model_file_fingerprint("directions", file)
 
     @classmethod
     def execute(cls, generator, file: str, rows: str) -> io.NodeOutput:
-        path = chosen_file("directions", file)
+        path = model_file("directions", file)
         fields = read_direction(path)
         chosen = None if rows.strip().lower() in ("", "as saved") else parse_rows(rows, generator.num_layers)
         if not fields["family"]:

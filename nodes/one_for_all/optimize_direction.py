@@ -9,9 +9,9 @@ from ...editing.one_for_all.fit_normal import EXAMPLE, NORMALS, learn_direction,
 from ...host import io
 from ...models.errors import InputError, check_choice
 from ..common.devices import place
-from ..common.feature_space import AUTOMATIC, feature_space, features_input, features_state
+from ..common.feature_space import AUTOMATIC, feature_space, features_fingerprint, features_input
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import EditDirectionType, GanGeneratorType, TextImageScorerType
 
 
@@ -23,10 +23,10 @@ class OptimizeDirection(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditOptimizeDirection",
             display_name="Optimize Direction",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Finds the direction that changes every picture as the edit changed the example, and a normal "
             "that measures what it changes.",
-            **search_words("Edit One for All"),
+            **search_aliases("Edit One for All"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the edit."),
                 EditDirectionType.Input("edit", tooltip="What was done to the example, from Record Edit."),
@@ -97,7 +97,7 @@ class OptimizeDirection(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, features: str | None = AUTOMATIC, **_: object) -> str:
-        return features_state(features)
+        return features_fingerprint(features)
 
     @classmethod
     def execute(

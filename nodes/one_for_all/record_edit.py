@@ -10,7 +10,7 @@ from ...host import io
 from ...models.errors import InputError
 from ..common.devices import place
 from ..common.latents import check_latent
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType, TextEditType
 
 
@@ -22,7 +22,7 @@ class RecordEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditRecordEdit",
             display_name="Record Edit",
-            category=CATEGORY("example"),
+            category=menu_category("example"),
             description="Records what was done to one example, so that it can be done to every other picture.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of both codes."),

@@ -10,7 +10,7 @@ from ...models.errors import InputError
 from ...models.files.direction import write_direction, write_thumbnail
 from ..common.devices import place
 from ..common.latents import check_latent
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 
@@ -22,7 +22,7 @@ class SaveDirection(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSaveDirection",
             display_name="Save Direction",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Saves an edit below output/semantic_edit/directions, where Load Direction finds it; with a "
             "generator and a code connected, a thumbnail beside it.",
             inputs=[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.types import EditDirection
 from ...editing.one_for_all.scale import scale_edit
 from ...host import io
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType
 
 
@@ -17,7 +17,7 @@ class ScaleEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditScaleEdit",
             display_name="Scale Edit",
-            category=CATEGORY("batch"),
+            category=menu_category("batch"),
             description="Makes an edit go further or less far, or turns it into its opposite.",
             inputs=[
                 EditDirectionType.Input("edit", tooltip="The edit to change."),

@@ -13,7 +13,7 @@ from ...models.errors import InputError
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 
@@ -25,7 +25,7 @@ class SlideAttribute(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSlideAttribute",
             display_name="Slide Attribute",
-            category=CATEGORY("example"),
+            category=menu_category("example"),
             description="Edits one example along an attribute direction: more smile, longer hair, another pose.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the codes."),

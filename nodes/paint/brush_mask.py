@@ -7,8 +7,8 @@ import torch
 from ...editing.common.pictures import check_pictures
 from ...editing.paint.brush import brush_mask
 from ...host import current, io
-from ..common.schema import CATEGORY, search_words
-from ..common.widget_data import shown, state_of, waiting
+from ..common.schema import menu_category, search_aliases
+from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
 _NO_STROKES = "Brush Mask: there are no strokes. Paint on the picture in the node, or type points x y, and run again."
 
@@ -21,9 +21,9 @@ class BrushMask(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditBrushMask",
             display_name="Brush Mask",
-            category=CATEGORY("paint"),
+            category=menu_category("paint"),
             description="Draws a mask from brush strokes that are painted on the picture in the node, or typed.",
-            **search_words("draw mask"),
+            **search_aliases("draw mask"),
             inputs=[
                 io.Image.Input("images", tooltip="The pictures whose size the mask gets."),
                 io.String.Input(
@@ -50,14 +50,14 @@ class BrushMask(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, strokes: str | None = "", **wired: object) -> float | str:
-        return state_of(strokes is not None and not strokes.strip())
+        return rerun_token(strokes is not None and not strokes.strip())
 
     @classmethod
     def execute(cls, images: torch.Tensor, strokes: str, radius: float) -> io.NodeOutput:
         check_pictures(images)
-        sent = shown(cls, {"picture": images[:1]})
+        sent = ui_payload(cls, {"picture": images[:1]})
         if not strokes.strip():
-            return waiting(_NO_STROKES, sent)
+            return block_until_input(_NO_STROKES, sent)
         mask = brush_mask(strokes, radius, *images.shape[1:3]).to(current().result_device())
         red = torch.tensor([1.0, 0.1, 0.1]).to(images)
         preview = images[..., :3] + 0.5 * mask.to(images)[..., None] * (red - images[..., :3])

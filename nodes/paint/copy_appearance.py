@@ -11,7 +11,7 @@ from ...host import io
 from ...models.errors import InputError, check_choice
 from ..common.devices import place
 from ..common.latents import check_latent
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 
@@ -23,7 +23,7 @@ class CopyAppearance(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditCopyAppearance",
             display_name="Copy Appearance",
-            category=CATEGORY("paint"),
+            category=menu_category("paint"),
             description="Gives the region under the mask the look of a region of another picture: the colour of its "
             "hair, its hat or its background.",
             inputs=[
@@ -66,7 +66,7 @@ class CopyAppearance(io.ComfyNode):
         layer: int,
         painting: Painting | None = None,
     ) -> io.NodeOutput:
-        check_choice("The form", form, APPEARANCES)
+        check_choice("form", form, APPEARANCES)
         count = len(generator.network.synthesis.layers)
         if layer >= count:
             raise InputError(f"Layer {layer} does not exist; '{generator.name}' has layers 0 to {count - 1}, or -1.")

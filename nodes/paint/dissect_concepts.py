@@ -15,7 +15,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanLatentType, PartLabelsType
 
 _SHOWN = 96  # pictures that the sheets of units choose from
@@ -29,10 +29,10 @@ class DissectConcepts(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditDissectConcepts",
             display_name="Dissect Concepts",
-            category=CATEGORY("paint"),
+            category=menu_category("paint"),
             description="Finds the units of a layer that draw hats, glasses, hair and so on, from the part labels of "
             "many pictures, so that they can be painted.",
-            **search_words("GAN dissection"),
+            **search_aliases("GAN dissection"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to look into."),
                 io.Int.Input(
@@ -95,8 +95,8 @@ class DissectConcepts(io.ComfyNode):
         latents: GanLatent | None = None,
         parts: PartLabels | None = None,
     ) -> io.NodeOutput:
-        check_choice("The threshold", threshold, THRESHOLDS)
-        check_choice("The ranking", ranking, RANKINGS)
+        check_choice("threshold", threshold, THRESHOLDS)
+        check_choice("ranking", ranking, RANKINGS)
         count = len(generator.network.synthesis.layers)
         if layer >= count:
             raise InputError(f"Layer {layer} does not exist; '{generator.name}' has layers 0 to {count - 1}, or -1.")

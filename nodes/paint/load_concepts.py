@@ -7,8 +7,8 @@ from ...editing.paint.strokes import check_concepts
 from ...host import io
 from ...models.errors import about_file
 from ...models.files.concepts import read_concepts
-from ..common.model_files import chosen_file, chosen_file_state, file_input
-from ..common.schema import CATEGORY
+from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category
 from ..common.sockets import ConceptUnitsType, GanGeneratorType
 
 
@@ -20,7 +20,7 @@ class LoadConcepts(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadConcepts",
             display_name="Load Concepts",
-            category=CATEGORY("paint"),
+            category=menu_category("paint"),
             description="Loads dissected concepts: those of the demo generator, or saved by Save Concepts.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall be painted with."),
@@ -34,11 +34,11 @@ class LoadConcepts(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        return chosen_file_state("concepts", file)
+        return model_file_fingerprint("concepts", file)
 
     @classmethod
     def execute(cls, generator, file: str) -> io.NodeOutput:
-        path = chosen_file("concepts", file)
+        path = model_file("concepts", file)
         with about_file(path):
             concepts = ConceptUnits(**read_concepts(path))
         check_concepts(generator, concepts)

@@ -11,9 +11,9 @@ from ...editing.paint.painting import Painting
 from ...editing.paint.strokes import ACTIONS, FORMS, paint_concept
 from ...host import io
 from ...models.errors import check_choice
-from ..common.schema import CATEGORY, search_words
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanPaintingType
-from ..common.widget_data import shown, state_of, waiting
+from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
 _RADIUS = 0.06  # of a stroke that names none
 _NOWHERE = (
@@ -31,10 +31,10 @@ class PaintConcept(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditPaintConcept",
             display_name="Paint Concept",
-            category=CATEGORY("paint"),
+            category=menu_category("paint"),
             description="Inserts or removes a concept, such as a hat, where it is brushed or the mask is white. Chain "
             "several for several strokes; Render Painted Photo draws them.",
-            **search_words("GANPaint", "inpaint"),
+            **search_aliases("GANPaint", "inpaint"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that will draw, or one of its family."),
                 ConceptUnitsType.Input("concepts", tooltip="From Load Concepts or Dissect Concepts."),
@@ -86,7 +86,7 @@ class PaintConcept(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, strokes: str | None = "", **wired: object) -> float | str:
-        return state_of(strokes is not None and not strokes.strip() and "mask" not in wired)
+        return rerun_token(strokes is not None and not strokes.strip() and "mask" not in wired)
 
     @classmethod
     def execute(
@@ -103,15 +103,15 @@ class PaintConcept(io.ComfyNode):
         images: torch.Tensor | None = None,
         strokes: str = "",
     ) -> io.NodeOutput:
-        check_choice("The level", level, _LEVELS)
+        check_choice("level", level, _LEVELS)
         amount = number if level == "number" else level
         if images is not None:
             check_pictures(images)
-        sent = shown(cls, {} if images is None else {"picture": images[:1]}, concepts=list(concepts.names))
+        sent = ui_payload(cls, {} if images is None else {"picture": images[:1]}, concepts=list(concepts.names))
         if strokes.strip():
             height, width = images.shape[1:3] if images is not None else generator.resolution
             mask = add_strokes(mask, brush_mask(strokes, _RADIUS, height, width))
         if mask is None:
-            return waiting(_NOWHERE, sent)
+            return block_until_input(_NOWHERE, sent)
         painted = paint_concept(generator, concepts, concept.strip(), mask, action, amount, form, painting)
         return io.NodeOutput(painted, ui=sent)

@@ -7,7 +7,7 @@ from ...editing.common.part_labels import PartLabels
 from ...editing.paint.blending import dilated
 from ...host import current, io
 from ...models.errors import InputError
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import PartLabelsType
 
 
@@ -19,7 +19,7 @@ class PartMask(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditPartMask",
             display_name="Part Mask",
-            category=CATEGORY("paint"),
+            category=menu_category("paint"),
             description="Turns labelled parts of pictures, such as hair or glasses, into a mask to paint with.",
             inputs=[
                 PartLabelsType.Input("parts", tooltip="Part labels, from Demo Parts or any other segmenter."),

@@ -15,7 +15,7 @@ from ...models.errors import check_choice
 from ..common.devices import place
 from ..common.images import from_image_batch, to_image_batch
 from ..common.latents import check_latent
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 # What the layers below the strokes gave, for as long as the codes are in use: a further stroke begins there.
@@ -30,7 +30,7 @@ class RenderPaintedPhoto(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditRenderPaintedPhoto",
             display_name="Render Painted Photo",
-            category=CATEGORY("paint"),
+            category=menu_category("paint"),
             description="Draws a painting with the generator, best one adapted to the photo, and joins it to the "
             "photo. Every pixel outside the grown mask stays the photo's own, except with laplacian blending.",
             inputs=[
@@ -96,7 +96,7 @@ class RenderPaintedPhoto(io.ComfyNode):
         keep_details: bool,
         match_tones: bool,
     ) -> io.NodeOutput:
-        check_choice("The blending", blending, JOINS)
+        check_choice("blending", blending, JOINS)
         check_latent(generator, latents)
         pictures = from_image_batch(photos, generator.device)
         place(generator)

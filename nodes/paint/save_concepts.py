@@ -6,7 +6,7 @@ from ... import host
 from ...editing.paint.concepts import ConceptUnits
 from ...host import io
 from ...models.files.concepts import STEPS, TENSORS, write_concepts
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import ConceptUnitsType
 
 
@@ -18,7 +18,7 @@ class SaveConcepts(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSaveConcepts",
             display_name="Save Concepts",
-            category=CATEGORY("paint"),
+            category=menu_category("paint"),
             description="Saves dissected concepts below output/semantic_edit/concepts, where Load Concepts finds them.",
             inputs=[
                 ConceptUnitsType.Input("concepts", tooltip="The dissection to keep."),

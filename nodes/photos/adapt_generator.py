@@ -19,7 +19,7 @@ from ..common.devices import place
 from ..common.images import from_image_batch, to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, seed_input
+from ..common.schema import menu_category, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class AdaptGenerator(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditAdaptGenerator",
             display_name="Adapt Generator",
-            category=CATEGORY("photos"),
+            category=menu_category("photos"),
             description="Teaches a generator the details of your photos that it cannot say, so that every edit runs on "
             "the photo itself. The generator's own weights stay as they are.",
             inputs=[
@@ -116,7 +116,7 @@ class AdaptGenerator(io.ComfyNode):
         mask: torch.Tensor | None = None,
         painting: Painting | None = None,
     ) -> io.NodeOutput:
-        check_choice("The method", method, METHODS)
+        check_choice("method", method, METHODS)
         pictures = fit_to_resolution(generator, from_image_batch(photos, generator.device))
         check_latent(generator, latents, "The photos' latent")
         if len(latents) != len(pictures):

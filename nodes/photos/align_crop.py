@@ -24,7 +24,7 @@ from ...host import current, io
 from ...models.errors import InputError, check_choice
 from ..common.latents import picture_names
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import AlignmentType, BoxesType, GanGeneratorType, PartLabelsType, PoseKeypointType
 
 METHODS = ("auto", "points", "boxes", "pose", "parts", "mask", "centre")
@@ -38,10 +38,10 @@ class AlignCrop(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditAlignCrop",
             display_name="Align Crop",
-            category=CATEGORY("photos"),
+            category=menu_category("photos"),
             description="Cuts faces or things out of photos of any shape, turned and scaled as the generator knows "
             "them, and remembers where they were so that Paste Back can return them.",
-            **search_words("face crop", "crop and stitch"),
+            **search_aliases("face crop", "crop and stitch"),
             inputs=[
                 io.Image.Input("photos", tooltip="Full photos of any size and shape, one or a batch."),
                 io.Combo.Input(

@@ -11,8 +11,8 @@ from ...models.encoders.encoder import load_encoder
 from ..common.devices import place
 from ..common.images import from_image_batch
 from ..common.latents import picture_names
-from ..common.model_files import chosen_file, chosen_file_state, file_input
-from ..common.schema import CATEGORY, search_words
+from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 
@@ -24,9 +24,9 @@ class EncodeImages(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditEncodeImages",
             display_name="Encode Images",
-            category=CATEGORY("photos"),
+            category=menu_category("photos"),
             description="Guesses the latent codes of pictures with an encoder network: fast, a good start to invert.",
-            **search_words("e4e", "pSp"),
+            **search_aliases("e4e", "pSp"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
                 io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),
@@ -43,11 +43,11 @@ class EncodeImages(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        return chosen_file_state("encoders", file)
+        return model_file_fingerprint("encoders", file)
 
     @classmethod
     def execute(cls, generator, images: torch.Tensor, file: str, names: str | None = None) -> io.NodeOutput:
-        network = load_encoder(chosen_file("encoders", file))
+        network = load_encoder(model_file("encoders", file))
         place(generator, network)
         pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
         with no_inference_mode():

@@ -15,7 +15,7 @@ from ..common.devices import place
 from ..common.images import from_image_batch, to_image_batch
 from ..common.latents import check_latent, picture_names
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, MAX_SEED, search_words
+from ..common.schema import MAX_SEED, menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 
@@ -27,9 +27,9 @@ class InvertImages(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditInvertImages",
             display_name="Invert Images",
-            category=CATEGORY("photos"),
+            category=menu_category("photos"),
             description="Finds latent codes whose pictures equal yours, so that they can be edited. All at once.",
-            **search_words("GAN inversion", "projection"),
+            **search_aliases("GAN inversion", "projection"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
                 io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),

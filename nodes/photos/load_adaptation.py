@@ -8,8 +8,8 @@ from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.files.adaptation import read_adaptation
 from ...models.gan.adaptation import with_adaptation
-from ..common.model_files import chosen_file, chosen_file_state, file_input
-from ..common.schema import CATEGORY
+from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class LoadAdaptation(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadAdaptation",
             display_name="Load Adaptation",
-            category=CATEGORY("photos"),
+            category=menu_category("photos"),
             description="Loads what Save Adaptation kept, and puts it on the generator that it was made with.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator, or one of the same family and size."),
@@ -37,11 +37,11 @@ class LoadAdaptation(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        return chosen_file_state("adaptations", file)
+        return model_file_fingerprint("adaptations", file)
 
     @classmethod
     def execute(cls, generator, file: str) -> io.NodeOutput:
-        adaptation = read_adaptation(chosen_file("adaptations", file))
+        adaptation = read_adaptation(model_file("adaptations", file))
         adapted = with_adaptation(generator, adaptation)
         if not adaptation.family:
             log.warning("%s names no generator family; its shapes fit and it is used as it is.", file)

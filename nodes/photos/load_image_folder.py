@@ -9,8 +9,8 @@ from ...host import io
 from ...models.errors import InputError
 from ...models.files.pictures import FITS, picture_files, read_pictures
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
-from ..common.model_files import file_state
-from ..common.schema import CATEGORY
+from ..common.model_files import file_fingerprint
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class LoadImageFolder(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadImageFolder",
             display_name="Load Image Folder",
-            category=CATEGORY("photos"),
+            category=menu_category("photos"),
             description="Loads all pictures of a folder below the input folder as one batch, brought to one size.",
             inputs=[
                 io.Combo.Input(
@@ -86,7 +86,7 @@ class LoadImageFolder(io.ComfyNode):
             files = _files(folder, first, limit)
         except InputError:
             return ""
-        return "\n".join(file_state(file) for file in files)
+        return "\n".join(file_fingerprint(file) for file in files)
 
     @classmethod
     def execute(

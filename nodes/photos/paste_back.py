@@ -10,7 +10,7 @@ from ...editing.photos.paste import MATCHES, parts_mask, paste_back
 from ...host import current, io
 from ...models.errors import InputError, check_choice
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import AlignmentType, PartLabelsType
 
 COVERS = ("the crop", "the photo")
@@ -24,7 +24,7 @@ class PasteBack(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditPasteBack",
             display_name="Paste Back",
-            category=CATEGORY("photos"),
+            category=menu_category("photos"),
             description="Blends edited crops back into the full photos they were cut from by Align Crop. Outside the "
             "pasted region the photo stays as it was, to the bit.",
             inputs=[
@@ -92,7 +92,7 @@ class PasteBack(io.ComfyNode):
         parts: PartLabels | None = None,
         before: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        check_choice("The mask covers", mask_covers, COVERS)
+        check_choice("mask_covers", mask_covers, COVERS)
         if parts is None and part_names.strip():
             raise InputError(f"The parts {part_names.strip()!r} were asked for, but no parts are connected.")
         places = {"where" if mask_covers == COVERS[0] else "where_in_photos": mask}

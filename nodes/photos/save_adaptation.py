@@ -7,7 +7,7 @@ from ...host import io
 from ...models.errors import InputError
 from ...models.files.adaptation import write_adaptation
 from ...models.gan.adaptation import Adaptation
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType
 
 
@@ -19,7 +19,7 @@ class SaveAdaptation(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSaveAdaptation",
             display_name="Save Adaptation",
-            category=CATEGORY("photos"),
+            category=menu_category("photos"),
             description="Saves what an adapted generator learned about photos, with their codes, below "
             "output/semantic_edit/adaptations, where Load Adaptation finds it.",
             inputs=[

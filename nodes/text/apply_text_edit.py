@@ -12,7 +12,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import EditStrengthType, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 
 
@@ -24,7 +24,7 @@ class ApplyTextEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditApplyTextEdit",
             display_name="Apply Text Edit",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Paints a text edit into the pictures of any codes, inside its regions and layers.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the edit, adapted to a photo or not."),

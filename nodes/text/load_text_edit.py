@@ -6,8 +6,8 @@ from ...editing.text.edit import TextEdit, check_edit_fits
 from ...host import io
 from ...models.errors import about_file
 from ...models.files.text_edit import read_text_edit
-from ..common.model_files import chosen_file, chosen_file_state, file_input
-from ..common.schema import CATEGORY
+from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, TextEditType
 
 
@@ -19,7 +19,7 @@ class LoadTextEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadTextEdit",
             display_name="Load Text Edit",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Loads a text edit that Save Text Edit has kept.",
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that the edit shall change."),
@@ -33,11 +33,11 @@ class LoadTextEdit(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        return chosen_file_state("text_edits", file)
+        return model_file_fingerprint("text_edits", file)
 
     @classmethod
     def execute(cls, generator, file: str) -> io.NodeOutput:
-        path = chosen_file("text_edits", file)
+        path = model_file("text_edits", file)
         with about_file(path):
             edit = TextEdit(**read_text_edit(path))
         check_edit_fits(edit, generator)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ... import host
 from ...host import io
 from ...models.scorers.scorer import load_scorer
-from ..common.model_files import chosen_file, chosen_file_state, file_input
-from ..common.schema import CATEGORY
+from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.schema import menu_category
 from ..common.sockets import TextImageScorerType
 
 
@@ -18,7 +18,7 @@ class LoadTextImageScorer(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLoadTextImageScorer",
             display_name="Load Text Image Scorer",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Loads an open_clip model (CLIP and its relatives) from models/semantic_edit/scorers. Text "
             "edits are trained by its opinion.",
             inputs=[
@@ -39,10 +39,10 @@ class LoadTextImageScorer(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        return chosen_file_state("scorers", file)
+        return model_file_fingerprint("scorers", file)
 
     @classmethod
     def execute(cls, file: str, architecture: str) -> io.NodeOutput:
-        scorer = load_scorer(chosen_file("scorers", file), architecture=architecture.strip() or "auto")
+        scorer = load_scorer(model_file("scorers", file), architecture=architecture.strip() or "auto")
         host.current().place(scorer.model)
         return io.NodeOutput(scorer)

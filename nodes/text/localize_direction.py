@@ -11,7 +11,7 @@ from ...models.errors import check_choice
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, seed_input
+from ..common.schema import menu_category, seed_input
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 from ._shared import OUTSIDE, outside_input
 
@@ -24,7 +24,7 @@ class LocalizeDirection(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditLocalizeDirection",
             display_name="Localize Direction",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Finds the regions and layers that a direction needs, and leaves everything else alone. No "
             "sentence and no scorer are needed.",
             inputs=[

@@ -10,7 +10,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, seed_input
+from ..common.schema import menu_category, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType
 
 
@@ -22,7 +22,7 @@ class PartsFromFeatures(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditPartsFromFeatures",
             display_name="Parts From Features",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Finds parts (hair, skin, background) by sorting the generator's features into clusters. Needs "
             "no segmenter; works for any subject.",
             inputs=[

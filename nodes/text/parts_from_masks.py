@@ -10,7 +10,7 @@ from ...editing.text.figures import part_colours
 from ...host import io
 from ...models.errors import InputError
 from ..common.images import to_image_batch
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import PartLabelsType
 
 _MOST = 8
@@ -28,7 +28,7 @@ class PartsFromMasks(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditPartsFromMasks",
             display_name="Parts From Masks",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Turns masks of any segmenter into part labels, for text edits and for dissection.",
             inputs=[
                 io.Mask.Input("mask_1", tooltip="Where part 1 is, one mask per picture."),

@@ -9,9 +9,9 @@ from ...editing.common.rows import parse_rows
 from ...editing.text.edit import TextEdit
 from ...editing.text.refine import refine
 from ...host import io
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import TextEditType
-from ..common.widget_data import edit_to_show, shown
+from ..common.widget_data import edit_payload, ui_payload
 
 
 class RefineMasks(io.ComfyNode):
@@ -22,7 +22,7 @@ class RefineMasks(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditRefineMasks",
             display_name="Refine Masks",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Changes by hand where a text edit acts: rows, parts, threshold, and regions to add or to cut. "
             "Nothing is trained again.",
             inputs=[
@@ -72,6 +72,6 @@ class RefineMasks(io.ComfyNode):
         left = ", ".join(edit.acting_parts()) or (
             "no parts: everywhere or by attention" if not edit.parts else "no part"
         )
-        sent = shown(cls, edit=edit_to_show(text_edit))
+        sent = ui_payload(cls, edit=edit_payload(text_edit))
         report = f"rows {', '.join(map(str, edit.rows))}; {left}; threshold {edit.threshold:g}"
         return io.NodeOutput(edit, report, ui=sent)

@@ -14,9 +14,9 @@ from ...models.errors import InputError
 from ...models.gan.layer_blend import effective_mask
 from ..common.devices import place
 from ..common.latents import check_latent
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
-from ..common.widget_data import layers_to_show, shown
+from ..common.widget_data import layers_payload, ui_payload
 
 
 class RegionLayerMasks(io.ComfyNode):
@@ -27,7 +27,7 @@ class RegionLayerMasks(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditRegionLayerMasks",
             display_name="Region Layer Masks",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Shows which regions a text edit changes at which layers: a chart, and each layer's mask on a "
             "picture.",
             inputs=[
@@ -62,5 +62,5 @@ class RegionLayerMasks(io.ComfyNode):
         chosen = [None if mask is None else mask[index if len(mask) > 1 else 0][None] for mask in masks]
         picture = generator.synthesize(latents.codes[index : index + 1])[0].cpu()
         chart = region_layer_chart(text_edit, shares)
-        sent = shown(cls, *layers_to_show(text_edit, picture, chosen, parts, index))
+        sent = ui_payload(cls, *layers_payload(text_edit, picture, chosen, parts, index))
         return io.NodeOutput(chart[None], row_mask_sheet(picture, chosen)[None], whole, ui=sent)

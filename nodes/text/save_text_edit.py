@@ -8,7 +8,7 @@ from ... import host
 from ...editing.text.edit import TextEdit
 from ...host import io
 from ...models.files.text_edit import write_text_edit
-from ..common.schema import CATEGORY
+from ..common.schema import menu_category
 from ..common.sockets import TextEditType
 
 _LONGEST = 120  # bytes of a name
@@ -23,7 +23,7 @@ class SaveTextEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditSaveTextEdit",
             display_name="Save Text Edit",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Saves a text edit below output/semantic_edit/text_edits, where Load Text Edit "
             "finds it. Nothing is ever overwritten.",
             inputs=[

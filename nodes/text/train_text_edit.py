@@ -17,7 +17,7 @@ from ...models.errors import InputError, check_choice
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import CATEGORY, search_words, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, TextImageScorerType
 from ._shared import OUTSIDE, outside_input
 
@@ -33,10 +33,10 @@ class TrainTextEdit(io.ComfyNode):
         return io.Schema(
             node_id="SemanticEditTrainTextEdit",
             display_name="Train Text Edit",
-            category=CATEGORY("text"),
+            category=menu_category("text"),
             description="Learns an edit from a sentence: what changes, in which regions, at which layers. Train once, "
             "then use Apply Text Edit on any picture.",
-            **search_words("StyleCLIP", "CoralStyleCLIP"),
+            **search_aliases("StyleCLIP", "CoralStyleCLIP"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to edit with."),
                 TextImageScorerType.Input("scorer", tooltip="Judges how well pictures fit the sentence."),

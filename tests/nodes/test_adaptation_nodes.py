@@ -144,7 +144,7 @@ def test_loading_onto_another_generator_is_refused(run_node, headless_host, tiny
         ({"mask": torch.zeros(3, 32, 32)}, "mask has shape"),
         ({"mask": torch.zeros(1, 32, 64)}, "mask is 64 x 32"),
         ({"mask": torch.ones(1, 32, 32)}, "covers a whole photo"),
-        ({"method": "guess"}, "The method is 'guess'"),
+        ({"method": "guess"}, "Unknown method 'guess'"),
         ({"latents": GanLatent(torch.zeros(2, 8, 16), family="stylegan2-9x9-0")}, "stylegan2-9x9-0"),
         ({"latents": GanLatent(torch.zeros(2, 4, 16))}, "latent has shape"),
     ],

@@ -144,8 +144,8 @@ def test_wrong_settings_are_refused_before_anything_is_learned(
         ({"name": ""}, "cannot be used"),
         ({"encoder": "gone.safetensors"}, "There is no file"),
         ({"encoder": "none"}, "Without an encoder"),
-        ({"mode": "both"}, "mode is 'both'"),
-        ({"fit": "squeeze"}, "fit is 'squeeze'"),
+        ({"mode": "both"}, "Unknown mode 'both'"),
+        ({"fit": "squeeze"}, "Unknown fit 'squeeze'"),
         ({"background": "pink"}, "Unknown background"),
     ],
 )
@@ -197,7 +197,7 @@ def test_the_slider_puts_all_into_one_state(film):
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ({"path": "walk"}, "path is 'walk'"),
+        ({"path": "walk"}, "Unknown path 'walk'"),
         ({"easing": "bounce"}, "Unknown easing"),
         ({"loop": "twice"}, "Unknown loop"),
         ({"layout": "row"}, "Unknown layout"),

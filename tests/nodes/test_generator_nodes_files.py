@@ -84,7 +84,7 @@ def test_pictures_outside_the_list_are_refused(run_node, headless_host, name):
         run_node("LoadLatents", source="picture", file="", picture=name)
     with pytest.raises(InputError, match="a.png carries no code"):
         run_node("LoadLatents", source="picture", file="", picture="a.png")
-    with pytest.raises(InputError, match="source is 'web'"):
+    with pytest.raises(InputError, match="Unknown source 'web'"):
         run_node("LoadLatents", source="web", file="", picture="a.png")
 
 

@@ -46,11 +46,11 @@ def test_a_replaced_generator_is_loaded_again(run_node, generator_file, tiny_net
 
 
 def test_an_empty_folder_tells_what_to_do(run_node, headless_host):
-    from semantic_edit.nodes.common.model_files import file_input, no_file
+    from semantic_edit.nodes.common.model_files import empty_folder_entry, file_input
 
-    assert file_input("imagic", "file", "x").options == [no_file("imagic")]
+    assert file_input("imagic", "file", "x").options == [empty_folder_entry("imagic")]
     with pytest.raises(InputError, match="no generators yet. Put .safetensors files into .*semantic-edit convert"):
-        run_node("LoadGenerator", file=no_file("generators"))
+        run_node("LoadGenerator", file=empty_folder_entry("generators"))
 
 
 @pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "absent.safetensors", ""])
@@ -143,7 +143,11 @@ def test_nodes_leave_their_inputs_alone(run_node, tiny_generator, sampled):
         ("SampleLatents", {"label": 4}, "'tiny' has no classes"),
         ("GenerateImages", {"latents": GanLatent(torch.zeros(1, 10, 16))}, "shape .1, 10, 16."),
         ("GenerateImages", {"latents": GanLatent(torch.zeros(1, 8, 16), family="cats")}, "family 'cats', but 'tiny'"),
-        ("GenerateImages", {"latents": GanLatent(torch.zeros(1, 8, 16)), "noise": "loud"}, "noise is 'loud'; expected"),
+        (
+            "GenerateImages",
+            {"latents": GanLatent(torch.zeros(1, 8, 16)), "noise": "loud"},
+            "Unknown noise 'loud'; expected",
+        ),
     ],
 )
 def test_wrong_inputs_are_a_sentence(run_node, tiny_generator, node, inputs, sentence):

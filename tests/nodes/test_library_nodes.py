@@ -83,7 +83,7 @@ def test_combining_refuses_in_sentences(run_node, latents, edits):
         (dict(edit_2=plain), "'plain' comes without an example.*constant"),
         (dict(edit_2=stranger), "elsewhere"),
         (dict(edit_2=turn), "almost the same"),
-        (dict(edit_2=smile, mode="best"), "mode is 'best'"),
+        (dict(edit_2=smile, mode="best"), "Unknown mode 'best'"),
         (dict(edit_2=smile, strengths_3=compute_strength(turn, latents.codes)), "edit_3 is not"),
     ):
         with pytest.raises(InputError, match=words):

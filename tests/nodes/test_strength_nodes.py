@@ -78,7 +78,7 @@ def test_features_come_from_the_familys_encoder_or_from_the_generator(tiny_gener
     assert not feature_space(stranger).sees_pictures
     with pytest.raises(InputError, match="belongs to another generator"):
         feature_space(stranger, encoder_file)
-    with pytest.raises(InputError, match="features is 'x'"):
+    with pytest.raises(InputError, match="Unknown features 'x'"):
         feature_space(tiny_generator, "x")
 
 

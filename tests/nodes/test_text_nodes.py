@@ -169,8 +169,8 @@ def test_a_record_that_cannot_be_is_refused(run_node, tiny_generator, latents, e
         ({"score": "warmth"}, "Unknown score 'warmth'"),
         ({"rows": "90-99"}, "rows"),
         ({"picture_height": 24}, "24"),
-        ({"person": "my neighbour"}, "person is 'my neighbour'"),
-        ({"outside": "wild"}, "outside is 'wild'"),
+        ({"person": "my neighbour"}, "Unknown person 'my neighbour'"),
+        ({"outside": "wild"}, "Unknown outside 'wild'"),
     ],
 )  # fmt: skip
 def test_a_training_that_cannot_be_is_refused(run_node, tiny_generator, scorer, latents, parts, inputs, said):

@@ -7,7 +7,7 @@ import importlib
 import pytest
 import torch
 from semantic_edit.models import InputError
-from semantic_edit.nodes.common.schema import search_words
+from semantic_edit.nodes.common.schema import search_aliases
 
 
 def test_compare_images_lays_pairs_side_by_side(run_node):
@@ -42,7 +42,7 @@ def test_a_brush_without_strokes_shows_the_picture_and_waits(run_node):
 
 def test_search_words_are_left_out_where_comfyui_does_not_know_them():
     """The stand-in is the oldest ComfyUI that the pack runs on."""
-    assert search_words("DragGAN") == {}
+    assert search_aliases("DragGAN") == {}
 
 
 @pytest.mark.parametrize(
