@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from _harness import say
-from semantic_edit.headless.host.side import HeadlessSettings, use_headless
+from semantic_edit.headless.host.headless_host import HeadlessSettings, use_headless
 from wrong_inputs import Given, Watch, collected, tried
 
 MIB = 2**20

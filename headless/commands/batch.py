@@ -18,7 +18,7 @@ from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError
 from ...models.files.direction import read_direction
 from ...models.files.pictures import FITS, PictureError, read_picture
-from ..host.side import HeadlessHost, HeadlessSettings, use_headless
+from ..host.headless_host import HeadlessHost, HeadlessSettings, use_headless
 
 BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
 _DEMO, _NO_ENCODER = "demo_portraits", "none"

@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> None:
         for path in run_on_server(options.server, document, options.set, options.input, options.output, _say):
             _say(str(path))
         return
-    from ..host.side import HeadlessSettings, use_headless
+    from ..host.headless_host import HeadlessSettings, use_headless
     from ..run.catalog import describe
     from ..run.runner import Runner
     from ..workflow.assign import assign
@@ -118,7 +118,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _nodes(options: argparse.Namespace) -> None:
-    from ..host.side import use_headless
+    from ..host.headless_host import use_headless
     from ..run.catalog import core_nodes, installed_nodes
 
     use_headless()

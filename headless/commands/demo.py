@@ -16,7 +16,7 @@ import torch
 from ...editing.common.figures import as_picture, contact_sheet
 from ...editing.one_for_all.consistency import measure_consistency
 from ...models.files.atomic import atomic_write
-from ..host.side import HeadlessSettings, use_headless
+from ..host.headless_host import HeadlessSettings, use_headless
 from ..run.runner import Result, Runner
 from ..workflow.workflow import Prompt, read_document
 

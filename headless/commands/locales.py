@@ -59,7 +59,7 @@ def translated(definitions: dict[str, dict], texts: dict[str, str]) -> dict[str,
 
 def main() -> None:
     """Write all files anew, and say what other languages lack."""
-    from ..host.side import use_headless
+    from ..host.headless_host import use_headless
 
     use_headless()
     from ...nodes import node_classes

@@ -50,7 +50,7 @@ def _input(socket: Any) -> list:
 
 def main() -> None:
     """Write the file anew."""
-    from ..host.side import use_headless
+    from ..host.headless_host import use_headless
 
     use_headless()
     from ...nodes import node_classes

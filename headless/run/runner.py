@@ -12,7 +12,7 @@ import torch
 
 from ...models.errors import InputError
 from ..comfy_api.api import ComfyNode, Hidden
-from ..host.side import HeadlessHost
+from ..host.headless_host import HeadlessHost
 from ..workflow.validate import Plan, check, is_wire, unwrapped
 from ..workflow.widgets import input_specs
 from ..workflow.workflow import Prompt, to_prompt
