@@ -26,8 +26,8 @@ import torch
 from _harness import say
 from semantic_edit.editing.common.types import GanLatent
 from semantic_edit.headless import HeadlessSettings, use_headless
-from semantic_edit.headless.host.progress_bar import Bar
 from semantic_edit.headless.host.headless_host import StoppedError
+from semantic_edit.headless.host.progress_bar import Bar
 from semantic_edit.headless.run import runner
 from semantic_edit.headless.run.runner import Runner
 from semantic_edit.headless.workflow.workflow import read_document

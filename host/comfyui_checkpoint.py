@@ -1,4 +1,4 @@
-"""ComfyUI's own MODEL, CLIP and VAE from a diffusers folder of a small Stable Diffusion 1.x with its own vocabulary.
+"""Converts a diffusers folder of a small Stable Diffusion 1.x with its own vocabulary to ComfyUI's MODEL, CLIP, VAE.
 
 ComfyUI recognises models by their sizes, and knows none as small as the demo model. So what its loaders do after
 recognition is done here: the weights get ComfyUI's names, the sizes come from the folder's configs. Loaded by
@@ -19,6 +19,7 @@ import comfy.supported_models
 import comfy.supported_models_base
 import comfy.utils
 import torch
+from einops import rearrange
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -41,11 +42,11 @@ _VAE_NAMES = (
 )
 
 
-def open_diffusion(folder: Path) -> tuple[Any, Any, Any]:
-    """MODEL, CLIP and VAE of the folder.
+def load_pipeline(folder: Path) -> tuple[Any, Any, Any]:
+    """Return MODEL, CLIP and VAE of the folder.
 
     Raises:
-        InputError: a file is missing, or a weight does not find its place in ComfyUI's networks.
+        InputError: when a file is missing, or a weight has no counterpart in ComfyUI's networks.
     """
     return _model(folder), _clip(folder), _vae(folder)
 
@@ -56,7 +57,7 @@ def _model(folder: Path) -> Any:
     names = comfy.utils.unet_to_diffusers(sizes)
     renamed = {names[name]: tensor for name, tensor in weights.items() if name in names}
     dtype = memory.unet_dtype(model_params=comfy.utils.calculate_parameters(renamed), weight_dtype=torch.float32)
-    recognised = _Small(sizes)
+    recognised = _SmallSD15(sizes)
     cast = memory.unet_manual_cast(dtype, memory.get_torch_device(), recognised.supported_inference_dtypes)
     recognised.set_inference_dtype(dtype, cast)
     offload = memory.unet_offload_device()
@@ -66,17 +67,17 @@ def _model(folder: Path) -> Any:
     return comfy.model_patcher.ModelPatcher(model, load_device=memory.get_torch_device(), offload_device=offload)
 
 
-class _Small(comfy.supported_models.SD15):
-    """Stable Diffusion 1.x of any size: latents, schedule and prediction are SD 1.x's, the sizes are given."""
+class _SmallSD15(comfy.supported_models.SD15):
+    """Stable Diffusion 1.x of any size: latents, schedule and prediction are SD 1.x's, the sizes the folder's."""
 
     unet_config: dict = {}
     unet_extra_config: dict = {}
 
 
 def unet_sizes(config: dict) -> dict:
-    """ComfyUI's description of a UNet2DConditionModel from diffusers' own."""
+    """Translate diffusers' description of a UNet2DConditionModel into ComfyUI's."""
     channels, depth = config["block_out_channels"], config["layers_per_block"]
-    attended = [kind.startswith("CrossAttn") for kind in config["down_block_types"]]
+    has_attention = [kind.startswith("CrossAttn") for kind in config["down_block_types"]]
     return {
         "image_size": config["sample_size"],
         "in_channels": config["in_channels"],
@@ -84,8 +85,8 @@ def unet_sizes(config: dict) -> dict:
         "model_channels": channels[0],
         "channel_mult": [width // channels[0] for width in channels],
         "num_res_blocks": [depth] * len(channels),
-        "transformer_depth": [int(hears) for hears in attended for _ in range(depth)],
-        "transformer_depth_output": [int(hears) for hears in attended for _ in range(depth + 1)],
+        "transformer_depth": [int(level) for level in has_attention for _ in range(depth)],
+        "transformer_depth_output": [int(level) for level in has_attention for _ in range(depth + 1)],
         "transformer_depth_middle": 1,
         "num_heads": config["attention_head_dim"],  # diffusers' old name for the number of heads
         "num_head_channels": -1,
@@ -111,7 +112,7 @@ def _clip(folder: Path) -> Any:
                 tokenizer_data=tokenizer_data or {},
             )
 
-    class Words(comfy.sd1_clip.SD1Tokenizer):
+    class TokenizerSD1(comfy.sd1_clip.SD1Tokenizer):
         def __init__(self, embedding_directory=None, tokenizer_data=None):
             super().__init__(embedding_directory, tokenizer_data or {}, tokenizer=Tokenizer)
 
@@ -126,18 +127,18 @@ def _clip(folder: Path) -> Any:
                 model_options=model_options or {},
             )
 
-    class Text(comfy.sd1_clip.SD1ClipModel):
+    class ModelSD1(comfy.sd1_clip.SD1ClipModel):
         def __init__(self, device="cpu", dtype=None, model_options=None):
             super().__init__(device=device, dtype=dtype, model_options=model_options or {}, clip_model=Encoder)
 
-    target = comfy.supported_models_base.ClipTarget(Words, Text)
+    target = comfy.supported_models_base.ClipTarget(TokenizerSD1, ModelSD1)
     clip = comfy.sd.CLIP(target, parameters=comfy.utils.calculate_parameters(weights))
     network = clip.cond_stage_model.clip_l.transformer
     # ComfyUI makes room for CLIP's 49408 words whatever the config says; the rest are never looked up.
     table = "text_model.embeddings.token_embedding.weight"
-    room = torch.zeros(network.state_dict()[table].shape)
-    room[: len(weights[table])] = weights[table]
-    weights = {**weights, table: room, "text_projection.weight": torch.eye(config["hidden_size"])}
+    vocabulary = torch.zeros(network.state_dict()[table].shape)
+    vocabulary[: len(weights[table])] = weights[table]
+    weights = {**weights, table: vocabulary, "text_projection.weight": torch.eye(config["hidden_size"])}
     _check("text_encoder", weights, weights, network)
     network.load_state_dict(weights, strict=False)
     return clip
@@ -167,40 +168,42 @@ def _vae(folder: Path) -> Any:
 
 
 def _vae_weight(name: str, tensor: Tensor, levels: int) -> tuple[str, Tensor]:
+    """Rename a weight of diffusers' AutoencoderKL; ComfyUI's attention is convolutions [out, in, 1, 1]."""
     for theirs, ours in _VAE_NAMES:
         name = name.replace(theirs, ours)
-    for part, ours in (("encoder.down_blocks.", "encoder.down."), ("decoder.up_blocks.", "decoder.up.")):
-        if name.startswith(part):
-            level, rest = name[len(part) :].split(".", 1)
+    for theirs, ours in (("encoder.down_blocks.", "encoder.down."), ("decoder.up_blocks.", "decoder.up.")):
+        if name.startswith(theirs):
+            level, layer = name[len(theirs) :].split(".", 1)
             # The decoder's levels are counted from the finest in ComfyUI.
-            name = f"{ours}{level if 'down' in part else levels - 1 - int(level)}.{rest}"
-    for place in ("0", "1"):
-        name = name.replace(f".mid_block.block.{place}.", f".mid.block_{int(place) + 1}.")
-    attends = any(f".attn_1.{part}.weight" in name for part in ("q", "k", "v", "proj_out"))
-    return name, tensor[:, :, None, None] if attends else tensor
+            name = f"{ours}{level if 'down' in theirs else levels - 1 - int(level)}.{layer}"
+    for index in (0, 1):
+        name = name.replace(f".mid_block.block.{index}.", f".mid.block_{index + 1}.")
+    is_attention = any(f".attn_1.{layer}.weight" in name for layer in ("q", "k", "v", "proj_out"))
+    return name, rearrange(tensor, "o i -> o i 1 1") if is_attention else tensor
 
 
-def _check(part: str, given: dict[str, Tensor], renamed: dict[str, Tensor], network: torch.nn.Module) -> None:
-    """Every weight of the network must be given, in its shape, and every given one be used."""
-    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in renamed.items()}
-    wrong = [name for name, shape in wanted.items() if found.get(name) != shape]
-    if wrong or len(found) != len(given):
+def _check(network_name: str, weights: dict[str, Tensor], renamed: dict[str, Tensor], network: torch.nn.Module) -> None:
+    """Refuse weights that lack one of the network's, in its shape, or hold one that it does not use."""
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in renamed.items()}
+    unmatched = [name for name, shape in expected.items() if shapes.get(name) != shape]
+    if unmatched or len(shapes) != len(weights):
         raise InputError(
-            f"The demo model's {part} does not fit this ComfyUI: {len(wrong)} of {len(wanted)} weights have no match "
-            f"({', '.join(wrong[:3]) or 'others are left over'}). Install the pack again, or report your version."
+            f"The demo model's {network_name} does not fit this ComfyUI: {len(unmatched)} of {len(expected)} weights "
+            f"have no match ({', '.join(unmatched[:3]) or 'others are left over'}). Install the pack again, or report "
+            "your version."
         )
 
 
 def _config(folder: Path) -> dict:
-    return json.loads(_there(folder / "config.json").read_text(encoding="utf-8"))
+    return json.loads(_existing(folder / "config.json").read_text(encoding="utf-8"))
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
-    return {name: tensor.float() for name, tensor in load_file(str(_there(path))).items()}
+    return {name: tensor.float() for name, tensor in load_file(str(_existing(path))).items()}
 
 
-def _there(path: Path) -> Path:
+def _existing(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"The demo model lacks {path.parent.name}/{path.name}: install the pack again.")
     return path

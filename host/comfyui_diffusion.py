@@ -1,16 +1,19 @@
-"""ComfyUI's own diffusion models, as the Imagic methods see them: MODEL, VAE and LoRA, native objects in and out."""
+"""ComfyUI's diffusion models behind `DiffusionBackend` and `Denoiser`: MODEL, VAE and LoRA, native objects."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..editing.imagic.sampling import Sampling
+from ..models.diffusion.model import normalized_preview
 from ..models.errors import InputError
 from ..models.inference import clone_from_inference, no_inference_mode
 
@@ -20,105 +23,113 @@ _PREFIX = "diffusion_model."  # of the network, among ComfyUI's weights
 
 
 class ComfyDiffusion:
-    """The part of the ComfyUI host that deals with diffusion models."""
+    """ComfyUI's `DiffusionBackend`: MODEL is a ModelPatcher, CLIP and VAE are those of `comfy.sd`."""
 
     def samplers(self) -> list[str]:
-        """Names of the samplers."""
+        """Return the names of KSampler's samplers."""
         import comfy.samplers
 
         return list(comfy.samplers.KSampler.SAMPLERS)
 
     def schedulers(self) -> list[str]:
-        """Names of the noise schedules."""
+        """Return the names of KSampler's noise schedules."""
         import comfy.samplers
 
         return list(comfy.samplers.KSampler.SCHEDULERS)
 
-    def open(self, folder: Path) -> tuple[Any, Any, Any]:
-        """MODEL, CLIP and VAE from the diffusers folder of a small Stable Diffusion 1.x."""
-        from .comfyui_checkpoint import open_diffusion
-
-        return open_diffusion(folder)
-
-    def denoiser(self, model: Any) -> ComfyDenoiser:
-        """A MODEL, loaded in full, ready for gradients.
+    def load_pipeline(self, folder: Path) -> tuple[Any, Any, Any]:
+        """Return MODEL, CLIP and VAE from the diffusers folder of a small Stable Diffusion 1.x.
 
         Raises:
-            InputError: it does not fit the memory as a whole, or is stored in a form without gradients.
+            InputError: when a file is missing, or a weight has no counterpart in ComfyUI's networks.
+        """
+        from .comfyui_checkpoint import load_pipeline
+
+        return load_pipeline(folder)
+
+    def denoiser(self, model: Any) -> ComfyDenoiser:
+        """Return a MODEL, loaded in full, ready for gradients.
+
+        Raises:
+            InputError: when it does not fit the memory as a whole, or is stored in a form without gradients.
         """
         return ComfyDenoiser(model)
 
-    def tuned(self, model: Any, lora: Mapping[str, Tensor], strength: float = 1.0) -> Any:
-        """A new MODEL with the changes of a LoRA; the one given is as it was.
+    def apply_lora(self, model: Any, lora: Mapping[str, Tensor], strength: float = 1.0) -> Any:
+        """Return a new MODEL with ``strength`` times the changes of a LoRA; the one given stays as it was.
+
+        Args:
+            model: a ModelPatcher.
+            lora: tensors of a LoRA file by their names.
+            strength: any number; 0 changes nothing.
 
         Raises:
-            InputError: tensors that belong to no weight of this model.
+            InputError: when tensors belong to no weight of this model.
         """
         import comfy.lora
         import comfy.lora_convert
 
-        keys = comfy.lora.model_lora_keys_unet(model.model, {})
-        strange = [key for key in lora if not any(key.startswith(f"{name}.") for name in _stems(key, keys))]
-        if strange:
+        names = comfy.lora.model_lora_keys_unet(model.model, {})
+        unmatched = [key for key in lora if not any(stem in names for stem in _stems(key))]
+        if unmatched:
             raise InputError(
-                f"{len(strange)} of {len(lora)} tensors of the LoRA belong to no weight of this model, such as "
-                f"'{strange[0]}': it was made for another model."
+                f"{len(unmatched)} of {len(lora)} tensors of the LoRA belong to no weight of this model, such as "
+                f"'{unmatched[0]}': it was made for another model."
             )
-        patches = comfy.lora.load_lora(dict(lora), keys)
-        tuned = model.clone()
-        tuned.add_patches(patches, strength)
-        return tuned
+        patched = model.clone()
+        patched.add_patches(comfy.lora.load_lora(dict(lora), names), strength)
+        return patched
 
     def sample(
         self,
         model: Any,
         positive: list,
         negative: list,
-        latent: Tensor,
+        latent: Tensor,  # [B, C, h, w]
         sampling: Sampling,
         seed: int,
-        mask: Tensor | None = None,
+        mask: Tensor | None = None,  # [B or 1, H, W]
         indices: list[int] | None = None,
     ) -> Tensor:
-        """What KSampler returns for these inputs: a latent like the one given; its noise_mask and batch_index aside."""
+        """Return what KSampler returns for these inputs: latents [B, C, h, w]; interruptible at each step."""
         import comfy.sample
 
         latent = comfy.sample.fix_empty_latent_channels(model, latent)
         noise = comfy.sample.prepare_noise(latent, seed, indices)
         return comfy.sample.sample(
             model, noise, sampling.steps, sampling.cfg, sampling.sampler, sampling.scheduler, positive, negative,
-            latent, denoise=sampling.denoise, noise_mask=mask, disable_pbar=True, seed=seed, callback=self._check,
+            latent, denoise=sampling.denoise, noise_mask=mask, disable_pbar=True, seed=seed,
+            callback=self._check_interrupt,
         )  # fmt: skip
 
-    def _check(self, *_: Any) -> None:
+    def _check_interrupt(self, *_: Any) -> None:
         import comfy.model_management
 
         comfy.model_management.throw_exception_if_processing_interrupted()
 
     def encode(self, vae: Any, images: Tensor) -> Tensor:
-        """Pictures [B, H, W, 3] in 0..1 as a latent."""
+        """Return the latents [B, C, h, w] of pictures [B, H, W, 3] in 0..1."""
         return vae.encode(images[..., :3])
 
     def decode(self, vae: Any, latent: Tensor) -> Tensor:
-        """A latent as pictures [B, H, W, 3] in 0..1."""
-        images = vae.decode(latent)
-        return images.reshape(-1, *images.shape[-3:])
+        """Return the pictures [B, H, W, 3] in 0..1 of latents [B, C, h, w]."""
+        return rearrange(vae.decode(latent), "... h w c -> (...) h w c")
 
     def free_memory(self, device: torch.device) -> int | None:
-        """Bytes free on a device."""
+        """Return the bytes that ComfyUI counts as free on a device."""
         import comfy.model_management
 
         return int(comfy.model_management.get_free_memory(device))
 
 
 class ComfyDenoiser:
-    """A MODEL of any kind: what it denoises is affine in its network's output, whatever that predicts.
+    """ComfyUI's `Denoiser`: a MODEL of any kind, whose denoised latent is affine in its network's output.
 
     Args:
         model: ComfyUI's ModelPatcher; its own patches (LoRAs of the user) are in force while it is loaded.
 
     Raises:
-        InputError: partly loaded, or weights without gradients.
+        InputError: when it cannot be loaded as a whole, or its weights have no gradients.
     """
 
     def __init__(self, model: Any) -> None:
@@ -135,25 +146,25 @@ class ComfyDenoiser:
         self._check_weights()
 
     def _load(self) -> None:
-        device, whole = self.patcher.load_device, self.patcher.model_size()
+        device, size = self.patcher.load_device, self.patcher.model_size()
         on_card = device.type != "cpu"
         if on_card:
-            missing = whole - self.patcher.loaded_size()
-            if missing > 0.02 * whole:
+            missing = size - self.patcher.loaded_size()
+            if missing > 0.02 * size:
                 self._management.free_memory(1e30, device)  # everything else can come back when it is needed
             free = self._management.get_free_memory(device)
             if missing > free:
-                self._refuse(whole, free)
+                raise self._memory_error(size, free)
         with no_inference_mode():
             # As much room as there is: what else is loaded would only be in the way of the gradients.
             room = 1e20 if on_card else 0
             self._management.load_models_gpu([self.patcher], memory_required=room, force_full_load=True)
-        if on_card and self.patcher.loaded_size() < 0.98 * whole:
-            self._refuse(whole, self._management.get_free_memory(device))
+        if on_card and self.patcher.loaded_size() < 0.98 * size:
+            raise self._memory_error(size, self._management.get_free_memory(device))
 
-    def _refuse(self, whole: int, free: int) -> None:
-        raise InputError(
-            f"The model needs {whole / 2**20:.0f} MB on {self.patcher.load_device} in one piece, and "
+    def _memory_error(self, size: int, free: int) -> InputError:
+        return InputError(
+            f"The model needs {size / 2**20:.0f} MB on {self.patcher.load_device} in one piece, and "
             f"{free / 2**20:.0f} MB are free; a model that is loaded in parts has no gradients. Free memory, start "
             "ComfyUI without --lowvram and --novram or with --cpu, or use a smaller model."
         )
@@ -170,51 +181,73 @@ class ComfyDenoiser:
 
     @property
     def device(self) -> torch.device:
+        """Return the device that the network works on."""
         return self.patcher.load_device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Return the type that the network computes in."""
         return self.base.manual_cast_dtype or self.base.get_dtype()
 
     @property
     def sigma_min(self) -> float:
+        """Return the lowest noise level the network knows."""
         return float(self.sampling.sigma_min)
 
     @property
     def sigma_max(self) -> float:
+        """Return the highest noise level the network knows."""
         return float(self.sampling.sigma_max)
 
     def latent_in(self, latent: Tensor) -> Tensor:
-        form = self.patcher.get_model_object("latent_format")
-        if latent.ndim == 4 and getattr(form, "latent_dimensions", 2) == 3:
-            latent = latent[:, :, None]  # of models that also make films
-        if latent.ndim not in (4, 5) or latent.shape[1] != form.latent_channels:
+        """Scale a VAE's latent [B, C, h, w] for the network: [B, C, h, w], or [B, C, 1, h, w] for models of films.
+
+        Raises:
+            InputError: when it has another number of channels than the network.
+        """
+        latent_format = self.patcher.get_model_object("latent_format")
+        if latent.ndim == 4 and getattr(latent_format, "latent_dimensions", 2) == 3:
+            latent = rearrange(latent, "b c h w -> b c 1 h w")  # of models that also make films
+        if latent.ndim not in (4, 5) or latent.shape[1] != latent_format.latent_channels:
             raise InputError(
-                f"The latent has shape {list(latent.shape)}; this {self.name} model works on {form.latent_channels} "
-                "channels: encode the picture with the VAE of the same model."
+                f"The latent has shape {list(latent.shape)}; this {self.name} model works on "
+                f"{latent_format.latent_channels} channels: encode the picture with the VAE of the same model."
             )
-        return clone_from_inference(
-            self.base.process_latent_in(clone_from_inference(latent.to(self.device, torch.float32)))
-        )
+        latent = clone_from_inference(latent.to(self.device, torch.float32))
+        return clone_from_inference(self.base.process_latent_in(latent))
 
     def latent_out(self, x: Tensor) -> Tensor:
+        """Undo `latent_in`, but for the axis of frames."""
         return self.base.process_latent_out(x)
 
     def sigmas_at(self, u: Tensor) -> Tensor:
+        """Return the noise levels [B] at shares u [B] of the trained timesteps, 0 the least noise, 1 the most."""
         shares = (1 - u).clamp(1e-4, 1 - 1e-4)  # the ends stand for "no limit" in ComfyUI
-        found = [float(self.sampling.percent_to_sigma(float(share))) for share in shares]
-        return torch.tensor(found, device=self.device).clamp(self.sigma_min, self.sigma_max)
+        sigmas = [float(self.sampling.percent_to_sigma(float(share))) for share in shares]
+        return torch.tensor(sigmas, device=self.device).clamp(self.sigma_min, self.sigma_max)
 
     def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """Return x0 with noise [B, C, h, w] at noise levels sigma [B]: [B, C, h, w]."""
         return self.sampling.noise_scaling(sigma, noise, x0, False)
 
     def output_gain(self, sigma: Tensor) -> Tensor:
+        """Return d(denoised) / d(network output) at noise levels sigma [B]: [B]."""
         one = torch.ones(len(sigma), 1, 1, 1, device=sigma.device)
         zero = torch.zeros_like(one)
         gain = self.sampling.calculate_denoised(sigma, one, zero) - self.sampling.calculate_denoised(sigma, zero, zero)
         return gain.flatten()
 
     def condition(self, embedding: Tensor, extras: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+        """Turn one CONDITIONING entry into the network's arguments; gradients flow to its tensors.
+
+        Args:
+            embedding: [1, T, D].
+            extras: the entry's dictionary.
+            shape: of the latents, [B, C, h, w].
+
+        Raises:
+            InputError: when it comes from the text encoder of another model.
+        """
         config = self.base.model_config.unet_config
         width = config.get("context_dim", config.get("context_in_dim"))
         if isinstance(width, int) and embedding.shape[-1] != width:
@@ -222,14 +255,15 @@ class ComfyDenoiser:
                 f"The conditioning is {embedding.shape[-1]} wide; this {self.name} model takes {width}: encode the "
                 "text with the CLIP of the same checkpoint."
             )
-        given = {key: _normal(value) for key, value in extras.items()}
-        given.update(cross_attn=embedding, device=self.device, prompt_type="positive")
-        given["noise"] = torch.zeros(1, *shape[1:], device=self.device)
-        given.setdefault("latent_image", given["noise"])  # of inpainting models, which see no picture without a mask
-        given.setdefault("width", shape[-1] * 8)
-        given.setdefault("height", shape[-2] * 8)
+        arguments = {key: _clone_if_tensor(value) for key, value in extras.items()}
+        arguments.update(cross_attn=embedding, device=self.device, prompt_type="positive")
+        arguments["noise"] = torch.zeros(1, *shape[1:], device=self.device)
+        # Of inpainting models, which see no picture without a mask.
+        arguments.setdefault("latent_image", arguments["noise"])
+        arguments.setdefault("width", shape[-1] * 8)
+        arguments.setdefault("height", shape[-2] * 8)
         try:
-            return self.base.extra_conds(**given)
+            return self.base.extra_conds(**arguments)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"The conditioning does not suit this {self.name} model ({type(error).__name__}: {error}); encode the "
@@ -237,6 +271,7 @@ class ComfyDenoiser:
             ) from error
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Mapping[str, Any]) -> Tensor:
+        """Return the denoised latents [B, C, h, w], float32, of noisy ones x [B, C, h, w] at noise levels sigma [B]."""
         batch = len(x)
         conds = {
             name: cond.process_cond(batch_size=batch, device=self.device, area=None).cond
@@ -247,53 +282,53 @@ class ComfyDenoiser:
         return self.base.apply_model(x, sigma, transformer_options=options, **conds).float()
 
     def lora_name(self, layer: str) -> str:
-        names = self.__dict__.get("_names")
-        if names is None:
-            import comfy.utils
-
-            pairs = comfy.utils.unet_to_diffusers(self.base.model_config.unet_config).items()
-            # Many weights have several spellings; the one diffusers writes itself comes last.
-            names = {ours.removesuffix(".weight"): theirs for theirs, ours in pairs if ours.endswith(".weight")}
-            self._names = names
-        if layer in names:
-            return "lora_unet_" + names[layer].removesuffix(".weight").replace(".", "_")
+        """Return the name of a layer of `network` in LoRA files, in diffusers' spelling where there is one."""
+        if layer in self._diffusers_names:
+            return "lora_unet_" + self._diffusers_names[layer].removesuffix(".weight").replace(".", "_")
         return _PREFIX + layer
 
+    @functools.cached_property
+    def _diffusers_names(self) -> dict[str, str]:
+        import comfy.utils
+
+        pairs = comfy.utils.unet_to_diffusers(self.base.model_config.unet_config).items()
+        # Many weights have several spellings; the one diffusers writes itself comes last.
+        return {ours.removesuffix(".weight"): theirs for theirs, ours in pairs if ours.endswith(".weight")}
+
     def preview(self, x0: Tensor) -> Tensor:
-        """A denoised latent [1, C, h, w] or [1, C, f, h, w] as a rough picture [3, h, w] in 0..1."""
+        """Turn a denoised latent [1, C, h, w] or [1, C, f, h, w] into a rough picture [3, h, w] in 0..1."""
         latent = x0[0, :, 0].float() if x0.ndim == 5 else x0[0].float()  # of a film, the first frame
         factors = getattr(self.patcher.get_model_object("latent_format"), "latent_rgb_factors", None)
         if factors is None or len(factors) != latent.shape[0]:
-            colours = latent[:3]
-            return colours.sub(colours.amin()).div((colours.amax() - colours.amin()).clamp(min=1e-6))
+            return normalized_preview(latent)
         mixed = torch.einsum("chw,ck->khw", latent, torch.tensor(factors, device=latent.device))
         return mixed.add(1).mul(0.5).clamp(0, 1)
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Gradients may be taken inside; the weights ask for none, and the model is as it was afterwards."""
-        before = getattr(self._management, "in_training", None)
-        asking: list[Tensor] = []
+        """Allow gradients to be taken inside; the weights ask for none, and the model is as it was afterwards."""
+        in_training = getattr(self._management, "in_training", None)
+        trainable: list[Tensor] = []
         try:
-            if before is not None:
+            if in_training is not None:
                 self._management.in_training = True
             clone_from_inference(self.base)
-            asking += [weight for weight in self.base.parameters() if weight.requires_grad]
+            trainable += [weight for weight in self.base.parameters() if weight.requires_grad]
             self.base.requires_grad_(False)
             yield
         finally:
-            for weight in asking:
+            for weight in trainable:
                 weight.requires_grad_(True)
-            if before is not None:
-                self._management.in_training = before
+            if in_training is not None:
+                self._management.in_training = in_training
 
 
-def _normal(value: Any) -> Any:
-    """What travels in a conditioning may have been made under inference mode."""
+def _clone_if_tensor(value: Any) -> Any:
+    """Clone a tensor of a conditioning that was made under inference mode."""
     return clone_from_inference(value) if isinstance(value, Tensor) else value
 
 
-def _stems(key: str, names: Mapping[str, Any]) -> list[str]:
-    """The names that a tensor of a LoRA may belong to."""
-    parts = key.split(".")
-    return [stem for stem in (".".join(parts[:n]) for n in range(1, len(parts))) if stem in names]
+def _stems(key: str) -> list[str]:
+    """Return the names that a tensor of a LoRA may belong to: "a.b.c" may be of "a" or of "a.b"."""
+    steps = key.split(".")
+    return [".".join(steps[:count]) for count in range(1, len(steps))]

@@ -123,7 +123,7 @@ class LoraModelLoader(io.ComfyNode):
     def execute(cls, model: DiffusionModel, lora: dict, strength_model: float) -> io.NodeOutput:
         if strength_model == 0:
             return io.NodeOutput(model)
-        return io.NodeOutput(host.current().diffusion.tuned(model, lora, strength_model))
+        return io.NodeOutput(host.current().diffusion.apply_lora(model, lora, strength_model))
 
 
 class VAEEncode(io.ComfyNode):
@@ -247,7 +247,7 @@ class KSampler(io.ComfyNode):
 
 
 def _loaded(folder: Path) -> io.NodeOutput:
-    return io.NodeOutput(*host.current().diffusion.open(folder))
+    return io.NodeOutput(*host.current().diffusion.load_pipeline(folder))
 
 
 def _found(find, name: str) -> bool | str:

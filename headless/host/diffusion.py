@@ -1,10 +1,9 @@
-"""The headless host's side of diffusion models: what `host_diffusion` does for ComfyUI's, for those of diffusers."""
+"""The headless `DiffusionBackend`: models from diffusers folders, run by `models.diffusion`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,34 +20,42 @@ __all__ = ["HeadlessDiffusion"]
 
 
 class HeadlessDiffusion:
-    """Native objects are those of `models.diffusion`."""
+    """Runs `models.diffusion`: MODEL is a `DiffusionModel`, CLIP a `TextEncoder`, VAE a `PictureCoder`."""
 
     def samplers(self) -> list[str]:
-        """Names of the samplers."""
+        """Return the names of the samplers."""
         from ...models.diffusion.sampling import SAMPLERS
 
         return list(SAMPLERS)
 
     def schedulers(self) -> list[str]:
-        """Names of the noise schedules."""
+        """Return the names of the noise schedules."""
         from ...models.diffusion.sampling import SCHEDULES
 
         return list(SCHEDULES)
 
-    def open(self, folder: Path) -> tuple[DiffusionModel, TextEncoder, PictureCoder]:
-        """The counterparts of MODEL, CLIP and VAE from a diffusers folder, on the host's device."""
+    def load_pipeline(self, folder: Path) -> tuple[DiffusionModel, TextEncoder, PictureCoder]:
+        """Return the counterparts of MODEL, CLIP and VAE from a diffusers folder, on the host's device.
+
+        Raises:
+            InputError: when a file is missing, damaged, or of a kind that is read inside ComfyUI only.
+        """
         from ...models.diffusion.folder import load_diffusion
 
         bundle = load_diffusion(folder, host.current().device())
         return bundle.model, bundle.clip, bundle.vae
 
     def denoiser(self, model: DiffusionModel) -> DiffusionModel:
-        """The model itself, which already has what the methods need, on the host's device."""
+        """Return the model itself, which is a `Denoiser` already, on the host's device."""
         host.current().place(model.network)
         return model
 
-    def tuned(self, model: DiffusionModel, lora: Mapping[str, Tensor], strength: float = 1.0) -> DiffusionModel:
-        """A new model with the changes of a LoRA; the one given is as it was."""
+    def apply_lora(self, model: DiffusionModel, lora: Mapping[str, Tensor], strength: float = 1.0) -> DiffusionModel:
+        """Return a new model with ``strength`` times the changes of a LoRA; the one given stays as it was.
+
+        Raises:
+            InputError: when tensors belong to no layer of this model.
+        """
         with no_inference_mode():
             return with_lora(model, lora, strength)
 
@@ -57,39 +64,39 @@ class HeadlessDiffusion:
         model: DiffusionModel,
         positive: list,
         negative: list,
-        latent: Tensor,
+        latent: Tensor,  # [B, C, h, w]
         sampling: Sampling,
         seed: int,
-        mask: Tensor | None = None,
+        mask: Tensor | None = None,  # [B or 1, H, W]
         indices: list[int] | None = None,
     ) -> Tensor:
-        """What KSampler returns for these inputs: a latent like the one given; its noise_mask and batch_index aside."""
+        """Return what KSampler returns for these inputs: latents [B, C, h, w]; interruptible at each step."""
         host.current().place(model.network)
         from ...models.diffusion.sampling import sample
 
         return sample(
             model, latent, positive, negative, seed=seed, steps=sampling.steps, cfg=sampling.cfg,
             sampler=sampling.sampler, scheduler=sampling.scheduler, denoise=sampling.denoise, mask=mask,
-            indices=indices, progress=lambda step, total: host.current().check_interrupt(),
+            indices=indices, progress=lambda step, total, preview=None: host.current().check_interrupt(),
         )  # fmt: skip
 
-    def encode(self, vae: Any, images: Tensor) -> Tensor:
-        """Pictures [B, H, W, 3] in 0..1 as a latent."""
+    def encode(self, vae: PictureCoder, images: Tensor) -> Tensor:
+        """Return the latents [B, C, h, w] of pictures [B, H, W, 3] in 0..1."""
         host.current().place(vae.network)
         return vae.encode(images)
 
-    def decode(self, vae: Any, latent: Tensor) -> Tensor:
-        """A latent as pictures [B, H, W, 3] in 0..1."""
+    def decode(self, vae: PictureCoder, latent: Tensor) -> Tensor:
+        """Return the pictures [B, H, W, 3] in 0..1 of latents [B, C, h, w]."""
         host.current().place(vae.network)
         return vae.decode(latent)
 
     def free_memory(self, device: torch.device) -> int | None:
-        """Bytes free on a device, None where that is not told."""
+        """Return the bytes that are free on a device, None where the system does not say."""
         if device.type == "cuda":
             return int(torch.cuda.mem_get_info(device)[0])
         try:
             with open("/proc/meminfo", encoding="ascii") as file:
-                found = next((line for line in file if line.startswith("MemAvailable:")), "")
-            return int(found.split()[1]) * 1024
+                line = next((line for line in file if line.startswith("MemAvailable:")), "")
+            return int(line.split()[1]) * 1024
         except (OSError, IndexError, ValueError):
             return None

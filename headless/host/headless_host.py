@@ -1,4 +1,4 @@
-"""The host side without ComfyUI: plain folders, one device, a progress bar in the terminal."""
+"""The headless host: plain folders, one device, a progress bar in the terminal, no ComfyUI."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import host
+from ...editing.common.progress import Progress
 from ...models.errors import InputError
 from ...models.loading.torchvision_stubs import allow_declaring
 from ..comfy_api import api, ui
@@ -24,7 +25,7 @@ class StoppedError(Exception):
 
 @dataclass
 class HeadlessSettings:
-    """Where things are and what to work on. Folders need not exist; those written to are made when needed."""
+    """Folders and the device to work with. Folders need not exist; those written to are made when needed."""
 
     input: Path = field(default_factory=lambda: Path("input"))
     output: Path = field(default_factory=lambda: Path("output"))
@@ -43,7 +44,7 @@ class HeadlessHost(host.Host):
 
     def __init__(self, settings: HeadlessSettings) -> None:
         self.settings = settings
-        self._device = _device(settings.device)
+        self._device = _device_named(settings.device)
         self._stop = threading.Event()
         allow_declaring()
 
@@ -53,7 +54,7 @@ class HeadlessHost(host.Host):
     def result_device(self) -> torch.device:
         return torch.device("cpu")
 
-    def progress(self, total: int, label: str = "") -> host.Progress:
+    def progress(self, total: int, label: str = "") -> Progress:
         bar = self.settings.bar
 
         def report(step: int, total: int, preview: Tensor | None = None) -> None:
@@ -80,8 +81,8 @@ class HeadlessHost(host.Host):
 
     def save_path(self, kind: str, name: str, extension: str = host.MODEL_SUFFIX) -> Path:
         prefix = f"semantic_edit/{kind}/{host.safe_name(name)}"
-        place = numbered(prefix, self.output_directory())
-        return place.folder / f"{place.filename}_{place.counter:05}_{extension}"
+        target = numbered(prefix, self.output_directory())
+        return target.folder / f"{target.filename}_{target.counter:05}_{extension}"
 
     def input_directory(self) -> Path:
         return self.settings.input.absolute()
@@ -103,26 +104,26 @@ class HeadlessHost(host.Host):
 
 
 def use_headless(settings: HeadlessSettings | None = None) -> HeadlessHost:
-    """Choose the headless side, with its folders below the working directory unless `settings` says otherwise.
+    """Choose the headless host, with its folders below the working directory unless `settings` says otherwise.
 
     Raises:
-        InputError: the device asked for is not there.
+        InputError: when the device asked for is not there.
     """
     return host.use(HeadlessHost(settings or HeadlessSettings()))
 
 
-def _device(name: str) -> torch.device:
+def _device_named(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         raise InputError(f"The device {name!r} is unknown: use 'cpu', 'cuda' or 'auto'.") from None
-    there = {
+    available = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
-    if not there.get(device.type, False):
+    if not available.get(device.type, False):
         raise InputError(f"The device {name!r} is not available on this machine: use --device cpu or leave it out.")
     return device

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..inference import clone_from_inference, no_inference_mode
 from .schedule import NoiseSchedule
 
-__all__ = ["DiffusionModel", "LatentForm"]
+__all__ = ["DiffusionModel", "LatentForm", "normalized_preview"]
 
 _SIZES = ("height", "width", "crop_h", "crop_w", "target_height", "target_width")  # SDXL's order
 
@@ -171,9 +171,8 @@ class DiffusionModel:
         return "lora_unet_" + layer.replace(".", "_")
 
     def preview(self, x0: Tensor) -> Tensor:
-        """A denoised latent [1, C, h, w] as a rough picture [3, h, w] in 0..1: its first three channels."""
-        colours = x0[0, :3].float()
-        return colours.sub(colours.amin()).div((colours.amax() - colours.amin()).clamp(min=1e-6))
+        """Turn a denoised latent [1, C, h, w] into a rough picture [3, h, w] in 0..1: its first three channels."""
+        return normalized_preview(x0[0].float())
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
@@ -222,6 +221,12 @@ class DiffusionModel:
     @property
     def _takes_pooled(self) -> bool:
         return self._takes_sizes or getattr(self.network.config, "pooled_projection_dim", None) is not None
+
+
+def normalized_preview(latent: Tensor) -> Tensor:
+    """Stretch the first three channels of a latent [C, h, w] to a picture [3, h, w] in 0..1."""
+    colours = latent[:3]
+    return colours.sub(colours.amin()).div((colours.amax() - colours.amin()).clamp(min=1e-6))
 
 
 def _rows(values: Tensor, batch: int) -> Tensor:

@@ -7,9 +7,10 @@ import functools
 from torch import Tensor
 
 from ... import host
+from ...editing.common.progress import Progress
 
 
-def progress_for(total: int, label: str = "") -> host.Progress:
+def progress_for(total: int, label: str = "") -> Progress:
     """Return a reporter ``(step, total=..., preview=None)`` of the host, with `total` filled in."""
     report = host.current().progress(total, label)
 

@@ -28,4 +28,4 @@ class LoadDemoDiffusion(io.ComfyNode):
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        return io.NodeOutput(*current().diffusion.open(demo_diffusion()))
+        return io.NodeOutput(*current().diffusion.load_pipeline(demo_diffusion()))

@@ -44,4 +44,4 @@ class ApplyTuning(io.ComfyNode):
     def execute(cls, model, lora: dict, strength: float, forget: str) -> io.NodeOutput:
         check_choice("forget", forget, [_NOTHING, *BLOCKS])
         kept = lora if forget == _NOTHING else without_blocks(lora, (forget,))
-        return io.NodeOutput(host.current().diffusion.tuned(model, kept, strength))
+        return io.NodeOutput(host.current().diffusion.apply_lora(model, kept, strength))

@@ -40,6 +40,6 @@ class LoadImagicEdit(io.ComfyNode):
     @classmethod
     def execute(cls, model, file: str) -> io.NodeOutput:
         fields = read_imagic(model_file("imagic", file))
-        tuned = host.current().diffusion.tuned(model, fields["lora"])
+        tuned = host.current().diffusion.apply_lora(model, fields["lora"])
         entry = Entry(fields["embedding"], fields["extras"])
         return io.NodeOutput(tuned, as_conditioning(entry), fields["lora"], fields["prompt"])

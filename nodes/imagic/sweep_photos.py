@@ -6,9 +6,10 @@ import torch
 
 from ... import host
 from ...editing.common.figures import contact_sheet
-from ...editing.imagic.batch import PhotoEdits, sweep_photos
+from ...editing.imagic.batch import PhotoEdits, TunedPhoto, sweep_photos
 from ...editing.imagic.conditioning import entry_of
 from ...editing.imagic.interpolation import FORMS, parse_etas
+from ...editing.imagic.sampling import Studio
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
@@ -68,11 +69,14 @@ class SweepPhotos(io.ComfyNode):
         check_choice("form", form, FORMS)
         sampling, values = sampling_of(steps, cfg, sampler_name, scheduler), parse_etas(etas)
         end, score = entry_of(target, "target"), sentence_score(scorer, prompt, source)
-        side = host.current().diffusion
+        backend = host.current().diffusion
+
+        def studio(photo: TunedPhoto) -> Studio:
+            tuned = backend.apply_lora(model, photo.lora)
+            return studio_of(tuned, vae, negative, {"samples": photo.latent}, sampling)
+
         sweeps = sweep_photos(
-            learned, end,
-            lambda photo: studio_of(side.tuned(model, photo.lora), vae, negative, {"samples": photo.latent}, sampling),
-            values, seeds_from(seed, seeds), score, form,
+            learned, end, studio, values, seeds_from(seed, seeds), score, form,
             progress_for(len(learned) * len(values) * seeds, "sweeping photos"),
         )  # fmt: skip
         rows = [[sweep.photo, *sweep.images[:, 0]] for sweep in sweeps.sweeps]

@@ -130,5 +130,5 @@ class TuneModel(io.ComfyNode):
             progress_for(steps, "tuning the model"),
         )  # fmt: skip
         plot = loss_plot(tuning.losses, tuning.before, tuning.after, f"tuning the model ({method})")
-        tuned = side.tuned(model, tuning.lora)
+        tuned = side.apply_lora(model, tuning.lora)
         return io.NodeOutput(tuned, tuning.lora, as_conditioning(tuning.entry), plot[None], tuning.report())

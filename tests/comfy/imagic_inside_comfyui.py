@@ -28,7 +28,7 @@ sys.modules[spec.name] = module
 spec.loader.exec_module(module)
 extension = asyncio.run(module.comfy_entrypoint())
 NODES = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
-side = module.host.current().diffusion
+backend = module.host.current().diffusion
 CPU = torch.device("cpu")
 
 
@@ -86,7 +86,7 @@ def run(node, **inputs):
 def painted(model, conditioning, negative):
     channels = model.get_model_object("latent_format").latent_channels
     sampling = importlib.import_module(f"{spec.name}.editing.imagic.sampling").Sampling(3, 2.0)
-    return side.sample(model, conditioning, negative, torch.zeros(1, channels, 16, 16), sampling, 5)
+    return backend.sample(model, conditioning, negative, torch.zeros(1, channels, 16, 16), sampling, 5)
 
 
 def check(kind):

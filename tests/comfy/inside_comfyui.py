@@ -1,4 +1,4 @@
-"""Runs inside ComfyUI's Python, without its server: loads the pack as ComfyUI does and tries the host side.
+"""Runs inside ComfyUI's Python, without its server: loads the pack as ComfyUI does and tries ComfyUI as the host.
 
 Not collected by pytest; test_comfy_inside.py starts it. The last line it writes is "all good".
 """
@@ -44,39 +44,39 @@ assert len({node.GET_SCHEMA().node_id for node in node_list}) == len(node_list) 
 assert sys.modules["nodes"] is comfy_nodes  # nothing of ours shadows ComfyUI's modules
 
 host = module.host
-side = host.current()
-assert (side.device(), side.result_device()) == (torch.device("cpu"),) * 2
+comfyui = host.current()
+assert (comfyui.device(), comfyui.result_device()) == (torch.device("cpu"),) * 2
 
 # Folders: ours behind what was there; only safetensors are listed; other packs' entries stay.
-made = base / "models" / "semantic_edit" / "generators" / "set"
-made.mkdir(parents=True)
-(made / "near.safetensors").touch()
-(made / "near.pkl").touch()
-names = side.list_models("generators")
+folder = base / "models" / "semantic_edit" / "generators" / "set"
+folder.mkdir(parents=True)
+(folder / "near.safetensors").touch()
+(folder / "near.pkl").touch()
+names = comfyui.list_models("generators")
 assert {"far.safetensors", str(Path("set/near.safetensors"))} <= set(names), names
 assert all(name.endswith(".safetensors") for name in names)
 assert folder_paths.get_folder_paths("semantic_edit_generators")[0] == str(elsewhere)
 assert folder_paths.folder_names_and_paths["semantic_edit_scorers"][1] == {".bin"}
-assert side.model_path("generators", "far.safetensors") == elsewhere / "far.safetensors"
+assert comfyui.model_path("generators", "far.safetensors") == elsewhere / "far.safetensors"
 (base / "models" / "secret.safetensors").touch()
 for name in ("gone.safetensors", "../../secret.safetensors", str(base / "models" / "secret.safetensors"), "far.pt", ""):
     try:
-        side.model_path("generators", name)
+        comfyui.model_path("generators", name)
     except ValueError as error:
         assert "There is no file" in str(error) and "far.safetensors" in str(error), error
     else:
         raise AssertionError(f"{name} was found")
 
 # New files: numbered, below the output folder, and listed at once.
-path = side.save_path("directions", "set/smile")
+path = comfyui.save_path("directions", "set/smile")
 assert path == base / "output" / "semantic_edit" / "directions" / "set" / "smile_00001_.safetensors", path
 path.touch()
-assert str(Path("set/smile_00001_.safetensors")) in side.list_models("directions")
-assert side.model_path("directions", str(Path("set/smile_00001_.safetensors"))) == path
-assert side.save_path("directions", "set/smile").name == "smile_00002_.safetensors"
+assert str(Path("set/smile_00001_.safetensors")) in comfyui.list_models("directions")
+assert comfyui.model_path("directions", str(Path("set/smile_00001_.safetensors"))) == path
+assert comfyui.save_path("directions", "set/smile").name == "smile_00002_.safetensors"
 for name in ("../../x", "/x", "", "a/../../b"):
     try:
-        side.save_path("directions", name)
+        comfyui.save_path("directions", name)
     except ValueError as error:
         assert "cannot be used" in str(error)
     else:
@@ -86,16 +86,16 @@ for name in ("../../x", "/x", "", "a/../../b"):
 network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3)).requires_grad_(False)
 with torch.inference_mode():
     for _ in range(3):
-        side.place(network)
+        comfyui.place(network)
     assert len(comfy.model_management.current_loaded_models) == 1
     twin = copy.deepcopy(network)
-    side.place(twin)
+    comfyui.place(twin)
     assert len(comfy.model_management.current_loaded_models) == 2
     assert not any(tensor.is_inference() for tensor in network.state_dict().values())
 assert set(network.state_dict()) == set(twin.state_dict()) and "device" not in vars(network)
 comfy.model_management.unload_all_models()
 assert comfy.model_management.current_loaded_models == []
-side.place(network, twin)  # together, so that neither pushes the other out
+comfyui.place(network, twin)  # together, so that neither pushes the other out
 assert len(comfy.model_management.current_loaded_models) == 2
 network(torch.zeros(2, 3))
 del network, twin
@@ -106,12 +106,12 @@ assert comfy.model_management.current_loaded_models == []  # gone with the netwo
 # Progress: steps and previews reach ComfyUI's hook, and its interruption comes through.
 seen = []
 comfy.utils.set_progress_bar_global_hook(lambda *step, node_id=None: seen.append(step))
-report = side.progress(1, "done at once")
+report = comfyui.progress(1, "done at once")
 report(1, 1, torch.rand(3, 8, 6))
 assert seen == [(1, 1, None)]  # no preview of work that takes less than a second
 seen.clear()
-host.PREVIEW_AFTER, host.PREVIEW_SECONDS = 0, 1000  # however slow this machine is
-report = side.progress(3, "steps")
+host.comfyui.PREVIEW_AFTER, host.comfyui.PREVIEW_SECONDS = 0, 1000  # however slow this machine is
+report = comfyui.progress(3, "steps")
 report(1, 3, torch.rand(3, 8, 6))
 report(2, 3, torch.rand(8, 6, 3))  # too soon after the first for another preview
 report(3, 3, torch.full((1, 8, 6, 3), 0.5))
@@ -126,5 +126,5 @@ except comfy.model_management.InterruptProcessingException:
     comfy.model_management.interrupt_current_processing(False)
 else:
     raise AssertionError("the interruption did not come through")
-side.check_interrupt()
+comfyui.check_interrupt()
 sys.stdout.write("all good\n")

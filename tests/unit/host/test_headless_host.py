@@ -1,4 +1,4 @@
-"""What nodes ask the host for, on the headless side: folders, names, devices, progress."""
+"""The headless host answers nodes: folders, names, devices, progress."""
 
 import io
 import subprocess
@@ -127,13 +127,13 @@ def test_the_bar_shows_the_node_and_is_removed():
         def isatty(self):
             return True
 
-    side = use_headless(HeadlessSettings(device="cpu", bar=Bar(Screen())))
-    side.settings.bar.start("Noise (#1)", 2, 5)
-    side.progress(4, "drawing")(4, 4, torch.zeros(3, 2, 2))
-    drawn = side.settings.bar.stream.getvalue()
+    headless = use_headless(HeadlessSettings(device="cpu", bar=Bar(Screen())))
+    headless.settings.bar.start("Noise (#1)", 2, 5)
+    headless.progress(4, "drawing")(4, 4, torch.zeros(3, 2, 2))
+    drawn = headless.settings.bar.stream.getvalue()
     assert "[2/5] Noise (#1) drawing |########################| 4/4" in drawn
-    side.settings.bar.clear()
-    assert side.settings.bar.stream.getvalue().endswith("\r" + " " * len(drawn.split("\r")[-1]) + "\r")
+    headless.settings.bar.clear()
+    assert headless.settings.bar.stream.getvalue().endswith("\r" + " " * len(drawn.split("\r")[-1]) + "\r")
     use_headless()
 
 
