@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.inference import enable_training
+from .autograd.memory import fitting_draws, graph_bytes
+from .autograd.out_of_place import out_of_place
 from .conditioning import Entry, same_text_space
 from .denoiser import Denoiser
-from .descent import Descent
-from .inplace import out_of_place
+from .fixed_noise_loss import Gained, Probe, Reporter, check_gradient, weight_storages
 from .loss import Photo, check_levels, denoising_loss
-from .memory import fitting_draws, graph_bytes
-from .probes import Gained, Probe, Reporter, check_gradient, weight_storages
+from .scaled_adam import Descent
 
 __all__ = ["EmbeddingFit", "EmbeddingSettings", "optimize_embedding"]
 

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.inference import enable_training
-from .checkpointing import checkpointed
+from .autograd.checkpointing import checkpointed
+from .autograd.memory import fitting_draws, graph_bytes
+from .autograd.out_of_place import out_of_place
 from .conditioning import Entry
 from .denoiser import Denoiser
-from .descent import Descent
-from .inplace import out_of_place
+from .fixed_noise_loss import Gained, Probe, Reporter, check_gradient, weight_storages
+from .full_weights import WholeWeights, count_numbers
 from .lora import adapted, chosen_layers, new_loras
 from .lora_file import lora_tensors, whole_tensors
 from .loss import Draws, Photo, check_levels, denoising_loss, network_error
-from .memory import fitting_draws, graph_bytes
-from .probes import Gained, Probe, Reporter, check_gradient, weight_storages
-from .whole_weights import WholeWeights, count_numbers
+from .scaled_adam import Descent
 
 __all__ = ["METHODS", "TuneSettings", "Tuning", "tune_model"]
 

@@ -10,9 +10,9 @@ import torch
 
 from ... import host
 from ...models.diffusion.model import DiffusionModel
-from ...models.diffusion.pictures import PictureCoder
 from ...models.diffusion.sampling import SAMPLERS, SCHEDULES, sample
 from ...models.diffusion.text import TextEncoder
+from ...models.diffusion.vae import PictureCoder
 from ...models.errors import InputError
 from ..comfy_api import api as io
 from .diffusers_folders import checkpoint_folder, checkpoints, folder_named, folders

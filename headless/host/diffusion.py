@@ -12,8 +12,8 @@ from ... import host
 from ...editing.imagic.sampling import Sampling
 from ...models.diffusion.lora import with_lora
 from ...models.diffusion.model import DiffusionModel
-from ...models.diffusion.pictures import PictureCoder
 from ...models.diffusion.text import TextEncoder
+from ...models.diffusion.vae import PictureCoder
 from ...models.inference import no_inference_mode
 
 __all__ = ["HeadlessDiffusion"]

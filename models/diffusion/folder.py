@@ -19,9 +19,9 @@ from ..inference import no_inference_mode
 from ..loading.config_limits import check_config_limits
 from ..loading.libraries import import_diffusers, import_transformers
 from .model import DiffusionModel, LatentForm
-from .pictures import PictureCoder
 from .schedule import NoiseSchedule
 from .text import TextEncoder, TextTower
+from .vae import PictureCoder
 
 __all__ = ["DiffusionBundle", "is_diffusers_folder", "load_diffusion"]
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from semantic_edit.editing.imagic.checkpointing import _blocks, checkpointed
+from semantic_edit.editing.imagic.autograd.checkpointing import _blocks, checkpointed
+from semantic_edit.editing.imagic.autograd.memory import graph_bytes
 from semantic_edit.editing.imagic.conditioning import Entry, entry_of
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from semantic_edit.editing.imagic.figures import loss_plot
+from semantic_edit.editing.imagic.fixed_noise_loss import Probe, weight_storages
 from semantic_edit.editing.imagic.lora import BLOCKS, adapted, chosen_layers, in_blocks, new_loras
 from semantic_edit.editing.imagic.lora_file import without_blocks
 from semantic_edit.editing.imagic.loss import Photo, denoising_loss
-from semantic_edit.editing.imagic.memory import graph_bytes
-from semantic_edit.editing.imagic.probes import Probe, weight_storages
 from semantic_edit.editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.model import DiffusionModel
@@ -229,7 +229,7 @@ def test_half_precision_learns_too(tiny_denoiser, latent, entry):
 
 
 def test_float16_scales_its_loss(latent, entry, tiny_denoiser):
-    from semantic_edit.editing.imagic.descent import Descent
+    from semantic_edit.editing.imagic.scaled_adam import Descent
 
     weight = torch.tensor([1.0], requires_grad=True)
     descent = Descent([([weight], 0.1)], half=True)

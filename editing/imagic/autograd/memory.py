@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
+from ....models.errors import InputError
 from .checkpointing import Blocks
 
 __all__ = ["fitting_draws", "graph_bytes", "megabytes"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing.imagic.checkpointing import checkpointed
-from semantic_edit.editing.imagic.inplace import OutOfPlace, out_of_place
+from semantic_edit.editing.imagic.autograd.checkpointing import checkpointed
+from semantic_edit.editing.imagic.autograd.out_of_place import OutOfPlace, out_of_place
 from torch import nn
 
 

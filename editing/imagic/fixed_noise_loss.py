@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ...models.errors import InputError
+from .autograd.out_of_place import out_of_place
 from .conditioning import Entry
 from .denoiser import Denoiser
-from .inplace import out_of_place
 from .loss import Photo, denoising_loss, seen_photo
 
 __all__ = ["Gained", "Probe", "Reporter", "check_gradient", "weight_storages"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from .inplace import OutOfPlace
+from .out_of_place import OutOfPlace
 
 __all__ = ["Blocks", "checkpointed"]
 

@@ -1,0 +1,1 @@
+"""Gradients through networks that were written for sampling alone."""
