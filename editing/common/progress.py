@@ -22,3 +22,23 @@ class Progress(Protocol):
 
 def silent(step: int, total: int, preview: Tensor | None = None) -> None:
     """Report to nobody: the default of work that nobody watches."""
+
+
+def stage(progress: Progress | None, start: int, total: int) -> Progress:
+    """Return the progress of one stage of longer work.
+
+    Args:
+        progress: of the whole work; None: nobody watches.
+        start: steps of the whole that were done before this stage.
+        total: steps of the whole.
+
+    Returns:
+        A progress that reports step k of the stage, whatever total the stage names, as step ``start + k`` of ``total``.
+    """
+    if progress is None:
+        return silent
+
+    def report(step: int, total_of_stage: int, preview: Tensor | None = None) -> None:
+        progress(min(start + step, total), total, preview)
+
+    return report

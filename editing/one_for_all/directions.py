@@ -1,27 +1,30 @@
-"""Edit One for All (2401.10219), step 1: turn one example's edit into a direction that works for every picture.
+"""Edit One for All (2401.10219), step 1: optimise a direction d* that does for every picture what one edit did.
 
 The released code optimises a fresh d* so that G(w + a d*) looks like G(w + a d), where d is the example's own edit,
 with a term that ties the projection on d* to its length. Three forms are published; they differ in their start, in
-the pictures they look at, in the range of a, and in the rows. Our arithmetic differs from the released code only where
+the pictures they compare, in the range of a, and in the rows. Our arithmetic differs from the released code only where
 the result is the same: nothing flows into the generator's weights or through the target picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ...models.gan.synthesis_run import LayerState
 from ...models.inference import enable_training
+from ..common.progress import Progress
+from ..common.sample import random_labels
 from ..common.types import EditDirection
 from .example_edit import edited_rows, row_mask, single_code, with_example
 
-Progress = Callable[..., None]
+__all__ = ["LANDINGS", "LEARNING_RATE", "REGULARISATION", "SEARCHES", "TRUNCATION", "VARIANTS", "Variant",
+           "optimize_direction"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Variant:
     start_at_edit: bool  # begin with d (else with 0)
     steps: int
     batch: int  # pictures per step
-    sampled: bool  # look at sampled pictures (else at the example alone)
+    sampled: bool  # compare sampled pictures (else the example alone)
     signed: bool  # a in -1..1 (else 0..1)
 
 
@@ -44,8 +47,11 @@ LEARNING_RATE = 1e-3
 REGULARISATION = 0.02
 TRUNCATION = 0.7
 SEARCHES = ("adam", "quasi-newton")
-_KEPT_BYTES = 256 * 1024**2  # of layers that no row of the edit changes
+LANDINGS = ("example", "direction")
+_CACHE_BYTES = 256 * 1024**2  # of layers that no row of the edit changes
 _PIXELS_PER_PASS = 16 * 64 * 64  # with a graph: below 2 GB for the widest generators
+_SMALLEST_LENGTH = 1e-8
+_PREVIEW_EVERY = 10  # steps
 
 
 def optimize_direction(
@@ -55,7 +61,7 @@ def optimize_direction(
     variant: str = "batch",
     layers: Sequence[int] | None = None,  # rows that take part; None: those that the edit changed
     steps: int | None = None,  # None: the published number
-    batch: int | None = None,
+    batch: int | None = None,  # pictures per step; None: the published number
     learning_rate: float = LEARNING_RATE,
     regularisation: float = REGULARISATION,
     stop_resolution: int | None = None,  # compare pictures of this height instead of finished ones
@@ -66,26 +72,24 @@ def optimize_direction(
     progress: Progress | None = None,
     name: str = "edit",
 ) -> EditDirection:
-    """d* of the example's edit as an :class:`EditDirection`, its own normal, on the generator's device.
+    """Optimise d* of the example's edit, its own normal, on the generator's device.
 
     landing "direction" is the published closed form: the target is start + |d*|^2. The optimisation shortens d*, so
     the batch stops short of the example; "example" aims at the edited example's own projection instead.
 
     The pictures' error is nearly a square in d*, which the quasi-Newton search (L-BFGS with line search) uses: its
-    pictures keep their amounts a, evenly spread, a step is one look at all of them, and the best one seen is returned.
+    pictures keep their amounts a, evenly spread, a step is one evaluation of all of them, and the best one is returned.
     The regulariser is left out, since the published one does not descend along its own gradient; from 0 the search
     stays within what moves pictures anyway.
 
     Pictures go through in passes whose gradients add up: what a pass holds changes the memory and the last digits only.
 
-    Raises InputError for codes that do not fit, equal codes, and unknown variants.
+    Raises:
+        InputError: codes that do not fit, equal codes, or an unknown variant, search or landing.
     """
-    if variant not in VARIANTS:
-        raise InputError(f"Unknown variant '{variant}'; expected one of {', '.join(VARIANTS)}.")
-    if landing not in ("example", "direction"):
-        raise InputError(f"Unknown landing '{landing}'; expected 'example' or 'direction'.")
-    if search not in SEARCHES:
-        raise InputError(f"Unknown search '{search}'; expected one of {', '.join(SEARCHES)}.")
+    check_choice("variant", variant, VARIANTS)
+    check_choice("landing", landing, LANDINGS)
+    check_choice("search", search, SEARCHES)
     if chunk is not None and chunk < 1:
         raise InputError(f"A pass holds at least one picture; got {chunk}.")
     form = VARIANTS[variant]
@@ -93,119 +97,170 @@ def optimize_direction(
     rows = edited_rows(edited - start, layers)
     rng = torch.Generator().manual_seed(seed)
     with enable_training():
-        inside = row_mask(rows, start)
-        edit = (edited - start) * inside
-        pool = _pictures(generator, form, start, batch or form.batch, rng)
-        found = edit.clone() if form.start_at_edit else torch.zeros_like(edit)
-        found.requires_grad_(True)
-        total = steps or form.steps
+        codes = _compared_codes(generator, form, start, batch or form.batch, rng)
         per_pass = chunk or _pictures_per_pass(generator, stop_resolution)
-
-        begun = _begun(generator, pool, rows[0], stop_resolution, per_pass)
-        kept: dict[int, Tensor] = {}  # the pictures to reach, where amounts stay the same
-
-        def wanted(here: slice, alpha: Tensor) -> Tensor:
-            if here.start in kept:
-                return kept[here.start]
-            with torch.no_grad():
-                goal = _picture(generator, pool[here] + alpha[here] * edit, stop_resolution, begun.get(here.start))
-            if search != "adam":
-                kept[here.start] = goal
-            return goal
-
-        def look(alpha: Tensor, alpha_regular: Tensor) -> tuple[float, Tensor]:
-            """The loss, whose gradient is left in ``found``, and the last picture."""
-            loss, found.grad = 0.0, None
-            for first in range(0, pool.shape[0], per_pass):
-                here = slice(first, first + per_pass)
-                goal = wanted(here, alpha)
-                moved = pool[here] + alpha[here] * (found * inside)
-                seen = _picture(generator, moved, stop_resolution, begun.get(first))
-                apart = (seen - goal).square().mean(dim=(1, 2, 3))
-                if search == "adam":
-                    off = _regulariser(form, start, moved, found * inside, alpha_regular[here])
-                    apart = apart + regularisation * off
-                part = apart.sum() / pool.shape[0]
-                part.backward()
-                loss += float(part.detach())
-            return loss, seen[-1].detach()
-
-        def report(step: int, seen: Tensor) -> None:
-            if progress is not None:
-                progress(step, total, (seen + 1) / 2 if step % 10 == 1 else None)
-
+        mask = row_mask(rows, start)
+        problem = _Problem(
+            generator, form, start, (edited - start) * mask, mask, codes, regularisation, stop_resolution, per_pass,
+            _shared_states(generator, codes, rows[0], stop_resolution, per_pass),
+        )  # fmt: skip
+        d_star = problem.initial_direction()
+        total = steps or form.steps
+        report = _reporter(progress, total)
         if search == "adam":
-            optimizer = torch.optim.AdamW([found], lr=learning_rate)
-            for step in range(total):
-                _, seen = look(*(_alphas(pool.shape[0], form.signed, rng, pool) for _ in range(2)))
-                optimizer.step()
-                report(step + 1, seen)
+            _search_adam(problem, d_star, total, learning_rate, rng, report)
         else:
-            alpha = _alphas(pool.shape[0], form.signed, rng, pool, spread=True)
-            _quasi_newton(found, lambda: look(alpha, alpha), total, report)
-        result = (found.detach() * inside).clone()
-        if float(result.norm()) < 1e-8:
+            _search_quasi_newton(problem, d_star, total, rng, report)
+        result = (d_star.detach() * mask).clone()
+        if float(result.norm()) < _SMALLEST_LENGTH:
             raise InputError("The optimisation ended with a direction of length 0: give it more steps.")
-        edit_direction = with_example(
-            result, result, rows, start, edited, f"Edit One for All, {variant}", generator.family, name
-        )
+        method = f"Edit One for All, {variant}"
+        direction = with_example(result, result, rows, start, edited, method, generator.family, name)
     if landing == "direction":
-        return edit_direction.with_offset(edit_direction.start + float(result.square().sum()))
-    return edit_direction
+        return direction.with_offset(direction.start + float(result.square().sum()))
+    return direction
 
 
-def _pictures(generator: GanGenerator, form: Variant, start: Tensor, batch: int, rng: torch.Generator) -> Tensor:
-    """The codes whose pictures are compared, fixed for the whole optimisation: [batch, L, D]."""
-    if not form.sampled:
-        return start[None]
-    z = torch.randn(batch, generator.z_dim, generator=rng)
-    labels = None
-    if generator.label_dim:
-        classes = torch.randint(generator.label_dim, (batch,), generator=rng)
-        labels = torch.nn.functional.one_hot(classes, generator.label_dim).float()
-    with torch.no_grad():
-        return generator.map(z, labels, truncation=TRUNCATION)
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The released objective: mean |G(w + a d*) - G(w + a d)|^2 over N pictures, and the projection term."""
+
+    generator: GanGenerator
+    variant: Variant
+    start: Tensor  # [L, D], the example before its edit
+    edit: Tensor  # [L, D], d on the edited rows, zero elsewhere
+    mask: Tensor  # [L, 1], 1 on the edited rows
+    codes: Tensor  # [N, L, D], w of the compared pictures
+    regularisation: float
+    stop_resolution: int | None
+    per_pass: int
+    states: Mapping[int, LayerState]  # by the first picture of a pass: its layers before the first edited row
+
+    @property
+    def passes(self) -> list[slice]:
+        """The pictures of each pass."""
+        return [slice(first, first + self.per_pass) for first in range(0, len(self.codes), self.per_pass)]
+
+    def initial_direction(self) -> Tensor:
+        """Return d* [L, D] to begin with, a leaf that takes gradients."""
+        d_star = self.edit.clone() if self.variant.start_at_edit else torch.zeros_like(self.edit)
+        return d_star.requires_grad_(True)
+
+    def target_images(self, batch: slice, alpha: Tensor) -> Tensor:
+        """Draw G(w + a d) of one pass, [n, 3, H, W], for alpha [N, 1, 1]."""
+        with torch.no_grad():
+            return self._draw(batch, self.codes[batch] + alpha[batch] * self.edit)
+
+    def loss_and_image(
+        self,
+        d_star: Tensor,  # [L, D]
+        alpha: Tensor,  # [N, 1, 1]
+        penalty_alpha: Tensor | None = None,  # [N, 1, 1], amounts of the projection term; None leaves it out
+        targets: Sequence[Tensor] | None = None,  # `target_images` of each pass where they are kept
+    ) -> tuple[float, Tensor]:
+        """Return the loss, whose gradient is left in ``d_star.grad``, and the last picture [3, H, W]."""
+        loss, d_star.grad = 0.0, None
+        for k, batch in enumerate(self.passes):
+            target = self.target_images(batch, alpha) if targets is None else targets[k]
+            direction = d_star * self.mask
+            codes = self.codes[batch] + alpha[batch] * direction
+            images = self._draw(batch, codes)
+            errors = (images - target).square().mean(dim=(1, 2, 3))
+            if penalty_alpha is not None:
+                errors = errors + self.regularisation * self._penalty(codes, direction, penalty_alpha[batch])
+            pass_loss = errors.sum() / len(self.codes)
+            pass_loss.backward()
+            loss += float(pass_loss.detach())
+        return loss, images[-1].detach()
+
+    def _draw(self, batch: slice, codes: Tensor) -> Tensor:
+        state = self.states.get(batch.start)
+        return self.generator.network.synthesis(codes, "constant", self.stop_resolution, resume=state).image
+
+    def _penalty(self, codes: Tensor, direction: Tensor, alpha: Tensor) -> Tensor:
+        """Return |sg[projection on d*] - what the slider says it should be| [n], as released."""
+        squared_length = direction.square().sum()
+        if not self.variant.sampled:
+            scale = alpha.flatten()[0]
+            projection = ((self.start + scale * direction) * direction).sum().detach()
+            return (projection - (scale - 1) * squared_length).abs()[None]
+        projection = (codes * direction).sum(dim=(1, 2)).detach()
+        return (projection - alpha.flatten().square() * squared_length).abs()
 
 
-def _alphas(count: int, signed: bool, rng: torch.Generator, like: Tensor, spread: bool = False) -> Tensor:
-    """[count, 1, 1] in 0..1 or -1..1; ``spread``: one in each of as many equal parts, in random order."""
-    uniform = torch.rand(count, 1, 1, generator=rng)
-    if spread:
-        uniform = (uniform + torch.randperm(count, generator=rng)[:, None, None]) / count
-    return (uniform * 2 - 1 if signed else uniform).to(like)
+def _search_adam(
+    problem: _Problem,
+    d_star: Tensor,
+    steps: int,
+    learning_rate: float,
+    rng: torch.Generator,
+    report: Callable[[int, Tensor], None],
+) -> None:
+    """Move ``d_star`` by AdamW as released: new amounts a at every step, and the projection term."""
+    optimizer = torch.optim.AdamW([d_star], lr=learning_rate)
+    for step in range(steps):
+        alpha, penalty_alpha = (_random_alphas(problem, rng) for _ in range(2))
+        _, image = problem.loss_and_image(d_star, alpha, penalty_alpha)
+        optimizer.step()
+        report(step + 1, image)
 
 
-class _Enough(Exception):  # noqa: N818  (no error)
+class _BudgetSpent(Exception):  # noqa: N818  (no error)
     pass
 
 
-def _quasi_newton(
-    found: Tensor, look: Callable[[], tuple[float, Tensor]], total: int, report: Callable[[int, Tensor], None]
+def _search_quasi_newton(
+    problem: _Problem,
+    d_star: Tensor,
+    evaluations: int,
+    rng: torch.Generator,
+    report: Callable[[int, Tensor], None],
 ) -> None:
-    """Bring ``found`` to the best of ``total`` looks by L-BFGS (Liu and Nocedal 1989) with strong Wolfe conditions."""
+    """Move ``d_star`` to the best of some evaluations of L-BFGS (Liu and Nocedal 1989) with strong Wolfe conditions."""
+    alpha = _random_alphas(problem, rng, spread=True)
+    targets = [problem.target_images(batch, alpha) for batch in problem.passes]
     optimizer = torch.optim.LBFGS(
-        [found], max_iter=total, max_eval=total, history_size=20, tolerance_grad=0.0, tolerance_change=0.0,
-        line_search_fn="strong_wolfe",
+        [d_star], max_iter=evaluations, max_eval=evaluations, history_size=20, tolerance_grad=0.0,
+        tolerance_change=0.0, line_search_fn="strong_wolfe",
     )  # fmt: skip
-    looks, least, best = 0, float("inf"), found.detach().clone()
+    evaluated, least, best = 0, float("inf"), d_star.detach().clone()
 
     def closure() -> float:
-        nonlocal looks, least, best
-        if looks == total:
-            raise _Enough
-        loss, seen = look()
-        looks += 1
+        nonlocal evaluated, least, best
+        if evaluated == evaluations:
+            raise _BudgetSpent
+        loss, image = problem.loss_and_image(d_star, alpha, targets=targets)
+        evaluated += 1
         if loss < least:
-            least, best = loss, found.detach().clone()
-        report(looks, seen)
+            least, best = loss, d_star.detach().clone()
+        report(evaluated, image)
         return loss
 
     try:
         optimizer.step(closure)
-    except _Enough:  # in the middle of a line search
+    except _BudgetSpent:  # in the middle of a line search
         pass
     with torch.no_grad():
-        found.copy_(best)
+        d_star.copy_(best)
+
+
+def _random_alphas(problem: _Problem, rng: torch.Generator, spread: bool = False) -> Tensor:
+    """Draw amounts a [N, 1, 1]; ``spread``: one in each of N equal intervals of their range, in random order."""
+    count = len(problem.codes)
+    uniform = torch.rand(count, 1, 1, generator=rng)
+    if spread:
+        uniform = (uniform + torch.randperm(count, generator=rng)[:, None, None]) / count
+    return (uniform * 2 - 1 if problem.variant.signed else uniform).to(problem.codes)
+
+
+def _compared_codes(generator: GanGenerator, form: Variant, start: Tensor, batch: int, rng: torch.Generator) -> Tensor:
+    """Return w [N, L, D] of the pictures that are compared: the example alone, or a batch drawn once."""
+    if not form.sampled:
+        return start[None]
+    z = torch.randn(batch, generator.z_dim, generator=rng)
+    labels = random_labels(generator, batch, rng)
+    with torch.no_grad():
+        return generator.map(z, labels, truncation=TRUNCATION)
 
 
 def _pictures_per_pass(generator: GanGenerator, stop_resolution: int | None) -> int:
@@ -215,34 +270,27 @@ def _pictures_per_pass(generator: GanGenerator, stop_resolution: int | None) -> 
     return max(1, _PIXELS_PER_PASS // (height * width))
 
 
-def _begun(
-    generator: GanGenerator, pool: Tensor, first_row: int, stop_resolution: int | None, per_pass: int
+def _shared_states(
+    generator: GanGenerator, codes: Tensor, first_row: int, stop_resolution: int | None, per_pass: int
 ) -> dict[int, LayerState]:
-    """Where each pass's pictures stand before the first row that changes; empty where there is nothing to share."""
+    """Run the layers before ``first_row`` once per pass of codes [N, L, D]; empty where there is nothing to share."""
     synthesis, layer = generator.network.synthesis, first_row - 1
     if layer < 0 or generator.adaptation is not None:
         return {}
     channels, height, width = synthesis.layer_size(layer)
-    if height > (stop_resolution or height) or 4 * channels * height * width * len(pool) > _KEPT_BYTES:
+    if height > (stop_resolution or height) or 4 * channels * height * width * len(codes) > _CACHE_BYTES:
         return {}
     return {
-        first: synthesis(pool[first : first + per_pass], "constant", stop_layer=layer).state
-        for first in range(0, len(pool), per_pass)
+        first: synthesis(codes[first : first + per_pass], "constant", stop_layer=layer).state
+        for first in range(0, len(codes), per_pass)
     }
 
 
-def _picture(
-    generator: GanGenerator, w: Tensor, stop_resolution: int | None, begun: LayerState | None = None
-) -> Tensor:
-    return generator.network.synthesis(w, "constant", stop_resolution, resume=begun).image
+def _reporter(progress: Progress | None, total: int) -> Callable[[int, Tensor], None]:
+    """Return a report of (step, picture [3, H, W] in -1..1) that shows every tenth picture."""
 
+    def report(step: int, image: Tensor) -> None:
+        if progress is not None:
+            progress(step, total, (image + 1) / 2 if step % _PREVIEW_EVERY == 1 else None)
 
-def _regulariser(form: Variant, start: Tensor, moved: Tensor, found: Tensor, alpha: Tensor) -> Tensor:
-    """[B]: |sg[projection on d*] - what the slider says it should be|, as released."""
-    length = found.square().sum()
-    if not form.sampled:
-        scale = alpha.flatten()[0]
-        projection = ((start + scale * found) * found).sum().detach()
-        return (projection - (scale - 1) * length).abs()[None]
-    projection = (moved * found).sum(dim=(1, 2)).detach()
-    return (projection - alpha.flatten().square() * length).abs()
+    return report

@@ -49,7 +49,7 @@ def test_a_direction_of_late_rows_begins_where_they_do(tiny_generator, codes, ru
     given = dict(variant="text", steps=3, batch=4, chunk=2, search=search)
     shared = directions.optimize_direction(tiny_generator, *edited(codes, rows), **given).direction
     assert [resumed for _, resumed in runs[:2]] == [False, False] and all(resumed for _, resumed in runs[2:])
-    monkeypatch.setattr(directions, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(directions, "_CACHE_BYTES", 0)
     assert torch.equal(shared, directions.optimize_direction(tiny_generator, *edited(codes, rows), **given).direction)
 
 
