@@ -49,8 +49,8 @@ METHODS = {
     "least change (default)": (OURS, None, True),
     "least change, all rows": (OURS, range(12), True),
     "least change, rows 0-7": (OURS, range(8), True),
-    "least change, keep 3": (replace(OURS, keep=3.0), None, True),
-    "least change, keep 0.3": (replace(OURS, keep=0.3), None, True),
+    "least change, keep 3": (replace(OURS, region_weight=3.0), None, True),
+    "least change, keep 0.3": (replace(OURS, region_weight=0.3), None, True),
     "least change, features of full height": (replace(OURS, feature_ratio=1.0), None, True),
     "least change, features of a quarter": (replace(OURS, feature_ratio=0.25), None, True),
     "least change, no region": (OURS, None, False),
@@ -140,7 +140,7 @@ def grade(generator: GanGenerator, case: Case, method, spread: dict[str, float],
         began = time.process_time()
         result = drag(generator, w, case.points, case.region if with_region else None, rows, settings)
         seconds, code, steps = time.process_time() - began, result.code, result.steps
-        followed = float(apart(result.places[-1], case.points.targets))
+        followed = float(apart(result.positions[-1], case.points.targets))
     pictures = generator.synthesize(torch.cat([w, code]))
     values = measure(pictures)
     true = float(apart(render(values, SIZE).landmarks[1, case.marks], case.points.targets))

@@ -3,24 +3,24 @@
 Two methods share handles, targets, region and tracking. "published" is the paper's: one small Adam step after another
 that makes the features one pixel ahead look like those at the handle. "least change" asks which code brings the
 handles to their targets with the least change of everything else, and finds it in a few Gauss-Newton steps; see
-drag_steps.py. Between previews the synthesis runs only up to the feature layer. Nothing is drawn from global random
-state, and the generator's weights stay frozen.
+steps.py. Between previews the synthesis runs only up to the feature layer. Nothing is drawn from global random state,
+and the generator's weights stay frozen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
-from ...models.gan.stylegan2 import LayerState
 from ...models.inference import clone_from_inference, enable_training, no_inference_mode
 from ..common.pictures import draw_states
+from ..common.progress import Progress, silent
 from ..common.types import check_rows
 from .changes import ChangeMemory
 from .features import feature_layer
@@ -28,33 +28,34 @@ from .points import DragPoints
 from .settings import METHODS, PUBLISHED, DragSettings
 from .steps import DragScene, DragState, least_change_steps, published_steps
 
-__all__ = ["METHODS", "PUBLISHED", "ChangeMemory", "Drag", "DragSettings", "drag"]
-
-Progress = Callable[..., None]
-
+__all__ = ["METHODS", "PUBLISHED", "ChangeMemory", "DragResult", "DragSettings", "drag"]
 
 _ROWS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Drag:
-    """What came of it.
+class DragResult:
+    """The dragged code, and how the drag went.
 
-    code [1, L, D]; places [S + 1, N, 2], where the handles were followed to, step by step, in pixels; distances [S + 1]
-    of the handle that is farthest from its target; outside, the mean absolute change of the picture (of 2, black to
-    white) where the region forbids it, None without a region; stop, why it ended.
+    Args:
+        code: [1, L, D].
+        positions: [S + 1, N, 2] px, where the handles were followed to, step by step.
+        distances: [S + 1] px, of the handle that is farthest from its target.
+        outside: the mean absolute change of the picture (of 2, black to white) where the region forbids it; None
+            without a region.
+        stop: why it ended.
     """
 
     code: Tensor
-    places: Tensor
+    positions: Tensor
     distances: Tensor
     outside: float | None
     stop: str
 
     @property
     def steps(self) -> int:
-        """Steps that were taken."""
-        return len(self.places) - 1
+        """The number of steps that were taken."""
+        return len(self.positions) - 1
 
 
 def drag(
@@ -64,51 +65,52 @@ def drag(
     region: Tensor | None = None,  # [H, W] in 0..1: 1 where the picture may change; None: everywhere
     rows: Sequence[int] | None = None,  # rows of W+ that may change; None: `default_rows`
     settings: DragSettings | None = None,
-    progress: Progress | None = None,  # (step, total, preview [3, H, W] in 0..1 or None); may raise
+    progress: Progress | None = None,  # preview [3, H, W] in 0..1
     preview_every: int = 5,  # steps between previews; 0: none
     memory: ChangeMemory | None = None,  # one for this code alone: a further drag of it begins with what is known
-) -> Drag:
+) -> DragResult:
     """Move the picture's content from the handles to the targets.
 
-    Raises InputError for codes and rows that do not fit, points outside, a region of another size or without a place
-    that may move, and settings out of range.
+    Raises:
+        InputError: codes or rows that do not fit, points outside the picture, a region of another size or without a
+            position that may move, or settings out of range.
     """
     settings = settings or DragSettings()
+    progress = progress or silent
     code = w[None] if w.ndim == 2 else w
-    _check(generator, code, points, region, settings)
+    _check_inputs(generator, code, points, region)
+    _check_settings(settings)
     rows = default_rows(generator) if rows is None else check_rows(rows, generator.num_layers, "The drag")
     with enable_training():
         code = clone_from_inference(code.detach().to(generator.device, torch.float32)).clone()
         fixed = None if region is None else 1 - clone_from_inference(region.to(code)).clamp(0, 1)
         if fixed is not None and not bool(fixed.any()):
             fixed = None
-        scene = _scene(generator, code, points, fixed, rows, settings, memory or ChangeMemory())
-        if progress is not None:
-            scene = replace(scene, pulse=lambda: progress(0, settings.steps, None))
+        scene = _scene(generator, code, points, fixed, rows, settings, memory or ChangeMemory(), progress)
         steps = published_steps if settings.method == "published" else least_change_steps
-        places, stop, state = [], "", None
+        history, stop, state = [], "", None
         for count, state in enumerate(steps(scene)):
-            places.append(state.places.clone())
-            if progress is not None and count > 0:
-                due = preview_every > 0 and (count % preview_every == 0 or state.stop)
+            history.append(state.positions.clone())
+            if count > 0:
+                due = progress is not silent and preview_every > 0 and (count % preview_every == 0 or state.stop)
                 progress(count, settings.steps, _preview(generator, state) if due else None)
             stop = state.stop
             if stop:
                 break
-        result = state.code.detach().clone()
-    followed = torch.stack(places)
-    distances = (followed - scene.targets).norm(dim=2).amax(dim=1)
+        dragged = state.code.detach().clone()
+    positions = torch.stack(history)
+    distances = (positions - scene.targets).norm(dim=2).amax(dim=1)
     with no_inference_mode():
-        outside = None if fixed is None else _change(generator, code, result, fixed)
-    return Drag(result, followed.cpu(), distances.cpu(), outside, stop)
+        outside = None if fixed is None else _change_outside(generator, code, dragged, fixed)
+    return DragResult(dragged, positions.cpu(), distances.cpu(), outside, stop)
 
 
 def default_rows(generator: GanGenerator) -> tuple[int, ...]:
-    """The rows that a drag changes unless told otherwise: the first six, as published and as measured best here."""
+    """Return the rows that a drag changes by default: the first six, as published and as measured best here."""
     return tuple(range(min(_ROWS, generator.num_layers)))
 
 
-def _scene(generator, code, points, fixed, rows, settings, memory) -> DragScene:
+def _scene(generator, code, points, fixed, rows, settings, memory, progress) -> DragScene:
     height, width = generator.resolution
     layer = feature_layer(generator, settings.feature_ratio)
     _, map_height, map_width = generator.network.synthesis.layer_size(layer)
@@ -127,41 +129,44 @@ def _scene(generator, code, points, fixed, rows, settings, memory) -> DragScene:
         covariance=clone_from_inference(generator.w_covariance),
         settings=settings,
         memory=memory,
+        progress=progress,
     )
 
 
 def _preview(generator: GanGenerator, state: DragState) -> Tensor:
-    """The picture [3, H, W] in 0..1, finished from the features that the step has made already."""
+    """Finish the picture [3, H, W] in 0..1 from the features of the step."""
     with torch.no_grad():
-        made: LayerState = state.made
-        image = generator.network.synthesis(state.seen_code, "constant", resume=made).image[0]
+        image = generator.network.synthesis(state.layer_code, "constant", resume=state.layer_state).image[0]
     return (image + 1) / 2
 
 
-def _change(generator: GanGenerator, before: Tensor, after: Tensor, fixed: Tensor) -> float:
+def _change_outside(generator: GanGenerator, before: Tensor, after: Tensor, fixed: Tensor) -> float:
+    """Return the mean absolute change between codes [1, L, D] where ``fixed`` [H, W] is 1."""
     pictures = draw_states(generator, torch.cat([before, after]))
     difference = (pictures[1] - pictures[0]).abs().mean(dim=0)
     return float((difference * fixed).sum() / fixed.sum())
 
 
-def _check(generator, code: Tensor, points: DragPoints, region: Tensor | None, settings: DragSettings) -> None:
+def _check_inputs(generator: GanGenerator, code: Tensor, points: DragPoints, region: Tensor | None) -> None:
     if code.ndim != 3 or code.shape[0] != 1:
         raise InputError(f"One code is dragged at a time; got codes of shape {tuple(code.shape)}.")
     generator.check_latent(code, "")
     height, width = generator.resolution
     if len(points) == 0:
         raise InputError("There are no points to drag.")
-    for what, places in (("handle", points.handles), ("target", points.targets)):
-        inside = (places >= 0).all() and (places[:, 0] <= width).all() and (places[:, 1] <= height).all()
-        if places.shape != (len(points), 2) or not bool(inside):
-            raise InputError(f"A {what} lies outside the picture of {width} x {height}.")
+    for name, positions in (("handle", points.handles), ("target", points.targets)):
+        inside = (positions >= 0).all() and (positions[:, 0] <= width).all() and (positions[:, 1] <= height).all()
+        if positions.shape != (len(points), 2) or not bool(inside):
+            raise InputError(f"A {name} lies outside the picture of {width} x {height}.")
     if region is not None:
         if tuple(region.shape) != (height, width):
             raise InputError(f"The region has shape {tuple(region.shape)}; expected [{height}, {width}].")
         if not bool((region > 0).any()):
             raise InputError("The region is empty: nothing may move. Paint 1 where the picture may change.")
-    if settings.method not in METHODS:
-        raise InputError(f"Unknown method '{settings.method}'; expected one of {', '.join(METHODS)}.")
+
+
+def _check_settings(settings: DragSettings) -> None:
+    check_choice("method", settings.method, METHODS)
     if settings.steps < 1:
         raise InputError(f"The number of steps must be at least 1; got {settings.steps}.")
     for name in ("tolerance", "patch", "search", "learning_rate"):
@@ -169,5 +174,5 @@ def _check(generator, code: Tensor, points: DragPoints, region: Tensor | None, s
             raise InputError(
                 f"The {name.replace('_', ' ')} must be above 0 and below 1; got {getattr(settings, name)}."
             )
-    if not settings.keep >= 0:
-        raise InputError(f"The weight 'keep' must not be negative; got {settings.keep}.")
+    if not settings.region_weight >= 0:
+        raise InputError(f"The weight 'keep' must not be negative; got {settings.region_weight}.")

@@ -1,4 +1,4 @@
-"""Where to drag from and to: what a person types, and the JSON that point editors give, as handles and targets.
+"""Handles and targets of a drag: parsed from typed text, or from the JSON that point editors give.
 
 Points are (x, y), x to the right and y down, from the picture's top left corner; the middle of the first pixel is
 (0.5, 0.5). Whole numbers from an editor that counts pixels are half a pixel off by this, which nobody can click.
@@ -24,9 +24,9 @@ MAX_POINTS = 64
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _POINT = rf"[(\[]?\s*({_NUMBER})\s*[,; ]\s*({_NUMBER})\s*[)\]]?"
 _ARROW = re.compile(rf"{_POINT}\s*(?:->|=>|→|to)\s*{_POINT}")
-_LONE = re.compile(_POINT)
+_SINGLE = re.compile(_POINT)
 _FORMS = 'one \'x,y -> x,y\' per line, or JSON such as [[[x, y], [x, y]], ...] or {"handles": [...], "targets": [...]}'
-# What editors call the two ends of a drag.
+# Names that editors give the two ends of a drag.
 _FROM = ("handles", "handle", "from", "start", "source", "positive", "points")
 _TO = ("targets", "target", "to", "end", "destination", "negative")
 
@@ -41,7 +41,7 @@ class DragPoints:
     targets: Tensor
 
     def __len__(self) -> int:
-        """N, the number of drags."""
+        """Return N, the number of drags."""
         return len(self.handles)
 
 
@@ -62,16 +62,17 @@ def parse_points(
 
     units "auto" takes numbers for fractions of width and height when all lie in 0..1 and one of them is not whole.
 
-    Raises InputError for what cannot be read, unequal counts, no drag, more than 64, a handle outside the picture, and
-    a target that lies outside, or where its handle is already.
+    Raises:
+        InputError: text that cannot be read, unequal counts, no drag, more than 64, a handle outside the picture, or a
+            target that lies outside, or where its handle is already.
     """
     if units not in UNITS:
         raise InputError(f"The units of the points are {units!r}; expected one of {', '.join(UNITS)}.")
-    pairs, said = _read(text, "points") if targets is None else (_read_both(text, targets), {})
-    if said.get("units") is not None and units == "auto":
-        units = _said_units(said["units"])
-    if canvas is None and "width" in said and "height" in said:
-        canvas = (_side(said["height"], "height"), _side(said["width"], "width"))
+    pairs, document = _read_pairs(text) if targets is None else (_read_two_lists(text, targets), {})
+    if document.get("units") is not None and units == "auto":
+        units = _named_units(document["units"])
+    if canvas is None and "width" in document and "height" in document:
+        canvas = (_canvas_length(document["height"], "height"), _canvas_length(document["width"], "width"))
     if not pairs:
         raise InputError(f"The points are empty: expected {_FORMS}.")
     if len(pairs) > MAX_POINTS:
@@ -80,85 +81,91 @@ def parse_points(
     if not all(math.isfinite(number) for number in numbers):
         raise InputError("The points hold a number that is not finite (NaN or infinity).")
     if units == "auto":
-        whole = all(number == int(number) for number in numbers)
-        units = "fractions" if all(0 <= number <= 1 for number in numbers) and not whole else "pixels"
+        units = _guess_units(numbers)
     height, width = size
     if units == "fractions":
-        scale, where = (width, height), "fractions of a picture, 0 to 1"
+        scale, meaning = (width, height), "fractions of a picture, 0 to 1"
     else:
-        high, wide = canvas or size
-        scale, where = (width / wide, height / high), f"pixels of a picture of {wide} x {high}"
-    _check(pairs, scale, size, where)
-    found = torch.tensor(pairs, dtype=torch.float64) * torch.tensor(scale, dtype=torch.float64)
-    return DragPoints(found[:, 0].float(), found[:, 1].float())
+        canvas_height, canvas_width = canvas or size
+        scale = (width / canvas_width, height / canvas_height)
+        meaning = f"pixels of a picture of {canvas_width} x {canvas_height}"
+    _check_positions(pairs, scale, size, meaning)
+    scaled = torch.tensor(pairs, dtype=torch.float64) * torch.tensor(scale, dtype=torch.float64)  # [N, 2, 2]
+    return DragPoints(scaled[:, 0].float(), scaled[:, 1].float())
 
 
-def _check(pairs: Sequence[Pair], scale: tuple[float, float], size: tuple[int, int], where: str) -> None:
+def _guess_units(numbers: Sequence[float]) -> str:
+    integers = all(number == int(number) for number in numbers)
+    return "fractions" if all(0 <= number <= 1 for number in numbers) and not integers else "pixels"
+
+
+def _check_positions(pairs: Sequence[Pair], scale: tuple[float, float], size: tuple[int, int], meaning: str) -> None:
     for number, pair in enumerate(pairs, start=1):
-        for what, (x, y) in zip(("handle", "target"), pair, strict=True):
+        for name, (x, y) in zip(("handle", "target"), pair, strict=True):
             if not (0 <= x * scale[0] <= size[1] and 0 <= y * scale[1] <= size[0]):
                 raise InputError(
-                    f"The {what} of drag {number} is at ({x:g}, {y:g}), outside the picture; the points were read as "
-                    f"{where}. Move it inside, or choose other units."
+                    f"The {name} of drag {number} is at ({x:g}, {y:g}), outside the picture; the points were read as "
+                    f"{meaning}. Move it inside, or choose other units."
                 )
         if pair[0] == pair[1]:
             raise InputError(f"Drag {number} has its target where its handle is; move one of them, or leave it out.")
 
 
-def _read_both(text: str, targets: str) -> list[Pair]:
-    handles, ends = _lone_points(text, "points"), _lone_points(targets, "targets")
+def _read_two_lists(text: str, targets: str) -> list[Pair]:
+    handles, ends = _read_points(text, "points"), _read_points(targets, "targets")
     if len(handles) != len(ends):
         raise InputError(f"There are {len(handles)} handles and {len(ends)} targets; each handle needs one target.")
     return list(zip(handles, ends, strict=True))
 
 
-def _read(text: str, what: str) -> tuple[list[Pair], Mapping]:
+def _read_pairs(text: str) -> tuple[list[Pair], Mapping]:
+    """Read pairs, and the JSON object that held them ({} for other forms)."""
     text = (text or "").strip()
     if not text:
-        raise InputError(f"The {what} are empty: expected {_FORMS}.")
+        raise InputError(f"The points are empty: expected {_FORMS}.")
     lines = _lines(text)
     if text[0] in "[{" and not (lines and _ARROW.fullmatch(lines[0])):
-        document = _json(text, what)
+        document = _load_json(text, "points")
         if isinstance(document, Mapping):
-            return _from_object(document), document
-        return _from_list(document), {}
+            return _pairs_of_object(document), document
+        return _pairs_of_list(document), {}
     pairs = []
     for line in lines:
         match = _ARROW.fullmatch(line)
         if match is None:
-            raise InputError(f"The points have a line {_short(line)} that cannot be read: expected {_FORMS}.")
+            raise InputError(f"The points have a line {_excerpt(line)} that cannot be read: expected {_FORMS}.")
         a, b, c, d = (float(number) for number in match.groups())
         pairs.append(((a, b), (c, d)))
     return pairs, {}
 
 
-def _lone_points(text: str, what: str) -> list[tuple[float, float]]:
-    """One point an entry: lines of "x,y", or a JSON list of points."""
+def _read_points(text: str, name: str) -> list[tuple[float, float]]:
+    """Read one point an entry: lines of "x,y", or a JSON list of points."""
     text = (text or "").strip()
     if not text:
-        raise InputError(f"The {what} are empty: expected one 'x,y' per line, or JSON [[x, y], ...].")
-    if text[0] in "[{" and not _LONE.fullmatch(text.splitlines()[0].strip()):
-        document = _json(text, what)
+        raise InputError(f"The {name} are empty: expected one 'x,y' per line, or JSON [[x, y], ...].")
+    if text[0] in "[{" and not _SINGLE.fullmatch(text.splitlines()[0].strip()):
+        document = _load_json(text, name)
         if isinstance(document, Mapping):
-            document = _under(document, (*_FROM, *_TO, "coordinates")) if "x" not in document else [document]
+            document = _first_value(document, (*_FROM, *_TO, "coordinates")) if "x" not in document else [document]
         if not isinstance(document, list):
-            raise InputError(f"The {what} hold no list of points: expected JSON [[x, y], ...].")
-        return [_point(entry, what) for entry in document]
+            raise InputError(f"The {name} hold no list of points: expected JSON [[x, y], ...].")
+        return [_point(entry, name) for entry in document]
     points = []
     for line in _lines(text):
-        match = _LONE.fullmatch(line)
+        match = _SINGLE.fullmatch(line)
         if match is None:
-            raise InputError(f"The {what} have a line {_short(line)} that is no point: expected 'x,y'.")
+            raise InputError(f"The {name} have a line {_excerpt(line)} that is no point: expected 'x,y'.")
         points.append((float(match[1]), float(match[2])))
     return points
 
 
-def _from_object(document: Mapping) -> list[Pair]:
-    handles, targets = _under(document, _FROM), _under(document, _TO)
+def _pairs_of_object(document: Mapping) -> list[Pair]:
+    handles, targets = _first_value(document, _FROM), _first_value(document, _TO)
     if handles is not None and targets is None:
-        return _from_list(handles)
+        return _pairs_of_list(handles)
     if handles is None or targets is None:
-        raise InputError(f"The points are a JSON object with {_keys(document)}; it needs 'handles' and 'targets'.")
+        raise InputError(f"The points are a JSON object with {_key_names(document)}; it needs 'handles' and 'targets'.")
     if _is_point(handles) and _is_point(targets):
         handles, targets = [handles], [targets]
     if not isinstance(handles, list) or not isinstance(targets, list):
@@ -168,7 +175,7 @@ def _from_object(document: Mapping) -> list[Pair]:
     return [(_point(a, "handles"), _point(b, "targets")) for a, b in zip(handles, targets, strict=True)]
 
 
-def _from_list(entries: object) -> list[Pair]:
+def _pairs_of_list(entries: object) -> list[Pair]:
     if not isinstance(entries, list):
         raise InputError(f"The points are no list: expected {_FORMS}.")
     if entries and all(_is_point(entry) for entry in entries):
@@ -184,15 +191,15 @@ def _from_list(entries: object) -> list[Pair]:
 
 def _pair(entry: object) -> Pair:
     if isinstance(entry, Mapping):
-        found = _from_object(entry)
-        if len(found) == 1:
-            return found[0]
+        pairs = _pairs_of_object(entry)
+        if len(pairs) == 1:
+            return pairs[0]
     if isinstance(entry, list):
         if len(entry) == 4 and all(_is_number(number) for number in entry):
             return (float(entry[0]), float(entry[1])), (float(entry[2]), float(entry[3]))
         if len(entry) >= 2 and all(_is_point(point) for point in entry):
             return _point(entry[0], "points"), _point(entry[-1], "points")
-    raise InputError(f"The points hold {_short(entry)}, which is no pair of handle and target: expected {_FORMS}.")
+    raise InputError(f"The points hold {_excerpt(entry)}, which is no pair of handle and target: expected {_FORMS}.")
 
 
 def _is_number(value: object) -> bool:
@@ -205,25 +212,26 @@ def _is_point(entry: object) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and all(_is_number(number) for number in entry)
 
 
-def _point(entry: object, what: str) -> tuple[float, float]:
+def _point(entry: object, name: str) -> tuple[float, float]:
     if not _is_point(entry):
-        raise InputError(f"The {what} hold {_short(entry)}, which is no point: expected [x, y] or {{'x': , 'y': }}.")
+        raise InputError(f"The {name} hold {_excerpt(entry)}, which is no point: expected [x, y] or {{'x': , 'y': }}.")
     x, y = (entry["x"], entry["y"]) if isinstance(entry, Mapping) else entry
     try:
         return float(x), float(y)
     except OverflowError:
-        raise InputError(f"The {what} hold a number that is too large to be a place in a picture.") from None
+        raise InputError(f"The {name} hold a number that is too large to be a place in a picture.") from None
 
 
-def _under(document: Mapping, names: Sequence[str]) -> object:
+def _first_value(document: Mapping, names: Sequence[str]) -> object:
+    """Return the value under the first of these names that has one; None for none."""
     return next((document[name] for name in names if document.get(name) is not None), None)
 
 
-def _json(text: str, what: str) -> object:
+def _load_json(text: str, name: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise InputError(f"The {what} look like JSON but cannot be read ({_short(problem)}).") from None
+        raise InputError(f"The {name} look like JSON but cannot be read ({_excerpt(problem)}).") from None
 
 
 def _lines(text: str) -> list[str]:
@@ -231,22 +239,22 @@ def _lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _said_units(value: object) -> str:
+def _named_units(value: object) -> str:
     if value in UNITS:
         return str(value)
-    raise InputError(f"The points name the units {_short(value)}; expected one of {', '.join(UNITS)}.")
+    raise InputError(f"The points name the units {_excerpt(value)}; expected one of {', '.join(UNITS)}.")
 
 
-def _side(value: object, what: str) -> int:
+def _canvas_length(value: object, name: str) -> int:
     if _is_number(value) and 1 <= value <= 1_000_000:
         return int(value)
-    raise InputError(f"The points name a {what} of {_short(value)}; expected the canvas' size in pixels.")
+    raise InputError(f"The points name a {name} of {_excerpt(value)}; expected the canvas' size in pixels.")
 
 
-def _keys(document: Mapping) -> str:
+def _key_names(document: Mapping) -> str:
     return ", ".join(repr(str(key)[:20]) for key in list(document)[:5]) or "nothing in it"
 
 
-def _short(thing: object) -> str:
-    text = str(thing).replace("\n", " ")
+def _excerpt(value: object) -> str:
+    text = str(value).replace("\n", " ")
     return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -9,7 +9,7 @@ PUBLISHED_TOLERANCE = 2 / 512  # of the height
 
 @dataclass(frozen=True)
 class DragSettings:
-    """How to drag. Lengths are shares of the picture's height, so that they fit any resolution.
+    """Method and weights of a drag. Lengths are shares of the picture's height, so that they fit any resolution.
 
     The published numbers are in :data:`PUBLISHED`; a length of it that comes out below a pixel counts as one.
     """
@@ -18,9 +18,9 @@ class DragSettings:
     steps: int = 30
     tolerance: float = 0.005  # close enough to stop
     feature_ratio: float = 0.5  # height of the feature map / height of the picture
-    patch: float = 0.012  # radius of what is looked at round a handle; r1 of the paper
+    patch: float = 0.012  # radius of the features that are compared round a handle; r1 of the paper
     search: float = 0.025  # half side of the square in which a handle is looked for; r2 of the paper
-    keep: float = 1.0  # weight of what shall not move (the paper's lambda for "published")
+    region_weight: float = 1.0  # of what shall not move (the paper's lambda for "published")
     learning_rate: float = 1e-3  # "published" alone
 
 
@@ -30,7 +30,7 @@ PUBLISHED = DragSettings(
     tolerance=PUBLISHED_TOLERANCE,
     patch=3 / 512,
     search=12 / 512,
-    keep=20.0,
+    region_weight=20.0,
     learning_rate=1e-3,
 )
 METHODS = {"least change": DragSettings(), "published": PUBLISHED}

@@ -1,17 +1,31 @@
-"""The two ways a drag proceeds, as iterators over states; drag.py chooses, counts, shows and stops."""
+"""Motion supervision and point tracking (DragGAN, 2305.10973), and damped Gauss-Newton: the two ways a drag proceeds.
+
+Both are iterators over states; drag.py chooses one, counts, shows and stops.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ...models.gan.stylegan2 import LayerState, StyleGAN2
-from .changes import ChangeMemory, Changes, measured_changes
+from ..common.progress import Progress, silent
+from .changes import ChangeGrams, ChangeMemory, measure_changes
 from .features import Templates, disk, sample
 from .settings import PUBLISHED_TOLERANCE, DragSettings
+
+_REACH = 0.03  # of the height: how far a handle may go in the first step
+_SIGMA = 0.002  # of the height: this far from the target costs as much as one standard deviation of W
+_REGION_WEIGHT = 4000.0  # of a mean square change of the fixed features, in their variance
+_WITHOUT_REGION = 0.1  # of that weight holds the whole picture where no region says what may move
+_VARIANCE = 0.999  # share of W's variance that the components cover, unless there are more than _COMPONENTS of them
+_COMPONENTS = 64
+_SMALLEST_GAIN = 1e-3  # of the cost: less is no progress
+_SETTLED = 0.1  # of the cost: while a step gains more, it goes on after the handles have arrived
+_PATIENCE = 4  # steps in a row that do not lower the cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,32 +44,36 @@ class DragScene:
     covariance: Tensor  # [D, D] of W
     settings: DragSettings
     memory: ChangeMemory  # of `start`
-    pulse: Callable[[], None] = lambda: None  # called now and then during long work; may raise
+    progress: Progress = silent  # told 0 steps now and then during the work before the first
 
-    def pixels(self, share: float, least: float = 1.0) -> float:
-        """A share of the picture's height in pixels."""
-        return max(share * self.size[0], least)
+    def pixels(self, share: float, minimum: float = 1.0) -> float:
+        """Convert a share of the picture's height to pixels, at least ``minimum``."""
+        return max(share * self.size[0], minimum)
 
-    def look(self, code: Tensor) -> LayerState:
-        """The features of a code [1, L, D], and where the synthesis can go on."""
+    def features_at(self, code: Tensor) -> LayerState:
+        """Synthesize codes [n, L, D] up to the feature layer: their features, and where the synthesis can go on."""
         whose = getattr(self.network, "photos_of", None)  # an adapted network takes several codes for several photos
         extra = {} if whose is None else {"photos": whose(self.start).expand(len(code))}
         return self.network.synthesis(code, "constant", stop_layer=self.layer, **extra).state
 
+    def arrived(self, positions: Tensor, tolerance: float) -> str:
+        """Return "arrived" when all handles [N, 2] are within ``tolerance`` px of their targets, else ""."""
+        return "arrived" if float((positions - self.targets).norm(dim=1).max()) <= tolerance else ""
+
 
 @dataclass(frozen=True, eq=False)
 class DragState:
-    """After a step: the code [1, L, D], where the handles are, why it stops ("" while it goes on)."""
+    """The state after a step: code, where the handles are, and why it stops."""
 
-    code: Tensor
-    places: Tensor  # [N, 2] px
-    made: LayerState  # features of `seen_code`
-    seen_code: Tensor
-    stop: str = ""
+    code: Tensor  # [1, L, D]
+    positions: Tensor  # [N, 2] px
+    layer_state: LayerState  # features of `layer_code`
+    layer_code: Tensor  # [1, L, D], the last one that was drawn: `code` itself, or one before or beyond it
+    stop: str = ""  # "" while it goes on
 
 
 def published_steps(scene: DragScene) -> Iterator[DragState]:
-    """Motion supervision and point tracking as published, equations 1 to 3 of 2305.10973.
+    """Iterate motion supervision and point tracking as published, equations 1 to 3 of 2305.10973.
 
     A handle is followed to the nearest feature of the square r2; the features at distance 1 ahead, in a disk of r1,
     are pulled toward those at the handle, which get no gradient; lambda * L1 keeps what is fixed. Adam on the rows.
@@ -63,197 +81,196 @@ def published_steps(scene: DragScene) -> Iterator[DragState]:
     settings, size = scene.settings, scene.size
     # At least two pixels where nobody asked for less.
     tolerance = scene.pixels(settings.tolerance, 2.0 if settings.tolerance == PUBLISHED_TOLERANCE else 0.0)
-    around = disk(scene.pixels(settings.patch) - 0.5).to(scene.handles)  # strictly inside r1, as published
+    patch = disk(scene.pixels(settings.patch) - 0.5).to(scene.handles)  # strictly inside r1, as published
     rows = list(scene.rows)
-    moving = scene.start[:, rows].clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([moving], lr=settings.learning_rate)
+    row_codes = scene.start[:, rows].clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([row_codes], lr=settings.learning_rate)
     with torch.no_grad():
-        made = scene.look(scene.start)
-        first = made.features
-        templates = Templates.of(first, scene.handles, around.new_zeros(1, 2), size)
-    places = scene.handles
-    yield DragState(scene.start, places, made, scene.start, _arrived(scene, places, tolerance))
+        layer_state = scene.features_at(scene.start)
+        reference = layer_state.features
+        templates = Templates.of(reference, scene.handles, patch.new_zeros(1, 2), size)
+    positions = scene.handles
+    yield DragState(scene.start, positions, layer_state, scene.start, scene.arrived(positions, tolerance))
     for step in range(settings.steps):
         code = scene.start.clone()
-        code[:, rows] = moving
-        made = scene.look(code)
-        features = made.features
-        with torch.no_grad():
-            if step:
-                places, _ = templates.track(features, places, scene.pixels(settings.search), 1.0, refine=False)
-            ways = scene.targets - places
-            lengths = ways.norm(dim=1, keepdim=True)
-            points = places[:, None] + around
-            wanted = sample(features, points, size)
-        stop = _arrived(scene, places, tolerance)
+        code[:, rows] = row_codes
+        layer_state = scene.features_at(code)
+        features = layer_state.features
+        if step:
+            with torch.no_grad():
+                positions, _ = templates.track(features, positions, scene.pixels(settings.search), 1.0, refine=False)
+        stop = scene.arrived(positions, tolerance)
         if stop:
-            yield DragState(code.detach(), places, _detached(made), code.detach(), stop)
+            yield DragState(code.detach(), positions, _detached(layer_state), code.detach(), stop)
             return
-        ahead = sample(features, points + (ways / lengths.clamp(min=1e-7))[:, None], size)
-        active = (lengths[:, 0] > min(1.0, tolerance)).to(ahead)
-        loss = ((ahead - wanted).abs().mean(dim=(1, 2)) * active).sum()
+        loss = _motion_supervision(scene, features, positions, patch, min(1.0, tolerance))
         if scene.fixed is not None:
-            loss = loss + settings.keep * ((features - first) * scene.fixed).abs().mean()
+            loss = loss + settings.region_weight * ((features - reference) * scene.fixed).abs().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        moved = scene.start.clone()
-        moved[:, rows] = moving.detach()
-        last = step + 1 == settings.steps
-        yield DragState(moved, places, _detached(made), code.detach(), "out of steps" if last else "")
+        next_code = scene.start.clone()
+        next_code[:, rows] = row_codes.detach()
+        stop = "out of steps" if step + 1 == settings.steps else ""
+        yield DragState(next_code, positions, _detached(layer_state), code.detach(), stop)
+
+
+def _motion_supervision(
+    scene: DragScene, features: Tensor, positions: Tensor, patch: Tensor, tolerance: float
+) -> Tensor:
+    """Compute the first term of Eq. 1 of 2305.10973 over handles that are farther than ``tolerance`` px: a scalar."""
+    with torch.no_grad():
+        offsets = scene.targets - positions
+        distances = offsets.norm(dim=1, keepdim=True)
+        points = positions[:, None] + patch
+        target = sample(features, points, scene.size)
+    ahead = sample(features, points + (offsets / distances.clamp(min=1e-7))[:, None], scene.size)
+    active = (distances[:, 0] > tolerance).to(ahead)
+    return ((ahead - target).abs().mean(dim=(1, 2)) * active).sum()
 
 
 def least_change_steps(scene: DragScene) -> Iterator[DragState]:
-    """The least change that brings the handles home, by damped Gauss-Newton steps.
+    """Iterate damped Gauss-Newton toward the least change that brings the handles to their targets.
 
     The code goes from the start along the principal components of W, the same way in all chosen rows: start + U theta,
     in standard deviations. Minimised over theta is
 
-        |places - targets|^2 / sigma^2 + lambda * (mean square change of the fixed features) + |theta|^2.
+        |positions - targets|^2 / sigma^2 + lambda * (mean square change of the fixed features) + |theta|^2.
 
     The linear model of a step: how each handle moves (optical flow through the features' gradient, one backward pass
     per coordinate) and how strongly every component changes what is fixed (measured once, by trying each). A step that
     does not lower the cost is taken back, and tried again shorter and more damped.
     """
     settings, size = scene.settings, scene.handles.new_tensor(scene.size[::-1])
-    model = _Model(scene)
+    model = _LinearModel(scene)
     tolerance = scene.pixels(settings.tolerance, 0.0)
-    theta, places = scene.start.new_zeros(model.basis.shape[1]), scene.handles
-    made, features = model.look(theta)
-    model.begin(features)
-    cost, stop = model.cost(theta, places, features), _arrived(scene, places, tolerance)
-    yield DragState(scene.start, places, made, scene.start, stop)
-    model.linearise(theta, places)
+    theta, positions = scene.start.new_zeros(model.basis.shape[1]), scene.handles
+    layer_state = model.features_at(theta)
+    model.set_reference(layer_state.features)
+    cost, stop = model.cost(theta, positions, layer_state.features), scene.arrived(positions, tolerance)
+    yield DragState(scene.start, positions, layer_state, scene.start, stop)
+    model.linearise(theta, positions)
     damping, reach, failures = 1.0, scene.pixels(_REACH), 0
     for step in range(settings.steps):
-        change = model.step(theta, places, damping, reach)
-        guess = (places + model.predicted(change)).clamp(min=0).minimum(size)
-        made, features = model.look(theta + change)
-        found = model.track(features, guess)
-        new_cost = model.cost(theta + change, found, features)
+        change = model.solve_step(theta, positions, damping, reach)
+        predicted = (positions + model.predict_motion(change)).clamp(min=0).minimum(size)
+        layer_state = model.features_at(theta + change)
+        new_positions = model.track(layer_state.features, predicted)
+        new_cost = model.cost(theta + change, new_positions, layer_state.features)
         if new_cost < cost:
             gain, failures = (cost - new_cost) / cost, 0
-            theta, places, cost = theta + change, found, new_cost
+            theta, positions, cost = theta + change, new_positions, new_cost
             damping, reach = max(damping / 3, 1e-3), min(reach * 1.5, scene.pixels(4 * _REACH))
             if gain < _SMALLEST_GAIN:
-                stop = _arrived(scene, places, tolerance) or "no further"
+                stop = scene.arrived(positions, tolerance) or "no further"
             elif gain < _SETTLED:
-                stop = _arrived(scene, places, tolerance)
+                stop = scene.arrived(positions, tolerance)
         else:
             damping, reach, failures = damping * 4, reach / 2, failures + 1
             if failures > _PATIENCE:
-                stop = _arrived(scene, places, tolerance) or "no further"
+                stop = scene.arrived(positions, tolerance) or "no further"
         if not stop and step + 1 == settings.steps:
-            stop = _arrived(scene, places, tolerance) or "out of steps"
-        shown = model.code(theta)
-        yield DragState(shown, places, made, model.code(theta + change if failures else theta), stop)
+            stop = scene.arrived(positions, tolerance) or "out of steps"
+        code = model.code(theta)
+        yield DragState(code, positions, layer_state, model.code(theta + change if failures else theta), stop)
         if not stop and not failures:
-            model.linearise(theta, places)
+            model.linearise(theta, positions)
 
 
-_REACH = 0.03  # of the height: how far a handle may go in the first step
-_SIGMA = 0.002  # of the height: this far from the target costs as much as one standard deviation of W
-_KEEP = 4000.0  # of a mean square change of the fixed features, in their variance
-_EVERYWHERE = 0.1  # of that weight holds the whole picture where no region says what may move
-_VARIANCE = 0.999  # share of W's variance that the components cover, unless there are more than _COMPONENTS of them
-_COMPONENTS = 64
-_SMALLEST_GAIN = 1e-3  # of the cost: less is no progress
-_SETTLED = 0.1  # of the cost: while a step gains more, it goes on after the handles have arrived
-_PATIENCE = 4
-
-
-class _Model:
+class _LinearModel:
     """The linear model of a drag about its present code."""
 
     def __init__(self, scene: DragScene) -> None:
         self.scene, settings = scene, scene.settings
         self.basis = _components(scene.covariance)
         self.sigma = _SIGMA * scene.size[0]
-        self.keep = _KEEP * settings.keep * (_EVERYWHERE if scene.fixed is None else 1.0)
+        self.region_weight = _REGION_WEIGHT * settings.region_weight * (_WITHOUT_REGION if scene.fixed is None else 1.0)
         self.patch = disk(scene.pixels(settings.patch, 1.5 * scene.pitch), scene.pitch)
         self.search = scene.pixels(settings.search, 2 * scene.pitch)
-        self.inside = scene.start.new_zeros(scene.start.shape[1], 1)
-        self.inside[list(scene.rows)] = 1
+        self.row_mask = scene.start.new_zeros(scene.start.shape[1], 1)
+        self.row_mask[list(scene.rows)] = 1
 
     def code(self, theta: Tensor) -> Tensor:
         """theta [..., K] -> codes [..., L, D]; one theta gives [1, L, D]."""
-        return self.scene.start + (theta @ self.basis.t())[..., None, :] * self.inside
+        return self.scene.start + (theta @ self.basis.t())[..., None, :] * self.row_mask
 
-    def look(self, theta: Tensor) -> tuple[LayerState, Tensor]:
+    def features_at(self, theta: Tensor) -> LayerState:
         with torch.no_grad():
-            made = self.scene.look(self.code(theta))
-        return made, made.features
+            return self.scene.features_at(self.code(theta))
 
-    def begin(self, features: Tensor) -> None:
-        """Take the first picture as what handles look like and what fixed places shall stay."""
+    def set_reference(self, features: Tensor) -> None:
+        """Take the first picture's features as the handles' templates, and as what the fixed region shall stay."""
         scene = self.scene
-        self.first, self.inverse = features, 1 / features.std(dim=(2, 3), keepdim=True).clamp(min=1e-6)
-        self.templates = Templates.of(features * self.inverse, scene.handles, self.patch, scene.size)
-        if self.keep:
+        self.reference, self.inverse_std = features, 1 / features.std(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+        self.templates = Templates.of(features * self.inverse_std, scene.handles, self.patch, scene.size)
+        if self.region_weight:
             fixed = torch.ones_like(features[:, :1]) if scene.fixed is None else scene.fixed
             share = fixed / (fixed.sum() * features.shape[1])
-            self.weight = share.sqrt() * self.inverse  # squares sum to a mean square, in the features' variance
-            changes = scene.memory.changes(scene.network, scene.layer, scene.rows, self._changes)
+            # Squares sum to a mean square, in the features' variance.
+            self.fixed_weight = share.sqrt() * self.inverse_std
+            changes = scene.memory.changes(scene.network, scene.layer, scene.rows, self._measure_changes)
             # [K, K]: how much the fixed features change when components change, to second order.
             self.stiffness = changes.stiffness(share).to(features)
 
-    def _changes(self) -> Changes:
-        count = self.basis.shape[1]
-        return measured_changes(
-            lambda trial: self.look(trial)[1], self.first, 1 / self.inverse, count, self.scene.pulse
+    def _measure_changes(self) -> ChangeGrams:
+        return measure_changes(
+            lambda theta: self.features_at(theta).features,
+            self.reference,
+            1 / self.inverse_std,
+            self.basis.shape[1],
+            lambda: self.scene.progress(0, self.scene.settings.steps, None),
         )
 
     def track(self, features: Tensor, near: Tensor) -> Tensor:
-        return self.templates.track(features * self.inverse, near, self.search, self.scene.pitch / 2)[0]
+        """Find the handles [N, 2] near where they are expected."""
+        return self.templates.track(features * self.inverse_std, near, self.search, self.scene.pitch / 2)[0]
 
-    def cost(self, theta: Tensor, places: Tensor, features: Tensor) -> float:
-        total = (places - self.scene.targets).square().sum() / self.sigma**2 + theta.square().sum()
-        if self.keep:
-            total = total + self.keep * ((features - self.first) * self.weight).square().sum()
+    def cost(self, theta: Tensor, positions: Tensor, features: Tensor) -> float:
+        total = (positions - self.scene.targets).square().sum() / self.sigma**2 + theta.square().sum()
+        if self.region_weight:
+            total = total + self.region_weight * ((features - self.reference) * self.fixed_weight).square().sum()
         return float(total)
 
-    def linearise(self, theta: Tensor, places: Tensor) -> None:
-        """Gradients of every handle coordinate and of the change of what is fixed."""
+    def linearise(self, theta: Tensor, positions: Tensor) -> None:
+        """Take the gradients by theta: of every handle coordinate [2 N, K], and of the fixed features' change [K]."""
         scene = self.scene
         theta = theta.detach().requires_grad_(True)
-        scaled = scene.look(self.code(theta)).features * self.inverse
-        weights, points = self.templates.motion_weights(scaled.detach(), places, scene.pitch)
-        seen = sample(scaled, points, scene.size)  # [N, K, C]
-        moves = torch.einsum("nakc,nkc->na", weights, seen).flatten()
-        self.moves = torch.stack([torch.autograd.grad(move, theta, retain_graph=True)[0] for move in moves])
-        if self.keep:
-            change = (scaled / self.inverse - self.first) * self.weight
-            self.kept = torch.autograd.grad(0.5 * change.square().sum(), theta)[0]
+        scaled = scene.features_at(self.code(theta)).features * self.inverse_std
+        weights, points = self.templates.motion_weights(scaled.detach(), positions, scene.pitch)
+        samples = sample(scaled, points, scene.size)  # [N, K, C]
+        coordinates = torch.einsum("nakc,nkc->na", weights, samples).flatten()
+        self.handle_jacobian = torch.stack(
+            [torch.autograd.grad(coordinate, theta, retain_graph=True)[0] for coordinate in coordinates]
+        )
+        if self.region_weight:
+            change = (scaled / self.inverse_std - self.reference) * self.fixed_weight
+            self.fixed_gradient = torch.autograd.grad(0.5 * change.square().sum(), theta)[0]
 
-    def step(self, theta: Tensor, places: Tensor, damping: float, reach: float) -> Tensor:
-        """The change of theta [K] that is the damped model's minimum; handles aim ``reach`` pixels ahead at most."""
-        ahead = self.scene.targets - places
+    def solve_step(self, theta: Tensor, positions: Tensor, damping: float, reach: float) -> Tensor:
+        """Minimise the damped model for a change of theta [K]; handles aim ``reach`` pixels ahead at most."""
+        ahead = self.scene.targets - positions
         ahead = ahead * (reach / ahead.norm(dim=1, keepdim=True).clamp(min=1e-9)).clamp(max=1)
         # In float64 on the CPU, since some devices have none; the system is small.
-        moves = self.moves.cpu().double() / self.sigma
-        curve = moves.t() @ moves + (1 + damping) * torch.eye(len(theta)).to(moves)
-        slope = moves.t() @ (ahead.flatten().cpu().double() / self.sigma) - theta.cpu().double()
-        if self.keep:
-            curve = curve + self.keep * self.stiffness.cpu().double()
-            slope = slope - self.keep * self.kept.cpu().double()
-        return torch.linalg.solve(curve, slope).to(theta)
+        jacobian = self.handle_jacobian.cpu().double() / self.sigma
+        curvature = jacobian.t() @ jacobian + (1 + damping) * torch.eye(len(theta)).to(jacobian)
+        slope = jacobian.t() @ (ahead.flatten().cpu().double() / self.sigma) - theta.cpu().double()
+        if self.region_weight:
+            curvature = curvature + self.region_weight * self.stiffness.cpu().double()
+            slope = slope - self.region_weight * self.fixed_gradient.cpu().double()
+        return torch.linalg.solve(curvature, slope).to(theta)
 
-    def predicted(self, change: Tensor) -> Tensor:
-        """How far the handles go [N, 2] when theta changes."""
-        return (self.moves @ change).reshape(-1, 2)
+    def predict_motion(self, change: Tensor) -> Tensor:
+        """Predict how far the handles go [N, 2] when theta changes."""
+        return (self.handle_jacobian @ change).reshape(-1, 2)
 
 
 def _components(covariance: Tensor) -> Tensor:
-    """[D, K]: the principal directions of W, each as long as its standard deviation."""
+    """Return the principal directions of W [D, K], each as long as its standard deviation."""
     values, vectors = torch.linalg.eigh(covariance.cpu().double())
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     covered = (values.cumsum(0) / values.sum().clamp(min=1e-30)) < _VARIANCE
     count = min(int(covered.sum()) + 1, _COMPONENTS, len(values))
     return (vectors[:, :count] * values[:count].sqrt()).to(covariance)
-
-
-def _arrived(scene: DragScene, places: Tensor, tolerance: float) -> str:
-    return "arrived" if float((places - scene.targets).norm(dim=1).max()) <= tolerance else ""
 
 
 def _detached(state: LayerState) -> LayerState:

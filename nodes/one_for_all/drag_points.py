@@ -217,7 +217,7 @@ def _settings(method: str, steps: int, tolerance: float, keep: float, learning_r
         own,
         steps=steps or own.steps,
         tolerance=tolerance or own.tolerance,
-        keep=own.keep * keep,
+        region_weight=own.region_weight * keep,
         learning_rate=learning_rate,
     )
 
@@ -241,9 +241,9 @@ def _region(region: torch.Tensor | None, size: tuple[int, int]) -> tuple[torch.T
     return mask[0].float().clamp(0, 1), note
 
 
-def _report(points: pointing.DragPoints, result: dragging.Drag, note: str) -> str:
+def _report(points: pointing.DragPoints, result: dragging.DragResult, note: str) -> str:
     before = (points.targets - points.handles).norm(dim=1).tolist()
-    after = (points.targets.cpu() - result.places[-1]).norm(dim=1).tolist()
+    after = (points.targets.cpu() - result.positions[-1]).norm(dim=1).tolist()
     lines = [f"{result.stop} after {result.steps} steps; farthest handle {max(after):.2f} px from its target"]
     for k, (far, near) in enumerate(zip(before, after, strict=True), start=1):
         lines.append(f"drag {k}: {far:.1f} px before, {near:.2f} px after")

@@ -19,15 +19,15 @@ def batch(run_node, tiny_generator):
 
 
 @pytest.fixture
-def given(tiny_generator, batch):
+def inputs(tiny_generator, batch):
     """Inputs that are right."""
     one = GanLatent(batch.codes[1:2], batch.names[1:2], batch.family)
     return dict(generator=tiny_generator, latents=one, points="12,16 -> 16,16", steps=3)
 
 
-def test_dragged_recorded_and_given_to_everyone(run_node, tiny_generator, batch, given):
-    (start, edited, images, preview, report), _ = run_node("DragPoints", **given)
-    assert torch.equal(start.codes, given["latents"].codes) and not torch.equal(edited.codes, start.codes)
+def test_dragged_recorded_and_given_to_everyone(run_node, tiny_generator, batch, inputs):
+    (start, edited, images, preview, report), _ = run_node("DragPoints", **inputs)
+    assert torch.equal(start.codes, inputs["latents"].codes) and not torch.equal(edited.codes, start.codes)
     assert edited.names == start.names == batch.names[1:2] and edited.family == tiny_generator.family
     assert images.shape == (2, 32, 32, 3) and preview.shape == (2, 512, 512, 3)
     assert "drag 1: 4.0 px before" in report and "after 3 steps" in report
@@ -39,14 +39,14 @@ def test_dragged_recorded_and_given_to_everyone(run_node, tiny_generator, batch,
 
 
 @pytest.mark.parametrize("method", ["least change", "published"])
-def test_both_methods_and_some_rows(run_node, given, method):
-    (start, edited, *_), _ = run_node("DragPoints", **given | dict(method=method, rows="coarse", learning_rate=0.01))
+def test_both_methods_and_some_rows(run_node, inputs, method):
+    (start, edited, *_), _ = run_node("DragPoints", **inputs | dict(method=method, rows="coarse", learning_rate=0.01))
     changed = (edited.codes - start.codes).abs().amax(dim=2)[0] > 0
     assert changed.tolist() == [True] * 3 + [False] * 5
 
 
-def test_points_come_as_json_as_two_lists_and_on_a_canvas(run_node, given):
-    (_, expected, *_), _ = run_node("DragPoints", **given)
+def test_points_come_as_json_as_two_lists_and_on_a_canvas(run_node, inputs):
+    (_, expected, *_), _ = run_node("DragPoints", **inputs)
     same = [
         dict(points=json.dumps({"handles": [[12, 16]], "targets": [[16, 16]]})),
         dict(points='[{"x": 12, "y": 16}]', targets='[{"x": 16, "y": 16}]'),
@@ -55,26 +55,26 @@ def test_points_come_as_json_as_two_lists_and_on_a_canvas(run_node, given):
         dict(points="0.375,0.5 -> 0.5,0.5", units="fractions"),
     ]
     for points in same:
-        (_, found, *_), _ = run_node("DragPoints", **given | points)
+        (_, found, *_), _ = run_node("DragPoints", **inputs | points)
         torch.testing.assert_close(found.codes, expected.codes)
 
 
-def test_a_region_holds_the_rest_and_another_size_is_resized_with_a_note(run_node, given, caplog):
+def test_a_region_holds_the_rest_and_another_size_is_resized_with_a_note(run_node, inputs, caplog):
     region = torch.zeros(32, 32)
     region[:, :20] = 1
-    (_, held, *_, report), _ = run_node("DragPoints", **given, region=region)
+    (_, held, *_, report), _ = run_node("DragPoints", **inputs, region=region)
     assert "outside the region" in report and "resized" not in report
     bigger = region.repeat_interleave(2, 0).repeat_interleave(2, 1)[None]
     with caplog.at_level(logging.INFO):
-        (_, same, *_, report), _ = run_node("DragPoints", **given, region=bigger)
+        (_, same, *_, report), _ = run_node("DragPoints", **inputs, region=bigger)
     assert "the region of 64 x 64 was resized to 32 x 32" in report and "resized" in caplog.text
     torch.testing.assert_close(same.codes, held.codes)
-    (_, free, *_), _ = run_node("DragPoints", **given)
+    (_, free, *_), _ = run_node("DragPoints", **inputs)
     assert not torch.equal(free.codes, held.codes)
 
 
 @pytest.mark.parametrize("stop_at", [1, 3])
-def test_an_interruption_stops_at_the_next_step(run_node, headless_host, given, monkeypatch, stop_at):
+def test_an_interruption_stops_at_the_next_step(run_node, headless_host, inputs, monkeypatch, stop_at):
     calls = []
 
     def stop(self):
@@ -84,7 +84,7 @@ def test_an_interruption_stops_at_the_next_step(run_node, headless_host, given, 
 
     monkeypatch.setattr(type(headless_host), "check_interrupt", stop)
     with pytest.raises(StoppedError):
-        run_node("DragPoints", **given | dict(steps=30, tolerance=0.001), region=torch.eye(32))
+        run_node("DragPoints", **inputs | dict(steps=30, tolerance=0.001), region=torch.eye(32))
     assert len(calls) == stop_at
 
 
@@ -110,47 +110,47 @@ def test_an_interruption_stops_at_the_next_step(run_node, headless_host, given, 
         (dict(region=torch.full((32, 32), float("nan"))), "not finite"),
     ],
 )
-def test_wrong_inputs_are_refused_with_a_sentence(run_node, given, changes, words):
+def test_wrong_inputs_are_refused_with_a_sentence(run_node, inputs, changes, words):
     with pytest.raises(InputError, match=words):
-        run_node("DragPoints", **given | changes)
+        run_node("DragPoints", **inputs | changes)
 
 
-def test_without_points_the_example_is_shown_and_what_follows_waits(run_node, given):
-    values, shown = run_node("DragPoints", **given | dict(points=" "))
+def test_without_points_the_example_is_shown_and_what_follows_waits(run_node, inputs):
+    values, shown = run_node("DragPoints", **inputs | dict(points=" "))
     assert len(values) == 5 and all("points are empty" in value.message for value in values)
     (picture,) = shown["semantic_edit_picture"]
     assert picture["type"] == "temp" and "images" not in shown
 
 
-def test_brushed_strokes_are_a_region(run_node, given, headless_host):
-    (_, held, *_, report), shown = run_node("DragPoints", **given, strokes="0.3: 0.4 0.5")
-    (_, free, *_), _ = run_node("DragPoints", **given)
+def test_brushed_strokes_are_a_region(run_node, inputs, headless_host):
+    (_, held, *_, report), shown = run_node("DragPoints", **inputs, strokes="0.3: 0.4 0.5")
+    (_, free, *_), _ = run_node("DragPoints", **inputs)
     assert "outside the region" in report and not torch.equal(held.codes, free.codes)
     assert len(shown["semantic_edit_picture"]) == len(shown["semantic_edit_result"]) == 1
     assert shown["semantic_edit_report"] == [report]
     with pytest.raises(InputError, match="not pairs of numbers"):
-        run_node("DragPoints", **given, strokes="0.3: 0.4")
+        run_node("DragPoints", **inputs, strokes="0.3: 0.4")
 
 
-def test_several_codes_and_strangers_are_refused(run_node, given, batch):
+def test_several_codes_and_strangers_are_refused(run_node, inputs, batch):
     with pytest.raises(InputError, match="holds 3 codes"):
-        run_node("DragPoints", **given | dict(latents=batch))
+        run_node("DragPoints", **inputs | dict(latents=batch))
     stranger = GanLatent(batch.codes[:1], ("x",), "elsewhere")
     with pytest.raises(InputError, match="elsewhere"):
-        run_node("DragPoints", **given | dict(latents=stranger))
+        run_node("DragPoints", **inputs | dict(latents=stranger))
     short = GanLatent(batch.codes[:1, :4], ("x",), batch.family)
     with pytest.raises(InputError, match="expects \\[B, 8, 16\\]"):
-        run_node("DragPoints", **given | dict(latents=short))
+        run_node("DragPoints", **inputs | dict(latents=short))
 
 
-def test_moving_a_point_does_not_measure_the_picture_again(run_node, given, monkeypatch):
+def test_moving_a_point_does_not_measure_the_picture_again(run_node, inputs, monkeypatch):
     from semantic_edit.editing.drag import steps as drag_steps
 
-    seen, plain = [], drag_steps.measured_changes
-    monkeypatch.setattr(drag_steps, "measured_changes", lambda *each: seen.append(1) or plain(*each))
-    run_node("DragPoints", **given)
-    (_, known, *_), _ = run_node("DragPoints", **given | dict(points="12,16 -> 12,20"))
-    assert len(seen) == 1
-    copy = GanLatent(given["latents"].codes, given["latents"].names, given["latents"].family)
-    (_, fresh, *_), _ = run_node("DragPoints", **given | dict(points="12,16 -> 12,20", latents=copy))
-    assert len(seen) == 2 and torch.equal(known.codes, fresh.codes)
+    calls, plain = [], drag_steps.measure_changes
+    monkeypatch.setattr(drag_steps, "measure_changes", lambda *args: calls.append(1) or plain(*args))
+    run_node("DragPoints", **inputs)
+    (_, known, *_), _ = run_node("DragPoints", **inputs | dict(points="12,16 -> 12,20"))
+    assert len(calls) == 1
+    copy = GanLatent(inputs["latents"].codes, inputs["latents"].names, inputs["latents"].family)
+    (_, again, *_), _ = run_node("DragPoints", **inputs | dict(points="12,16 -> 12,20", latents=copy))
+    assert len(calls) == 2 and torch.equal(known.codes, again.codes)

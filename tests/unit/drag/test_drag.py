@@ -43,14 +43,14 @@ def a_move_that_is_possible(generator, w, other):
 @pytest.mark.parametrize("method", METHODS)
 def test_handles_come_nearer_and_the_input_stays(tiny_generator, method):
     w = code(tiny_generator)
-    kept = w.clone()
-    wanted, _ = a_move_that_is_possible(tiny_generator, w, code(tiny_generator, 6))
-    far = float((wanted.targets - wanted.handles).norm())
+    original = w.clone()
+    drags, _ = a_move_that_is_possible(tiny_generator, w, code(tiny_generator, 6))
+    far = float((drags.targets - drags.handles).norm())
     assert far > 1
     settings = replace(METHODS[method], steps=25, tolerance=0.01, learning_rate=0.02)
-    result = drag(tiny_generator, w, wanted, settings=settings)
-    assert torch.equal(w, kept) and result.code.shape == w.shape
-    assert result.places.shape == (result.steps + 1, 1, 2) and torch.equal(result.places[0], wanted.handles)
+    result = drag(tiny_generator, w, drags, settings=settings)
+    assert torch.equal(w, original) and result.code.shape == w.shape
+    assert result.positions.shape == (result.steps + 1, 1, 2) and torch.equal(result.positions[0], drags.handles)
     assert float(result.distances[0]) == pytest.approx(far, abs=1e-4)
     assert float(result.distances[-1]) < (0.4 if method == "least change" else 0.9) * far
     assert result.stop in ("arrived", "no further", "out of steps") and result.outside is None
@@ -75,18 +75,18 @@ def test_least_change_moves_chosen_rows_alike(tiny_generator):
 
 def test_a_region_holds_the_rest(tiny_generator):
     w = code(tiny_generator)
-    wanted = points([[8, 8], [12, 8]])
+    drags = points([[8, 8], [12, 8]])
     region = torch.zeros(32, 32)
     region[:16, :16] = 1
-    held = drag(tiny_generator, w, wanted, region, settings=replace(FEW, keep=3.0))
-    free = drag(tiny_generator, w, wanted, region, settings=replace(FEW, keep=0.0))
+    held = drag(tiny_generator, w, drags, region, settings=replace(FEW, region_weight=3.0))
+    free = drag(tiny_generator, w, drags, region, settings=replace(FEW, region_weight=0.0))
     assert 0 < held.outside < free.outside
 
 
 def test_the_same_again_is_the_same(tiny_generator):
-    w, wanted = code(tiny_generator), points([[12, 16], [18, 14]], [[20, 20], [19, 24]])
-    first, second = (drag(tiny_generator, w, wanted, settings=FEW) for _ in range(2))
-    assert torch.equal(first.code, second.code) and torch.equal(first.places, second.places)
+    w, drags = code(tiny_generator), points([[12, 16], [18, 14]], [[20, 20], [19, 24]])
+    first, second = (drag(tiny_generator, w, drags, settings=FEW) for _ in range(2))
+    assert torch.equal(first.code, second.code) and torch.equal(first.positions, second.positions)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -104,17 +104,17 @@ def test_wide_pictures_and_few_layers(wide_generator, method):
     region[:, 20:] = 0
     settings = replace(METHODS[method], steps=3)
     result = drag(wide_generator, code(wide_generator), points([[28, 8], [24, 8]]), region, settings=settings)
-    assert bool(torch.isfinite(result.code).all()) and float(result.places[..., 0].max()) > 16
+    assert bool(torch.isfinite(result.code).all()) and float(result.positions[..., 0].max()) > 16
 
 
 def test_previews_come_every_few_steps_and_an_interruption_goes_through(tiny_generator):
-    w, wanted, seen = code(tiny_generator), points([[10, 16], [24, 16]]), []
+    w, drags, reports = code(tiny_generator), points([[10, 16], [24, 16]]), []
     settings = replace(PUBLISHED, steps=7, learning_rate=1e-4)
-    drag(tiny_generator, w, wanted, settings=settings, preview_every=3,
-         progress=lambda step, total, preview: seen.append((step, total, preview)))  # fmt: skip
-    assert [step for step, _, _ in seen] == list(range(1, 8)) and {total for _, total, _ in seen} == {7}
-    assert [step for step, _, preview in seen if preview is not None] == [3, 6, 7]
-    assert seen[2][2].shape == (3, 32, 32)
+    drag(tiny_generator, w, drags, settings=settings, preview_every=3,
+         progress=lambda step, total, preview: reports.append((step, total, preview)))  # fmt: skip
+    assert [step for step, _, _ in reports] == list(range(1, 8)) and {total for _, total, _ in reports} == {7}
+    assert [step for step, _, preview in reports if preview is not None] == [3, 6, 7]
+    assert reports[2][2].shape == (3, 32, 32)
 
     class StoppedError(Exception):
         pass
@@ -123,7 +123,7 @@ def test_previews_come_every_few_steps_and_an_interruption_goes_through(tiny_gen
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        drag(tiny_generator, w, wanted, settings=FEW, progress=stop)
+        drag(tiny_generator, w, drags, settings=FEW, progress=stop)
 
 
 def test_it_works_under_inference_mode_and_leaves_the_weights_alone(tiny_generator):
@@ -157,16 +157,16 @@ def test_other_families_of_generators_can_be_dragged(tiny_progan):
         (dict(settings=replace(FEW, method="best")), "Unknown method"),
         (dict(settings=replace(FEW, steps=0)), "at least 1"),
         (dict(settings=replace(FEW, tolerance=0.0)), "tolerance"),
-        (dict(settings=replace(FEW, keep=-1.0)), "negative"),
+        (dict(settings=replace(FEW, region_weight=-1.0)), "negative"),
         (dict(settings=replace(FEW, feature_ratio=1.5)), "feature ratio"),
     ],
 )
 def test_wrong_inputs_are_refused(tiny_generator, changes, words):
     w = code(tiny_generator)
-    given = dict(w=w, points=points([[12, 16], [18, 16]]), settings=FEW) | changes
-    given["w"] = {"two": w.repeat(2, 1, 1), "short": w[:, :3]}.get(changes.get("w"), w)
+    arguments = dict(w=w, points=points([[12, 16], [18, 16]]), settings=FEW) | changes
+    arguments["w"] = {"two": w.repeat(2, 1, 1), "short": w[:, :3]}.get(changes.get("w"), w)
     with pytest.raises(InputError, match=words):
-        drag(tiny_generator, **given)
+        drag(tiny_generator, **arguments)
 
 
 def test_the_feature_layer_follows_the_ratio(tiny_generator):
@@ -193,19 +193,19 @@ def test_tracking_follows_a_shift_below_a_pixel_and_flow_predicts_it():
 
     start = torch.tensor([[11.0, 12.0]])
     templates = Templates.of(blob(11, 12), start, disk(2.0), (24, 24))
-    found, misfit = templates.track(blob(12.3, 11.6), start, 4.0, 1.0)
-    torch.testing.assert_close(found, torch.tensor([[12.3, 11.6]]), atol=0.15, rtol=0)
+    tracked, misfit = templates.track(blob(12.3, 11.6), start, 4.0, 1.0)
+    torch.testing.assert_close(tracked, torch.tensor([[12.3, 11.6]]), atol=0.15, rtol=0)
     assert float(misfit) < 0.01
-    weights, places = templates.motion_weights(blob(11, 12), start, 1.0)
-    change = sample(blob(11.3, 11.8), places, (24, 24)) - sample(blob(11, 12), places, (24, 24))
+    weights, sampled_at = templates.motion_weights(blob(11, 12), start, 1.0)
+    change = sample(blob(11.3, 11.8), sampled_at, (24, 24)) - sample(blob(11, 12), sampled_at, (24, 24))
     moved = torch.einsum("nakc,nkc->na", weights, change)
     torch.testing.assert_close(moved, torch.tensor([[0.3, -0.2]]), atol=0.06, rtol=0)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_tolerance_below_the_published_one_counts(tiny_generator, method):
-    w, wanted = code(tiny_generator), points([[16, 16], [17.5, 16]])
-    own = drag(tiny_generator, w, wanted, settings=replace(METHODS[method], steps=3))
-    finer = drag(tiny_generator, w, wanted, settings=replace(METHODS[method], steps=3, tolerance=0.5 / 32))
+    w, drags = code(tiny_generator), points([[16, 16], [17.5, 16]])
+    own = drag(tiny_generator, w, drags, settings=replace(METHODS[method], steps=3))
+    finer = drag(tiny_generator, w, drags, settings=replace(METHODS[method], steps=3, tolerance=0.5 / 32))
     assert (own.steps == 0) == (method == "published")  # two pixels are near enough there
     assert finer.steps > 0 and (finer.stop != "arrived" or float(finer.distances[-1]) <= 0.5)

@@ -10,7 +10,7 @@ from semantic_edit.editing.drag.points import MAX_POINTS, parse_points
 from semantic_edit.models import InputError
 
 SIZE = (100, 200)  # height, width
-WANTED = [[[10.0, 20.0], [30.0, 40.0]], [[50.5, 60.0], [70.0, 80.25]]]
+EXPECTED = [[[10.0, 20.0], [30.0, 40.0]], [[50.5, 60.0], [70.0, 80.25]]]
 
 FORMS = {
     "text": "10,20 -> 30,40\n50.5,60 -> 70,80.25",
@@ -49,9 +49,9 @@ def as_lists(points):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_says_the_same(form):
     text = FORMS[form] if isinstance(FORMS[form], str) else json.dumps(FORMS[form])
-    found = parse_points(text, SIZE)
-    assert len(found) == 2
-    torch.testing.assert_close(torch.tensor(as_lists(found)), torch.tensor(WANTED))
+    points = parse_points(text, SIZE)
+    assert len(points) == 2
+    torch.testing.assert_close(torch.tensor(as_lists(points)), torch.tensor(EXPECTED))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_every_form_says_the_same(form):
     ],
 )
 def test_handles_and_targets_may_come_apart(handles, targets):
-    assert as_lists(parse_points(handles, SIZE, targets=targets)) == WANTED
+    assert as_lists(parse_points(handles, SIZE, targets=targets)) == EXPECTED
 
 
 def test_units_and_canvas():
@@ -84,8 +84,8 @@ def test_units_and_canvas():
 def test_numbers_survive_in_text_and_json(rows):
     text = "\n".join(f"{a!r},{b!r} -> {c!r},{d!r}" for a, b, c, d in rows)
     for form in (text, json.dumps(rows)):
-        found = torch.tensor(as_lists(parse_points(form, SIZE))).reshape(-1, 4)
-        torch.testing.assert_close(found, torch.tensor(rows))
+        points = torch.tensor(as_lists(parse_points(form, SIZE))).reshape(-1, 4)
+        torch.testing.assert_close(points, torch.tensor(rows))
 
 
 REFUSED = {
@@ -152,8 +152,8 @@ def test_other_refusals():
 ).map(json.dumps))  # fmt: skip
 def test_anything_gives_points_or_a_sentence(text):
     try:
-        found = parse_points(text, SIZE)
+        points = parse_points(text, SIZE)
     except InputError:
         return
-    both = torch.stack([found.handles, found.targets])
-    assert bool((both >= 0).all()) and bool((both <= torch.tensor([200.0, 100.0])).all()) and len(found) > 0
+    both = torch.stack([points.handles, points.targets])
+    assert bool((both >= 0).all()) and bool((both <= torch.tensor([200.0, 100.0])).all()) and len(points) > 0
