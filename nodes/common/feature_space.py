@@ -1,17 +1,15 @@
-"""Where pictures are compared: which networks a node may offer as a feature space, and which one is the default."""
+"""Feature spaces: the networks in whose features a node may compare pictures, and which one is the default."""
 
 from __future__ import annotations
 
 import functools
 
-import torch
-
 from ... import host
-from ...demo.assets import reader
 from ...editing.common.types import EditDirection
 from ...editing.one_for_all.attribute_score import AttributeScore
 from ...editing.one_for_all.features import FeatureSpace, encoder_space, generator_space, network_space
 from ...host import io
+from ...host.registry import feature_spaces
 from ...models.checkpoint import read_metadata
 from ...models.encoders.encoder import PictureEncoder, load_encoder
 from ...models.errors import CheckpointError, InputError, check_choice
@@ -19,14 +17,18 @@ from ...models.gan.generator import GanGenerator
 from .devices import place
 from .model_files import model_file_fingerprint
 
-AUTOMATIC, OWN, DEMO = "automatic", "generator's own", "demo portraits"
+AUTOMATIC, OWN = "automatic", "generator's own"
 
 
 def features_input(id: str = "features", **more: object) -> io.Combo.Input:
-    """Return the list of feature spaces."""
+    """Return the list of feature spaces.
+
+    Args:
+        more: further arguments of the input, such as `optional`.
+    """
     return io.Combo.Input(
         id,
-        options=[AUTOMATIC, OWN, DEMO, *host.current().list_models("encoders")],
+        options=[AUTOMATIC, OWN, *feature_spaces.names(), *host.current().list_models("encoders")],
         default=AUTOMATIC,
         tooltip="Where pictures are compared. automatic: the encoder of this generator, else its own features.",
         **more,
@@ -43,32 +45,28 @@ def feature_space(generator: GanGenerator, choice: str = AUTOMATIC, scorer: obje
         place(generator, scorer)
         return network_space(f"scorer {getattr(scorer, 'name', '')}".strip(), scorer.encode_images, scorer)
     files = host.current().list_models("encoders")
-    check_choice("features", choice, [AUTOMATIC, OWN, DEMO, *files])
+    check_choice("features", choice, [AUTOMATIC, OWN, *feature_spaces.names(), *files])
     if choice == AUTOMATIC:
-        fitting = next((name for name in files if _family(name) == generator.family), None)
-        return generator_space(generator) if fitting is None else _own_space(generator, fitting)
+        file = next((name for name in files if _family_of(name) == generator.family), None)
+        return generator_space(generator) if file is None else _own_encoder_space(generator, file)
     if choice == OWN:
         return generator_space(generator)
-    if choice == DEMO:
-        network = reader("features")
-
-        def read(pictures: torch.Tensor) -> torch.Tensor:
-            return network(pictures.to("cpu", torch.float32))
-
-        return network_space("demo network", read, "demo", readings=True)
-    network = _encoder(choice, *_state(choice))
-    if not _fits(network, generator):
+    if choice in feature_spaces.names():
+        return feature_spaces.create(choice)
+    encoder = _encoder(choice, *_file_version(choice))
+    if not encoder.family or encoder.family != generator.family:
         raise InputError(
             f"The encoder '{choice}' belongs to another generator than '{generator.name}'. Choose 'automatic', "
             '"generator\'s own", or the encoder of this generator.'
         )
-    place(generator, network)
-    return encoder_space(network, choice)
+    place(generator, encoder)
+    return encoder_space(encoder, choice)
 
 
 def features_fingerprint(choice: str | None) -> str:
     """Return a value that changes when the chosen encoder's file is replaced: for `fingerprint_inputs`."""
-    return "" if choice in (AUTOMATIC, OWN, DEMO) else model_file_fingerprint("encoders", choice)
+    no_file = (AUTOMATIC, OWN, *feature_spaces.names())
+    return "" if choice in no_file else model_file_fingerprint("encoders", choice)
 
 
 def network_of_score(direction: EditDirection) -> object | None:
@@ -76,30 +74,27 @@ def network_of_score(direction: EditDirection) -> object | None:
     return direction.score.space.key if isinstance(direction.score, AttributeScore) else None
 
 
-def _own_space(generator: GanGenerator, name: str) -> FeatureSpace:
-    network = _encoder(name, *_state(name))
-    place(generator, network)
-    return encoder_space(network)
+def _own_encoder_space(generator: GanGenerator, name: str) -> FeatureSpace:
+    encoder = _encoder(name, *_file_version(name))
+    place(generator, encoder)
+    return encoder_space(encoder)
 
 
-def _family(name: str) -> str | None:
-    """The generator family that an encoder's header names; None for a damaged file, which nobody chose."""
+def _family_of(name: str) -> str | None:
+    """Return the generator family that an encoder's header names; None for a damaged file, which nobody chose."""
     try:
         return read_metadata(host.current().model_path("encoders", name), "encoder").get("family") or None
     except (CheckpointError, InputError):
         return None
 
 
-def _fits(encoder: PictureEncoder, generator: GanGenerator) -> bool:
-    return bool(encoder.family) and encoder.family == generator.family
-
-
-def _state(name: str) -> tuple[str, int]:
+def _file_version(name: str) -> tuple[str, int]:
+    """Return path and time of change of an encoder's file."""
     path = host.current().model_path("encoders", name)
     return str(path), path.stat().st_mtime_ns
 
 
 @functools.lru_cache(maxsize=2)
 def _encoder(name: str, path: str, changed: int) -> PictureEncoder:
-    """The network of a file, read again only when the file has changed; the host moves it in and out of memory."""
+    """Read the network of a file, again only when the file has changed; the host moves it in and out of memory."""
     return load_encoder(path)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ... import host
-from ...demo.assets import PHOTOS
 from ...editing.common.types import EditDirection, GanLatent, check_family
 from ...editing.one_for_all.strength_modes import MODES
 from ...editing.one_for_all.transfer import Transfer
 from ...host import io, no_inference_mode, ui
+from ...host.registry import photo_folders
 from ...jobs import FolderJob, run_job
 from ...jobs.listing import picture_names
 from ...jobs.manifest import MANIFEST_NAME
@@ -27,7 +27,7 @@ from ..common.progress import progress_for
 from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
-_DEMO, _NO_ENCODER = "(demo photos)", "none"
+_NO_ENCODER = "none"
 
 
 class EditFolder(io.ComfyNode):
@@ -46,7 +46,7 @@ class EditFolder(io.ComfyNode):
                 EditDirectionType.Input("direction", tooltip="The edit that all pictures shall follow."),
                 io.Combo.Input(
                     "folder",
-                    options=[_DEMO, *input_folders()],
+                    options=[*photo_folders.names(), *input_folders()],
                     tooltip="A folder below ComfyUI's input folder, or the photos that come with the pack.",
                 ),
                 io.String.Input(
@@ -211,7 +211,7 @@ class EditFolder(io.ComfyNode):
 
 
 def _source(folder: str) -> Path:
-    return PHOTOS if folder == _DEMO else input_folder(folder)
+    return photo_folders.create(folder) if folder in photo_folders.names() else input_folder(folder)
 
 
 def _wanted(name: str) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ...demo.parts import part_labeller
-from ...demo.portraits.scene import PART_NAMES
 from ...editing.common.part_labels import PartLabels
 from ...editing.common.sample import sample
 from ...editing.common.types import GanLatent
 from ...editing.paint.dissection import FEWEST, RANKINGS, THRESHOLDS, dissect_and_rank
 from ...editing.paint.unit_pictures import picture_units
 from ...host import io
+from ...host.registry import PartLabeller, part_labellers
 from ...models.errors import InputError, check_choice
 from ..common.devices import place
 from ..common.images import to_image_batch
@@ -115,18 +114,27 @@ class DissectConcepts(io.ComfyNode):
             check_latent(generator, latents)
         place(generator)
         codes = sample(generator, samples, seed, 1.0, 0, -1).codes if latents is None else latents.codes
-        label, score = part_labeller() if parts is None else (lambda _, which: parts.masks[which], None)
-        total = 2 * len(codes) + len(PART_NAMES)
+        labeller = _labeller(parts)
         concepts = dissect_and_rank(
             generator,
             codes,
-            label,
-            PART_NAMES if parts is None else parts.names,
+            labeller.label,
+            labeller.names,
             None if layer < 0 else layer,
             threshold,
             ranking,
-            score,
-            progress=progress_for(total, "dissecting"),
+            labeller.score,
+            progress=progress_for(2 * len(codes) + len(labeller.names), "dissecting"),
         )
         sheets = picture_units(generator, concepts, codes[:_SHOWN])
         return io.NodeOutput(concepts, to_image_batch(sheets), concepts.report())
+
+
+def _labeller(parts: PartLabels | None) -> PartLabeller:
+    """Return connected labels as a labeller, else the segmenter that was registered first."""
+    if parts is not None:
+        return PartLabeller(parts.names, lambda _, index: parts.masks[index])
+    names = part_labellers.names()
+    if not names:
+        raise InputError("There is no segmenter: connect the part labels of the latents' pictures to 'parts'.")
+    return part_labellers.create(names[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from ...demo.assets import reader
 from ...editing.common.part_labels import PartLabels
 from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
@@ -13,6 +12,7 @@ from ...editing.text.score import SCORES, TEMPLATES, TextGoal
 from ...editing.text.settings import CHANGES, MASKS, TextEditSettings
 from ...editing.text.training import report_of, train_text_edit
 from ...host import io
+from ...host.registry import identity_networks
 from ...models.errors import InputError, check_choice
 from ..common.devices import place
 from ..common.latents import check_latent
@@ -21,7 +21,7 @@ from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, TextImageScorerType
 from ._shared import OUTSIDE, outside_input
 
-_PEOPLE = ("not checked", "demo portraits")
+_NOT_CHECKED = "not checked"
 
 
 class TrainTextEdit(io.ComfyNode):
@@ -144,7 +144,7 @@ class TrainTextEdit(io.ComfyNode):
                 outside_input(),
                 io.Combo.Input(
                     "person",
-                    options=list(_PEOPLE),
+                    options=_identity_choices(),
                     optional=True,
                     tooltip="Whether it must stay the same person, judged by the demo world's own network.",
                 ),
@@ -182,19 +182,20 @@ class TrainTextEdit(io.ComfyNode):
         smoothness: float = 0.02,
         samples: int = 256,
         outside: str = OUTSIDE[0],
-        person: str = _PEOPLE[0],
+        person: str = _NOT_CHECKED,
     ) -> io.NodeOutput:
         check_latent(generator, latents)
-        check_choice("person", person, _PEOPLE)
+        check_choice("person", person, _identity_choices())
         check_choice("outside", outside, OUTSIDE)
         for what, text in (("prompt", prompt), ("source", source)):
             if not text.strip():
                 raise InputError(f"The {what} is empty; write a short sentence.")
         place(generator, scorer)
+        embed = None if person == _NOT_CHECKED else identity_networks.create(person)
         settings = TextEditSettings(
             masks=masks, changes=changes, steps=steps, area=area, l2=gentleness, seed=seed, threshold=threshold,
             smoothness=smoothness, start=samples, keep_outside=outside == OUTSIDE[0],
-            rows=parse_rows(rows, generator.num_layers), identity=0.3 * (person != _PEOPLE[0]),
+            rows=parse_rows(rows, generator.num_layers), identity=0.3 * (embed is not None),
             stop_resolution=picture_height or _smallest(generator, scorer),
         )  # fmt: skip
         goal = TextGoal(
@@ -202,7 +203,7 @@ class TrainTextEdit(io.ComfyNode):
             torch.Generator().manual_seed(seed),
         )  # fmt: skip
         trained = train_text_edit(
-            generator, goal, latents.codes, parts, prompt, settings, _embedder() if person != _PEOPLE[0] else None,
+            generator, goal, latents.codes, parts, prompt, settings, embed,
             source, progress_for(steps, f"learning '{prompt}'"),
         )  # fmt: skip
         return io.NodeOutput(trained.edit, loss_chart(trained.losses, prompt)[None], report_of(trained))
@@ -217,10 +218,6 @@ def _smallest(generator, scorer) -> int | None:
     return next((height for height in heights if height >= scorer.image_size[0]), heights[-1])
 
 
-def _embedder():
-    network = reader("identity")
-
-    def embed(pictures: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.normalize(network(pictures.to("cpu")), dim=1).to(pictures.device)
-
-    return embed
+def _identity_choices() -> list[str]:
+    """Return the entries of `person`: no check, and every registered identity network."""
+    return [_NOT_CHECKED, *identity_networks.names()]

@@ -86,6 +86,15 @@ def test_a_stage_of_nodes_imports_no_other_stage():
     assert offenders(sideways) == []
 
 
+def test_only_nodes_demo_know_the_demo_world():
+    """Its readers, part labeller and photos reach the other nodes through host/registry.py."""
+
+    def knows(file, target):
+        return target[0] == "demo" and file[0] not in ("demo", "offline") and file[:2] != ("nodes", "demo")
+
+    assert offenders(knows) == []
+
+
 def test_the_host_alone_touches_comfyui():
     def touches(file, target):
         return target[0] == "=" and target[1] in HOST_MODULES and file[0] not in MAY_TOUCH_HOST

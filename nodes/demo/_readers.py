@@ -1,0 +1,44 @@
+"""Registration of the demo world: its readers, its part labeller and its photos, for the nodes of every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...demo.assets import PHOTOS, reader
+from ...demo.parts import part_labeller
+from ...demo.portraits.scene import PART_NAMES
+from ...editing.one_for_all.features import FeatureSpace, network_space
+from ...host.registry import PartLabeller, feature_spaces, identity_networks, part_labellers, photo_folders
+
+NAME = "demo portraits"  # as lists of choices show it, and saved workflows refer to it
+
+
+def register_demo_world() -> None:
+    """Offer the demo world's networks and photos to the nodes of other stages."""
+    feature_spaces.register(NAME, _feature_space)
+    identity_networks.register(NAME, _identity_network)
+    part_labellers.register(NAME, lambda: PartLabeller(tuple(PART_NAMES), *part_labeller()))
+    photo_folders.register("(demo photos)", lambda: PHOTOS)
+
+
+def _feature_space() -> FeatureSpace:
+    network = reader("features")
+
+    def read(pictures: Tensor) -> Tensor:
+        """Read features [B, K] of pictures [B, 3, H, W] in -1..1."""
+        return network(pictures.to("cpu", torch.float32))
+
+    return network_space("demo network", read, "demo", readings=True)
+
+
+def _identity_network() -> Callable[[Tensor], Tensor]:
+    network = reader("identity")
+
+    def embed(pictures: Tensor) -> Tensor:
+        """Embed pictures [B, 3, H, W] in -1..1 as unit vectors [B, K], on the pictures' device."""
+        return torch.nn.functional.normalize(network(pictures.to("cpu")), dim=1).to(pictures.device)
+
+    return embed
