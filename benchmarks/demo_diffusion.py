@@ -21,10 +21,11 @@ from semantic_edit.demo.measure import identity, measure
 from semantic_edit.demo.portraits.captions import ATTRIBUTES, phrases
 from semantic_edit.demo.portraits.factors import LIVE_NAMES, as_factors, sample_factors, visible
 from semantic_edit.demo.portraits.render import render
+from semantic_edit.editing.common.similarity import psnr
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
 from semantic_edit.models.diffusion.sampling import sample
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
-from semantic_edit.offline.train_demo.common import psnr, r_squared
+from semantic_edit.offline.train_demo.common import r_squared
 from semantic_edit.offline.train_demo.sheet import save_sheet
 from torch import Tensor
 
@@ -80,7 +81,7 @@ def vae_figures(bundle: DiffusionBundle) -> None:
     before, after = spoken(as_factors(measure(truth))), spoken(as_factors(measure(back)))
     kept = {name: share(before, after, name) for name in ATTRIBUTES}
     same = (identity(truth) * identity(back)).sum(1).mean()
-    say(f"VAE, {size} px: PSNR {psnr(back, truth):.2f} dB, identity {same:.3f}\n")
+    say(f"VAE, {size} px: PSNR {psnr(back, truth).mean():.2f} dB, identity {same:.3f}\n")
     head = ("factor", "R2 there and back", "R2 of renders", "same phrase read")
     rows = [
         (name, f"{scores[k]:.3f}", f"{best[k]:.3f}", f"{kept[name]:.2f}" if name in kept else "")

@@ -21,10 +21,11 @@ from semantic_edit.demo import factors_from_z, identity, measure, render
 from semantic_edit.demo.assets import demo_file, reader
 from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, Z_DIM, visible
 from semantic_edit.editing.common.fit import fit_attribute
+from semantic_edit.editing.common.similarity import psnr
 from semantic_edit.models import load_generator
 from semantic_edit.models.encoders.encoder import load_encoder
 from semantic_edit.models.errors import InputError
-from semantic_edit.offline.train_demo.common import psnr, r_squared
+from semantic_edit.offline.train_demo.common import r_squared
 from torch import Tensor
 
 
@@ -41,7 +42,8 @@ def main() -> None:
         generated = torch.cat([generator.synthesize(part) for part in codes.split(64)])
     factors = factors_from_z(z)
     rendered = render(factors, size).images
-    say(f"{options.portraits} portraits of {size} px; PSNR against the renders {psnr(generated, rendered):.2f} dB\n")
+    quality = psnr(generated, rendered).mean()
+    say(f"{options.portraits} portraits of {size} px; PSNR against the renders {quality:.2f} dB\n")
     factor_table(codes[:, 0], factors, generated, rendered)
     realism(generated, rendered, size)
     encoder_figures(generator, generated, rendered)
@@ -86,7 +88,7 @@ def encoder_figures(generator, generated: Tensor, rendered: Tensor) -> None:
         return
     for name, pictures in (("samples", generated[:128]), ("renders", rendered[:128])):
         again = generator.synthesize(encoder.encode(pictures, generator))
-        say(f"encoder: PSNR of {name} {psnr(again, pictures):.2f} dB")
+        say(f"encoder: PSNR of {name} {psnr(again, pictures).mean():.2f} dB")
     encoder.encode(generated[:32], generator)
     began = time.perf_counter()
     encoder.encode(generated[:32], generator)

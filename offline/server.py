@@ -1,4 +1,4 @@
-"""Running a workflow on a ComfyUI server, over HTTP, from the command line.
+"""HTTP client of a ComfyUI server: run a workflow there, from the command line.
 
 The only network use in the project, and only towards the address that was typed. No node imports this.
 """
@@ -35,7 +35,7 @@ class ServerError(InputError):
 def run_on_server(
     url: str, document: dict, assignments: list[str], inputs: Path | None, output: Path, say: Callable[[str], None]
 ) -> list[Path]:
-    """Queue a workflow, wait for it, and fetch what it made.
+    """Queue a workflow, wait for it, and fetch its results.
 
     Args:
         url: the server's address.
@@ -65,12 +65,12 @@ def run_on_server(
     except KeyboardInterrupt:
         server.cancel(prompt_id)
         raise
-    _check(history, prompt)
+    _raise_failure(history, prompt)
     return list(server.fetch(history, prompt, output, say))
 
 
 class Server:
-    """The few requests that a run needs."""
+    """A ComfyUI server and the few requests that a run needs."""
 
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
@@ -118,24 +118,24 @@ class Server:
             if history is not None:
                 return history
             queue = self.get("/queue")
-            waiting = [item[1] for name in ("queue_running", "queue_pending") for item in queue.get(name, ())]
-            if prompt_id not in waiting and prompt_id not in self.get(f"/history/{prompt_id}"):
+            queued = [entry[1] for name in ("queue_running", "queue_pending") for entry in queue.get(name, ())]
+            if prompt_id not in queued and prompt_id not in self.get(f"/history/{prompt_id}"):
                 raise ServerError(f"{self.url} dropped the work: it is neither queued nor done.")
             time.sleep(POLL_SECONDS)
 
     def cancel(self, prompt_id: str) -> None:
         """Take a prompt out of the queue, or stop it if it is the one that runs."""
-        running = [item[1] for item in self.get("/queue").get("queue_running", ())]
+        running = [entry[1] for entry in self.get("/queue").get("queue_running", ())]
         path = "/interrupt" if prompt_id in running else "/queue"
         body = {"prompt_id": prompt_id} if prompt_id in running else {"delete": [prompt_id]}
         self._send(self._request(path), json.dumps(body).encode())
 
     def fetch(self, history: dict, prompt: Prompt, output: Path, say: Callable[[str], None]) -> Iterator[Path]:
-        """Write every file that the work made below `output`, and say every text it showed."""
-        for node_id, shown in history.get("outputs", {}).items():
-            for image in shown.get("images", ()):
+        """Write every file of the work below `output`, yield its path, and say every text that a node shows."""
+        for node_id, ui in history.get("outputs", {}).items():
+            for image in ui.get("images", ()):
                 yield self._download(image, output)
-            for text in shown.get("text", ()):
+            for text in ui.get("text", ()):
                 say(f"{prompt.title(node_id) if node_id in prompt.nodes else node_id}: {text}")
 
     def _download(self, image: dict, output: Path) -> Path:
@@ -185,7 +185,7 @@ class Server:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Return what speaks HTTP and nothing else: no files, no FTP, and no redirection to another address."""
+    """Build an opener that speaks HTTP and nothing else: no files, no FTP, and no redirection to another address."""
     opener = urllib.request.OpenerDirector()
     handlers = ("ProxyHandler", "HTTPHandler", "HTTPSHandler", "HTTPErrorProcessor", "HTTPDefaultErrorHandler")
     for name in handlers:
@@ -203,20 +203,22 @@ class _RefusedError(ServerError):
 
 
 def _reasons(body: bytes, prompt: Prompt) -> list[str]:
+    """Read the sentences of a refusal, one for each input that is wrong."""
     try:
         answer = json.loads(body)
-        found = []
+        reasons = []
         for node_id, node in answer.get("node_errors", {}).items():
             title = prompt.title(node_id) if node_id in prompt.nodes else f"#{node_id}"
-            found += [f"{title}: {error['message']} ({error['details']})." for error in node["errors"]]
+            reasons += [f"{title}: {error['message']} ({error['details']})." for error in node["errors"]]
         error = answer.get("error") or {}
         details = f" ({error['details']})" if error.get("details") else ""
-        return found or [f"{error['message']}{details}."]
+        return reasons or [f"{error['message']}{details}."]
     except (ValueError, KeyError, TypeError, AttributeError):
         return ["The server refuses the workflow and does not say why."]
 
 
-def _check(history: dict, prompt: Prompt) -> None:
+def _raise_failure(history: dict, prompt: Prompt) -> None:
+    """Raise ServerError when the history says that the work failed or was stopped."""
     status = history.get("status") or {}
     if status.get("status_str") != "error":
         return

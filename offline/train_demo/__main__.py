@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from .common import Job
+from .common import TrainingRun
 
 # job: (module, function, seed). Modules are imported when chosen, so that a job needs only its own pieces.
 JOBS = {
@@ -26,7 +26,7 @@ JOBS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the command line and run one job."""
+    """Parse the command line (default: the process's own) and run one job."""
     parser = argparse.ArgumentParser(prog="python -m semantic_edit.offline.train_demo", description=__doc__)
     parser.add_argument("job", choices=sorted(JOBS))
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and sample sheets")
@@ -36,15 +36,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from what OUT holds (generator, diffusion)")
     options = parser.parse_args(arguments)
     module, function, seed = JOBS[options.job]
-    job = Job(options.job, options.out, seed if options.seed is None else options.seed, options.smoke, options.resume)
+    seed = seed if options.seed is None else options.seed
+    run = TrainingRun(options.job, options.out, seed, options.smoke, options.resume)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(options.threads)
         with torch.random.fork_rng(devices=[]):
-            getattr(importlib.import_module(f".{module}", __package__), function)(job)
+            getattr(importlib.import_module(f".{module}", __package__), function)(run)
     finally:
         torch.set_num_threads(threads)
-        job.close()
+        run.close()
 
 
 if __name__ == "__main__":

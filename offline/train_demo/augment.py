@@ -1,4 +1,4 @@
-"""Disturbances that a reader of portraits has to see through."""
+"""Augmentations: disturbances that a reader of portraits has to see through."""
 
 from __future__ import annotations
 
@@ -6,47 +6,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...editing.common.filters import gaussian_blur
 
-def some(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """A random choice ``[B, 1, 1, 1]`` of the given share of a batch."""
+
+def random_subset(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Draw which pictures of a batch ``[B, ...]`` are in a subset of that share: bool ``[B, 1, 1, 1]``."""
     return torch.rand(len(images), 1, 1, 1, generator=generator) < share
 
 
-def blur(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of ``[B, C, H, W]``."""
-    radius = max(1, round(2.5 * sigma))
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1).to(images) / sigma) ** 2)
-    taps = (taps / taps.sum()).expand(images.shape[1], 1, 1, -1)
-    images = F.pad(images, (radius,) * 4, mode="replicate")
-    images = F.conv2d(images, taps, groups=images.shape[1])
-    return F.conv2d(images, taps.transpose(2, 3), groups=images.shape[1])
-
-
 def light_disturbance(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A little noise and sometimes a 3 x 3 mean: what the perceptual features are trained under."""
+    """Add a little noise and sometimes a 3 x 3 mean to ``[B, 3, H, W]``, for training the perceptual features."""
     level = 0.03 * torch.randn(len(images), 1, 1, 1, generator=generator).abs()
     images = images + level * torch.randn(images.shape, generator=generator)
     soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    return torch.where(some(images, 0.3, generator), soft, images)
+    return torch.where(random_subset(images, 0.3, generator), soft, images)
 
 
 def heavy_disturbance(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Blur, coarse resampling, noise, changed brightness and contrast, and a pasted patch: for oracle and identity."""
-    images = torch.where(some(images, 0.3, generator), blur(images, 0.4 + 0.9 * _number(generator)), images)
+    """Blur, resample coarsely, change contrast, add noise and shift ``[B, 3, H, W]``: for oracle and identity."""
+    subset = random_subset(images, 0.3, generator)
+    images = torch.where(subset, gaussian_blur(images, 0.4 + 0.9 * _number(generator), "replicate"), images)
     side = images.shape[-1]
     coarse = F.interpolate(images, (side * 5 // 8, side * 5 // 8), mode="bilinear", antialias=True)
     coarse = F.interpolate(coarse, (side, side), mode="bilinear")
-    images = torch.where(some(images, 0.15, generator), coarse, images)
+    images = torch.where(random_subset(images, 0.15, generator), coarse, images)
     contrast = 1 + 0.10 * torch.randn(len(images), 1, 1, 1, generator=generator)
     brightness = 0.05 * torch.randn(len(images), 3, 1, 1, generator=generator)
-    images = torch.where(some(images, 0.5, generator), images * contrast + brightness, images)
-    level = torch.where(some(images, 0.5, generator), torch.rand(len(images), 1, 1, 1, generator=generator) * 0.15, 0)
+    images = torch.where(random_subset(images, 0.5, generator), images * contrast + brightness, images)
+    level = torch.where(
+        random_subset(images, 0.5, generator), torch.rand(len(images), 1, 1, 1, generator=generator) * 0.15, 0
+    )
     images = images + level * torch.randn(images.shape, generator=generator)
-    return shifted(images, generator).clamp(-1, 1)
+    return random_shift(images, generator).clamp(-1, 1)
 
 
-def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Moved by up to one pixel each way, the whole batch alike."""
+def random_shift(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift ``[B, C, H, W]`` by up to one pixel each way, the whole batch alike."""
     dx, dy = (int(torch.randint(-1, 2, (), generator=generator)) for _ in range(2))
     padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
     height, width = images.shape[-2:]

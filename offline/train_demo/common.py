@@ -1,4 +1,4 @@
-"""What the training jobs share: a log, schedules, cached renders, figures of merit."""
+"""Training runs of the demo networks: the log, learning-rate schedules, renders and figures of merit they share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ...demo.portraits.render import render
 
 
 @dataclass
-class Job:
-    """One training run: where it writes, from which seed, how long, and its log."""
+class TrainingRun:
+    """One run of a training job: output folder, seed, log and clock."""
 
-    name: str
-    out: Path
+    name: str  # of the job
+    out: Path  # folder of checkpoints, logs and sample sheets
     seed: int
     smoke: bool = False  # a few steps only, to prove that the script runs
     resume: bool = False
@@ -36,78 +36,81 @@ class Job:
             self.logger.addHandler(handler)
 
     def close(self) -> None:
-        """Let go of the log file."""
+        """Close the log file."""
         for handler in list(self.logger.handlers):
             self.logger.removeHandler(handler)
             handler.close()
 
     def say(self, text: str) -> None:
-        """One line to the log and the terminal."""
+        """Write one line to the log and the terminal."""
         self.logger.info("%s", text)
 
     def seconds(self) -> float:
-        """Since the job started."""
+        """Return the seconds since the run started."""
         return time.monotonic() - self.started
 
     def provenance(self, **figures: object) -> dict:
-        """What goes into a checkpoint's header."""
+        """Return the provenance of a checkpoint's header: job, seed, machine, seconds and ``figures``."""
         machine = f"{torch.get_num_threads()} CPU threads, {platform.machine()}, torch {torch.__version__}"
         return {"job": self.name, "seed": self.seed, "machine": machine, "seconds": round(self.seconds()), **figures}
 
 
 def warm_cosine(step: int, steps: int, warm: int, hold: float = 0.0) -> float:
-    """A learning-rate factor: linear warm-up, constant for the ``hold`` share of all steps, then a cosine to zero."""
-    done = step / max(1, steps)
-    fall = 1.0 if done < hold else 0.5 * (1 + math.cos(math.pi * (done - hold) / max(1e-9, 1 - hold)))
-    return min(1.0, (step + 1) / warm) * fall
+    """Return a learning-rate factor: linear warm-up, constant for the ``hold`` share of all steps, a cosine to zero."""
+    progress = step / max(1, steps)
+    decay = 1.0 if progress < hold else 0.5 * (1 + math.cos(math.pi * (progress - hold) / max(1e-9, 1 - hold)))
+    return min(1.0, (step + 1) / warm) * decay
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """One learning rate for all parameters."""
+    """Set one learning rate for all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """-1..1 to uint8: caches hold four times as many."""
+    """Quantise pictures in -1..1 to uint8, of which a cache holds four times as many."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def from_bytes(images: Tensor) -> Tensor:
-    """uint8 back to -1..1."""
+    """Return uint8 pictures to -1..1."""
     return images.float() / 127.5 - 1
 
 
 def sample_z(count: int, generator: torch.Generator) -> Tensor:
-    """Normal samples ``[count, Z]``."""
+    """Draw normal samples ``[count, Z]``."""
     return torch.randn(count, Z_DIM, generator=generator)
 
 
 def rendered(factors: Tensor, size: int) -> Tensor:
-    """Renders as uint8 ``[B, 3, size, size]``, in chunks."""
+    """Render factors ``[B, K]`` as uint8 ``[B, 3, size, size]``, in chunks."""
     return torch.cat([to_bytes(render(piece, size).images) for piece in factors.split(64)])
 
 
 def rendered_z(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Factors ``[count, K]`` of fresh samples and their renders as uint8."""
+    """Draw samples; return their factors ``[count, K]`` and their renders as uint8 ``[count, 3, size, size]``."""
     factors = factors_from_z(sample_z(count, generator))
     return factors, rendered(factors, size)
 
 
-def r_squared(predicted: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
-    """The explained share of variance per column, ``[N, K] -> [K]``, over the entries where ``counted`` is 1."""
-    counted = torch.ones_like(target) if counted is None else counted
-    mean = (target * counted).sum(0) / counted.sum(0).clamp(min=1)
-    residual = ((predicted - target).square() * counted).sum(0)
-    return 1 - residual / ((target - mean).square() * counted).sum(0).clamp(min=1e-9)
+def r_squared(predicted: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Compute the coefficient of determination of each column.
+
+    Args:
+        predicted: ``[N, K]``.
+        target: ``[N, K]``.
+        mask: ``[N, K]``, 1 for the entries that count; None: all.
+
+    Returns:
+        ``[K]``, 1 for a perfect prediction.
+    """
+    mask = torch.ones_like(target) if mask is None else mask
+    mean = (target * mask).sum(0) / mask.sum(0).clamp(min=1)
+    residual = ((predicted - target).square() * mask).sum(0)
+    return 1 - residual / ((target - mean).square() * mask).sum(0).clamp(min=1e-9)
 
 
-def named(values: Tensor) -> str:
-    """A line "yaw .998, smile .991, ..." for per-factor figures."""
+def format_factors(values: Tensor) -> str:
+    """Return the line "yaw .998, smile .991, ..." of figures ``[live factors]``."""
     return ", ".join(f"{name} {value:.3f}" for name, value in zip(LIVE_NAMES, values.tolist(), strict=True))
-
-
-def psnr(images: Tensor, targets: Tensor) -> float:
-    """Mean over pictures of the peak signal-to-noise ratio in dB, both in -1..1."""
-    error = ((images - targets).clamp(-2, 2) / 2).square().mean((1, 2, 3))
-    return float((-10 * torch.log10(error.clamp(min=1e-10))).mean())

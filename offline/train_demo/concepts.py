@@ -1,4 +1,4 @@
-"""The units of the demo generator: which of them stand for hats, glasses, hair and the other parts, as a file.
+"""Network dissection of the demo generator: which units stand for hats, glasses, hair and the other parts.
 
 The part segmenter labels the samples and measures what units cause; the oracle, which grades paintings, is not asked.
 """
@@ -12,31 +12,31 @@ from ...demo.segmenter import load_segmenter
 from ...editing.paint.dissection import dissect_and_rank
 from ...models.files.concepts import STEPS, TENSORS, write_concepts
 from ...models.gan.generator import load_generator
-from .common import Job, sample_z
+from .common import TrainingRun, sample_z
 
 SAMPLES = 2500
 
 
-def train_concepts(job: Job) -> None:
+def train_concepts(run: TrainingRun) -> None:
     """Dissect ``portraits.safetensors`` with ``segmenter.safetensors``; both lie in OUT. Writes ``concepts/``."""
-    generator = load_generator(job.out / "portraits.safetensors")
-    segmenter = load_segmenter(job.out / "segmenter.safetensors")
-    codes = generator.map(sample_z(64 if job.smoke else SAMPLES, torch.Generator().manual_seed(job.seed)))
+    generator = load_generator(run.out / "portraits.safetensors")
+    segmenter = load_segmenter(run.out / "segmenter.safetensors")
+    codes = generator.map(sample_z(64 if run.smoke else SAMPLES, torch.Generator().manual_seed(run.seed)))
     concepts = dissect_and_rank(
         generator,
         codes,
         lambda pictures, _: segmenter.masks(pictures),
         PART_NAMES,
         score=lambda pictures: segmenter(pictures).softmax(1),
-        pictures=2 if job.smoke else 24,
-        progress=lambda step, total, preview: job.say(f"{step} of {total}") if step % 512 == 0 else None,
+        pictures=2 if run.smoke else 24,
+        progress=lambda step, total, preview: run.say(f"{step} of {total}") if step % 512 == 0 else None,
     )
-    job.say(concepts.report())
+    run.say(concepts.report())
     write_concepts(
-        job.out / "concepts" / "portraits.safetensors",
+        run.out / "concepts" / "portraits.safetensors",
         {name: getattr(concepts, name) for name in (*TENSORS, *STEPS)},
         concepts.layer,
         concepts.names,
         generator.family,
-        job.provenance(samples=len(codes)),
+        run.provenance(samples=len(codes)),
     )

@@ -1,4 +1,4 @@
-"""The demo diffusion model: a Stable Diffusion 1.x of the portrait world, as small as it goes.
+"""Training of the demo diffusion model: a Stable Diffusion 1.x of the portrait world, as small as it goes.
 
 First the autoencoder at 64 pixels, then the text encoder, then the denoiser on latents that are made once, and last the
 autoencoder's step to 128 pixels, round the same latents. The folder is one that StableDiffusionPipeline opens.
@@ -21,13 +21,13 @@ from ...demo.portraits.render import render
 from ...models.checkpoint import read_safetensors, write_safetensors
 from ...models.loading.libraries import import_diffusers, import_transformers
 from ...models.loading.torchvision_stubs import allow_declaring
-from .common import Job, sample_z
+from .common import TrainingRun, sample_z
 from .diffusion_growth import polish_decoder, train_outer
 from .diffusion_network import SCHEDULE, DenoiserTraining
-from .diffusion_pictures import INNER_SIZE, codes, train_inner
-from .diffusion_text import described, train_text, write_tokenizer
-from .generator import features
-from .sentences import spoken_of
+from .diffusion_pictures import INNER_SIZE, encode_latents, train_inner
+from .diffusion_text import random_description, train_text, write_tokenizer
+from .generator import feature_reader
+from .sentences import attribute_phrases
 
 FOLDER = "demo_portraits"
 SIZE = 128  # pixels
@@ -35,7 +35,7 @@ SIZE = 128  # pixels
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long each part is trained."""
+    """Training lengths of the parts."""
 
     portraits: int  # latents made for the denoiser
     pictures: int  # steps of the autoencoder, batches of 8
@@ -49,40 +49,44 @@ LENGTHS = Lengths(10000, 900, 600, 2900, 350, 250)
 _SMOKE = Lengths(48, 2, 2, 2, 2, 2)
 
 
-def train_diffusion(job: Job) -> None:
-    """All parts; each that is finished is kept, so that ``--resume`` goes on with the next."""
+def train_diffusion(run: TrainingRun) -> None:
+    """Train all parts; each that is finished is saved, so that ``--resume`` goes on with the next."""
     allow_declaring()
-    torch.manual_seed(job.seed)
-    rng = torch.Generator().manual_seed(job.seed)
-    lengths = _SMOKE if job.smoke else LENGTHS
-    work = Work(job, lengths)
-    reader = features(job)
-    vae = train_inner(job, reader, lengths.pictures)
+    torch.manual_seed(run.seed)
+    rng = torch.Generator().manual_seed(run.seed)
+    lengths = _SMOKE if run.smoke else LENGTHS
+    writer = PipelineWriter(run, lengths)
+    reader = feature_reader(run)
+    vae = train_inner(run, reader, lengths.pictures)
     factors = factors_from_z(sample_z(lengths.portraits, rng))
-    known = spoken_of(factors)
-    tokenizer_folder = job.out / "tokenizer"
-    words = _words(known, rng)
+    attributes = attribute_phrases(factors)
+    tokenizer_folder = run.out / "tokenizer"
+    words = _words(attributes, rng)
     write_tokenizer(tokenizer_folder, words)
     tokenizer = import_transformers().CLIPTokenizer.from_pretrained(str(tokenizer_folder), local_files_only=True)
-    text = train_text(job, tokenizer, known, lengths.text)
-    latents = _latents(job, vae, factors)
-    training = DenoiserTraining(job, text, tokenizer)
-    unet = training.train(latents, known, lengths.denoiser, lambda unet: work.save(vae, text, tokenizer, words, unet))
-    outer = train_outer(job, vae, reader, lengths.growth, SIZE)
-    work.save(polish_decoder(job, outer, reader, lengths.polish, SIZE), text, tokenizer, words, unet)
-    job.say(f"wrote {FOLDER} after {job.seconds():.0f} s")
+    text = train_text(run, tokenizer, attributes, lengths.text)
+    latents = _latents(run, vae, factors)
+    training = DenoiserTraining(run, text, tokenizer)
+
+    def save(unet: nn.Module) -> None:
+        writer.save(vae, text, tokenizer, words, unet)
+
+    unet = training.train(latents, attributes, lengths.denoiser, save)
+    outer = train_outer(run, vae, reader, lengths.growth, SIZE)
+    writer.save(polish_decoder(run, outer, reader, lengths.polish, SIZE), text, tokenizer, words, unet)
+    run.say(f"wrote {FOLDER} after {run.seconds():.0f} s")
 
 
 @dataclass(frozen=True)
-class Work:
-    """Where the model goes."""
+class PipelineWriter:
+    """Writes the folder of the whole pipeline."""
 
-    job: Job
+    run: TrainingRun
     lengths: Lengths
 
     def save(self, vae: nn.Module, text: nn.Module, tokenizer, words: set[str], unet: nn.Module) -> None:
-        """The whole pipeline in half precision, and how it was made."""
-        diffusers, folder = import_diffusers(), self.job.out / FOLDER
+        """Write the pipeline in half precision, and its provenance; ``words`` are the tokenizer's."""
+        diffusers, folder = import_diffusers(), self.run.out / FOLDER
         halves = {k: copy.deepcopy(v).half() for k, v in (("vae", vae), ("text_encoder", text), ("unet", unet))}
         diffusers.StableDiffusionPipeline(
             **halves,
@@ -94,16 +98,18 @@ class Work:
         ).save_pretrained(folder, safe_serialization=True)
         write_tokenizer(folder / "tokenizer", words)  # the form that every version of transformers reads
         (folder / "tokenizer" / "tokenizer.json").unlink(missing_ok=True)
-        _read_by_all(folder / "text_encoder")
-        made = self.job.provenance(lengths=vars(self.lengths))
-        (folder / "provenance.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        _make_portable(folder / "text_encoder")
+        provenance = self.run.provenance(lengths=vars(self.lengths))
+        (folder / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
         for path in folder.rglob("*.safetensors"):
             path.chmod(0o644)  # the library makes it private
 
 
-def _read_by_all(folder: Path) -> None:
-    """Names as transformers wrote them before version 5, which older programs look for; and float32 once loaded, like
-    the other networks, whatever the file holds."""
+def _make_portable(folder: Path) -> None:
+    """Rename tensors as transformers wrote them before version 5, which older programs look for.
+
+    And have them loaded as float32, like the other networks, whatever the file holds.
+    """
     path = folder / "model.safetensors"
     tensors = {f"text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in load_file(path).items()}
     save_file(tensors, path, {"format": "pt"})
@@ -111,23 +117,23 @@ def _read_by_all(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
 
 
-def _latents(job: Job, vae: nn.Module, factors: Tensor) -> Tensor:
-    """Latents of portraits, made once."""
-    path = job.out / "latents.safetensors"
-    if job.resume and path.is_file():
+def _latents(run: TrainingRun, vae: nn.Module, factors: Tensor) -> Tensor:
+    """Encode the portraits of factors ``[N, K]`` to latents ``[N, 4, 16, 16]``, once."""
+    path = run.out / "latents.safetensors"
+    if run.resume and path.is_file():
         return read_safetensors(path, "training")[0]["latents"]
-    latents = codes(vae, _painted(factors))
+    latents = encode_latents(vae, _renders(factors))
     write_safetensors(path, {"latents": latents}, "training")
-    job.say(f"latents of {len(latents)} portraits, deviation {latents.std((0, 2, 3)).tolist()}, {job.seconds():.0f} s")
+    run.say(f"latents of {len(latents)} portraits, deviation {latents.std((0, 2, 3)).tolist()}, {run.seconds():.0f} s")
     return latents
 
 
-def _painted(factors: Tensor) -> Iterator[Tensor]:
-    for part in factors.split(64):
-        yield render(part, INNER_SIZE).images
+def _renders(factors: Tensor) -> Iterator[Tensor]:
+    for chunk in factors.split(64):
+        yield render(chunk, INNER_SIZE).images
 
 
-def _words(known: list[dict[str, str]], rng: torch.Generator) -> set[str]:
-    """Words of letters, and marks, of many sentences."""
-    said = " ".join(described(entry, rng, strange=0.0).text for entry in known for _ in range(2))
-    return set(said.replace(",", " , ").split())
+def _words(attributes: list[dict[str, str]], rng: torch.Generator) -> set[str]:
+    """Collect the words of letters, and marks, of many sentences."""
+    text = " ".join(random_description(portrait, rng, strange=0.0).text for portrait in attributes for _ in range(2))
+    return set(text.replace(",", " , ").split())

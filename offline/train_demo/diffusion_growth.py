@@ -1,4 +1,4 @@
-"""One more level round the demo autoencoder: 128 pixels out of and into the same 16 x 16 latents.
+"""Progressive growing of the demo autoencoder by one level: 128 pixels out of and into the same 16 x 16 latents.
 
 The latents stay what they were, so a denoiser trained on them stays as well. The new encoder level learns what the old
 first convolution gave for the halved picture; the new decoder level starts as an enlargement of the old picture and
@@ -8,6 +8,7 @@ learns what is lost in it. Everything between is frozen, which makes this cheap.
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,10 @@ from torch.nn import functional as F
 from ...demo.portraits.factors import FACTORS, INDEX, factors_from_z
 from ...demo.portraits.render import render
 from ...demo.readers import PortraitReader
-from .common import Job, psnr, sample_z, set_rate, warm_cosine
-from .data_parallel import Crew
-from .diffusion_pictures import SCALING, autoencoder, reconstructed
+from ...editing.common.similarity import psnr
+from .common import TrainingRun, sample_z, set_rate, warm_cosine
+from .data_parallel import ThreadedDataParallel
+from .diffusion_pictures import SCALING, build_autoencoder, reconstruct
 from .losses import detail_weights, feature_loss, picture_loss
 from .render_cache import RenderCache
 from .resumable import Resumable
@@ -31,18 +33,18 @@ _POLISH_RATE = 7e-4
 _NOISE = 0.05  # of the latents' deviation
 
 
-def grown(inner: nn.Module, size: int) -> nn.Module:
-    """An autoencoder of ``size`` pixels with one level more; enlarges what the inner one decodes until trained."""
+def add_level(inner: nn.Module, size: int) -> nn.Module:
+    """Build an autoencoder of ``size`` pixels with one level more; until trained it enlarges what ``inner`` decodes."""
     levels = len(inner.config.block_out_channels)
-    outer = autoencoder(levels + 1, size)
-    moved = {}
+    outer = build_autoencoder(levels + 1, size)
+    weights = {}
     for name, tensor in inner.state_dict().items():
-        part = name.split(".")
+        path = name.split(".")
         if name.startswith("encoder.down_blocks."):
-            name = ".".join([*part[:2], str(int(part[2]) + 1), *part[3:]])
+            name = ".".join([*path[:2], str(int(path[2]) + 1), *path[3:]])
         if not name.startswith("encoder.conv_in."):
-            moved[name] = tensor
-    outer.load_state_dict(moved, strict=False)
+            weights[name] = tensor
+    outer.load_state_dict(weights, strict=False)
     first, last = outer.encoder.down_blocks[0], outer.decoder.up_blocks[levels]
     with torch.no_grad():
         for block in (*first.resnets, *last.resnets):
@@ -54,69 +56,69 @@ def grown(inner: nn.Module, size: int) -> nn.Module:
     return outer
 
 
-def new_parts(vae: nn.Module) -> list[nn.Module]:
-    """What `grown` added, and the last convolution, which now works at twice the size."""
+def added_modules(vae: nn.Module) -> list[nn.Module]:
+    """List what `add_level` added, and the last convolution, which now works at twice the size."""
     decoder = vae.decoder
-    outside = [decoder.up_blocks[-2].upsamplers, decoder.up_blocks[-1], decoder.conv_norm_out, decoder.conv_out]
-    return [vae.encoder.conv_in, vae.encoder.down_blocks[0], *outside]
+    decoder_modules = [decoder.up_blocks[-2].upsamplers, decoder.up_blocks[-1], decoder.conv_norm_out, decoder.conv_out]
+    return [vae.encoder.conv_in, vae.encoder.down_blocks[0], *decoder_modules]
 
 
-def train_outer(job: Job, inner: nn.Module, reader: PortraitReader, steps: int, size: int) -> nn.Module:
-    """The grown autoencoder, its new level trained."""
+def train_outer(run: TrainingRun, inner: nn.Module, reader: PortraitReader, steps: int, size: int) -> nn.Module:
+    """Add a level to the autoencoder and train it; return the averaged network."""
     inner = inner.eval().requires_grad_(False)
-    model = grown(inner, size).requires_grad_(False)
-    for part in new_parts(model):
-        part.requires_grad_(True)
-    state = Resumable(job, job.out / "state_outer.safetensors", model, _RATE, 0.995)
+    model = add_level(inner, size).requires_grad_(False)
+    for module in added_modules(model):
+        module.requires_grad_(True)
+    state = Resumable(run, run.out / "state_outer.safetensors", model, _RATE, 0.995)
     rng = state.generator()
-    cache = RenderCache(size, 64 if job.smoke else 1536, 3, rng, Crew(1))
-    factors = factors_from_z(sample_z(4 if job.smoke else 48, torch.Generator().manual_seed(0)))
+    cache = RenderCache(size, 64 if run.smoke else 1536, 3, rng, ThreadedDataParallel(1))
+    factors = factors_from_z(sample_z(4 if run.smoke else 48, torch.Generator().manual_seed(0)))
     held = render(factors, size).images
     totals = torch.zeros(2)
     while state.step < steps:
         set_rate(state.optimizer, _RATE * warm_cosine(state.step, steps, 30, 0.3))
-        _, images, weights = cache.batch(2 if job.smoke else _BATCH)
+        _, images, weights = cache.batch(2 if run.smoke else _BATCH)
         halved = F.avg_pool2d(images, 2)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 latents = inner.encode(halved).latent_dist.mean
-                wanted = inner.encoder.conv_in(halved).float()
-            entered = model.encoder.down_blocks[0](model.encoder.conv_in(images)).float()
+                target = inner.encoder.conv_in(halved).float()
+            encoded = model.encoder.down_blocks[0](model.encoder.conv_in(images)).float()
             painted = model.decode(latents).sample.float()
-        apart = F.mse_loss(entered, wanted) / wanted.var()
-        drawn = picture_loss(painted, images, weights) + feature_loss(reader, painted, images)
-        state.update(drawn + _ENCODER_WEIGHT * apart)
-        totals += torch.stack([drawn.detach(), apart.detach()])
+        encoder_loss = F.mse_loss(encoded, target) / target.var()
+        decoder_loss = picture_loss(painted, images, weights) + feature_loss(reader, painted, images)
+        state.update(decoder_loss + _ENCODER_WEIGHT * encoder_loss)
+        totals += torch.stack([decoder_loss.detach(), encoder_loss.detach()])
         if state.step % 50 == 0 or state.step == steps:
-            drawn_mean, apart_mean = (totals / 50).tolist()
-            job.say(
-                f"pictures of {size}, step {state.step} of {steps}: loss {drawn_mean:.4f}, entering {apart_mean:.5f}, "
-                f"PSNR {psnr(reconstructed(state.average, held), held):.2f}, {state.seconds():.0f} s"
+            decoder_mean, encoder_mean = (totals / 50).tolist()
+            quality = psnr(reconstruct(state.average, held), held).mean()
+            run.say(
+                f"pictures of {size}, step {state.step} of {steps}: loss {decoder_mean:.4f}, "
+                f"entering {encoder_mean:.5f}, PSNR {quality:.2f}, {state.seconds():.0f} s"
             )
             totals.zero_()
             if state.due() or state.step == steps:
                 state.save()
-                some = held[:12]
-                save_sheet(
-                    job.out / "sheet_outer.png", torch.cat([some, reconstructed(state.average, some)]), len(some)
-                )
-    job.say(f"latents differ from the inner ones by {latent_change(inner, state.average, held):.4f} of their deviation")
+                _save_samples(run.out / "sheet_outer.png", state.average, held[:12])
+    run.say(f"latents differ from the inner ones by {latent_change(inner, state.average, held):.4f} of their deviation")
     return state.average
 
 
-def polish_decoder(job: Job, vae: nn.Module, reader: PortraitReader, steps: int, size: int) -> nn.Module:
-    """The whole decoder once more, at full size and from slightly noisy latents, as a denoiser leaves them. The encoder
-    stays, and so do the latents. Half of the portraits have resting factors moved, as photos have."""
+def polish_decoder(run: TrainingRun, vae: nn.Module, reader: PortraitReader, steps: int, size: int) -> nn.Module:
+    """Train the whole decoder once more, at full size and from slightly noisy latents, as a denoiser leaves them.
+
+    The encoder stays, and so do the latents. Half of the portraits have resting factors moved, as photos have.
+    """
     model = copy.deepcopy(vae).requires_grad_(False)
-    for part in (model.decoder, model.post_quant_conv):
-        part.requires_grad_(True)
-    state = Resumable(job, job.out / "state_decoder.safetensors", model, _POLISH_RATE, 0.995)
+    for module in (model.decoder, model.post_quant_conv):
+        module.requires_grad_(True)
+    state = Resumable(run, run.out / "state_decoder.safetensors", model, _POLISH_RATE, 0.995)
     rng = state.generator()
-    held = render(factors_from_z(sample_z(4 if job.smoke else 48, torch.Generator().manual_seed(0))), size).images
+    held = render(factors_from_z(sample_z(4 if run.smoke else 48, torch.Generator().manual_seed(0))), size).images
     total = 0.0
     while state.step < steps:
         set_rate(state.optimizer, _POLISH_RATE * warm_cosine(state.step, steps, 20, 0.3))
-        portraits = render(_varied(2 if job.smoke else _BATCH, rng), size, parts=True)
+        portraits = render(_varied_factors(2 if run.smoke else _BATCH, rng), size, parts=True)
         images, weights = portraits.images, detail_weights(portraits.parts)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
@@ -127,19 +129,23 @@ def polish_decoder(job: Job, vae: nn.Module, reader: PortraitReader, steps: int,
         state.update(loss)
         total += loss.item()
         if state.step % 50 == 0 or state.step == steps:
-            quality = psnr(reconstructed(state.average, held), held)
-            done = f"decoder, step {state.step} of {steps}"
-            job.say(f"{done}: loss {total / 50:.4f}, PSNR {quality:.2f}, {state.seconds():.0f} s")
+            quality = psnr(reconstruct(state.average, held), held).mean()
+            position = f"decoder, step {state.step} of {steps}"
+            run.say(f"{position}: loss {total / 50:.4f}, PSNR {quality:.2f}, {state.seconds():.0f} s")
             total = 0.0
             if state.due() or state.step == steps:
                 state.save()
-                shown = torch.cat([held[:12], reconstructed(state.average, held[:12])])
-                save_sheet(job.out / "sheet_decoder.png", shown, len(shown) // 2)
+                _save_samples(run.out / "sheet_decoder.png", state.average, held[:12])
     return state.average
 
 
-def _varied(count: int, rng: torch.Generator) -> Tensor:
-    """Factors of random portraits, of every other one two resting factors moved."""
+def _save_samples(path: Path, vae: nn.Module, images: Tensor) -> None:
+    """Write a row of pictures [B, 3, H, W], and their reconstructions below."""
+    save_sheet(path, torch.cat([images, reconstruct(vae, images)]), len(images))
+
+
+def _varied_factors(count: int, rng: torch.Generator) -> Tensor:
+    """Sample factors [count, K]; in every other portrait two resting factors are moved."""
     factors = factors_from_z(sample_z(count, rng))
     resting = [factor for factor in FACTORS if not factor.live]
     for row in factors[::2]:
@@ -151,7 +157,7 @@ def _varied(count: int, rng: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def latent_change(inner: nn.Module, outer: nn.Module, images: Tensor) -> float:
-    """Root mean square difference of the latents of both autoencoders, over their deviation."""
-    before = torch.cat([inner.encode(F.avg_pool2d(part, 2)).latent_dist.mean for part in images.split(16)])
-    after = torch.cat([outer.encode(part).latent_dist.mean for part in images.split(16)])
-    return float((after - before).square().mean().sqrt() / before.std())
+    """Compute the RMS difference of both autoencoders' latents of ``[B, 3, H, W]``, in standard deviations."""
+    inner_latents = torch.cat([inner.encode(F.avg_pool2d(chunk, 2)).latent_dist.mean for chunk in images.split(16)])
+    outer_latents = torch.cat([outer.encode(chunk).latent_dist.mean for chunk in images.split(16)])
+    return float((outer_latents - inner_latents).square().mean().sqrt() / inner_latents.std())

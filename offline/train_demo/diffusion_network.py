@@ -1,28 +1,31 @@
-"""The denoiser of the demo diffusion model: a UNet of two levels on 16 x 16 latents, epsilon prediction."""
+"""Denoiser of the demo diffusion model: a UNet of two levels on 16 x 16 latents, epsilon prediction."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...models.loading.libraries import import_diffusers
-from .common import Job, set_rate, warm_cosine
+from .common import TrainingRun, set_rate, warm_cosine
 from .diffusion_pictures import LATENT_CHANNELS
 from .diffusion_text import WIDTH as TEXT_WIDTH
-from .diffusion_text import described, token_ids
+from .diffusion_text import random_description, token_ids
 from .resumable import Resumable
 
 CHANNELS = (64, 128)
 LATENT_SIZE = 16
 _BATCH = 32
 _RATE = 1.2e-3
-_UNTOLD = 0.12  # share of portraits shown without a sentence, for classifier-free guidance
+_UNCONDITIONAL = 0.12  # share of portraits shown without a sentence, for classifier-free guidance (2207.12598)
 SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
-def denoiser() -> nn.Module:
-    """An untrained UNet2DConditionModel."""
+def build_denoiser() -> nn.Module:
+    """Build an untrained UNet2DConditionModel."""
     return import_diffusers().UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         in_channels=LATENT_CHANNELS,
@@ -38,8 +41,8 @@ def denoiser() -> nn.Module:
     )
 
 
-def signal_shares() -> Tensor:
-    """The share of the signal's variance that is left at each of the 1000 timesteps."""
+def alphas_cumprod() -> Tensor:
+    """Compute the share of the signal's variance that is left at each of the 1000 timesteps, ``[1000]``."""
     roots = torch.linspace(SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, 1000, dtype=torch.float64)
     return (1 - roots.square()).cumprod(0).float()
 
@@ -47,41 +50,48 @@ def signal_shares() -> Tensor:
 class DenoiserTraining:
     """The denoiser, its frozen text encoder, and the portraits it learns from."""
 
-    def __init__(self, job: Job, text: nn.Module, tokenizer):
-        self.job, self.text, self.tokenizer = job, text, tokenizer
-        self.shares = signal_shares()
-        self.state = Resumable(job, job.out / "state_unet.safetensors", denoiser(), _RATE)
+    def __init__(self, run: TrainingRun, text: nn.Module, tokenizer):
+        self.run, self.text, self.tokenizer = run, text, tokenizer
+        self.alphas_cumprod = alphas_cumprod()
+        self.state = Resumable(run, run.out / "state_unet.safetensors", build_denoiser(), _RATE)
         self.rng = self.state.generator()
 
-    def train(self, latents: Tensor, known: list[dict[str, str]], steps: int, saved) -> nn.Module:
-        """``latents [N, 4, 16, 16]`` of unit variance; ``saved(unet)`` is called whenever there is a new version."""
+    def train(
+        self,
+        latents: Tensor,  # [N, 4, 16, 16] of unit variance
+        attributes: list[dict[str, str]],  # attribute -> phrase, of each portrait
+        steps: int,
+        save: Callable[[nn.Module], None],  # called with the network whenever there is a new version
+    ) -> nn.Module:
+        """Train to ``steps`` and return the averaged network."""
         state, total = self.state, 0.0
         while state.step < steps:
             set_rate(state.optimizer, _RATE * warm_cosine(state.step, steps, 100, 0.4))
-            picked = torch.randint(0, len(known), (_BATCH,), generator=self.rng)
-            loss = self._loss(latents[picked].float(), [known[i] for i in picked.tolist()])
+            index = torch.randint(0, len(attributes), (_BATCH,), generator=self.rng)
+            loss = self._loss(latents[index].float(), [attributes[i] for i in index.tolist()])
             state.update(loss)
             total += loss.item()
             if state.step % 100 == 0 or state.step == steps:
-                self.job.say(f"denoiser, step {state.step} of {steps}: loss {total / 100:.4f}, {state.seconds():.0f} s")
+                self.run.say(f"denoiser, step {state.step} of {steps}: loss {total / 100:.4f}, {state.seconds():.0f} s")
                 total = 0.0
                 if state.due() or state.step == steps:
                     state.save()
-                    saved(state.average)
+                    save(state.average)
         return state.average
 
-    def _loss(self, latents: Tensor, known: list[dict[str, str]]) -> Tensor:
+    def _loss(self, latents: Tensor, attributes: list[dict[str, str]]) -> Tensor:
+        """Compute the simple loss of DDPM (2006.11239, Eq. 14) of one batch."""
         noise = torch.randn(latents.shape, generator=self.rng)
         times = torch.randint(0, 1000, (len(latents),), generator=self.rng)
-        share = self.shares[times][:, None, None, None]
-        noisy = share.sqrt() * latents + (1 - share).sqrt() * noise
+        alphas = rearrange(self.alphas_cumprod[times], "b -> b 1 1 1")
+        noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
-                told = self.text(token_ids(self.tokenizer, [self._sentence(entry) for entry in known]))
-            predicted = self.state.model(noisy, times, told.last_hidden_state).sample
+                embedding = self.text(token_ids(self.tokenizer, [self._sentence(portrait) for portrait in attributes]))
+            predicted = self.state.model(noisy, times, embedding.last_hidden_state).sample
         return F.mse_loss(predicted.float(), noise)
 
-    def _sentence(self, known: dict[str, str]) -> str:
-        if float(torch.rand((), generator=self.rng)) < _UNTOLD:
+    def _sentence(self, attributes: dict[str, str]) -> str:
+        if float(torch.rand((), generator=self.rng)) < _UNCONDITIONAL:
             return ""
-        return described(known, self.rng).text
+        return random_description(attributes, self.rng).text

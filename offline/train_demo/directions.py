@@ -17,7 +17,7 @@ from ...editing.one_for_all.attributes import fit_to_generator
 from ...editing.one_for_all.library import before_after_strip
 from ...models.files.direction import read_direction, write_direction, write_thumbnail
 from ...models.gan.generator import GanGenerator, load_generator
-from .common import Job, sample_z
+from .common import TrainingRun, sample_z
 
 # File name: factor. A direction is one standard deviation of its attribute long.
 ATTRIBUTES = {
@@ -36,27 +36,27 @@ _THUMBNAIL_AMOUNT = 2.5  # standard deviations
 _THUMBNAIL_SEED, _THUMBNAIL_TRUNCATION = 10, 0.6
 
 
-def train_directions(job: Job) -> None:
+def train_directions(run: TrainingRun) -> None:
     """Fit every attribute on sampled pictures of ``portraits.safetensors``, labelled by ``features.safetensors``."""
-    generator = load_generator(job.out / "portraits.safetensors")
-    codes, labels = label_samples(generator, job, 64 if job.smoke else SAMPLES)
+    generator = load_generator(run.out / "portraits.safetensors")
+    codes, labels = label_samples(generator, run, 64 if run.smoke else SAMPLES)
     for name, factor in ATTRIBUTES.items():
         fitted = fit_attribute(codes, labels[:, LIVE_NAMES.index(factor)])
         path = write_direction(
-            job.out / "directions" / f"{name}.safetensors",
+            run.out / "directions" / f"{name}.safetensors",
             fitted.direction[None],
             fitted.normal[None],
             method="regression on sampled pictures",
             family=generator.family,
             name=name.replace("_", " "),
-            provenance=job.provenance(samples=len(codes), held_out_r2=round(fitted.r2, 4)),
+            provenance=run.provenance(samples=len(codes), held_out_r2=round(fitted.r2, 4)),
         )
         draw_thumbnail(generator, path)
-        job.say(f"{name}: linear probe R2 {fitted.r2:.3f}")
+        run.say(f"{name}: linear probe R2 {fitted.r2:.3f}")
 
 
 def draw_thumbnail(generator: GanGenerator, path: Path) -> Path:
-    """One portrait before and after the direction of a file, as a picture beside the file."""
+    """Draw one portrait before and after the direction of a file, as a picture beside the file; return its path."""
     z = sample_z(1, torch.Generator().manual_seed(_THUMBNAIL_SEED))
     edit = fit_to_generator(generator, **read_direction(path))
     with torch.no_grad():
@@ -64,10 +64,10 @@ def draw_thumbnail(generator: GanGenerator, path: Path) -> Path:
         return write_thumbnail(path, before_after_strip(generator, edit, code, _THUMBNAIL_AMOUNT))
 
 
-def label_samples(generator: GanGenerator, job: Job, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Codes [N, D] of sampled pictures, and what the regressor reads from them [N, factors]."""
-    reader = load_reader(job.out / "features.safetensors", "features")
-    rng = torch.Generator().manual_seed(job.seed)
+def label_samples(generator: GanGenerator, run: TrainingRun, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sample N codes [N, D] and let the regressor read the factors [N, factors] of their pictures."""
+    reader = load_reader(run.out / "features.safetensors", "features")
+    rng = torch.Generator().manual_seed(run.seed)
     codes, labels = [], []
     with torch.no_grad():
         for z in sample_z(count, rng).split(64):

@@ -1,4 +1,4 @@
-"""The encoder from portraits to W+ of the demo generator, trained on the generator's own samples and on renders."""
+"""Training of the encoder into W+ of the demo generator, on the generator's own samples and on renders."""
 
 from __future__ import annotations
 
@@ -6,39 +6,41 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ...demo.assets import demo_file
 from ...demo.portraits.factors import FACTORS
+from ...editing.common.similarity import psnr
 from ...models.encoders.encoder import Encoder, EncoderConfig, save_encoder
 from ...models.gan.generator import GanGenerator, load_generator
 from .augment import light_disturbance
-from .common import Job, from_bytes, psnr, rendered_z, sample_z, set_rate, to_bytes, warm_cosine
-from .data_parallel import Crew
+from .common import TrainingRun, from_bytes, rendered_z, sample_z, set_rate, to_bytes, warm_cosine
+from .data_parallel import ThreadedDataParallel
 
 _BATCH = 32
 _LATENT_WEIGHT = 0.5  # of the squared code error, in standard deviations, beside the picture error
 
 
-def train_encoder(job: Job) -> None:
-    """Two stretches: codes alone, which is cheap, then codes and pictures through the frozen generator.
+def train_encoder(run: TrainingRun) -> None:
+    """Train in two stretches: codes alone, which is cheap, then codes and pictures through the frozen generator.
 
     Uses OUT/generator.safetensors when it is there, else the shipped generator.
     """
-    torch.manual_seed(job.seed)
-    rng = torch.Generator().manual_seed(job.seed)
-    crew = Crew(torch.get_num_threads())
-    own: Path = job.out / "generator.safetensors"
-    generator = load_generator(own if own.is_file() else demo_file("generators"))
+    torch.manual_seed(run.seed)
+    rng = torch.Generator().manual_seed(run.seed)
+    parallel = ThreadedDataParallel(torch.get_num_threads())
+    path: Path = run.out / "generator.safetensors"
+    generator = load_generator(path if path.is_file() else demo_file("generators"))
     size = generator.resolution[0]
-    samples, renders, steps, fine_steps = (64, 64, 3, 2) if job.smoke else (4500, 1200, 1100, 120)
+    samples, renders, steps, fine_steps = (64, 64, 3, 2) if run.smoke else (4500, 1200, 1100, 120)
 
     codes = _codes(generator, samples, rng)
-    images = torch.cat(crew.map(partial(_paint, generator), codes.split(64)))
+    images = torch.cat(parallel.map(partial(_paint, generator), codes.split(64)))
     factors, painted = rendered_z(renders, size, rng)
-    job.say(f"{samples} samples and {renders} renders in {job.seconds():.0f} s")
+    run.say(f"{samples} samples and {renders} renders in {run.seconds():.0f} s")
 
-    encoder = Encoder(EncoderConfig(min(size, 64), 16 if job.smoke else 32, generator.num_layers, generator.w_dim))
+    encoder = Encoder(EncoderConfig(min(size, 64), 16 if run.smoke else 32, generator.num_layers, generator.w_dim))
     encoder.family = generator.family
     with torch.no_grad():
         encoder.w_mean.copy_(generator.w_mean)
@@ -53,32 +55,32 @@ def train_encoder(job: Job) -> None:
         )
         set_rate(optimizer, rate)
         index = torch.randint(held, samples, (_BATCH // 2 if fine else _BATCH,), generator=rng)
-        pictures, wanted = from_bytes(images[index]), codes[index]
+        pictures, targets = from_bytes(images[index]), codes[index]
         if fine:
             other = torch.randint(renders // 16, renders, (_BATCH // 2,), generator=rng)
             pictures = torch.cat([pictures, from_bytes(painted[other])])
-            unknown = torch.full_like(wanted, float("nan"))  # nobody knows the code of a render
-            wanted = torch.cat([wanted, unknown])
-            order = torch.arange(_BATCH).view(2, -1).t().flatten()  # each worker gets as many of both
-            pictures, wanted = pictures[order], wanted[order]
+            unknown = torch.full_like(targets, float("nan"))  # nobody knows the code of a render
+            targets = torch.cat([targets, unknown])
+            order = rearrange(torch.arange(_BATCH), "(source k) -> (k source)", source=2)  # each worker gets both kinds
+            pictures, targets = pictures[order], targets[order]
         task = partial(_loss, encoder, generator if fine else None)
-        figures = crew.gradients(task, parameters, pictures, light_disturbance(pictures, rng), wanted)
+        figures = parallel.gradients(task, parameters, pictures, light_disturbance(pictures, rng), targets)
         optimizer.step()
         if (step + 1) % 100 == 0 or fine and (step + 1) % 20 == 0:
-            job.say(
-                f"step {step + 1}: code error {figures[0]:.4f}, picture error {figures[1]:.4f}, {job.seconds():.0f} s"
+            run.say(
+                f"step {step + 1}: code error {figures[0]:.4f}, picture error {figures[1]:.4f}, {run.seconds():.0f} s"
             )
     encoder.eval()
     report = {
         "held_out_psnr_samples": _psnr(encoder, generator, from_bytes(images[:held])),
         "held_out_psnr_renders": _psnr(encoder, generator, from_bytes(painted[: renders // 16])),
     }
-    job.say(", ".join(f"{name} {value}" for name, value in report.items()))
-    save_encoder(job.out / "portraits.safetensors", encoder, job.provenance(factors=len(FACTORS), **report))
+    run.say(", ".join(f"{name} {value}" for name, value in report.items()))
+    save_encoder(run.out / "portraits.safetensors", encoder, run.provenance(factors=len(FACTORS), **report))
 
 
 def _codes(generator: GanGenerator, count: int, rng: torch.Generator) -> Tensor:
-    """Codes ``[N, L, D]``; in every third the rows from a random one on come from another sample, as an edit would."""
+    """Sample codes ``[N, L, D]``; in a third of them the last rows come from another sample, as in an edit."""
     codes, others = generator.map(sample_z(count, rng)), generator.map(sample_z(count, rng))
     rows = torch.arange(generator.num_layers)[None, :, None]
     first = torch.randint(2, generator.num_layers, (count, 1, 1), generator=rng)
@@ -92,13 +94,14 @@ def _paint(generator: GanGenerator, codes: Tensor) -> Tensor:
 
 
 def _loss(
-    encoder: Encoder, generator: GanGenerator | None, pictures: Tensor, seen: Tensor, wanted: Tensor
+    encoder: Encoder, generator: GanGenerator | None, pictures: Tensor, disturbed: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
+    """Return the loss, and the errors of codes and pictures [2]; targets [B, L, D] are NaN where nobody knows them."""
     with torch.autocast("cpu", torch.bfloat16):
-        codes = encoder(seen)
+        codes = encoder(disturbed)
     codes = codes.float()
-    known = ~wanted[:, 0, 0].isnan()
-    code_error = ((codes[known] - wanted[known]) / encoder.w_scale).square().mean()
+    known = ~targets[:, 0, 0].isnan()
+    code_error = ((codes[known] - targets[known]) / encoder.w_scale).square().mean()
     picture_error = code_error.new_zeros(())
     if generator is not None:
         error = generator.network.synthesis(codes, dtype=torch.bfloat16).image - pictures
@@ -109,6 +112,6 @@ def _loss(
 
 def _psnr(encoder: Encoder, generator: GanGenerator, pictures: Tensor) -> float:
     with torch.no_grad():
-        codes = torch.cat([encoder(part) for part in pictures.split(64)])
-        painted = torch.cat([generator.synthesize(part) for part in codes.split(64)])
-    return round(psnr(painted, pictures), 2)
+        codes = torch.cat([encoder(chunk) for chunk in pictures.split(64)])
+        painted = torch.cat([generator.synthesize(chunk) for chunk in codes.split(64)])
+    return round(float(psnr(painted, pictures).mean()), 2)

@@ -1,4 +1,4 @@
-"""The demo generator: the pack's StyleGAN2, trained to paint what the renderer paints for the same sample.
+"""Supervised training of the demo generator: the pack's StyleGAN2 paints what the renderer paints for the same sample.
 
 A supervised recipe, chosen because it takes an hour on two CPU cores where an adversarial one takes a day. Phase one
 learns 64 pixels, phase two grows to 128 and drops the loss that ties w to the factors.
@@ -18,12 +18,13 @@ from torch import Tensor
 from ...demo.portraits.factors import Z_DIM, factors_from_z
 from ...demo.portraits.render import render
 from ...demo.readers import PortraitReader, load_reader
+from ...editing.common.similarity import psnr
 from ...models.checkpoint import parse_json, read_safetensors, write_safetensors
 from ...models.gan.generator import save_generator
 from ...models.gan.stylegan2 import StyleGAN2
 from ...models.gan.stylegan2_config import StyleGAN2Config
-from .common import Job, psnr, sample_z, set_rate, warm_cosine
-from .data_parallel import Crew
+from .common import TrainingRun, sample_z, set_rate, warm_cosine
+from .data_parallel import ThreadedDataParallel
 from .losses import feature_loss, picture_loss
 from .mapping_start import MappingTarget, start_mapping
 from .readers import train_regressor
@@ -37,7 +38,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training at one size."""
+    """A phase of training at one size."""
 
     name: str
     size: int
@@ -46,8 +47,8 @@ class Phase:
     hold: float  # share of the steps at the full rate
     last_rate: float  # share of the rate at the end
     mapping_weight: float  # of the loss that keeps w near its start
-    capacity: int  # renders kept
-    replay: int
+    capacity: int  # renders cached
+    replay: int  # times that each is served
 
 
 PHASES = (
@@ -60,25 +61,25 @@ _SMOKE = (
 )
 
 
-def network(size: int, rng: torch.Generator) -> StyleGAN2:
-    """An untrained generator of ``size`` pixels."""
+def build_network(size: int, rng: torch.Generator) -> StyleGAN2:
+    """Build an untrained generator of ``size`` pixels."""
     blocks = size.bit_length() - 2
     return StyleGAN2(
         StyleGAN2Config(z_dim=Z_DIM, w_dim=W_DIM, channels=CHANNELS[:blocks], mapping_layers=4, lr_multiplier=1.0), rng
     )
 
 
-def train_generator(job: Job) -> None:
-    """All phases; ``--resume`` goes on from the last saved step. Trains the regressor first if OUT lacks it."""
-    torch.manual_seed(job.seed)  # the synthesis draws its training noise from torch's own state
-    reader = features(job)
-    run = Run(job, reader)
-    for index, phase in enumerate(_SMOKE if job.smoke else PHASES):
-        run.train(index, phase)
-    track_w_mean(run.average, torch.Generator().manual_seed(job.seed), 500 if job.smoke else 20000)
-    path = job.out / "portraits.safetensors"
-    save_generator(path, run.average, job.provenance(images=run.seen), half=True)
-    job.say(f"wrote {path.name} after {run.seen} pictures")
+def train_generator(run: TrainingRun) -> None:
+    """Train all phases; ``--resume`` goes on from the last saved step. Trains the regressor first if OUT lacks it."""
+    torch.manual_seed(run.seed)  # the synthesis draws its training noise from torch's own state
+    reader = feature_reader(run)
+    training = GeneratorTraining(run, reader)
+    for index, phase in enumerate(_SMOKE if run.smoke else PHASES):
+        training.train(index, phase)
+    track_w_mean(training.average, torch.Generator().manual_seed(run.seed), 500 if run.smoke else 20000)
+    path = run.out / "portraits.safetensors"
+    save_generator(path, training.average, run.provenance(images=training.images), half=True)
+    run.say(f"wrote {path.name} after {training.images} pictures")
 
 
 def track_w_mean(network: StyleGAN2, rng: torch.Generator, count: int) -> None:
@@ -88,67 +89,67 @@ def track_w_mean(network: StyleGAN2, rng: torch.Generator, count: int) -> None:
         network.mapping.w_avg.copy_(codes.mean(0))
 
 
-class Run:
+class GeneratorTraining:
     """The network, its running average and its optimiser, through all phases."""
 
-    def __init__(self, job: Job, reader: PortraitReader):
-        self.job, self.reader = job, reader
-        self.crew = Crew(torch.get_num_threads())
-        self.rng = torch.Generator().manual_seed(job.seed)
+    def __init__(self, run: TrainingRun, reader: PortraitReader):
+        self.run, self.reader = run, reader
+        self.parallel = ThreadedDataParallel(torch.get_num_threads())
+        self.rng = torch.Generator().manual_seed(run.seed)
         self.target = MappingTarget(W_DIM, self.rng)
-        self.phase, self.step, self.seen, self.seconds_before = -1, 0, 0, 0.0
-        self.state_path = job.out / "state.safetensors"
-        if job.resume and self.state_path.is_file():
+        self.phase, self.step, self.images, self.seconds_before = -1, 0, 0, 0.0
+        self.state_path = run.out / "state.safetensors"
+        if run.resume and self.state_path.is_file():
             self._load()
 
     def train(self, index: int, phase: Phase) -> None:
-        """One phase, or what is left of it."""
+        """Train one phase, or what is left of it."""
         if index < self.phase:
             return
         if index > self.phase:
             self._enter(index, phase)
-        cache = RenderCache(phase.size, phase.capacity, phase.replay, self.rng, self.crew)
-        test_z = sample_z(16 if self.job.smoke else 192, torch.Generator().manual_seed(0))
+        cache = RenderCache(phase.size, phase.capacity, phase.replay, self.rng, self.parallel)
+        test_z = sample_z(16 if self.run.smoke else 192, torch.Generator().manual_seed(0))
         test_images = render(factors_from_z(test_z), phase.size).images
-        totals, last_saved = torch.zeros(2), self.job.seconds()
+        totals, last_saved = torch.zeros(2), self.run.seconds()
         while self.step < phase.steps:
-            fall = warm_cosine(self.step, phase.steps, 100, phase.hold)
-            set_rate(self.optimizer, phase.rate * max(fall, phase.last_rate * min(1.0, (self.step + 1) / 100)))
+            decay = warm_cosine(self.step, phase.steps, 100, phase.hold)
+            set_rate(self.optimizer, phase.rate * max(decay, phase.last_rate * min(1.0, (self.step + 1) / 100)))
             totals += self._step(phase, *cache.batch(BATCH))
             if self.step % 250 == 0 or self.step == phase.steps:
                 painted = self._paint(test_z)
                 loss, features = (totals / 250).tolist()
-                self.job.say(
-                    f"{phase.name} step {self.step}: {self.seen} pictures, loss {loss:.4f}, features {features:.4f}, "
-                    f"PSNR {psnr(painted, test_images):.2f}, {self.seconds_before + self.job.seconds():.0f} s"
+                self.run.say(
+                    f"{phase.name} step {self.step}: {self.images} pictures, loss {loss:.4f}, features {features:.4f}, "
+                    f"PSNR {psnr(painted, test_images).mean():.2f}, {self.seconds_before + self.run.seconds():.0f} s"
                 )
                 totals.zero_()
-                if self.job.seconds() - last_saved > 110 or self.step == phase.steps:
-                    last_saved = self.job.seconds()
+                if self.run.seconds() - last_saved > 110 or self.step == phase.steps:
+                    last_saved = self.run.seconds()
                     self._save()
                     rows = zip(test_images[:32].split(16), painted[:32].split(16), strict=True)
-                    save_sheet(self.job.out / f"sheet_{phase.size}.png", torch.cat([*chain(*rows)]), 16)
+                    save_sheet(self.run.out / f"sheet_{phase.size}.png", torch.cat([*chain(*rows)]), 16)
 
     def _enter(self, index: int, phase: Phase) -> None:
-        fresh = network(phase.size, torch.Generator().manual_seed(self.job.seed + index))
+        model = build_network(phase.size, torch.Generator().manual_seed(self.run.seed + index))
         if index == 0:
-            start_mapping(self.job, fresh.mapping, self.target, 20 if self.job.smoke else 4000, self.rng)
-            self.model, self.average = fresh, copy.deepcopy(fresh)
+            start_mapping(self.run, model.mapping, self.target, 20 if self.run.smoke else 4000, self.rng)
+            self.model, self.average = model, copy.deepcopy(model)
         else:
-            self.average, self.model = _grow(self.average, copy.deepcopy(fresh)), _grow(self.model, fresh)
+            self.average, self.model = _grow(self.average, copy.deepcopy(model)), _grow(self.model, model)
         self.average.requires_grad_(False)
         self.phase, self.step = index, 0
         self.optimizer = torch.optim.Adam(self.model.parameters(), phase.rate, (0.9, 0.99), 1e-8, fused=True)
 
     def _step(self, phase: Phase, z: Tensor, images: Tensor, weights: Tensor) -> Tensor:
         parameters = list(self.model.parameters())
-        figures = self.crew.gradients(partial(self._loss, phase), parameters, z, images, weights)
+        figures = self.parallel.gradients(partial(self._loss, phase), parameters, z, images, weights)
         self.optimizer.step()
         self.step += 1
-        self.seen += len(z)
-        keep = min(0.998, (1 + self.step) / (20 + self.step))
+        self.images += len(z)
+        decay = min(0.998, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), parameters, 1 - keep)
+            torch._foreach_lerp_(list(self.average.parameters()), parameters, 1 - decay)
         return figures
 
     def _loss(self, phase: Phase, z: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,7 +165,7 @@ class Run:
     def _paint(self, z: Tensor) -> Tensor:
         with torch.no_grad():
             rows = self.average.mapping(z)[:, None].expand(-1, self.average.config.num_layers, -1)
-            return torch.cat([self.average.synthesis(part, dtype=torch.bfloat16).image for part in rows.split(64)])
+            return torch.cat([self.average.synthesis(chunk, dtype=torch.bfloat16).image for chunk in rows.split(64)])
 
     def _save(self) -> None:
         moments = {}
@@ -175,36 +176,36 @@ class Run:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()} | moments
         tensors["target.rotation"] = self.target.rotation
-        place = {
+        position = {
             "phase": self.phase,
             "step": self.step,
-            "seen": self.seen,
+            "seen": self.images,
             "size": self.model.config.resolution[0],
-            "seconds": self.seconds_before + self.job.seconds(),
+            "seconds": self.seconds_before + self.run.seconds(),
         }
-        write_safetensors(self.state_path, tensors, "training", place)
+        write_safetensors(self.state_path, tensors, "training", position)
 
     def _load(self) -> None:
         tensors, metadata = read_safetensors(self.state_path, "training")
-        place = parse_json(metadata, "config", self.state_path)
-        self.phase, self.step, self.seen = place["phase"], place["step"], place["seen"]
-        self.seconds_before = place["seconds"]
+        position = parse_json(metadata, "config", self.state_path)
+        self.phase, self.step, self.images = position["phase"], position["step"], position["seen"]
+        self.seconds_before = position["seconds"]
         # Other pictures than those already seen: the random state is not part of what is saved.
-        self.rng.manual_seed(self.job.seed + 1000 + self.seen)
-        self.model = network(place["size"], torch.Generator().manual_seed(0))
+        self.rng.manual_seed(self.run.seed + 1000 + self.images)
+        self.model = build_network(position["size"], torch.Generator().manual_seed(0))
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.model.load_state_dict(_under(tensors, "model."))
         self.average.load_state_dict(_under(tensors, "average."))
         self.target.rotation = tensors["target.rotation"]
         self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, (0.9, 0.99), 1e-8, fused=True)
-        first, second, count = (_under(tensors, f"{part}.") for part in ("first", "second", "count"))
+        first, second, count = (_under(tensors, f"{name}.") for name in ("first", "second", "count"))
         for name, parameter in self.model.named_parameters():
             self.optimizer.state[parameter] = {
                 "step": count[name][0],
                 "exp_avg": first[name],
                 "exp_avg_sq": second[name],
             }
-        self.job.say(f"resumed at phase {self.phase}, step {self.step}, {self.seen} pictures")
+        self.run.say(f"resumed at phase {self.phase}, step {self.step}, {self.images} pictures")
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -219,11 +220,11 @@ def _grow(small: StyleGAN2, large: StyleGAN2) -> StyleGAN2:
     return large
 
 
-def features(job: Job) -> PortraitReader:
-    """The regressor whose features are the perceptual loss, from OUT; trained first if it is not there."""
-    path: Path = job.out / "features.safetensors"
+def feature_reader(run: TrainingRun) -> PortraitReader:
+    """Load the regressor whose features are the perceptual loss from OUT; train it first if it is not there."""
+    path: Path = run.out / "features.safetensors"
     if not path.is_file():
-        regressor = Job("regressor", job.out, 5, job.smoke)
+        regressor = TrainingRun("regressor", run.out, 5, run.smoke)
         train_regressor(regressor)
         regressor.close()
     return load_reader(path, "features")

@@ -1,4 +1,4 @@
-"""The feature regressor (a perceptual loss) and the oracle (a grader), trained apart: seeds, networks, disturbances."""
+"""Training of the feature regressor (a perceptual loss) and of the oracle (a grader), kept apart in every respect."""
 
 from __future__ import annotations
 
@@ -10,64 +10,65 @@ from torch.nn import functional as F
 
 from ...demo.portraits.factors import FACTORS, LIVE_NAMES, normalised, visible
 from ...demo.readers import READER_SIZE, PortraitReader, ReaderConfig, save_reader
-from .augment import blur, heavy_disturbance, light_disturbance
-from .common import Job, from_bytes, named, r_squared, rendered, rendered_z, set_rate, warm_cosine
+from ...editing.common.filters import gaussian_blur
+from .augment import heavy_disturbance, light_disturbance
+from .common import TrainingRun, format_factors, from_bytes, r_squared, rendered, rendered_z, set_rate, warm_cosine
 
 REGRESSOR = ReaderConfig("plain", 24, len(LIVE_NAMES))
 ORACLE = ReaderConfig("residual", 32, len(LIVE_NAMES))
 
 
-def train_regressor(job: Job) -> None:
+def train_regressor(run: TrainingRun) -> None:
     """Train the perceptual features on renders: 12,000 portraits, 1,000 steps of 64."""
-    torch.manual_seed(job.seed)
-    generator = torch.Generator().manual_seed(job.seed)
-    count, held = (256, 64) if job.smoke else (12000, 1024)
+    torch.manual_seed(run.seed)
+    generator = torch.Generator().manual_seed(run.seed)
+    count, held = (256, 64) if run.smoke else (12000, 1024)
     factors, images = rendered_z(count + held, READER_SIZE, generator)
-    job.say(f"rendered {count + held} portraits in {job.seconds():.0f} s")
+    run.say(f"rendered {count + held} portraits in {run.seconds():.0f} s")
     reader = PortraitReader(REGRESSOR)
-    figures = _fit(job, reader, factors, images, held, 4 if job.smoke else 1100, light_disturbance, generator)
-    save_reader(job.out / "features.safetensors", reader, "features", job.provenance(**figures))
+    figures = _fit(run, reader, factors, images, held, 4 if run.smoke else 1100, light_disturbance, generator)
+    save_reader(run.out / "features.safetensors", reader, "features", run.provenance(**figures))
 
 
-def train_oracle(job: Job) -> None:
+def train_oracle(run: TrainingRun) -> None:
     """Train the grader on renders of its own seed, one in three with the factors moved that usually rest."""
-    torch.manual_seed(job.seed)
-    generator = torch.Generator().manual_seed(job.seed)
-    count, held = (256, 64) if job.smoke else (20000, 1024)
+    torch.manual_seed(run.seed)
+    generator = torch.Generator().manual_seed(run.seed)
+    count, held = (256, 64) if run.smoke else (20000, 1024)
     factors, _ = rendered_z(count + held, 8, generator)
     unusual = torch.rand(count + held, generator=generator) < 1 / 3
     unusual[count:] = False
-    _stir(factors, unusual, generator)
+    _randomise_resting(factors, unusual, generator)
     images = rendered(factors, READER_SIZE)
-    job.say(f"rendered {count + held} portraits in {job.seconds():.0f} s")
+    run.say(f"rendered {count + held} portraits in {run.seconds():.0f} s")
     reader = PortraitReader(ORACLE)
-    figures = _fit(job, reader, factors, images, held, 4 if job.smoke else 2600, heavy_disturbance, generator)
-    clean = from_bytes(images[count:])
+    figures = _fit(run, reader, factors, images, held, 4 if run.smoke else 2600, heavy_disturbance, generator)
+    undisturbed = from_bytes(images[count:])
     target, shown = normalised(factors[count:]), visible(factors[count:])
     for name, pictures in (
-        ("blurred", blur(clean, 1.0)),
-        ("noisy", clean + 0.1 * torch.randn(clean.shape, generator=generator)),
+        ("blurred", gaussian_blur(undisturbed, 1.0, "replicate")),
+        ("noisy", undisturbed + 0.1 * torch.randn(undisturbed.shape, generator=generator)),
     ):
-        job.say(f"held-out R2, {name}: {named(r_squared(_predict(reader, pictures), target, shown))}")
-    save_reader(job.out / "portraits.safetensors", reader, "oracle", job.provenance(**figures))
+        run.say(f"held-out R2, {name}: {format_factors(r_squared(_predict(reader, pictures), target, shown))}")
+    save_reader(run.out / "portraits.safetensors", reader, "oracle", run.provenance(**figures))
 
 
-def _stir(factors: Tensor, chosen: Tensor, generator: torch.Generator) -> None:
-    """Give the chosen portraits random values of the resting factors, half of them each, in place."""
+def _randomise_resting(factors: Tensor, mask: Tensor, generator: torch.Generator) -> None:
+    """Give the portraits of ``mask [B]`` random values of half of their resting factors, in place."""
     for i, factor in enumerate(FACTORS):
         if not factor.live:
             values = factor.low + (factor.high - factor.low) * torch.rand(len(factors), generator=generator)
-            moved = chosen & (torch.rand(len(factors), generator=generator) < 0.5)
+            moved = mask & (torch.rand(len(factors), generator=generator) < 0.5)
             factors[moved, i] = values[moved]
 
 
 def _predict(reader: PortraitReader, images: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([reader(piece) for piece in images.split(128)])
+        return torch.cat([reader(chunk) for chunk in images.split(128)])
 
 
 def _fit(
-    job: Job,
+    run: TrainingRun,
     reader: PortraitReader,
     factors: Tensor,
     images: Tensor,
@@ -93,9 +94,9 @@ def _fit(
         optimizer.step()
         total += loss.item()
         if (step + 1) % 200 == 0:
-            job.say(f"step {step + 1} of {steps}: loss {total / 200:.4f}, {job.seconds():.0f} s")
+            run.say(f"step {step + 1} of {steps}: loss {total / 200:.4f}, {run.seconds():.0f} s")
             total = 0.0
     reader.eval()
     explained = r_squared(_predict(reader, from_bytes(images[count:])), target[count:], shown[count:])
-    job.say(f"held-out R2: {named(explained)}; mean {explained.mean():.4f}")
+    run.say(f"held-out R2: {format_factors(explained)}; mean {explained.mean():.4f}")
     return {"held_out_r2": {name: round(v, 4) for name, v in zip(LIVE_NAMES, explained.tolist(), strict=True)}}

@@ -1,4 +1,4 @@
-"""A network in training that can be put down and taken up again: weights, running average, optimiser, place."""
+"""Training state that is saved and resumed: weights, running average (EMA), optimiser and step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.checkpoint import parse_json, read_safetensors, write_safetensors
-from .common import Job
+from .common import TrainingRun
 
 _EVERY_SECONDS = 100.0
 
@@ -17,60 +17,60 @@ _EVERY_SECONDS = 100.0
 class Resumable:
     """``model`` under Adam, with a running ``average`` of its weights, saved in ``path`` as training goes on."""
 
-    def __init__(self, job: Job, path: Path, model: nn.Module, rate: float, keep: float = 0.999):
-        self.job, self.path, self.model, self.keep = job, path, model, keep
+    def __init__(self, run: TrainingRun, path: Path, model: nn.Module, rate: float, decay: float = 0.999):
+        self.run, self.path, self.model, self.decay = run, path, model, decay
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.trained, rate, (0.9, 0.99), 1e-8, fused=True)
-        self.step, self.seconds_before, self._saved = 0, 0.0, job.seconds()
-        self._started = job.seconds()
-        if job.resume and path.is_file():
+        self.step, self.seconds_before, self._saved = 0, 0.0, run.seconds()
+        self._started = run.seconds()
+        if run.resume and path.is_file():
             self._load()
 
     def seconds(self) -> float:
-        """Spent on this network, earlier runs included."""
-        return self.seconds_before + self.job.seconds() - self._started
+        """Return the seconds spent on this network, earlier runs included."""
+        return self.seconds_before + self.run.seconds() - self._started
 
     def generator(self) -> torch.Generator:
-        """Random numbers of its own, others after each return: where the last ones stopped is not saved."""
-        return torch.Generator().manual_seed(self.job.seed + 1000 * self.step)
+        """Return a random generator, another one after each resumption: where the last one stopped is not saved."""
+        return torch.Generator().manual_seed(self.run.seed + 1000 * self.step)
 
     def update(self, loss: Tensor) -> None:
-        """One step of the optimiser down ``loss``."""
+        """Take one step of the optimiser down the scalar ``loss``, and update the running average."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
         self.step += 1
-        keep = min(self.keep, (1 + self.step) / (20 + self.step))
+        decay = min(self.decay, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
-        return self.job.seconds() - self._saved > _EVERY_SECONDS
+        """Return whether it is time to save again."""
+        return self.run.seconds() - self._saved > _EVERY_SECONDS
 
     def save(self) -> None:
         """Write everything that training needs to go on."""
-        self._saved = self.job.seconds()
+        self._saved = self.run.seconds()
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, parameter in enumerate(self.trained):
             state = self.optimizer.state[parameter]
             tensors |= {f"first.{index}": state["exp_avg"], f"second.{index}": state["exp_avg_sq"]}
-        place = {"step": self.step, "seconds": self.seconds()}
-        write_safetensors(self.path, {k: v.contiguous() for k, v in tensors.items()}, "training", place)
+        position = {"step": self.step, "seconds": self.seconds()}
+        write_safetensors(self.path, {k: v.contiguous() for k, v in tensors.items()}, "training", position)
 
     def _load(self) -> None:
         tensors, metadata = read_safetensors(self.path, "training")
-        place = parse_json(metadata, "config", self.path)
-        self.step, self.seconds_before = place["step"], place["seconds"]
-        for part, network in (("model.", self.model), ("average.", self.average)):
-            network.load_state_dict({k[len(part) :]: v for k, v in tensors.items() if k.startswith(part)})
+        position = parse_json(metadata, "config", self.path)
+        self.step, self.seconds_before = position["step"], position["seconds"]
+        for prefix, network in (("model.", self.model), ("average.", self.average)):
+            network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         for index, parameter in enumerate(self.trained):
             self.optimizer.state[parameter] = {
                 "step": torch.tensor(float(self.step)),
                 "exp_avg": tensors[f"first.{index}"],
                 "exp_avg_sq": tensors[f"second.{index}"],
             }
-        self.job.say(f"{self.path.stem}: resumed at step {self.step}")
+        self.run.say(f"{self.path.stem}: resumed at step {self.step}")

@@ -1,4 +1,4 @@
-"""The part segmenter, trained on renders and photos with their exact parts."""
+"""Training of the part segmenter on renders and photos with their exact parts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ...demo.portraits.render import render
 from ...demo.portraits.scene import PART_NAMES
 from ...demo.segmenter import SEGMENTER_SIZE, PartSegmenter, save_segmenter
 from .augment import heavy_disturbance, light_disturbance
-from .common import Job, from_bytes, set_rate, to_bytes, warm_cosine
+from .common import TrainingRun, from_bytes, set_rate, to_bytes, warm_cosine
 
 
-def train_segmenter(job: Job) -> None:
-    """Cross-entropy on the part that covers most of each pixel."""
-    torch.manual_seed(job.seed)
-    generator = torch.Generator().manual_seed(job.seed)
-    plain, photos, held, steps = (24, 8, 16, 2) if job.smoke else (1500, 250, 200, 450)
-    images, labels = _labelled(plain, photos, job.seed, generator)
-    job.say(f"rendered {len(images)} portraits in {job.seconds():.0f} s")
-    segmenter = PartSegmenter(8 if job.smoke else 24)
+def train_segmenter(run: TrainingRun) -> None:
+    """Minimise the cross-entropy to the part that covers most of each pixel."""
+    torch.manual_seed(run.seed)
+    generator = torch.Generator().manual_seed(run.seed)
+    plain, photos, held, steps = (24, 8, 16, 2) if run.smoke else (1500, 250, 200, 450)
+    images, labels = _labelled(plain, photos, run.seed, generator)
+    run.say(f"rendered {len(images)} portraits in {run.seconds():.0f} s")
+    segmenter = PartSegmenter(8 if run.smoke else 24)
     optimizer = torch.optim.AdamW(segmenter.parameters(), 2e-3, weight_decay=1e-3)
     order = torch.randperm(len(images), generator=generator)
     images, labels = images[order], labels[order]
@@ -31,29 +31,30 @@ def train_segmenter(job: Job) -> None:
         set_rate(optimizer, 2e-3 * warm_cosine(step, steps, 50))
         index = torch.randint(held, len(images), (16,), generator=generator)
         disturb = heavy_disturbance if step % 3 == 0 else light_disturbance
-        pictures, wanted = from_bytes(images[index]), labels[index].long()
+        pictures, targets = from_bytes(images[index]), labels[index].long()
         if torch.rand((), generator=generator) < 0.5:
-            pictures, wanted = pictures.flip(-1), wanted.flip(-1)
+            pictures, targets = pictures.flip(-1), targets.flip(-1)
         with torch.autocast("cpu", torch.bfloat16):
             logits = segmenter(disturb(pictures, generator))
-        loss = F.cross_entropy(logits.float(), wanted)
+        loss = F.cross_entropy(logits.float(), targets)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         total += loss.item()
         if (step + 1) % 100 == 0:
-            job.say(f"step {step + 1} of {steps}: loss {total / 100:.4f}, {job.seconds():.0f} s")
+            run.say(f"step {step + 1} of {steps}: loss {total / 100:.4f}, {run.seconds():.0f} s")
             total = 0.0
     segmenter.eval()
-    overlap = _overlap(segmenter.masks(from_bytes(images[:held])).argmax(1), labels[:held].long())
+    overlap = _intersection_over_union(segmenter.masks(from_bytes(images[:held])).argmax(1), labels[:held].long())
     figures = {name: round(value, 3) for name, value in zip(PART_NAMES, overlap, strict=True)}
-    job.say(f"held-out intersection over union: {figures}")
-    save_segmenter(job.out / "portraits.safetensors", segmenter, job.provenance(held_out_iou=figures))
+    run.say(f"held-out intersection over union: {figures}")
+    save_segmenter(run.out / "portraits.safetensors", segmenter, run.provenance(held_out_iou=figures))
 
 
 def _labelled(plain: int, photos: int, seed: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Render pictures [N, 3, H, W] uint8 and the index of each pixel's part [N, H, W] uint8."""
     images, labels = [], []
-    batches = [render(part, SEGMENTER_SIZE, True) for part in sample_factors(plain, generator).split(32)]
+    batches = [render(factors, SEGMENTER_SIZE, True) for factors in sample_factors(plain, generator).split(32)]
     batches += [paint_photo(random_photo(1000 * seed + k), SEGMENTER_SIZE, True) for k in range(photos)]
     for batch in batches:
         images.append(to_bytes(batch.images))
@@ -61,9 +62,10 @@ def _labelled(plain: int, photos: int, seed: int, generator: torch.Generator) ->
     return torch.cat(images), torch.cat(labels)
 
 
-def _overlap(found: Tensor, wanted: Tensor) -> list[float]:
+def _intersection_over_union(predicted: Tensor, labels: Tensor) -> list[float]:
+    """Compute the IoU of each part between two maps of part indices [N, H, W]."""
     values = []
-    for part in range(len(PART_NAMES)):
-        a, b = found == part, wanted == part
+    for index in range(len(PART_NAMES)):
+        a, b = predicted == index, labels == index
         values.append(float((a & b).sum() / (a | b).sum().clamp(min=1)))
     return values

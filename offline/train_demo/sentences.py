@@ -1,7 +1,8 @@
-"""Short sentences about portraits, each with what makes it true, so that a batch knows all of its matching pairs.
+"""Captions of portraits, each with the conditions that make it true, so that a batch knows all its matching pairs.
 
 Many portraits wear glasses. A contrastive loss that takes every other picture of the batch for a wrong answer to "a
-person with glasses" teaches little; so each sentence carries its conditions, and `matches` compares them with pictures.
+person with glasses" teaches little; so each sentence carries its conditions, and `match_matrix` compares them with
+pictures.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...demo.portraits.captions import phrases
+from ...demo.portraits.captions import phrases as caption_phrases
 
 OPENINGS = ("a portrait of a person", "a photo of a person", "a person", "a face", "a picture of a person", "")
-_DOING = ("smile", "mouth_open", "yaw")
+ACTIONS = ("smile", "mouth_open", "yaw")
 _HAIR = ("hair_len", "hair_light", "hair_hue")
 _SYNONYMS = {
     "smiling": ("smiling", "with a smile", "with a big smile"),
@@ -37,61 +38,67 @@ class Sentence:
     conditions: tuple[tuple[str, str], ...]  # attribute, phrase ("a hat": whatever its colour)
 
 
-def spoken_of(factors: Tensor) -> list[dict[str, str]]:
-    """Attribute to phrase, for each portrait of ``[B, K]``."""
-    return [phrases(row) for row in factors]
+def attribute_phrases(factors: Tensor) -> list[dict[str, str]]:
+    """Return attribute -> phrase for each portrait of ``[B, K]``."""
+    return [caption_phrases(row) for row in factors]
 
 
-def sentence(known: dict[str, str], rng: torch.Generator, most: int = 8, brief: float = 0.75) -> Sentence:
-    """A sentence of 0 to ``most`` attributes of one portrait, a share of ``brief`` with at most 3: edits are short."""
+def random_sentence(attributes: dict[str, str], rng: torch.Generator, limit: int = 8, brief: float = 0.75) -> Sentence:
+    """Draw a sentence about one portrait.
+
+    Args:
+        attributes: attribute -> phrase.
+        rng: makes every choice.
+        limit: the largest number of attributes, from 4.
+        brief: share of sentences with at most 3 attributes, since edits are short.
+    """
     few = torch.rand((), generator=rng) < brief
-    count = int(torch.randint(0 if few else 4, (3 if few else most) + 1, (), generator=rng))
-    names = list(known)
-    chosen = [names[i] for i in torch.randperm(len(names), generator=rng)[:count].tolist()]
-    conditions = {name: known[name] for name in chosen}
+    count = int(torch.randint(0 if few else 4, (3 if few else limit) + 1, (), generator=rng))
+    names = list(attributes)
+    conditions = {names[i]: attributes[names[i]] for i in torch.randperm(len(names), generator=rng)[:count].tolist()}
     if conditions.get("hat", "no hat") != "no hat" and _half(rng):
         conditions["hat"] = "a hat"
     opening = OPENINGS[int(torch.randint(len(OPENINGS) - (not conditions), (), generator=rng))]
-    doing = [_worded(phrase, rng) for name, phrase in conditions.items() if name in _DOING]
-    having = _things({name: phrase for name, phrase in conditions.items() if name not in _DOING}, rng)
-    return Sentence(_joined(opening, having, doing), tuple(conditions.items()))
+    actions = [_synonym(phrase, rng) for name, phrase in conditions.items() if name in ACTIONS]
+    features = _feature_phrases({name: phrase for name, phrase in conditions.items() if name not in ACTIONS}, rng)
+    return Sentence(_join(opening, features, actions), tuple(conditions.items()))
 
 
-def matches(portraits: list[dict[str, str]], sentences: list[Sentence]) -> Tensor:
-    """``[B, N]`` bool: which sentence holds for which portrait."""
-    return torch.tensor([[_holds(known, entry) for entry in sentences] for known in portraits])
+def match_matrix(portraits: list[dict[str, str]], sentences: list[Sentence]) -> Tensor:
+    """Return ``[B, N]`` bool: which of N sentences holds for which of B portraits (attribute -> phrase)."""
+    return torch.tensor([[_holds(attributes, sentence) for sentence in sentences] for attributes in portraits])
 
 
-def _holds(known: dict[str, str], entry: Sentence) -> bool:
-    for name, phrase in entry.conditions:
-        said = known.get(name, "")
-        if said != phrase and not (phrase == "a hat" and said.endswith(" hat") and said != "no hat"):
+def _holds(attributes: dict[str, str], sentence: Sentence) -> bool:
+    for name, phrase in sentence.conditions:
+        actual = attributes.get(name, "")
+        if actual != phrase and not (phrase == "a hat" and actual.endswith(" hat") and actual != "no hat"):
             return False
     return True
 
 
-def _things(having: dict[str, str], rng: torch.Generator) -> list[str]:
-    hair = [name for name in _HAIR if name in having]
-    things = [_worded(phrase, rng) for name, phrase in having.items() if name not in hair]
+def _feature_phrases(features: dict[str, str], rng: torch.Generator) -> list[str]:
+    hair = [name for name in _HAIR if name in features]
+    phrases = [_synonym(phrase, rng) for name, phrase in features.items() if name not in hair]
     if len(hair) > 1 and _half(rng):  # "long dark brown hair"
-        return [*things, " ".join(having[name].removesuffix(" hair") for name in hair) + " hair"]
-    return [*things, *(having[name] for name in hair)]
+        return [*phrases, " ".join(features[name].removesuffix(" hair") for name in hair) + " hair"]
+    return [*phrases, *(features[name] for name in hair)]
 
 
-def _joined(opening: str, having: list[str], doing: list[str]) -> str:
+def _join(opening: str, features: list[str], actions: list[str]) -> str:
     # "without" says by itself what "with" would introduce.
-    bare = [thing for thing in having if thing.startswith("without ")]
-    listed = [thing for thing in having if not thing.startswith("without ")]
+    bare = [phrase for phrase in features if phrase.startswith("without ")]
+    listed = [phrase for phrase in features if not phrase.startswith("without ")]
     text = opening
     if listed:
         joined = listed[0] if len(listed) == 1 else ", ".join(listed[:-1]) + " and " + listed[-1]
         text = f"{text} with {joined}" if text else joined
-    for part in bare + doing:
-        text = f"{text}, {part}" if text and (listed or text != opening) else f"{text} {part}".strip()
+    for phrase in bare + actions:
+        text = f"{text}, {phrase}" if text and (listed or text != opening) else f"{text} {phrase}".strip()
     return text
 
 
-def _worded(phrase: str, rng: torch.Generator) -> str:
+def _synonym(phrase: str, rng: torch.Generator) -> str:
     words = _SYNONYMS.get(phrase, (phrase,))
     return words[int(torch.randint(len(words), (), generator=rng))]
 

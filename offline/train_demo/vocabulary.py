@@ -1,4 +1,4 @@
-"""A byte-pair vocabulary in which each word of the demo sentences is one token, in open_clip's own file form."""
+"""Byte-pair encoding (1508.07909) in open_clip's own file form: each word of the demo sentences is one token."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _BYTES, _MARKERS = 512, 2
 
 
 def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
-    """The pairs to merge, in order, until every word is one symbol (1508.07909)."""
-    split = {word: [*word[:-1], word[-1] + "</w>"] for word in sorted(set(words))}
+    """Return the pairs to merge, in order, until every word is one symbol (Algorithm 1)."""
+    symbols_of = {word: [*word[:-1], word[-1] + "</w>"] for word in sorted(set(words))}
     merges = []
     while True:
-        pairs = Counter(pair for symbols in split.values() for pair in zip(symbols, symbols[1:], strict=False))
+        pairs = Counter(pair for symbols in symbols_of.values() for pair in zip(symbols, symbols[1:], strict=False))
         if not pairs:
             return merges
         best = max(sorted(pairs), key=lambda pair: pairs[pair])
         merges.append(best)
-        split = {word: _merged(symbols, best) for word, symbols in split.items()}
+        symbols_of = {word: _merged(symbols, best) for word, symbols in symbols_of.items()}
 
 
 def write_vocabulary(path: Path, merges: list[tuple[str, str]]) -> int:

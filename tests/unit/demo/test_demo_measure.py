@@ -10,8 +10,8 @@ from semantic_edit.demo.chart import measurement_chart
 from semantic_edit.demo.parts import find_parts, painted_parts
 from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, visible
 from semantic_edit.demo.portraits.scene import PART_NAMES
+from semantic_edit.editing.common.filters import gaussian_blur
 from semantic_edit.models.errors import InputError
-from semantic_edit.offline.train_demo.augment import blur
 from semantic_edit.offline.train_demo.common import r_squared
 from semantic_edit.offline.train_demo.identity import people_factors
 
@@ -42,7 +42,7 @@ def test_the_oracle_reads_other_sizes(size):
 
 def test_the_oracle_sees_through_blur_and_noise(people):
     noise = 0.08 * torch.randn(people.images.shape, generator=torch.Generator().manual_seed(0))
-    for pictures in (blur(people.images, 1.2), people.images + noise):
+    for pictures in (gaussian_blur(people.images, 1.2, "replicate"), people.images + noise):
         explained = scores(pictures, people.factors)
         assert sum(explained.values()) / len(explained) > 0.95, explained
 

@@ -21,7 +21,7 @@ from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.files import CONFIG_NAME, describe_scorer, recognise
 from semantic_edit.models.scorers.names import from_transformers
 from semantic_edit.models.scorers.scorer import import_open_clip, load_scorer
-from semantic_edit.offline.train_demo.sentences import matches, sentence, spoken_of
+from semantic_edit.offline.train_demo.sentences import attribute_phrases, match_matrix, random_sentence
 from semantic_edit.offline.train_demo.vocabulary import learn_merges
 
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
@@ -247,12 +247,12 @@ def test_a_training_that_cannot_work_is_refused(tiny_generator, tiny_progan, sco
 
 def test_sentences_know_what_makes_them_true():
     rng = torch.Generator().manual_seed(0)
-    known = spoken_of(sample_factors(40, rng))
-    said = [sentence(entry, rng) for entry in known]
-    holds = matches(known, said)
-    assert bool(holds.diagonal().all()) and 0.02 < float(holds.float().mean()) < 0.6
-    bare = [entry for entry in said if not entry.conditions]
-    assert all(matches(known, [entry]).all() for entry in bare)
+    attributes = attribute_phrases(sample_factors(40, rng))
+    sentences = [random_sentence(portrait, rng) for portrait in attributes]
+    matches = match_matrix(attributes, sentences)
+    assert bool(matches.diagonal().all()) and 0.02 < float(matches.float().mean()) < 0.6
+    bare = [entry for entry in sentences if not entry.conditions]
+    assert all(match_matrix(attributes, [entry]).all() for entry in bare)
 
 
 def test_every_word_of_the_vocabulary_is_one_token(scorer):

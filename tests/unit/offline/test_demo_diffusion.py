@@ -12,11 +12,11 @@ from semantic_edit.demo.portraits.render import render
 from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.diffusion.schedule import NoiseSchedule
 from semantic_edit.offline.train_demo.__main__ import main
-from semantic_edit.offline.train_demo.diffusion_growth import grown, latent_change, new_parts
-from semantic_edit.offline.train_demo.diffusion_network import signal_shares
-from semantic_edit.offline.train_demo.diffusion_pictures import SCALING, autoencoder, centre_latents, reconstructed
-from semantic_edit.offline.train_demo.diffusion_text import described
-from semantic_edit.offline.train_demo.sentences import spoken_of
+from semantic_edit.offline.train_demo.diffusion_growth import add_level, added_modules, latent_change
+from semantic_edit.offline.train_demo.diffusion_network import alphas_cumprod
+from semantic_edit.offline.train_demo.diffusion_pictures import SCALING, build_autoencoder, centre_latents, reconstruct
+from semantic_edit.offline.train_demo.diffusion_text import random_description
+from semantic_edit.offline.train_demo.sentences import attribute_phrases
 
 pytest.importorskip("diffusers")
 
@@ -73,13 +73,13 @@ def test_a_finished_training_resumes_to_the_same_model(trained, tmp_path):
 def inner():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        return autoencoder(3, 64).eval()
+        return build_autoencoder(3, 64).eval()
 
 
 def test_centred_latents_have_unit_variance_and_decode_to_the_same(inner):
     images = render(sample_factors(5, torch.Generator().manual_seed(1)), 64).images
     with torch.no_grad():
-        before = reconstructed(inner, images)
+        before = reconstruct(inner, images)
         noise_before = inner.encode(images).latent_dist
         share_before = noise_before.std / noise_before.mean.std((0, 2, 3), keepdim=True)
         centre_latents(inner, images)
@@ -87,13 +87,13 @@ def test_centred_latents_have_unit_variance_and_decode_to_the_same(inner):
     scaled = after.mean * SCALING
     torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-4)
     torch.testing.assert_close(scaled.std((0, 2, 3)), torch.ones(4), rtol=0, atol=1e-4)
-    torch.testing.assert_close(reconstructed(inner, images), before, rtol=0, atol=1e-4)
+    torch.testing.assert_close(reconstruct(inner, images), before, rtol=0, atol=1e-4)
     share_after = after.std / after.mean.std((0, 2, 3), keepdim=True)
     torch.testing.assert_close(share_after, share_before, rtol=1e-3, atol=1e-4)
 
 
 def test_a_grown_autoencoder_begins_as_an_enlargement(inner):
-    outer = grown(inner, 128).eval()
+    outer = add_level(inner, 128).eval()
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(2)) / SCALING
     with torch.no_grad():
         small, large = inner.decode(latents).sample, outer.decode(latents).sample
@@ -101,20 +101,22 @@ def test_a_grown_autoencoder_begins_as_an_enlargement(inner):
     # The last convolution sees neighbours half as far away; everything before it is enlarged exactly.
     small = torch.nn.functional.interpolate(small, scale_factor=2.0)
     assert (small - large)[..., 2:-2, 2:-2].abs().mean() < 0.5 * small.std()
-    added = sum(p.numel() for part in new_parts(outer) for p in part.parameters())
+    added = sum(p.numel() for part in added_modules(outer) for p in part.parameters())
     whole, before = (sum(p.numel() for p in network.parameters()) for network in (outer, inner))
     assert added > whole - before and latent_change(inner, outer, torch.zeros(2, 3, 128, 128)) >= 0
 
 
 def test_the_denoiser_learns_on_the_schedule_that_is_sampled():
-    shares = signal_shares()
+    shares = alphas_cumprod()
     torch.testing.assert_close(((1 - shares) / shares).sqrt(), NoiseSchedule.discrete().sigmas, rtol=1e-4, atol=0)
 
 
 def test_sentences_with_a_strange_word_say_the_same():
-    known = spoken_of(sample_factors(40, torch.Generator().manual_seed(3)))
-    plain = [described(entry, torch.Generator().manual_seed(i), strange=0.0) for i, entry in enumerate(known)]
-    strange = [described(entry, torch.Generator().manual_seed(i), strange=1.0) for i, entry in enumerate(known)]
+    known = attribute_phrases(sample_factors(40, torch.Generator().manual_seed(3)))
+    plain = [random_description(entry, torch.Generator().manual_seed(i), strange=0.0) for i, entry in enumerate(known)]
+    strange = [
+        random_description(entry, torch.Generator().manual_seed(i), strange=1.0) for i, entry in enumerate(known)
+    ]
     for first, second in zip(plain, strange, strict=True):
         assert first.conditions == second.conditions
         assert len(second.text.split(" ")) == len(first.text.split(" ")) + 1

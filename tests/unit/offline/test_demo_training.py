@@ -14,7 +14,7 @@ from semantic_edit.models.encoders.encoder import load_encoder
 from semantic_edit.models.files.concepts import read_concepts
 from semantic_edit.offline.train_demo.__main__ import main
 from semantic_edit.offline.train_demo.common import r_squared, warm_cosine
-from semantic_edit.offline.train_demo.data_parallel import Crew
+from semantic_edit.offline.train_demo.data_parallel import ThreadedDataParallel
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_identity_and_segmenter(folder):
     assert masks.shape == (2, 9, 80, 80) and torch.allclose(masks.sum(1), torch.ones(2, 80, 80), atol=1e-4)
 
 
-def test_a_crew_computes_the_whole_batchs_gradient():
+def test_threads_compute_the_whole_batchs_gradient():
     generator = torch.Generator().manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(6, 3, 3, 3, generator=generator))
     x = torch.randn(8, 3, 12, 12, generator=generator).contiguous(memory_format=torch.channels_last)
@@ -94,7 +94,7 @@ def test_a_crew_computes_the_whole_batchs_gradient():
     (expected,) = torch.autograd.grad(loss(x)[0], [weight])
     threads = torch.get_num_threads()
     try:
-        figure = Crew(2).gradients(loss, [weight], x)
+        figure = ThreadedDataParallel(2).gradients(loss, [weight], x)
     finally:
         torch.set_num_threads(threads)
     assert torch.allclose(weight.grad, expected, atol=1e-6) and weight.grad.is_contiguous()
