@@ -28,7 +28,7 @@ from semantic_edit.headless import HeadlessSettings, use_headless
 from semantic_edit.headless.host.headless_host import HeadlessHost, StoppedError
 from semantic_edit.headless.host.progress_bar import Bar
 from semantic_edit.headless.run.runner import Runner
-from semantic_edit.headless.workflow.workflow import read_document
+from semantic_edit.headless.workflow.document import read_document
 from semantic_edit.models.checkpoint import read_safetensors
 from torch import Tensor, nn
 

@@ -19,7 +19,7 @@ import torch
 from _harness import machine_facts, say, table
 from semantic_edit.headless import HeadlessSettings, use_headless
 from semantic_edit.headless.run.runner import Runner
-from semantic_edit.headless.workflow.workflow import Prompt
+from semantic_edit.headless.workflow.document import Prompt
 
 TAIL = ["strength", "apply", "draw", "show"]
 

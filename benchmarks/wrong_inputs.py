@@ -30,7 +30,7 @@ from semantic_edit.headless.host.headless_host import StoppedError
 from semantic_edit.headless.host.progress_bar import Bar
 from semantic_edit.headless.run import runner
 from semantic_edit.headless.run.runner import Runner
-from semantic_edit.headless.workflow.workflow import read_document
+from semantic_edit.headless.workflow.document import read_document
 from semantic_edit.models import InputError, StyleGAN2, StyleGAN2Config
 from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from ..headless.errors import WorkflowError
 from ..headless.workflow.assign import assign
+from ..headless.workflow.document import Prompt, to_prompt
 from ..headless.workflow.validate import check_wires
 from ..headless.workflow.widgets import UPLOADS, input_specs
-from ..headless.workflow.workflow import Prompt, to_prompt
 from ..models.errors import InputError
 from ..models.files.atomic import atomic_write
 

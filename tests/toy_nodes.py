@@ -6,7 +6,7 @@ import math
 
 import torch
 from semantic_edit import host
-from semantic_edit.headless.comfy_api import api as io
+from semantic_edit.headless.comfy_api import io
 from semantic_edit.models.errors import InputError
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ... import host
 from ...models.files.atomic import atomic_write
-from .api import ComfyNode
+from .io import ComfyNode
 from .save_paths import numbered
 from .sockets import FolderType
 

@@ -53,7 +53,7 @@ def _say(text: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from ..workflow.workflow import read_document
+    from ..workflow.document import read_document
 
     document = read_document(options.workflow)
     if options.server:

@@ -18,7 +18,7 @@ from ...editing.one_for_all.consistency import measure_consistency
 from ...models.files.atomic import atomic_write
 from ..host.headless_host import HeadlessSettings, use_headless
 from ..run.runner import Result, Runner
-from ..workflow.workflow import Prompt, read_document
+from ..workflow.document import Prompt, read_document
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "edit_one_for_all.json"
 _COLUMNS = 8

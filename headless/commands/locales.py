@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..comfy_api.api import ComfyNode, Schema
+from ..comfy_api.io import ComfyNode, Schema
 from ..comfy_api.sockets import Input, Output
 
 FOLDER = Path(__file__).resolve().parents[2] / "locales"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..comfy_api.api import ComfyNode
+from ..comfy_api.io import ComfyNode
 
 SNAPSHOT = Path(__file__).resolve().parents[2] / "tests" / "nodes" / "schema.json"
 

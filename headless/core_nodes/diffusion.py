@@ -14,7 +14,7 @@ from ...models.diffusion.sampling import SAMPLERS, SCHEDULES, sample
 from ...models.diffusion.text import TextEncoder
 from ...models.diffusion.vae import PictureCoder
 from ...models.errors import InputError
-from ..comfy_api import api as io
+from ..comfy_api import io
 from .diffusers_folders import checkpoint_folder, checkpoints, folder_named, folders
 from .images import LARGEST
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ... import host
 from ...models.errors import InputError
-from ..comfy_api import api as io
+from ..comfy_api import io
 from ..comfy_api.ui import SavedImages, png_texts, save_pictures
 
 NO_MASK = (64, 64)  # the empty mask of a picture without transparency, as in ComfyUI

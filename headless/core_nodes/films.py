@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from ... import host
-from ..comfy_api import api as io
+from ..comfy_api import io
 from ..comfy_api.save_paths import numbered
 from ..comfy_api.ui import SavedImages, SavedResult, picture_of
 

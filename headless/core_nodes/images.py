@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..comfy_api import api as io
+from ..comfy_api import io
 from .resize import resize
 
 LARGEST = 16384  # px, ComfyUI's limit of a side

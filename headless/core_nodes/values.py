@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..comfy_api import api as io
+from ..comfy_api import io
 
 
 class PrimitiveString(io.ComfyNode):

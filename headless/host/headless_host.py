@@ -13,7 +13,7 @@ from ... import host
 from ...editing.common.progress import Progress
 from ...models.errors import InputError
 from ...models.loading.torchvision_stubs import allow_declaring
-from ..comfy_api import api, ui
+from ..comfy_api import io, ui
 from ..comfy_api.save_paths import numbered
 from .diffusion import HeadlessDiffusion
 from .progress_bar import Bar
@@ -39,7 +39,7 @@ class HeadlessSettings:
 class HeadlessHost(host.Host):
     """Answers from `HeadlessSettings`; `interrupt` stops the running node at its next step, from any thread."""
 
-    io, ui = api, ui
+    io, ui = io, ui
     stopped = StoppedError  # what `check_interrupt` raises
 
     def __init__(self, settings: HeadlessSettings) -> None:

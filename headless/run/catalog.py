@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..comfy_api.api import ComfyNode
+from ..comfy_api.io import ComfyNode
 from ..core_nodes import diffusion as core_diffusion
 from ..core_nodes import files as core_files
 from ..core_nodes import films as core_films

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...models.errors import InputError
-from ..comfy_api.api import ComfyNode, HiddenHolder, NodeOutput, Schema
+from ..comfy_api.io import ComfyNode, HiddenHolder, NodeOutput, Schema
 
 
 @dataclass(frozen=True)

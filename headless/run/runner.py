@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import torch
 
 from ...models.errors import InputError
-from ..comfy_api.api import ComfyNode, Hidden
+from ..comfy_api.io import ComfyNode, Hidden
 from ..host.headless_host import HeadlessHost
+from ..workflow.document import Prompt, to_prompt
 from ..workflow.validate import Plan, check, is_wire, unwrapped
 from ..workflow.widgets import input_specs
-from ..workflow.workflow import Prompt, to_prompt
 from .catalog import describe, installed_nodes
 from .execution import Blocked, execute
 from .signature import Signatures

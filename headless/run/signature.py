@@ -9,9 +9,9 @@ import json
 import logging
 from typing import Any
 
-from ..comfy_api.api import Hidden
+from ..comfy_api.io import Hidden
+from ..workflow.document import Prompt
 from ..workflow.validate import is_wire, unwrapped
-from ..workflow.workflow import Prompt
 
 log = logging.getLogger(__name__)
 _unique = itertools.count()

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from ..errors import WorkflowError
+from .document import Prompt
 from .widgets import has_widget, input_specs
-from .workflow import Prompt
 
 
 def assign(prompt: Prompt, assignments: list[str], info: dict[str, dict]) -> None:

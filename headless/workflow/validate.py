@@ -8,8 +8,8 @@ import math
 from typing import Any, NamedTuple
 
 from ..errors import WorkflowError
+from .document import Prompt
 from .widgets import choices, has_widget, input_specs
-from .workflow import Prompt
 
 CONVERT = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 from PIL import Image
-from semantic_edit.headless.workflow.workflow import Prompt
+from semantic_edit.headless.workflow.document import Prompt
 from semantic_edit.models import load_generator, save_generator
 from semantic_edit.models.files.direction import write_direction
 from semantic_edit.offline.server import Server, ServerError, run_on_server

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from semantic_edit.headless.workflow.workflow import Prompt
+from semantic_edit.headless.workflow.document import Prompt
 from semantic_edit.models import save_generator
 from semantic_edit.offline.server import Server, ServerError, run_on_server
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageChops, ImageStat
 from semantic_edit.headless import HeadlessSettings, use_headless
 from semantic_edit.headless.errors import WorkflowError
 from semantic_edit.headless.run.catalog import core_nodes, describe, installed_nodes
+from semantic_edit.headless.workflow.document import to_prompt
 from semantic_edit.headless.workflow.widgets import choices, has_widget, input_specs
-from semantic_edit.headless.workflow.workflow import to_prompt
 from semantic_edit.models import save_generator
 from semantic_edit.offline.server import ServerError, run_on_server
 

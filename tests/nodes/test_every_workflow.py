@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from semantic_edit.headless.run.catalog import describe, installed_nodes
-from semantic_edit.headless.workflow.graph import NOTES, flatten
+from semantic_edit.headless.workflow.flatten import NOTES, flatten
 from semantic_edit.headless.workflow.widgets import input_specs
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"

@@ -11,7 +11,7 @@ from PIL import Image
 from semantic_edit.headless import StoppedError, use_headless
 from semantic_edit.headless.commands import cli
 from semantic_edit.headless.run.runner import Runner
-from semantic_edit.headless.workflow.workflow import Prompt
+from semantic_edit.headless.workflow.document import Prompt
 from semantic_edit.models import InputError, save_generator
 from semantic_edit.models.encoders.encoder import save_encoder
 from semantic_edit.models.files.direction import write_direction

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from semantic_edit.headless.run.runner import Runner
-from semantic_edit.headless.workflow.workflow import read_document
+from semantic_edit.headless.workflow.document import read_document
 from semantic_edit.models import save_generator
 from semantic_edit.models.files.latents import extract_latent
 

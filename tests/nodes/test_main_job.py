@@ -11,7 +11,7 @@ from semantic_edit.headless.commands.demo import WORKFLOW, Findings, write_resul
 from semantic_edit.headless.run.catalog import describe
 from semantic_edit.headless.run.runner import Runner
 from semantic_edit.headless.workflow.assign import assign
-from semantic_edit.headless.workflow.workflow import read_document
+from semantic_edit.headless.workflow.document import read_document
 
 QUICK = ["Load Demo Photos.limit=3", "Invert Images.steps=4", "Optimize Direction.steps=2"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 from semantic_edit.headless.errors import WorkflowError
-from semantic_edit.headless.workflow.workflow import Prompt
+from semantic_edit.headless.workflow.document import Prompt
 
 
 def graph(first, inputs, **others):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from semantic_edit.headless.errors import WorkflowError
 from semantic_edit.headless.run.runner import NodeFailure
-from semantic_edit.headless.workflow.workflow import Prompt
+from semantic_edit.headless.workflow.document import Prompt
 
 
 def run(runner, kind, inputs, output="PreviewAny", slot=0, workflow=None):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from semantic_edit.headless.errors import WorkflowError
 from semantic_edit.headless.run.runner import NodeFailure, Runner
-from semantic_edit.headless.workflow.workflow import Prompt
+from semantic_edit.headless.workflow.document import Prompt
 from semantic_edit.models.errors import InputError
 
 pytest.importorskip("transformers")

@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from semantic_edit.headless.workflow.workflow import read_document
+from semantic_edit.headless.workflow.document import read_document
 from semantic_edit.models.errors import InputError
 
 EXAMPLES = int(os.environ.get("SEMANTIC_EDIT_MUTATIONS", 150))

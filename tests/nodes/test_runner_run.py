@@ -6,7 +6,7 @@ import pytest
 import torch
 from semantic_edit.headless import StoppedError
 from semantic_edit.headless.run.runner import NodeFailure
-from semantic_edit.headless.workflow.workflow import Prompt
+from semantic_edit.headless.workflow.document import Prompt
 
 
 def prompt(**nodes):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from semantic_edit.headless.run.catalog import core_nodes, describe
-from semantic_edit.headless.workflow.graph import flatten
+from semantic_edit.headless.workflow.flatten import flatten
 from semantic_edit.headless.workflow.prefixes import fill_in
 
 NOW = time.struct_time((2026, 3, 7, 9, 5, 1, 5, 66, 0))

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 from semantic_edit.headless.errors import WorkflowError
 from semantic_edit.headless.run.catalog import core_nodes, describe
-from semantic_edit.headless.workflow.workflow import read_document, to_prompt
+from semantic_edit.headless.workflow.document import read_document, to_prompt
 
 NOISE = [("seed", "INT", "widget"), ("size", "INT", "widget")]
 

@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import WorkflowError
-from .graph import flatten
+from .flatten import flatten
 
 PICTURES = (".png", ".webp", ".jpg", ".jpeg")
 
