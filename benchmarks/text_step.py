@@ -17,10 +17,10 @@ import argparse
 
 import torch
 from _harness import graph_bytes, interleaved, machine_facts, ratio, say, table
-from semantic_edit.editing.text.model import TextModel
-from semantic_edit.editing.text.rates import optimizers_of
-from semantic_edit.editing.text.score import TextGoal
+from semantic_edit.editing.text.clip_loss import TextGoal
+from semantic_edit.editing.text.optimizers import optimizers_of
 from semantic_edit.editing.text.settings import TextEditSettings, trained_rows
+from semantic_edit.editing.text.trainable_edit import TextModel
 from semantic_edit.editing.text.training import _Pool, _step_losses
 from semantic_edit.kernels import upsample2d
 from semantic_edit.models.gan.layer_blend import keeping_outside, resized_mask

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.text.clip_loss import TextGoal
 from semantic_edit.editing.text.edit import check_styles, selected_mask
-from semantic_edit.editing.text.model import root_of
-from semantic_edit.editing.text.rates import EvenAdam
-from semantic_edit.editing.text.score import TextGoal
-from semantic_edit.editing.text.start import start_of
+from semantic_edit.editing.text.initial_direction import start_of
+from semantic_edit.editing.text.optimizers import EvenAdam
+from semantic_edit.editing.text.trainable_edit import root_of
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.generator import GanGenerator
 from semantic_edit.models.gan.stylegan2 import LayerState

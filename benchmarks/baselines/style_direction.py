@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from semantic_edit.editing.text.clip_loss import TextGoal
 from semantic_edit.editing.text.edit import check_styles
-from semantic_edit.editing.text.score import TextGoal
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.generator import GanGenerator
 from semantic_edit.models.inference import clone_from_inference, enable_training

@@ -27,12 +27,12 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import LayerBlend, keeping_outside
 from ...models.inference import clone_from_inference, enable_training
 from ..common.part_labels import PartLabels
+from .clip_loss import TextGoal
 from .edit import TextEdit, check_styles
-from .model import TextModel
-from .rates import optimizers_of, set_rates
-from .score import TextGoal
+from .initial_direction import start_of
+from .optimizers import optimizers_of, set_rates
 from .settings import TextEditSettings, trained_rows
-from .start import start_of
+from .trainable_edit import TextModel
 
 __all__ = ["Trained", "report_of", "selection_report", "train_text_edit"]
 

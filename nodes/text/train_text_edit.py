@@ -7,8 +7,8 @@ import torch
 from ...editing.common.part_labels import PartLabels
 from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
+from ...editing.text.clip_loss import SCORES, TEMPLATES, TextGoal
 from ...editing.text.figures import loss_chart
-from ...editing.text.score import SCORES, TEMPLATES, TextGoal
 from ...editing.text.settings import CHANGES, MASKS, TextEditSettings
 from ...editing.text.training import report_of, train_text_edit
 from ...host import io

@@ -13,9 +13,9 @@ from baselines.layer_direction import (
 )
 from baselines.style_direction import apply_style_direction, train_style_direction
 from semantic_edit.editing.common.part_labels import PartLabels
-from semantic_edit.editing.text.model import root_of
-from semantic_edit.editing.text.rates import EvenAdam
-from semantic_edit.editing.text.score import TextGoal
+from semantic_edit.editing.text.clip_loss import TextGoal
+from semantic_edit.editing.text.optimizers import EvenAdam
+from semantic_edit.editing.text.trainable_edit import root_of
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.scorer import load_scorer

@@ -14,8 +14,8 @@ from semantic_edit.editing.paint.dissection import dissect
 from semantic_edit.editing.photos import adaptation_fit
 from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.editing.photos.inversion import invert
-from semantic_edit.editing.text.model import TextModel
 from semantic_edit.editing.text.settings import TextEditSettings
+from semantic_edit.editing.text.trainable_edit import TextModel
 from semantic_edit.models.gan.layer_blend import resized_mask
 
 

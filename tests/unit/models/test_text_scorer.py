@@ -13,7 +13,7 @@ from semantic_edit.demo.portraits.captions import caption
 from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
 from semantic_edit.editing.common.part_labels import PartLabels
-from semantic_edit.editing.text.score import TextGoal, moved_copies
+from semantic_edit.editing.text.clip_loss import TextGoal, moved_copies
 from semantic_edit.editing.text.settings import CHANGES, MASKS, TextEditSettings
 from semantic_edit.editing.text.training import report_of, train_text_edit
 from semantic_edit.models.errors import CheckpointError, InputError

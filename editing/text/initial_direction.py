@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.gan.generator import GanGenerator
-from .score import TextGoal
+from .clip_loss import TextGoal
 
 __all__ = ["start_of"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..common.adam import adam
-from .model import TextModel
 from .settings import TextEditSettings
+from .trainable_edit import TextModel
 
 __all__ = ["EvenAdam", "optimizers_of", "set_rates"]
 
