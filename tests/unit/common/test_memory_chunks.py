@@ -96,13 +96,13 @@ def test_a_drag_is_the_same_when_its_features_are_held_in_stretches(tiny_generat
     points = DragPoints(torch.tensor([[12.0, 16.0]]), torch.tensor([[15.0, 16.0]]))
     whole = drag(tiny_generator, codes[:1], points)
     looks = []
-    plain = drag_changes.measured_changes
+    plain = drag_changes.measure_changes
 
     def watched(look, first, *others):
         assert first.numel() * 16 > 2 * 5000  # components of a W of 16
         return plain(lambda trial: looks.append(len(trial)) or look(trial), first, *others)
 
-    monkeypatch.setattr(drag_steps, "measured_changes", watched)
+    monkeypatch.setattr(drag_steps, "measure_changes", watched)
     monkeypatch.setattr(drag_changes, "_HELD", 5000)
     pieces = drag(tiny_generator, codes[:1], points)
     assert sum(looks) > 2 * 16
