@@ -18,9 +18,9 @@ import argparse
 import torch
 from _harness import graph_bytes, interleaved, machine_facts, ratio, say, table
 from semantic_edit.editing.text.clip_loss import TextGoal
-from semantic_edit.editing.text.optimizers import optimizers_of
+from semantic_edit.editing.text.optimizers import create_optimizers
 from semantic_edit.editing.text.settings import TextEditSettings, trained_rows
-from semantic_edit.editing.text.trainable_edit import TextModel
+from semantic_edit.editing.text.trainable_edit import TrainableEdit
 from semantic_edit.editing.text.training import _Pool, _step_losses
 from semantic_edit.kernels import upsample2d
 from semantic_edit.models.gan.layer_blend import keeping_outside, resized_mask
@@ -71,7 +71,7 @@ class Step:
         rng = torch.Generator().manual_seed(3)
         with torch.enable_grad():
             rows = trained_rows(self.generator, settings)
-            self.model = TextModel(self.generator, world.learned, self.parts, rows, settings, rng)
+            self.model = TrainableEdit(self.generator, world.learned, self.parts, rows, settings, rng)
         with torch.no_grad():
             self.model.offset.mul_(20)
         self.pool = _Pool(self.generator, self.goal, world.learned, self.model, settings, None)
@@ -79,7 +79,7 @@ class Step:
 
     def parameters(self) -> list[torch.Tensor]:
         """All that is learned."""
-        optimizers = optimizers_of(self.model, self.settings)
+        optimizers = create_optimizers(self.model, self.settings)
         return [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
 
     def pool_bytes(self) -> int:
@@ -115,7 +115,7 @@ class Step:
             loss = (1 - settings.full) * self.goal.loss(blended, before).mean()
             loss = loss + settings.full * self.goal.loss(whole, before).mean()
             sizes = torch.stack([mask.mean() for mask in found])
-            loss = loss + settings.area * (sizes.mean() + self.model.chosen())
+            loss = loss + settings.area * (sizes.mean() + self.model.selected_share())
             loss = loss + settings.l2 * units.square().sum(dim=(1, 2)).mean() / len(self.model.rows)
             if self.model.attention is not None:
                 variations = [m.diff(dim=-1).abs().mean() + m.diff(dim=-2).abs().mean() for m in found]

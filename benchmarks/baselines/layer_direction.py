@@ -15,8 +15,8 @@ from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.text.clip_loss import TextGoal
 from semantic_edit.editing.text.edit import check_styles, selected_mask
 from semantic_edit.editing.text.initial_direction import start_of
-from semantic_edit.editing.text.optimizers import EvenAdam
-from semantic_edit.editing.text.trainable_edit import root_of
+from semantic_edit.editing.text.optimizers import AdamScalarV
+from semantic_edit.editing.text.trainable_edit import w_basis
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.generator import GanGenerator
 from semantic_edit.models.gan.stylegan2 import LayerState
@@ -68,11 +68,11 @@ def train_layer_direction(
             clone_from_inference(codes).to(generator.device).float(),
             clone_from_inference(parts.masks).to(generator.device).float(),
         )
-        root = root_of(generator, "spread of W").to(codes)
+        root = w_basis(generator, "spread of W").to(codes)
         rows = range(layer + 1)
         units = start_of(generator, goal, root, codes, rows, samples, l2, stop_resolution, rng)[None].requires_grad_()
         logits = torch.full((labels.shape[1],), 3.0, device=codes.device, requires_grad=True)
-        optimizers = [EvenAdam([units], rate), torch.optim.Adam([logits], mask_rate)]
+        optimizers = [AdamScalarV([units], rate), torch.optim.Adam([logits], mask_rate)]
         with torch.no_grad():
             before = torch.cat(
                 [goal.embed(synthesis(part, "constant", stop_resolution).image) for part in codes.split(batch)]

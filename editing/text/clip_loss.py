@@ -1,23 +1,23 @@
-"""How far pictures have moved toward a sentence: the losses of text edits.
+"""CLIP losses: how far pictures are from a sentence, or have moved toward it.
 
 cosine: 1 - cos(picture, sentence), as StyleCLIP (2103.17249). directional: 1 - cos(change of the picture, change of
-the sentence), as StyleGAN-NADA (2108.00946), which cannot be satisfied by drawing the same person for everyone. Both
+the sentence), as StyleGAN-NADA (2108.00946), which cannot be satisfied by drawing the same person for everyone.
+contrast: the sentence against the one to start from, at the scorer's own sharpness. both: the mean of these two. All
 are averaged over slightly moved copies where asked for: a score that holds for one framing alone is noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.inference import no_inference_mode
 from ...models.scorers.scorer import TextImageScorer
 
-__all__ = ["SCORES", "TextGoal", "moved_copies"]
+__all__ = ["SCORES", "TextGoal", "augmented_copies"]
 
 SCORES = ("both", "contrast", "directional", "cosine")
 _CONTRAST = 0.2  # a picture that does not fit has a logarithm of about 5: then the score weighs as the others do
@@ -50,13 +50,12 @@ class TextGoal:
         copies: int = 0,
         rng: torch.Generator | None = None,
     ) -> None:
-        if score not in SCORES:
-            raise InputError(f"Unknown score '{score}'; expected one of {', '.join(SCORES)}.")
+        check_choice("score", score, SCORES)
         if any("{}" not in template for template in templates) or not templates:
             raise InputError("Each template needs {} where the text belongs.")
         self.scorer, self.score, self.copies = scorer, score, copies
         self.rng = rng or torch.Generator().manual_seed(0)
-        target, start = (_averaged(scorer, text, templates) for text in (prompt, source))
+        target, start = (_embed_text(scorer, text, templates) for text in (prompt, source))
         self.target, self.start = target, start
         self.sharpness = scorer.sharpness
         with no_inference_mode():
@@ -65,48 +64,75 @@ class TextGoal:
             raise InputError(f"The scorer sees no difference between '{prompt}' and '{source}'; describe a change.")
 
     def embed(self, pictures: Tensor) -> Tensor:
-        """Unit vectors [B, E] of pictures [B, 3, H, W] in -1..1, averaged over moved copies."""
+        """Embed pictures, averaged over moved copies.
+
+        Args:
+            pictures: [B, 3, H, W] in -1..1.
+
+        Returns:
+            Unit vectors [B, E].
+        """
         if self.copies < 1:
             return self.scorer.encode_images(pictures)
-        copies = moved_copies(pictures, self.copies, self.rng)
-        found = self.scorer.encode_images(copies).unflatten(0, (self.copies, len(pictures)))
-        return F.normalize(found.mean(dim=0), dim=1)
+        copies = augmented_copies(pictures, self.copies, self.rng)
+        embeddings = rearrange(self.scorer.encode_images(copies), "(copies b) e -> copies b e", copies=self.copies)
+        return F.normalize(embeddings.mean(dim=0), dim=1)
 
     def loss(self, edited: Tensor, before: Tensor) -> Tensor:
-        """Edited pictures [B, 3, H, W] and embeddings [B, E] of the unedited ones -> loss per picture, [B]."""
-        found = self.embed(edited)
+        """Compute the loss of each edited picture.
+
+        Args:
+            edited: pictures [B, 3, H, W] in -1..1.
+            before: embeddings [B, E] of the unedited pictures.
+
+        Returns:
+            [B].
+        """
+        embeddings = self.embed(edited)
         if self.score == "cosine":
-            return 1 - found @ self.target
-        contrast = F.softplus(self.sharpness * (found @ (self.start - self.target))) * _CONTRAST
+            return 1 - embeddings @ self.target
+        contrast = F.softplus(self.sharpness * (embeddings @ (self.start - self.target))) * _CONTRAST
         if self.score == "contrast":
             return contrast
-        turned = 1 - F.cosine_similarity(found - before, self.change[None].expand_as(found), dim=1, eps=1e-4)
-        return turned if self.score == "directional" else (contrast + turned) / 2
+        change = self.change[None].expand_as(embeddings)
+        directional = 1 - F.cosine_similarity(embeddings - before, change, dim=1, eps=1e-4)
+        return directional if self.score == "directional" else (contrast + directional) / 2
 
-    def reached(self, pictures: Tensor) -> Tensor:
-        """cos(picture, sentence) of each picture, [B]: for people and reports."""
+    def similarity(self, pictures: Tensor) -> Tensor:
+        """Compute cos(picture, sentence) of pictures [B, 3, H, W] in -1..1, for people and reports: [B]."""
         with torch.no_grad():
             return self.scorer.encode_images(pictures) @ self.target
 
 
-def moved_copies(pictures: Tensor, copies: int, rng: torch.Generator) -> Tensor:
-    """Each picture ``copies`` times, turned up to 6 degrees, scaled by up to a tenth, moved by up to 6 %.
+def augmented_copies(pictures: Tensor, copies: int, rng: torch.Generator) -> Tensor:
+    """Turn each picture ``copies`` times by up to 6 degrees, scale it by up to a tenth, move it by up to 6 %.
 
-    [B, 3, H, W] -> [copies * B, 3, H, W], the copies of a picture B apart; gradients flow through.
+    Args:
+        pictures: [B, 3, H, W]; gradients flow through.
+
+    Returns:
+        [copies * B, 3, H, W], the copies of a picture B apart.
     """
-    batch = len(pictures)
-    many = pictures.repeat(copies, 1, 1, 1)
-    draw: Callable[[float], Tensor] = lambda size: (torch.rand(copies * batch, generator=rng) * 2 - 1) * size  # noqa: E731
-    angle, scale = draw(0.105), 1 + draw(0.10)
+    repeated = repeat(pictures, "b c h w -> (copies b) c h w", copies=copies)
+
+    def uniform(limit: float) -> Tensor:
+        return (torch.rand(len(repeated), generator=rng) * 2 - 1) * limit
+
+    angle, scale = uniform(0.105), 1 + uniform(0.10)
     aspect = pictures.shape[-1] / pictures.shape[-2]
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    rows = [torch.stack([cos, -sin / aspect, draw(0.06)], dim=1), torch.stack([sin * aspect, cos, draw(0.06)], dim=1)]
-    grid = F.affine_grid(torch.stack(rows, dim=1).to(many), list(many.shape), align_corners=False)
-    return F.grid_sample(many, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    rows = [
+        torch.stack([cos, -sin / aspect, uniform(0.06)], dim=1),
+        torch.stack([sin * aspect, cos, uniform(0.06)], dim=1),
+    ]
+    transforms = torch.stack(rows, dim=1)  # [copies * B, 2, 3]
+    grid = F.affine_grid(transforms.to(repeated), list(repeated.shape), align_corners=False)
+    return F.grid_sample(repeated, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _averaged(scorer: TextImageScorer, text: str, templates: tuple[str, ...]) -> Tensor:
+def _embed_text(scorer: TextImageScorer, text: str, templates: tuple[str, ...]) -> Tensor:
+    """Embed a text in its templates, averaged: a unit vector [E]."""
     # Made outside of inference mode: losses that are optimised read it.
     with no_inference_mode():
-        found = scorer.encode_text([template.replace("{}", text) for template in templates])
-        return F.normalize(found.mean(dim=0), dim=0)
+        embeddings = scorer.encode_text([template.replace("{}", text) for template in templates])
+        return F.normalize(embeddings.mean(dim=0), dim=0)

@@ -1,4 +1,4 @@
-"""Changing by hand where a text edit acts."""
+"""Refinement of a text edit by hand: its rows, parts, threshold and region."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ def refine(
     region: Tensor | None = None,  # [h, w] or [1, h, w] in 0..1: nowhere else
     extra: Tensor | None = None,  # [h, w] or [1, h, w] in 0..1: here as well
 ) -> TextEdit:
-    """The same edit, with less or more room to act.
+    """Give an edit less or more room to act, as a new edit.
 
-    Raises InputError for parts it does not have, nothing left of it, and masks of several pictures: a text edit serves
-    any picture, so masks drawn by hand hold for all of them.
+    A text edit serves any picture, so masks drawn by hand hold for all of them.
+
+    Raises:
+        InputError: rows or parts it does not have, nothing left of it, or masks of several pictures.
     """
     changes: dict[str, object] = {}
     if rows is not None:
-        kept = [row for row in rows if row in edit.rows]
-        if not kept:
+        used_rows = [row for row in rows if row in edit.rows]
+        if not used_rows:
             raise InputError(f"None of the rows {list(rows)} is used by this edit; it changes {list(edit.rows)}.")
-        changes["rows"] = kept
+        changes["rows"] = used_rows
     if drop_parts:
-        changes |= _without(edit, drop_parts)
+        changes |= _drop_parts(edit, drop_parts)
     if threshold is not None:
         changes["threshold"] = threshold
     for name, mask in (("region", region), ("extra", extra)):
         if mask is not None:
-            changes[name] = _single(mask, "only_here" if name == "region" else "also_here")
+            changes[name] = _single_mask(mask, "only_here" if name == "region" else "also_here")
     refined = edit.refined(**changes)
     if refined.selection is not None and refined.extra is None and not refined.acting_parts():
         raise InputError(
@@ -48,7 +50,7 @@ def refine(
     return refined
 
 
-def _without(edit: TextEdit, names: Sequence[str]) -> dict[str, object]:
+def _drop_parts(edit: TextEdit, names: Sequence[str]) -> dict[str, object]:
     unknown = [name for name in names if name not in edit.parts]
     if unknown:
         known = ", ".join(edit.parts) or "none: it was trained without parts"
@@ -60,10 +62,11 @@ def _without(edit: TextEdit, names: Sequence[str]) -> dict[str, object]:
     return {"selection": selection}
 
 
-def _single(mask: Tensor, what: str) -> Tensor:
+def _single_mask(mask: Tensor, name: str) -> Tensor:
+    """Return a mask [h, w] or [1, h, w] as [h, w] in 0..1 on the CPU."""
     mask = mask[0] if mask.ndim == 3 and len(mask) == 1 else mask
     if mask.ndim != 2:
-        raise InputError(f"{what} holds masks {list(mask.shape)}; one mask [h, w] for all pictures is expected.")
+        raise InputError(f"{name} holds masks {list(mask.shape)}; one mask [h, w] for all pictures is expected.")
     if not bool(mask.amax() > 0):
-        raise InputError(f"The mask {what} is empty; draw where the edit shall show, or disconnect it.")
+        raise InputError(f"The mask {name} is empty; draw where the edit shall show, or disconnect it.")
     return mask.float().clamp(0, 1).cpu()

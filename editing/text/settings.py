@@ -1,10 +1,10 @@
-"""How a text edit is trained: every choice with its default, which the benchmark of text edits measures."""
+"""Settings of a text edit's training: every choice with its default, which the benchmark of text edits measures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.types import check_rows
 
@@ -17,11 +17,15 @@ COORDINATES = ("spread of W", "plain")
 
 @dataclass(frozen=True)
 class TextEditSettings:
-    """How a text edit is trained; every weight multiplies a mean, so none depends on sizes."""
+    """Loss weights, rates and masks of a training; every weight multiplies a mean, so none depends on sizes.
+
+    Raises:
+        InputError: an unknown kind of masks, changes or coordinates, no steps, or an empty batch.
+    """
 
     masks: str = "regions"
     changes: str = "direction"
-    coordinates: str = "spread of W"  # what a step and the l2 term are measured in, see `_root`
+    coordinates: str = "spread of W"  # what a step and the l2 term are measured in, see `w_basis`
     steps: int = 40
     batch: int = 4
     rate: float = 0.03  # of the change, in standard deviations of W per row and step
@@ -31,7 +35,7 @@ class TextEditSettings:
     area: float = 0.15
     smoothness: float = 0.02
     identity: float = 0.0
-    start: int = 256  # sampled pictures that tell where to start, see `text_start`; 0: near nothing
+    start: int = 256  # sampled pictures that tell where to start, see `initial_direction`; 0: near nothing
     rows: tuple[int, ...] = ()  # rows that may change; none: all
     threshold: float = 0.1
     keep_outside: bool = True  # where no mask reaches, every layer stays the unedited picture's
@@ -40,28 +44,28 @@ class TextEditSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("masks", self.masks, MASKS),
-            ("changes", self.changes, CHANGES),
-            ("coordinates", self.coordinates, COORDINATES),
-        ):
-            if value not in known:
-                raise InputError(f"Unknown {name} '{value}'; expected one of {', '.join(known)}.")
+        check_choice("masks", self.masks, MASKS)
+        check_choice("changes", self.changes, CHANGES)
+        check_choice("coordinates", self.coordinates, COORDINATES)
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"The {name} of a text edit must be at least 1; got {getattr(self, name)}.")
 
 
 def trained_rows(generator: GanGenerator, settings: TextEditSettings) -> tuple[int, ...]:
-    """The rows asked for that the scored pictures depend on."""
+    """Return the rows asked for that the scored pictures depend on.
+
+    Raises:
+        InputError: rows that do not exist, or none that the scored pictures depend on.
+    """
     count = generator.num_layers
     rows = check_rows(settings.rows or range(count), count, "The text edit")
     if settings.stop_resolution in (None, generator.resolution[0]):
         return rows
     synthesis = generator.network.synthesis
-    made = [k for k in range(len(synthesis.layers)) if synthesis.layer_size(k)[1] <= settings.stop_resolution]
+    layers = [k for k in range(len(synthesis.layers)) if synthesis.layer_size(k)[1] <= settings.stop_resolution]
     # A row also styles the colours of the layer before it; trained there alone it would be wrong in its own layer.
-    kept = tuple(row for row in rows if row <= max(made, default=-1))
-    if not kept:
+    scored_rows = tuple(row for row in rows if row <= max(layers, default=-1))
+    if not scored_rows:
         raise InputError(f"No chosen row changes pictures of {settings.stop_resolution} pixels; score larger ones.")
-    return kept
+    return scored_rows

@@ -1,8 +1,9 @@
-"""What a text edit learns: a change of codes, a selection of parts and rows, an attention."""
+"""The parameters of a text edit in training (CoralStyleCLIP, 2303.05031): direction or mapper, selection, attention."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,34 +12,51 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import resized_mask
 from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
 from ...models.inference import clone_from_inference
+from ..common.part_labels import PartLabels
 from .edit import TextEdit, selected_mask
 from .settings import TextEditSettings
 
-__all__ = ["TextModel", "root_of"]
+__all__ = ["TrainableEdit", "w_basis"]
 
 _OPEN = 3.0  # selection at the start, before the sigmoid: all is open, since half an edit may show nothing at all
 _THINNEST = 1e-6  # variance of an axis of W against the largest: below it only rounding is left
 
 
-class TextModel:
-    """What is learned: the change of the codes, the selection of parts, the attention."""
+class TrainableEdit:
+    """Change of the codes, selection of parts and rows, and attention, as tensors that an optimiser moves.
 
-    def __init__(self, generator, codes, parts, rows, settings: TextEditSettings, rng: torch.Generator) -> None:
+    Args:
+        generator: a generator with a style per layer.
+        codes: [N, L, D], the pictures to learn from.
+        parts: of these pictures (N, or 1 for all); needed for regions.
+        rows: rows of W+ that may change.
+        settings: which of the parameters there are.
+        rng: draws the first direction, or the networks' weights.
+    """
+
+    def __init__(
+        self,
+        generator: GanGenerator,
+        codes: Tensor,
+        parts: PartLabels | None,
+        rows: Sequence[int],
+        settings: TextEditSettings,
+        rng: torch.Generator,
+    ) -> None:
         layers, width = generator.num_layers, generator.w_dim
-        self.rows, self.parts = rows, parts
-        self.stretch = 1.0  # of the whole change, set at the end
-        self.root = root_of(generator, settings.coordinates).to(codes)
+        self.rows, self.parts, self.codes = rows, parts, codes
+        self.scale = 1.0  # of the whole change, set at the end
+        self.basis = w_basis(generator, settings.coordinates).to(codes)
         self.offset = self.mapper = self.logits = self.attention = self.part_masks = None
-        self.sample = codes
-        self.inside = torch.zeros(layers, 1, device=codes.device)
-        self.inside[list(rows)] = 1
+        self.row_mask = torch.zeros(layers, 1, device=codes.device)
+        self.row_mask[list(rows)] = 1
         if settings.changes == "mapper":
             self.mapper = LatentMapper(layers, width, 1.0, rng).to(codes.device)
         else:
             self.offset = (0.02 * torch.randn(layers, width, generator=rng)).to(codes.device).requires_grad_()
         if settings.masks in ("regions", "attention in regions"):
             self.logits = torch.full((len(parts.names), layers), _OPEN, device=codes.device, requires_grad=True)
-            self.part_masks = clone_from_inference(parts.masks).to(self.inside)  # once: steps only pick from it
+            self.part_masks = clone_from_inference(parts.masks).to(self.row_mask)  # once: steps only pick from it
             self._resized: dict[tuple[int, ...], Tensor] = {}  # the same at the layers' sizes
         if settings.masks in ("attention", "attention in regions"):
             synthesis = generator.network.synthesis
@@ -46,59 +64,66 @@ class TextModel:
             self.attention = LayerAttention(channels, rng).to(codes.device)
             self.attention.open(_OPEN)
 
-    def begin(self, start: Tensor) -> None:
-        """Start from a change [D] in unit coordinates."""
+    def init_from(self, direction: Tensor) -> None:
+        """Start from a change [D] in unit coordinates, in place."""
         with torch.no_grad():
             if self.mapper is None:
-                self.offset.add_(start)
+                self.offset.add_(direction)
             else:
-                self.mapper.lean(start)
+                self.mapper.lean(direction)
 
     def change(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, L, D] -> the change [B or 1, L, D], and the same in the coordinates that are learned."""
-        units = (self.mapper(codes) if self.mapper is not None else self.offset[None]) * self.inside * self.stretch
-        return units @ self.root.t(), units
+        """Compute the change of codes [B, L, D]: [B or 1, L, D], and the same in the coordinates that are learned."""
+        units = (self.mapper(codes) if self.mapper is not None else self.offset[None]) * self.row_mask * self.scale
+        return units @ self.basis.t(), units
 
-    def masks(self, generator, chosen: Tensor, features: dict[int, Tensor]) -> list[Tensor | None]:
-        """One mask per row for the chosen pictures."""
+    def masks(
+        self,
+        generator: GanGenerator,
+        indices: Tensor,  # [B], which of the pictures to learn from
+        features: Mapping[int, Tensor],  # of these pictures, layer -> [B, C, h, w]; attention reads them
+    ) -> list[Tensor | None]:
+        """Compute the masks [B or 1, 1, h, w] of the L rows; None where a row stays plain."""
         synthesis = generator.network.synthesis
         last = len(synthesis.layers) - 1
-        found: list[Tensor | None] = [None] * generator.num_layers
+        masks: list[Tensor | None] = [None] * generator.num_layers
         for row in self.rows:
             layer = min(row, last)
-            mask = torch.ones(1, 1, 1, 1, device=self.inside.device)
+            mask = torch.ones(1, 1, 1, 1, device=self.row_mask.device)
             if self.logits is not None:
                 size = synthesis.layer_size(layer)[1:]
-                mask = selected_mask(self._labels(chosen, size), torch.sigmoid(self.logits[:, row]), size)
+                mask = selected_mask(self._labels(indices, size), torch.sigmoid(self.logits[:, row]), size)
             if self.attention is not None:
                 mask = mask * self.attention(layer, features[layer])
-            found[row] = mask
-        return found
+            masks[row] = mask
+        return masks
 
-    def chosen(self) -> Tensor | float:
-        """How much of all parts and rows is selected, 0..1: small parts would be free by their pixels alone."""
+    def selected_share(self) -> Tensor | float:
+        """Return how much of all parts and rows is selected, 0..1: small parts would be free by their pixels alone."""
         return 0.0 if self.logits is None else torch.sigmoid(self.logits[:, list(self.rows)]).mean()
 
-    def _labels(self, chosen: Tensor, size: tuple[int, ...]) -> Tensor:
-        """The chosen pictures' parts at a size; where it is small, they are resized once, and picked from then on."""
+    def _labels(self, indices: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Return the part masks of pictures [B] at a size; where it is small, they are resized once and kept."""
         masks = self._resized.get(size, self.part_masks)
         if masks is self.part_masks and math.prod(size) <= math.prod(masks.shape[-2:]):
             masks = self._resized[size] = resized_mask(masks, size)
-        return masks if len(masks) == 1 else masks[chosen.to(masks.device)]
+        return masks if len(masks) == 1 else masks[indices.to(masks.device)]
 
-    def finished(self, prompt: str, source: str, generator, settings: TextEditSettings) -> TextEdit:
+    def to_text_edit(self, prompt: str, source: str, generator: GanGenerator, settings: TextEditSettings) -> TextEdit:
+        """End the training: networks become frozen, and their output comes in the coordinates of W."""
         mapper = attention = selection = None
         if self.mapper is not None:
             mapper = self.mapper.requires_grad_(False).eval()
-            mapper.into(self.root * self.stretch)
+            mapper.into(self.basis * self.scale)
             with torch.no_grad():
-                offset = mapper(self.sample).mean(dim=0) * self.inside
+                offset = mapper(self.codes).mean(dim=0) * self.row_mask
         else:
-            offset = (self.offset.detach() * self.inside * self.stretch) @ self.root.t()
+            offset = (self.offset.detach() * self.row_mask * self.scale) @ self.basis.t()
         if self.attention is not None:
             attention = self.attention.requires_grad_(False).eval()
         if self.logits is not None:
-            selection = torch.sigmoid(self.logits.detach()) * self.inside[:, 0]
+            selection = torch.sigmoid(self.logits.detach()) * self.row_mask[:, 0]
+        masked = settings.masks != "none"
         return TextEdit(
             prompt=prompt,
             offset=offset,
@@ -107,8 +132,8 @@ class TextModel:
             parts=self.parts.names if selection is not None else (),
             attention=attention,
             rows=self.rows,
-            threshold=settings.threshold if settings.masks != "none" else 0.0,
-            keeps_outside=settings.keep_outside and settings.masks != "none",
+            threshold=settings.threshold if masked else 0.0,
+            keeps_outside=settings.keep_outside and masked,
             source=source,
             family=generator.family,
             name=prompt,
@@ -116,8 +141,8 @@ class TextModel:
         )
 
 
-def root_of(generator: GanGenerator, coordinates: str) -> Tensor:
-    """[D, D] that turns learned coordinates into codes.
+def w_basis(generator: GanGenerator, coordinates: str) -> Tensor:
+    """Return the matrix [D, D] that turns learned coordinates into codes.
 
     "plain": one standard deviation of W, the mean over its axes, along each axis, as StyleCLIP moves. "spread of W":
     along the principal axes of W, each in its own standard deviation, so that the optimiser moves as pictures differ,

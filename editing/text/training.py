@@ -30,9 +30,9 @@ from ..common.part_labels import PartLabels
 from .clip_loss import TextGoal
 from .edit import TextEdit, check_styles
 from .initial_direction import start_of
-from .optimizers import optimizers_of, set_rates
+from .optimizers import create_optimizers, set_rates
 from .settings import TextEditSettings, trained_rows
-from .trainable_edit import TextModel
+from .trainable_edit import TrainableEdit
 
 __all__ = ["Trained", "report_of", "selection_report", "train_text_edit"]
 
@@ -71,15 +71,15 @@ def train_text_edit(
     rng = torch.Generator().manual_seed(settings.seed)
     with enable_training():
         codes = clone_from_inference(codes).to(generator.device).float()
-        model = TextModel(generator, codes, parts, rows, settings, rng)
+        model = TrainableEdit(generator, codes, parts, rows, settings, rng)
         if settings.start > 1:  # what several have in common; one picture alone has no spread
             beginning = start_of(
-                generator, goal, model.root, codes, rows, settings.start, settings.l2, settings.stop_resolution, rng,
+                generator, goal, model.basis, codes, rows, settings.start, settings.l2, settings.stop_resolution, rng,
                 lambda: progress(0, settings.steps, None) if progress is not None else None,
             )  # fmt: skip
-            model.begin(beginning)
+            model.init_from(beginning)
         pool = _Pool(generator, goal, codes, model, settings, identity)
-        optimizers = optimizers_of(model, settings)
+        optimizers = create_optimizers(model, settings)
         losses: dict[str, list[float]] = {}
         best, since = float("inf"), 0
         for step in range(settings.steps):
@@ -104,7 +104,7 @@ def train_text_edit(
                 break
         if settings.masks != "none" and settings.full > 0:
             _stretch(generator, goal, model, pool, settings)
-        edit = model.finished(prompt, source, generator, settings)
+        edit = model.to_text_edit(prompt, source, generator, settings)
     return Trained(edit, losses)
 
 
@@ -189,7 +189,7 @@ def _step_losses(generator, goal, model, pool, chosen, settings, identity) -> tu
             whole = synthesis(edited, "constant", settings.stop_resolution).image
             terms["sentence, whole edit"] = settings.full * goal.loss(whole, before).mean()
         terms["area"] = settings.area * (
-            torch.stack([m.mean() for m in masks if m is not None]).mean() + model.chosen()
+            torch.stack([m.mean() for m in masks if m is not None]).mean() + model.selected_share()
         )
         if model.attention is not None and settings.smoothness > 0:
             terms["smoothness"] = settings.smoothness * _variation(masks)
@@ -203,7 +203,7 @@ def _step_losses(generator, goal, model, pool, chosen, settings, identity) -> tu
     return terms, blended
 
 
-def _stretch(generator, goal, model: TextModel, pool: _Pool, settings: TextEditSettings) -> None:
+def _stretch(generator, goal, model: TrainableEdit, pool: _Pool, settings: TextEditSettings) -> None:
     """Lengthen the change until the masked edit fits the sentence as well as the whole edit does, or best."""
     chosen = torch.arange(min(_SEEN, len(pool.codes)))
     codes, before = pool.codes[chosen], pool.before[chosen]
@@ -212,7 +212,7 @@ def _stretch(generator, goal, model: TextModel, pool: _Pool, settings: TextEditS
         hook = keeping_outside(masks, features) if settings.keep_outside else None
         wanted = float(goal.loss(_whole(generator, codes, model, settings), before).mean())
         found = []
-        for model.stretch in _STRETCHES:
+        for model.scale in _STRETCHES:
             edited = (codes + model.change(codes)[0]).expand_as(codes)
             run = generator.network.synthesis(
                 codes, "constant", settings.stop_resolution, blend=LayerBlend(edited, masks), hook=hook
@@ -220,10 +220,10 @@ def _stretch(generator, goal, model: TextModel, pool: _Pool, settings: TextEditS
             found.append(float(goal.loss(run.image, before).mean()))
             if found[-1] <= wanted:
                 break
-        model.stretch = _STRETCHES[found.index(min(found))]
+        model.scale = _STRETCHES[found.index(min(found))]
 
 
-def _whole(generator, codes: Tensor, model: TextModel, settings: TextEditSettings) -> Tensor:
+def _whole(generator, codes: Tensor, model: TrainableEdit, settings: TextEditSettings) -> Tensor:
     edited = (codes + model.change(codes)[0]).expand_as(codes)
     return generator.network.synthesis(edited, "constant", settings.stop_resolution).image
 

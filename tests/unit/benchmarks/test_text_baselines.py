@@ -14,8 +14,8 @@ from baselines.layer_direction import (
 from baselines.style_direction import apply_style_direction, train_style_direction
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.text.clip_loss import TextGoal
-from semantic_edit.editing.text.optimizers import EvenAdam
-from semantic_edit.editing.text.trainable_edit import root_of
+from semantic_edit.editing.text.optimizers import AdamScalarV
+from semantic_edit.editing.text.trainable_edit import w_basis
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.scorer import load_scorer
@@ -77,9 +77,9 @@ def test_what_does_not_fit_is_refused(tiny_generator, tiny_progan, goal, codes, 
 
 
 def test_learned_coordinates_are_standard_deviations_of_w(tiny_generator):
-    root = root_of(tiny_generator, "spread of W").double()
+    root = w_basis(tiny_generator, "spread of W").double()
     torch.testing.assert_close(root @ root.t(), tiny_generator.w_covariance.double(), atol=1e-5, rtol=1e-4)
-    plain = root_of(tiny_generator, "plain")
+    plain = w_basis(tiny_generator, "plain")
     assert torch.equal(plain, torch.diag(plain.diagonal())) and float(plain.diagonal().std()) == 0
 
 
@@ -87,7 +87,7 @@ def test_even_adam_follows_the_gradient():
     """Its step has the gradient's direction and, per row, the size of its rate; Adam's own has neither."""
     p = torch.zeros(2, 3, requires_grad=True)
     p.grad = torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.1, 0.0]])
-    EvenAdam([p], 0.5).step()
+    AdamScalarV([p], 0.5).step()
     step = -p.detach()
     torch.testing.assert_close(step / step.norm(), p.grad / p.grad.norm())
     assert float(step.norm()) == pytest.approx(0.5 * 2**0.5, rel=1e-4)

@@ -15,7 +15,7 @@ from semantic_edit.editing.photos import adaptation_fit
 from semantic_edit.editing.photos.adaptation import adapt
 from semantic_edit.editing.photos.inversion import invert
 from semantic_edit.editing.text.settings import TextEditSettings
-from semantic_edit.editing.text.trainable_edit import TextModel
+from semantic_edit.editing.text.trainable_edit import TrainableEdit
 from semantic_edit.models.gan.layer_blend import resized_mask
 
 
@@ -141,7 +141,7 @@ def test_an_adaptation_is_reported_from_where_it_began(tiny_generator, codes, ru
 def test_parts_at_the_layers_sizes_are_those_of_every_step(tiny_generator, codes):
     parts = PartLabels(torch.rand(3, 4, 24, 24, generator=torch.Generator().manual_seed(0)), ("a", "b", "c", "d"))
     rng = torch.Generator().manual_seed(0)
-    model = TextModel(tiny_generator, codes, parts, range(8), TextEditSettings(coordinates="plain"), rng)
+    model = TrainableEdit(tiny_generator, codes, parts, range(8), TextEditSettings(coordinates="plain"), rng)
     chosen = torch.tensor([2, 0])
     for size in ((8, 8), (24, 24), (32, 32), (8, 8)):
         found = resized_mask(model._labels(chosen, size), size)

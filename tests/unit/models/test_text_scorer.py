@@ -13,7 +13,7 @@ from semantic_edit.demo.portraits.captions import caption
 from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
 from semantic_edit.editing.common.part_labels import PartLabels
-from semantic_edit.editing.text.clip_loss import TextGoal, moved_copies
+from semantic_edit.editing.text.clip_loss import TextGoal, augmented_copies
 from semantic_edit.editing.text.settings import CHANGES, MASKS, TextEditSettings
 from semantic_edit.editing.text.training import report_of, train_text_edit
 from semantic_edit.models.errors import CheckpointError, InputError
@@ -188,7 +188,7 @@ def test_losses_fall_toward_the_sentence(scorer, portraits):
     bare = factors[:, INDEX["glasses"]] < 0.5
     with_glasses = render(worn, 96).images
     assert (goal.loss(with_glasses, before) < goal.loss(images, before))[bare].all()
-    assert (goal.reached(with_glasses) >= goal.reached(images))[bare].all()
+    assert (goal.similarity(with_glasses) >= goal.similarity(images))[bare].all()
     for arguments, said in (
         (("a hat", "a hat"), "no difference"), (("a hat", "a person", "warm"), "Unknown score"),
         (("a hat", "a person", "cosine", ("no place",)), "needs {}"),
@@ -200,7 +200,7 @@ def test_losses_fall_toward_the_sentence(scorer, portraits):
 def test_moved_copies_stay_near_and_keep_their_order():
     ramp = torch.linspace(-1, 1, 32).expand(2, 3, 32, 32).clone()
     ramp[1] *= -1
-    copies = moved_copies(ramp, 3, torch.Generator().manual_seed(0))
+    copies = augmented_copies(ramp, 3, torch.Generator().manual_seed(0))
     assert copies.shape == (6, 3, 32, 32)
     for k in range(6):
         assert (copies[k] - ramp[k % 2]).abs().mean() < 0.2 < (copies[k] - ramp[1 - k % 2]).abs().mean()
