@@ -85,7 +85,7 @@ def synthesis(network: torch.nn.Module, batch: int) -> Cost:
     total = Cost(0.0, 0.0)
     run = network.synthesis
     for layer, (index, name) in enumerate(run.layers):
-        block = getattr(run, run.block_names[index])
+        block = run.block(index)
         conv = getattr(block, name)
         channels, height, width = run.layer_size(layer)
         size = conv.weight.shape[2]

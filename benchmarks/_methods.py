@@ -69,6 +69,7 @@ class World:
         else:
             self.generator = random_generator(package, int(size), base)
         self.synthesis = self.generator.network.synthesis
+        self.options = package("models.gan.synthesis_run", "SynthesisOptions")
         self.batch = _BATCH[size]
         rng = torch.Generator().manual_seed(3)
         self.codes = self.generator.map(torch.randn(self.batch, self.generator.z_dim, generator=rng))
@@ -80,13 +81,13 @@ class World:
     def forward(self, codes: torch.Tensor, **how: Any) -> Any:
         """Layers without a graph."""
         with torch.no_grad():
-            return self.synthesis(codes, "constant", **how)
+            return self.synthesis(codes, self.options(**how))
 
     def both(self, codes: torch.Tensor, backwards: int = 1, **how: Any) -> None:
         """Layers with a graph, and back to the codes."""
         leaf = codes.clone().requires_grad_()
         with torch.enable_grad():
-            run = self.synthesis(leaf, "constant", **how)
+            run = self.synthesis(leaf, self.options(**how))
             end = (run.state.features if run.image is None else run.image).square().mean()
         for left in reversed(range(backwards)):
             torch.autograd.grad(end, leaf, retain_graph=left > 0)
@@ -96,7 +97,7 @@ class World:
         leaf = resumed.features.clone().requires_grad_()
         with torch.enable_grad():
             state = self.package("models.gan.synthesis_run", "LayerState")(first - 1, leaf, resumed.image)
-            image = self.synthesis(codes, "constant", resume=state).image
+            image = self.synthesis(codes, self.options(resume=state)).image
         image.square().mean().backward()
 
 
@@ -317,7 +318,7 @@ def effects(world: World) -> Case:
             leaf = state.features.clone().requires_grad_()
             with torch.enable_grad():
                 begun = pk("models.gan.synthesis_run", "LayerState")(layer, leaf, state.image)
-                area = score(world.synthesis(codes[:4], "constant", resume=begun).image)[:, 0].mean()
+                area = score(world.synthesis(codes[:4], world.options(resume=begun)).image)[:, 0].mean()
             area.backward()
 
     return Case(

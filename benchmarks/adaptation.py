@@ -36,6 +36,8 @@ from semantic_edit.models.encoders.encoder import load_encoder
 from semantic_edit.models.files.adaptation import write_adaptation
 from semantic_edit.models.files.direction import read_direction
 from semantic_edit.models.gan.adaptation import with_adaptation
+from semantic_edit.models.gan.hooks import FunctionHook
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 _EDITS = {"turn_head": ("yaw", 1.5), "smile": ("smile", 2.0), "long_hair": ("hair_len", 2.0),
           "open_mouth": ("mouth_open", 2.0)}  # fmt: skip
@@ -215,13 +217,13 @@ def below_an_edit(generator, photos, codes) -> None:
     with torch.no_grad():
         donor = generator.features(slide_attribute(codes, direction, 4.0), layers)
 
-    def hook(layer: int, x: torch.Tensor) -> torch.Tensor:
+    def put_on(layer: int, x: torch.Tensor) -> torch.Tensor:
         inside = F.adaptive_avg_pool2d(region, tuple(x.shape[2:]))
         return x + (donor[layer] - x) * inside if layer in donor else x
 
-    hook.mask = region
+    hook = FunctionHook(put_on, mask=region)
     with torch.no_grad():
-        plain = generator.network.synthesis(codes, hook=hook).image
+        plain = generator.network.synthesis(codes, SynthesisOptions(hook=hook)).image
     say(
         f"Glasses on {len(codes)} photos, {float(region.mean()):.0%} of the picture: the oracle sees them on "
         f"{present(photos)} before, on {present(plain)} as the plain generator paints them"
@@ -229,7 +231,7 @@ def below_an_edit(generator, photos, codes) -> None:
     below = adapt(generator, photos, codes, "residual", region, hook=hook)
     before = adapt(generator, photos, codes, "residual").generator
     with torch.no_grad():
-        later = before.network.synthesis(codes, hook=hook).image
+        later = before.network.synthesis(codes, SynthesisOptions(hook=hook)).image
     for label, drawn in (("adapted below them", below.images), ("adapted once, painted later", later)):
         apart = psnr_outside(drawn, photos, region)
         say(f"{label}: {float(apart.mean()):.1f} dB outside (worst {float(apart.min()):.1f}), seen on {present(drawn)}")

@@ -17,6 +17,7 @@ import torch
 from _harness import interleaved, machine_facts, ratio, say, table
 from semantic_edit.kernels import use_kernels
 from semantic_edit.models import StyleGAN2, StyleGAN2Config
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 from synthesis import DEMO_CHANNELS
 
 
@@ -57,13 +58,13 @@ def choices(ours: StyleGAN2, batch: int, threads: int) -> dict[str, Callable[[],
     def run(at_once: int = batch, dtype: torch.dtype = torch.float32, path: str = "auto") -> None:
         with use_kernels(path):
             for part in w.split(at_once):
-                ours.synthesis(part, dtype=dtype)
+                ours.synthesis(part, SynthesisOptions(dtype=dtype))
 
     def contiguous() -> None:
         """The features of the first layer decide the layout of all that follow."""
         state = _contiguous_start(ours, w)
         with torch.inference_mode(), use_kernels("fast"):
-            ours.synthesis(w, resume=state)
+            ours.synthesis(w, SynthesisOptions(resume=state))
 
     def with_threads(count: int) -> None:
         torch.set_num_threads(count)
@@ -85,7 +86,7 @@ def choices(ours: StyleGAN2, batch: int, threads: int) -> dict[str, Callable[[],
 def _contiguous_start(ours: StyleGAN2, w: torch.Tensor):
     from dataclasses import replace
 
-    state = ours.synthesis(w, stop_layer=0).state
+    state = ours.synthesis(w, SynthesisOptions(stop_layer=0)).state
     return replace(state, features=state.features.contiguous(memory_format=torch.contiguous_format))
 
 

@@ -42,6 +42,7 @@ from semantic_edit.kernels import (
     upfirdn2d,
     use_kernels,
 )
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 HERE = Path(__file__).resolve().parent
 FIR = setup_filter((1, 3, 3, 1))
@@ -340,7 +341,7 @@ def _synthesis(network, path, w, dtype, gradient, device, nvlabs: bool) -> Calla
     def image(codes: torch.Tensor) -> torch.Tensor:
         if nvlabs:
             return network.synthesis(codes, noise_mode="const", force_fp32=dtype == torch.float32)
-        return network.synthesis(codes, dtype=dtype).image
+        return network.synthesis(codes, SynthesisOptions(dtype=dtype)).image
 
     if nvlabs:
         network.to(device)

@@ -23,7 +23,8 @@ from semantic_edit.editing.text.settings import TextEditSettings, trained_rows
 from semantic_edit.editing.text.trainable_edit import TrainableEdit
 from semantic_edit.editing.text.training import _Pool, _step_losses
 from semantic_edit.kernels import upsample2d
-from semantic_edit.models.gan.layer_blend import keeping_outside, resized_mask
+from semantic_edit.models.gan.layer_blend import KeepOutside, resized_mask
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from text_edits import World
 
@@ -103,14 +104,16 @@ class Step:
         with torch.enable_grad():
             codes = self.pool.codes[self.chosen]
             with torch.no_grad():
-                run = synthesis(codes, "constant", settings.stop_resolution, want_features=self._layers())
+                run = synthesis(
+                    codes, SynthesisOptions(stop_resolution=settings.stop_resolution, want_features=self._layers())
+                )
                 before = self.goal.embed(run.image)
             change, units = self.model.change(codes)
             edited = codes + change
             masks = self.model.masks(self.generator, self.chosen, run.features)
-            hook = keeping_outside(masks, run.features)
+            hook = KeepOutside(masks, run.features)
             blended = two_passes(synthesis, codes, edited, masks, hook, settings.stop_resolution)
-            whole = synthesis(edited, "constant", settings.stop_resolution).image
+            whole = synthesis(edited, SynthesisOptions(stop_resolution=settings.stop_resolution)).image
             found = [mask for mask in masks if mask is not None]
             loss = (1 - settings.full) * self.goal.loss(blended, before).mean()
             loss = loss + settings.full * self.goal.loss(whole, before).mean()
@@ -136,7 +139,7 @@ def two_passes(synthesis, codes, edited, masks, hook, height: int) -> torch.Tens
     x = synthesis.b4.const[None].expand(len(codes), -1, -1, -1)
     image = None
     for layer, (index, name) in enumerate(synthesis.layers):
-        block = getattr(synthesis, synthesis.block_names[index])
+        block = synthesis.block(index)
         if block.size[0] > height:
             break
         conv = getattr(block, name)

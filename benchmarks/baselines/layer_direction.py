@@ -20,6 +20,7 @@ from semantic_edit.editing.text.trainable_edit import w_basis
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.generator import GanGenerator
 from semantic_edit.models.gan.stylegan2 import LayerState
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 from semantic_edit.models.inference import clone_from_inference, enable_training
 from torch import Tensor
 
@@ -75,7 +76,10 @@ def train_layer_direction(
         optimizers = [AdamScalarV([units], rate), torch.optim.Adam([logits], mask_rate)]
         with torch.no_grad():
             before = torch.cat(
-                [goal.embed(synthesis(part, "constant", stop_resolution).image) for part in codes.split(batch)]
+                [
+                    goal.embed(synthesis(part, SynthesisOptions(stop_resolution=stop_resolution)).image)
+                    for part in codes.split(batch)
+                ]
             )
         for step in range(steps):
             chosen = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
@@ -112,10 +116,10 @@ def apply_layer_direction(
 
 def _painted(generator, codes, change, labels, weights, layer: int, stop_resolution) -> tuple[Tensor, Tensor]:
     synthesis = generator.network.synthesis
-    edited = synthesis(codes + change, "constant", stop_layer=layer).state
+    edited = synthesis(codes + change, SynthesisOptions(stop_layer=layer)).state
     with torch.no_grad():
-        plain = synthesis(codes, "constant", stop_layer=layer).state
+        plain = synthesis(codes, SynthesisOptions(stop_layer=layer)).state
     mask = selected_mask(labels, weights, synthesis.layer_size(layer)[1:])
     mixed = torch.lerp(plain.features, edited.features, mask)
     state = LayerState(layer, mixed, plain.image, plain.residual)
-    return synthesis(codes, "constant", stop_resolution, resume=state).image, mask
+    return synthesis(codes, SynthesisOptions(stop_resolution=stop_resolution, resume=state)).image, mask

@@ -15,6 +15,7 @@ from semantic_edit.editing.text.clip_loss import TextGoal
 from semantic_edit.editing.text.edit import check_styles
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.generator import GanGenerator
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 from semantic_edit.models.inference import clone_from_inference, enable_training
 from torch import Tensor, nn
 
@@ -50,14 +51,16 @@ def train_style_direction(
         with torch.no_grad():
             drawn = generator.map(_noise(generator, rng), _labels(generator))[:, 0]
             spreads = [layer.affine(drawn).std(dim=0) for layer in _layers(generator)]
-            before = [synthesis(part, "constant", stop_resolution).image for part in codes.split(batch)]
+            before = [
+                synthesis(part, SynthesisOptions(stop_resolution=stop_resolution)).image for part in codes.split(batch)
+            ]
             before = torch.cat([goal.embed(pictures) for pictures in before])
         units = [torch.zeros_like(spread, requires_grad=True) for spread in spreads]
         optimizer = torch.optim.Adam(units, rate)
         for step in range(steps):
             chosen = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
             with _shifted(generator, [unit * spread for unit, spread in zip(units, spreads, strict=True)]):
-                pictures = synthesis(codes[chosen], "constant", stop_resolution).image
+                pictures = synthesis(codes[chosen], SynthesisOptions(stop_resolution=stop_resolution)).image
             size = torch.stack([unit.square().sum() for unit in units]).mean()
             loss = goal.loss(pictures, before[chosen]).mean() + l2 * size
             optimizer.zero_grad(set_to_none=True)
@@ -95,7 +98,7 @@ def _shifted(generator: GanGenerator, changes: list[Tensor]) -> Iterator[None]:
 
 def _layers(generator: GanGenerator) -> list[nn.Module]:
     synthesis = generator.network.synthesis
-    return [getattr(getattr(synthesis, synthesis.block_names[block]), name) for block, name in synthesis.layers]
+    return [synthesis.conv(layer) for layer in range(len(synthesis.layers))]
 
 
 def _noise(generator: GanGenerator, rng: torch.Generator) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.inference import clone_from_inference, enable_training, no_inference_mode
 from ..common.pictures import draw_states
 from ..common.progress import Progress, silent
@@ -136,7 +137,7 @@ def _scene(generator, code, points, fixed, rows, settings, memory, progress) -> 
 def _preview(generator: GanGenerator, state: DragState) -> Tensor:
     """Finish the picture [3, H, W] in 0..1 from the features of the step."""
     with torch.no_grad():
-        image = generator.network.synthesis(state.layer_code, "constant", resume=state.layer_state).image[0]
+        image = generator.network.synthesis(state.layer_code, SynthesisOptions(resume=state.layer_state)).image[0]
     return (image + 1) / 2
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...models.gan.stylegan2 import LayerState, StyleGAN2
+from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.progress import Progress, silent
 from .changes import ChangeGrams, ChangeMemory, measure_changes
 from .features import Templates, disk, sample
@@ -52,9 +53,9 @@ class DragScene:
 
     def features_at(self, code: Tensor) -> LayerState:
         """Synthesize codes [n, L, D] up to the feature layer: their features, and where the synthesis can go on."""
-        whose = getattr(self.network, "photos_of", None)  # an adapted network takes several codes for several photos
-        extra = {} if whose is None else {"photos": whose(self.start).expand(len(code))}
-        return self.network.synthesis(code, "constant", stop_layer=self.layer, **extra).state
+        photos = self.network.photos_of(self.start)  # an adapted network would take several codes for several photos
+        photos = None if photos is None else photos.expand(len(code))
+        return self.network.synthesis(code, SynthesisOptions(stop_layer=self.layer, photos=photos)).state
 
     def arrived(self, positions: Tensor, tolerance: float) -> str:
         """Return "arrived" when all handles [N, 2] are within ``tolerance`` px of their targets, else ""."""

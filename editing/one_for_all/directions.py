@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
-from ...models.gan.synthesis_run import LayerState
+from ...models.gan.synthesis_run import LayerState, SynthesisOptions
 from ...models.inference import enable_training
 from ..common.progress import Progress
 from ..common.sample import random_labels
@@ -175,7 +175,9 @@ class _Problem:
 
     def _draw(self, batch: slice, codes: Tensor) -> Tensor:
         state = self.states.get(batch.start)
-        return self.generator.network.synthesis(codes, "constant", self.stop_resolution, resume=state).image
+        return self.generator.network.synthesis(
+            codes, SynthesisOptions(stop_resolution=self.stop_resolution, resume=state)
+        ).image
 
     def _penalty(self, codes: Tensor, direction: Tensor, alpha: Tensor) -> Tensor:
         """Return |sg[projection on d*] - what the slider says it should be| [n], as released."""
@@ -281,7 +283,7 @@ def _shared_states(
     if height > (stop_resolution or height) or 4 * channels * height * width * len(codes) > _CACHE_BYTES:
         return {}
     return {
-        first: synthesis(codes[first : first + per_pass], "constant", stop_layer=layer).state
+        first: synthesis(codes[first : first + per_pass], SynthesisOptions(stop_layer=layer)).state
         for first in range(0, len(codes), per_pass)
     }
 

@@ -144,7 +144,7 @@ def _style_weights(generator: GanGenerator, row: int) -> Tensor:
         block, name = synthesis.layers[row]
     else:
         block, name = len(synthesis.block_names) - 1, "torgb"
-    return getattr(getattr(synthesis, synthesis.block_names[block]), name).affine.weight.cpu().double()
+    return getattr(synthesis.block(block), name).affine.weight.cpu().double()
 
 
 def _stop_height(generator: GanGenerator) -> int | None:

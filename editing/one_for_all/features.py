@@ -95,7 +95,7 @@ def measuring_height(generator: GanGenerator) -> int | None:
     large generators stop early.
     """
     height = generator.resolution[0]
-    if height <= _ENOUGH or getattr(generator.network.config, "architecture", "") != "skip":
+    if height <= _ENOUGH or generator.network.config.architecture != "skip":
         return None
     while height > _ENOUGH:
         height //= 2

@@ -20,6 +20,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
+from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.fit import fit_attribute
 from ..common.pictures import to_rgb
 from .concepts import ConceptUnits
@@ -161,7 +162,7 @@ class _Run:
         codes = self.codes[part].to(self.generator.device)
         stop = None if whole else self.layer
         return self.generator.network.synthesis(
-            codes, want_features=(self.layer,), stop_layer=stop, first_index=part.start
+            codes, SynthesisOptions(want_features=(self.layer,), stop_layer=stop, first_index=part.start)
         )
 
 

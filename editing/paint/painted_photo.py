@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.gan.synthesis_run import LayerState, SynthesisResult
+from ...models.gan.synthesis_run import LayerState, SynthesisOptions, SynthesisResult
 from ..common.pictures import to_rgb
 from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
 from .painted_window import cut, felt, painted_part
@@ -62,7 +62,7 @@ class Canvas:
         synthesis = self.generator.network.synthesis
         first = painting.first_layer
         if first is None:
-            return to_rgb(synthesis(self.codes, self.noise).image)
+            return to_rgb(synthesis(self.codes, SynthesisOptions(noise=self.noise)).image)
         below = self._before(first, bare)
         if self._left_out != (leaves_out := self._leaves_out(first - 1, bare)):  # donors make up for colours below
             self._donors, self._left_out = {}, leaves_out
@@ -76,7 +76,9 @@ class Canvas:
         if below is not None and not self.once:
             marks = marks_at(painting.strokes, self.generator)
             window = painted_part(synthesis, marks, below.layer)
-        drawn = synthesis(self.codes, self.noise, resume=cut(below, window), hook=hook.within(window)).image
+        drawn = synthesis(
+            self.codes, SynthesisOptions(noise=self.noise, resume=cut(below, window), hook=hook.within(window))
+        ).image
         if window is None:
             return to_rgb(drawn)
         whole = self.unpainted(bare).clone()
@@ -113,7 +115,7 @@ class Canvas:
 
     def _run(self, bare: bool, **options) -> SynthesisResult:
         hook = PaintingHook(self._everywhere()) if bare else None
-        return self.generator.network.synthesis(self.codes, self.noise, hook=hook, **options)
+        return self.generator.network.synthesis(self.codes, SynthesisOptions(noise=self.noise, hook=hook, **options))
 
     def _everywhere(self) -> Tensor:
         return torch.ones(1, 1, *self.generator.resolution, device=self.codes.device)

@@ -6,7 +6,7 @@ surroundings as far as they are felt there (models/gan/window.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ from ...models.gan.colour_match import donor_features
 from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
 from ...models.gan.stylegan2 import LayerState
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.gan.window import Window, part_of
 from ...models.inference import clone_from_inference
 from .painted_window import cut, cut_early
@@ -48,6 +49,11 @@ class PaintingHook:
         self.mask = mask
         self.window: Window | None = None
         self.painters: dict[int, list[Painter]] = {}
+
+    @property
+    def layers(self) -> Collection[int]:
+        """The layers that are painted on."""
+        return self.painters.keys()
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         for paint in self.painters.get(layer, ()):
@@ -160,7 +166,7 @@ def _donor(
         return Donated(features, begun.window)
     # Between the two convolutions of a block the picture so far is the same.
     if below is None or below.layer != first - 1 or synthesis.layers[first][1] != "conv1":
-        below = synthesis(codes, noise, stop_layer=first, hook=hook).state
+        below = synthesis(codes, SynthesisOptions(noise=noise, stop_layer=first, hook=hook)).state
     image = None if below.image is None else part_of(below.image, begun.window)
     return Donated(donor_features(synthesis, codes, moved, features, image, begun.image), begun.window)
 
@@ -180,15 +186,18 @@ def features_within(
     """
     synthesis, (first, *rest) = generator.network.synthesis, layers
     # Where an adaptation's details have gone is seen in one layer's whole features, with the strokes below.
-    seen = getattr(generator.adaptation, "guide", None) or 0
+    adaptation = generator.adaptation
+    seen = 0 if adaptation is None or adaptation.guide is None else adaptation.guide
     layer, window = cut_early(synthesis, marks_of(mask, layers, generator), first, seen) or (first, None)
-    begun = cut(synthesis(codes, noise, stop_layer=layer, hook=hook).state, window)
+    begun = cut(synthesis(codes, SynthesisOptions(noise=noise, stop_layer=layer, hook=hook)).state, window)
     hook = hook if hook is None else hook.within(window)
     if layer < first:
-        begun = synthesis(codes, noise, stop_layer=first, resume=begun, hook=hook).state
+        begun = synthesis(codes, SynthesisOptions(noise=noise, stop_layer=first, resume=begun, hook=hook)).state
     features = {first: begun.features}
     if rest:
-        run = synthesis(codes, noise, want_features=rest, stop_layer=rest[-1], resume=begun, hook=hook)
+        run = synthesis(
+            codes, SynthesisOptions(noise=noise, want_features=rest, stop_layer=rest[-1], resume=begun, hook=hook)
+        )
         features.update(run.features)
     return features, begun
 

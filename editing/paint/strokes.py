@@ -19,6 +19,7 @@ from ...models.errors import InputError
 from ...models.gan.colour_match import donor_features
 from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.gan.window import Window, marked
 from ..common.types import check_family
 from .concepts import LEVELS, ConceptUnits
@@ -129,7 +130,9 @@ def copy_appearance(
     hook = painting_hook(painting, generator, codes) if painting else None
     with torch.no_grad():
         target, reference = (
-            generator.network.synthesis(each, want_features=(layer,), stop_layer=layer, hook=way).features[layer]
+            generator.network.synthesis(
+                each, SynthesisOptions(want_features=(layer,), stop_layer=layer, hook=way)
+            ).features[layer]
             for each, way in ((codes, hook), (reference_codes, None))
         )
         values = _look(form, target, mask, reference, reference_mask)

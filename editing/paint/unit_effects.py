@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.gan.generator import GanGenerator
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.inference import clone_from_inference, enable_training
 from ..common.pictures import to_rgb
 from .concepts import ConceptUnits
@@ -79,7 +80,7 @@ def _survey(generator: GanGenerator, layer: int, codes: Tensor, score: Score) ->
     features, masks = [], []
     with torch.no_grad():
         for part in codes.split(16):
-            result = generator.network.synthesis(part, want_features=(layer,))
+            result = generator.network.synthesis(part, SynthesisOptions(want_features=(layer,)))
             features.append(result.features[layer].contiguous())
             masks.append(score(to_rgb(result.image)))
     return torch.cat(features), torch.cat(masks)
@@ -109,10 +110,10 @@ def shares_along(
         part = slice(k, k + at_once)
         way = (goal[:, None, None] - features[part]) * region[part]
         with torch.no_grad():  # the picture so far, which a resumed run needs
-            state = synthesis(codes[part], stop_layer=layer).state
+            state = synthesis(codes[part], SynthesisOptions(stop_layer=layer)).state
         for point in range(_POINTS):
             at = (features[part] + (point + 0.5) / _POINTS * way).requires_grad_(True)
-            image = to_rgb(synthesis(codes[part], resume=replace(state, features=at)).image)
+            image = to_rgb(synthesis(codes[part], SynthesisOptions(resume=replace(state, features=at))).image)
             area = score(image)[:, concept].mean(dim=(1, 2)).sum()
             (slope,) = torch.autograd.grad(area, at)
             shares += (slope * way).sum(dim=(0, 2, 3)).cpu().double() / _POINTS

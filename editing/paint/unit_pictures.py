@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.gan.generator import GanGenerator
+from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.pictures import to_rgb
 from .concepts import ConceptUnits
 
@@ -30,7 +31,7 @@ def picture_units(
     images, features = [], []
     with torch.no_grad():
         for part in codes.to(generator.device).split(16):
-            result = generator.network.synthesis(part, want_features=(concepts.layer,))
+            result = generator.network.synthesis(part, SynthesisOptions(want_features=(concepts.layer,)))
             images.append(to_rgb(result.image).clamp(-1, 1).cpu())
             features.append(result.features[concepts.layer].float().cpu())
     images, features = torch.cat(images), torch.cat(features)

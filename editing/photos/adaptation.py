@@ -8,7 +8,7 @@ added to the picture: exact, made in one pass, small. The work itself is in `ada
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.adaptation import Adaptation, with_adaptation, without_adaptation
 from ...models.gan.generator import GanGenerator
+from ...models.gan.network import GeneratorNetwork
+from ...models.gan.synthesis_run import LayerState, SynthesisOptions
 from ...models.inference import enable_training, no_inference_mode
 from ..common.pictures import to_rgb
 from .adaptation_fit import FITS, Counter, Job, weight_outside
@@ -82,28 +84,24 @@ def adapt(
             made = FITS[part](job, made, length, learning_rate or _RATES[part], count)
     with no_inference_mode():
         adapted = with_adaptation(generator, made)
-        after, before = (
-            to_rgb(
-                torch.cat(
-                    [
-                        network.synthesis(
-                            job.codes[part],
-                            noise,
-                            hook=hook,
-                            resume=begun.get(part.start),
-                            first_index=part.start,
-                            **{name: each[part] for name, each in places.items()},
-                        ).image
-                        for part in job.parts
-                    ]
-                )
-            )
-            for network, begun, places in (
-                (adapted.network, {} if made.weights else job.begun, {"photos": torch.arange(len(codes))}),
-                (plain.network, job.begun, {}),
-            )
-        )
+        after = _drawn(adapted.network, job, {} if made.weights else job.begun)
+        before = _drawn(plain.network, job, job.begun)
         return AdaptationResult(adapted, after, *(psnr_outside(x, job.images, job.mask) for x in (before, after)))
+
+
+def _drawn(network: GeneratorNetwork, job: Job, begun: Mapping[int, LayerState]) -> Tensor:
+    """[B, 3, H, W]: the photos' codes as a network draws them, from where runs have begun already (by first photo)."""
+    images = []
+    for batch in job.parts:
+        options = SynthesisOptions(
+            noise=job.noise,
+            hook=job.hook,
+            resume=begun.get(batch.start),
+            first_index=batch.start,
+            photos=torch.arange(len(job.codes))[batch],
+        )
+        images.append(network.synthesis(job.codes[batch], options).image)
+    return to_rgb(torch.cat(images))
 
 
 def late_layers(generator: GanGenerator, sizes: int = 2) -> tuple[int, ...]:

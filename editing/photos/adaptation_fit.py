@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.gan.adaptation import Adaptation, Composition
+from ...models.gan.adaptation import Adaptation, DeltaHook
 from ...models.gan.feature_flow import FeatureFlow, feature_flow
 from ...models.gan.perturbation import PerturbationNetwork, perturbation_deltas
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.inference import clone_from_inference
 from ..common.adam import adam
 from ..common.pictures import to_rgb
@@ -31,7 +32,7 @@ class Job:
     def __init__(self, generator, images, codes, mask, layers, regularizer, guide, hook, noise, seed) -> None:
         self.synthesis, self.layers = generator.network.synthesis, layers
         self.regularizer, self.guide, self.hook, self.noise, self.seed = regularizer, guide, hook, noise, seed
-        self.channels = getattr(generator.network.config, "img_channels", 3)
+        self.channels = generator.network.config.img_channels
         self.images = clone_from_inference(images.to(generator.device, torch.float32))
         self.codes = clone_from_inference(codes.to(generator.device, torch.float32)).detach()
         mask = None if mask is None else clone_from_inference(mask.to(self.images)).clamp(0, 1)
@@ -73,17 +74,17 @@ class Late:
                     self.state = self._run(first - 1, None, job.hook).state
                 if shared:
                     job.begun[part.start] = self.state
-                if job.guide is not None and job.hook is not None and getattr(job.hook, "mask", None) is None:
+                if job.guide is not None and job.hook is not None and job.hook.mask is None:
                     untouched, painted = (self._run(job.guide, None, hook).state for hook in (None, job.hook))
                     self.flow = feature_flow(untouched.features, painted.features)
 
-    def composition(self, deltas: Deltas) -> Composition:
-        """How deltas come into a run."""
-        return Composition(deltas, hook=self.job.hook, flow=self.flow)
+    def delta_hook(self, deltas: Deltas) -> DeltaHook:
+        """Return the hook by which deltas come into a run."""
+        return DeltaHook(deltas, hook=self.job.hook, flow=self.flow)
 
     def draw(self, deltas: Deltas) -> Tensor:
         """[b, 3, H, W], without the residual."""
-        return to_rgb(self._run(None, self.state, self.composition(deltas)).image)
+        return to_rgb(self._run(None, self.state, self.delta_hook(deltas)).image)
 
     def loss(self, drawn: Tensor) -> Tensor:
         """[b]: mean |x' - x| outside the mask."""
@@ -92,10 +93,12 @@ class Late:
         return error / (3 * weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
 
     def _run(self, stop_layer, state, hook):
-        arguments = (self.codes, self.job.noise, None, (), stop_layer, state, hook, None, self.part.start)
+        options = SynthesisOptions(
+            noise=self.job.noise, stop_layer=stop_layer, resume=state, hook=hook, first_index=self.part.start
+        )
         if not self.weights:
-            return self.job.synthesis(*arguments)
-        return torch.func.functional_call(self.job.synthesis, dict(self.weights), arguments)
+            return self.job.synthesis(self.codes, options)
+        return torch.func.functional_call(self.job.synthesis, dict(self.weights), (self.codes, options))
 
 
 class Counter:
@@ -192,7 +195,7 @@ def fit_residual(job: Job, made: Adaptation, steps: int, rate: float, count: Cou
             missing = late.images - late.draw(_rows(made.deltas, part))
             counts = weight_outside(late.images, late.mask)
             residual = missing * counts
-            carry, most = late.composition({}).carry, 2 * float(missing.abs().max())
+            carry, most = late.delta_hook({}).carry, 2 * float(missing.abs().max())
             for _ in range(_SETTLING if job.hook is not None else 0):
                 residual = (residual + (missing - carry(residual)) * counts).clamp(-most, most)
             found.append(as_stored(_in_channels(residual, job.channels)))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.inference import clone_from_inference, enable_training, no_inference_mode
 from ..common.pictures import to_rgb
 from ..common.similarity import SSIMTarget
@@ -169,15 +170,19 @@ class _Job:
         memory does not grow with the batch; every picture has the gradient that it would have alone.
         """
         whole = self.all_rows(self.mean + offset.detach() * self.spread)
-        adapted = self.generator.adaptation is not None  # whose photo a code is, is seen from the whole batch
-        photos = self.generator.network.photos_of(whole) if adapted else None
+        photos = self.generator.network.photos_of(whole)  # whose photo a code is, is seen from the whole batch
         found, first = [], None
         for begin in range(0, len(offset), self.at_once):
             part = slice(begin, begin + self.at_once)
-            extra = {} if photos is None else {"photos": photos[part]}
             codes = self.mean + offset[part] * self.spread
             rows = self.all_rows(codes)
-            seen = to_rgb(self.generator.network.synthesis(rows, self.noise, height, first_index=begin, **extra).image)
+            options = SynthesisOptions(
+                noise=self.noise,
+                stop_resolution=height,
+                first_index=begin,
+                photos=None if photos is None else photos[part],
+            )
+            seen = to_rgb(self.generator.network.synthesis(rows, options).image)
             roaming = _roaming((codes - self.mean) / self.spread)
             loss = self.goal(begin, height).distance(seen, self.perceptual) + self.pull * roaming
             if offset.requires_grad and torch.is_grad_enabled():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.inference import clone_from_inference
 from ..common.pictures import to_rgb
 from ..common.sample import sample
@@ -63,7 +64,9 @@ def _nearest(generator, images, count, seed, noise, mask, height, check) -> list
         looks = SSIMTarget.from_images(small, weight)
         for part in codes.split(_AT_ONCE):
             check()
-            drawn = to_rgb(generator.network.synthesis(part, noise, height).image)
+            drawn = to_rgb(
+                generator.network.synthesis(part, SynthesisOptions(noise=noise, stop_resolution=height)).image
+            )
             for picture in drawn:
                 pair = picture[None].expand_as(small)
                 error = (pair - small).square()

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.gan.layer_blend import effective_mask, keeping_outside
+from ...models.gan.layer_blend import KeepOutside, effective_mask
+from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.part_labels import PartLabels
 from .edit import TextEdit, blend_of, check_edit, row_masks
 
@@ -57,11 +58,16 @@ def apply_text_edit(
             here = slice(start, start + chunk)
             some = [_some(mask, here) for mask in masks]
             blend = blend_of(edit, codes[here], some, alpha[here])
-            hook, more = None, {} if photos is None else {"photos": photos[here]}
+            hook, own_photos = None, None if photos is None else photos[here]
             if edit.keeps_outside:
-                plain = generator.network.synthesis(codes[here], noise, want_features=layers, first_index=start, **more)
-                hook = keeping_outside(some, plain.features)
-            run = generator.network.synthesis(codes[here], noise, first_index=start, blend=blend, hook=hook, **more)
+                plain = generator.network.synthesis(
+                    codes[here],
+                    SynthesisOptions(noise=noise, want_features=layers, first_index=start, photos=own_photos),
+                )
+                hook = KeepOutside(some, plain.features)
+            run = generator.network.synthesis(
+                codes[here], SynthesisOptions(noise=noise, first_index=start, blend=blend, hook=hook, photos=own_photos)
+            )
             images.append(run.image)
             if progress is not None:
                 progress(min(start + chunk, len(codes)), len(codes), images[-1][-1] * 0.5 + 0.5)
@@ -109,7 +115,7 @@ def all_masks(
 
 def _photos(generator: GanGenerator, codes: Tensor) -> Tensor | None:
     """Of an adapted generator, whose photo each code is, [B]: that is seen from the whole batch."""
-    return None if generator.adaptation is None else generator.network.photos_of(codes)
+    return generator.network.photos_of(codes)
 
 
 def _some(mask: Tensor | None, here: slice) -> Tensor | None:

@@ -12,6 +12,7 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import LayerBlend, resized_mask
 from ...models.gan.progan import ARCHITECTURE as PROGRESSIVE
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
 from ...models.inference import no_inference_mode
 from ..common.part_labels import PartLabels
@@ -137,9 +138,11 @@ def row_masks(
     if edit.attention is not None:
         with torch.no_grad():
             wanted = {min(row, layers - 1) for row in edit.rows}
-            more = {} if photos is None else {"photos": photos}
             run = generator.network.synthesis(
-                codes, noise, want_features=wanted, stop_layer=max(wanted), first_index=first_index, **more
+                codes,
+                SynthesisOptions(
+                    noise=noise, want_features=wanted, stop_layer=max(wanted), first_index=first_index, photos=photos
+                ),
             )
             attention = _beside(edit.attention, codes)
             attended = {layer: attention(layer, found) for layer, found in run.features.items()}

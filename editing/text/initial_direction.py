@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.gan.generator import GanGenerator
+from ...models.gan.synthesis_run import SynthesisOptions
 from .clip_loss import TextGoal
 
 __all__ = ["start_of"]
@@ -73,4 +74,4 @@ def _sampled(generator: GanGenerator, count: int, rng: torch.Generator) -> Tenso
 
 
 def _pictures(generator: GanGenerator, codes: Tensor, stop_resolution: int | None) -> Tensor:
-    return generator.network.synthesis(codes, "constant", stop_resolution).image
+    return generator.network.synthesis(codes, SynthesisOptions(stop_resolution=stop_resolution)).image

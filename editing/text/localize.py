@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.gan.layer_blend import LayerBlend, keeping_outside
-from ...models.gan.synthesis_run import SynthesisResult
+from ...models.gan.layer_blend import KeepOutside, LayerBlend
+from ...models.gan.synthesis_run import SynthesisOptions, SynthesisResult
 from ...models.inference import clone_from_inference, enable_training
 from ..common.part_labels import PartLabels
 from ..common.types import EditDirection
@@ -72,8 +72,10 @@ def localize_direction(
         def looked_at(chosen: Tensor, wanted: Sequence[int]) -> tuple[SynthesisResult, Tensor, Tensor]:
             """The unedited pictures with features, the edited ones, and how much each place of these counts."""
             with torch.no_grad():
-                unedited = synthesis(codes[chosen], "constant", stop_resolution, want_features=wanted)
-                whole = synthesis(codes[chosen] + change, "constant", stop_resolution).image
+                unedited = synthesis(
+                    codes[chosen], SynthesisOptions(stop_resolution=stop_resolution, want_features=wanted)
+                )
+                whole = synthesis(codes[chosen] + change, SynthesisOptions(stop_resolution=stop_resolution)).image
                 return unedited, whole, _importance(whole - unedited.image)
 
         def effect(unedited: SynthesisResult, whole: Tensor, weight: Tensor) -> Tensor:
@@ -94,9 +96,11 @@ def localize_direction(
                     selected_mask(here, selection[:, row], sizes[row]) if row in direction.layers else None
                     for row in range(generator.num_layers)
                 ]  # fmt: skip
-                hook = keeping_outside(masks, unedited.features) if keep_outside else None
+                hook = KeepOutside(masks, unedited.features) if keep_outside else None
                 blend = LayerBlend(plain + change, masks)
-                found = synthesis(plain, "constant", stop_resolution, blend=blend, hook=hook).image
+                found = synthesis(
+                    plain, SynthesisOptions(stop_resolution=stop_resolution, blend=blend, hook=hook)
+                ).image
                 lost = ((found - whole).abs() * weight).sum() / all_effects
                 size = torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
                 (lost + area * size * (len(chosen) / batch)).backward()

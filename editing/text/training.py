@@ -24,7 +24,8 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
-from ...models.gan.layer_blend import LayerBlend, keeping_outside
+from ...models.gan.layer_blend import KeepOutside, LayerBlend
+from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.inference import clone_from_inference, enable_training
 from ..common.part_labels import PartLabels
 from .clip_loss import TextGoal
@@ -152,7 +153,9 @@ class _Pool:
         before, people = [], []
         with torch.no_grad():
             for part in codes.split(settings.batch):
-                run = synthesis(part, "constant", settings.stop_resolution, want_features=tuple(kept))
+                run = synthesis(
+                    part, SynthesisOptions(stop_resolution=settings.stop_resolution, want_features=tuple(kept))
+                )
                 before.append(goal.embed(run.image))
                 if identity is not None:
                     people.append(identity(run.image))
@@ -181,12 +184,14 @@ def _step_losses(generator, goal, model, pool, chosen, settings, identity) -> tu
     if masked:
         features = pool.of(chosen)
         masks = model.masks(generator, chosen, features)
-        hook = keeping_outside(masks, features) if settings.keep_outside else None
+        hook = KeepOutside(masks, features) if settings.keep_outside else None
         blend = LayerBlend(edited, masks)
-        blended = synthesis(codes, "constant", settings.stop_resolution, blend=blend, hook=hook).image
+        blended = synthesis(
+            codes, SynthesisOptions(stop_resolution=settings.stop_resolution, blend=blend, hook=hook)
+        ).image
         terms["sentence"] = (1 - settings.full) * goal.loss(blended, before).mean()
         if settings.full > 0:
-            whole = synthesis(edited, "constant", settings.stop_resolution).image
+            whole = synthesis(edited, SynthesisOptions(stop_resolution=settings.stop_resolution)).image
             terms["sentence, whole edit"] = settings.full * goal.loss(whole, before).mean()
         terms["area"] = settings.area * (
             torch.stack([m.mean() for m in masks if m is not None]).mean() + model.selected_share()
@@ -194,7 +199,7 @@ def _step_losses(generator, goal, model, pool, chosen, settings, identity) -> tu
         if model.attention is not None and settings.smoothness > 0:
             terms["smoothness"] = settings.smoothness * _variation(masks)
     else:
-        blended = synthesis(edited, "constant", settings.stop_resolution).image
+        blended = synthesis(edited, SynthesisOptions(stop_resolution=settings.stop_resolution)).image
         terms["sentence"] = goal.loss(blended, before).mean()
     terms["l2"] = settings.l2 * units.square().sum(dim=(1, 2)).mean() / len(model.rows)
     if identity is not None and settings.identity > 0:
@@ -209,13 +214,14 @@ def _stretch(generator, goal, model: TrainableEdit, pool: _Pool, settings: TextE
     codes, before = pool.codes[chosen], pool.before[chosen]
     with torch.no_grad():
         masks = model.masks(generator, chosen, features := pool.of(chosen))
-        hook = keeping_outside(masks, features) if settings.keep_outside else None
+        hook = KeepOutside(masks, features) if settings.keep_outside else None
         wanted = float(goal.loss(_whole(generator, codes, model, settings), before).mean())
         found = []
         for model.scale in _STRETCHES:
             edited = (codes + model.change(codes)[0]).expand_as(codes)
             run = generator.network.synthesis(
-                codes, "constant", settings.stop_resolution, blend=LayerBlend(edited, masks), hook=hook
+                codes,
+                SynthesisOptions(stop_resolution=settings.stop_resolution, blend=LayerBlend(edited, masks), hook=hook),
             )
             found.append(float(goal.loss(run.image, before).mean()))
             if found[-1] <= wanted:
@@ -225,7 +231,7 @@ def _stretch(generator, goal, model: TrainableEdit, pool: _Pool, settings: TextE
 
 def _whole(generator, codes: Tensor, model: TrainableEdit, settings: TextEditSettings) -> Tensor:
     edited = (codes + model.change(codes)[0]).expand_as(codes)
-    return generator.network.synthesis(edited, "constant", settings.stop_resolution).image
+    return generator.network.synthesis(edited, SynthesisOptions(stop_resolution=settings.stop_resolution)).image
 
 
 def _variation(masks: list[Tensor | None]) -> Tensor:

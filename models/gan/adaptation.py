@@ -8,7 +8,7 @@ edit moves what it belongs to; so it follows the features of the last layer befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -18,21 +18,20 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..inference import no_inference_mode
 from .feature_flow import FeatureFlow, feature_flow
-from .layer_blend import LayerBlend
-from .stylegan2 import LayerState, SynthesisResult
+from .hooks import SynthesisHook, hooked
+from .network import GeneratorNetwork
+from .synthesis_run import SynthesisOptions, SynthesisResult
 from .window import Window, part_of
 
 __all__ = [
     "AdaptedNetwork",
-    "AdaptedState",
     "Adaptation",
-    "Composition",
+    "DeltaHook",
     "photos_of",
     "with_adaptation",
     "without_adaptation",
 ]
 
-Hook = Callable[[int, Tensor], Tensor]
 _AT_ONCE = 8  # photos whose features are made in one pass
 
 
@@ -110,13 +109,6 @@ class Adaptation:
         return {"codes": self.codes, **deltas, **residual, **weights}
 
 
-@dataclass(frozen=True, eq=False)
-class AdaptedState(LayerState):
-    """Where an adapted synthesis can start again, with what is known about where the details have gone."""
-
-    flow: FeatureFlow | None = None
-
-
 def with_adaptation(generator, adaptation: Adaptation):
     """The generator with ``adaptation`` in place of any it had; weights and W space are shared, nothing is copied.
 
@@ -132,7 +124,7 @@ def with_adaptation(generator, adaptation: Adaptation):
                 f"The adaptation changes layer {layer} with deltas {tuple(delta.shape[1:])}; '{generator.name}' has "
                 f"{there} there. It was made with another generator."
             )
-    expected = (base.config.img_channels if hasattr(base.config, "img_channels") else 3, *generator.resolution)
+    expected = (base.config.img_channels, *generator.resolution)
     if adaptation.residual is not None and tuple(adaptation.residual.shape[1:]) != expected:
         raise InputError(
             f"The adaptation adds colours of shape {tuple(adaptation.residual.shape[1:])}; '{generator.name}' draws "
@@ -154,7 +146,7 @@ def with_adaptation(generator, adaptation: Adaptation):
 
 def without_adaptation(generator):
     """The plain generator below; itself where it is plain."""
-    base = getattr(generator.network, "base", generator.network)
+    base = generator.network.base
     return generator if base is generator.network else replace(generator, network=base, adaptation=None)
 
 
@@ -178,53 +170,66 @@ def photos_of(codes: Tensor, anchors: Tensor) -> Tensor:
     return torch.where(possible.diagonal(), torch.arange(len(codes), device=codes.device), nearest)
 
 
-class Composition:
-    """The hook that brings deltas into a synthesis, before the hook of the caller; one for each run.
+class DeltaHook:
+    """The synthesis hook that multiplies features by an adaptation's 1 + delta, before the hook of the caller.
 
-    What the caller's hook changes wins over what the photo had there. A hook that says where it paints, by an
-    attribute ``mask`` [B or 1, 1, H, W], has the photo's details left out exactly there; of any other, the guide's
-    features tell what has become of the photo.
+    One for each run. What the caller's hook changes wins over what the photo had there. A hook that says where it
+    paints, by its ``mask``, has the photo's details left out exactly there; of any other, the guide's features tell
+    what has become of the photo.
     """
 
     def __init__(
         self,
         deltas: Mapping[int, Tensor],  # layer -> [B, C, h, w], a row for each picture of the run
-        guide: int | None = None,  # the layer to look at, if the flow is not known
+        guide: int | None = None,  # the layer whose features give the flow, if it is not known
         anchor: Tensor | None = None,  # [B, C, h, w], the photos' features there
-        hook: Hook | None = None,
+        hook: SynthesisHook | None = None,
         flow: FeatureFlow | None = None,  # None: deltas stay in place
         window: Window | None = None,  # the part of the picture that the run draws
     ) -> None:
         self.deltas, self.guide, self.anchor, self.hook, self.flow = deltas, guide, anchor, hook, flow
         self.window = window
-        self.painted: Tensor | None = getattr(hook, "mask", None)
+        self.mask = None if hook is None else hook.mask
+        self.layers = None if hook is not None and hook.layers is None else self._layers()
 
-    def look(self, features: Tensor) -> None:
-        """Compare the features of the guide layer with the photos'."""
+    def _layers(self) -> set[int]:
+        guide = () if self.guide is None else (self.guide,)
+        return {*self.deltas, *guide, *(() if self.hook is None else self.hook.layers)}
+
+    def update_flow(self, features: Tensor) -> None:
+        """Follow the photos' features of the guide layer into those of this run, [B, C, h, w]."""
         self.flow = feature_flow(self.anchor.to(features), features)
 
     def carry(self, values: Tensor) -> Tensor:
-        """What belongs to places of the photos, [B, C, h, w], where it is in this run, of the part that is drawn."""
+        """Move what belongs to places of the photos to where it is in this run.
+
+        Args:
+            values: [B, C, H, W], deltas or colours.
+
+        Returns:
+            [B, C, h, w] of the part that is drawn; 0 where the caller's hook paints.
+        """
         size = tuple(values.shape[2:])
         values = part_of(values if self.flow is None else self.flow.carry(values), self.window)
-        if self.painted is None:
+        if self.mask is None:
             return values
-        return values * (1 - part_of(F.adaptive_avg_pool2d(self.painted.to(values), size), self.window))
+        return values * (1 - part_of(F.adaptive_avg_pool2d(self.mask.to(values), size), self.window))
 
-    def __call__(self, layer: int, x: Tensor) -> Tensor:
+    def __call__(self, layer: int, features: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, C, h, w]."""
         if layer in self.deltas:
-            x = x * (1 + self.carry(self.deltas[layer].to(x.device, torch.float32)).to(x))
-        if self.hook is not None:
-            x = self.hook(layer, x)
+            delta = self.deltas[layer].to(features.device, torch.float32)
+            features = features * (1 + self.carry(delta).to(features))
+        features = hooked(self.hook, layer, features)
         if layer == self.guide and self.anchor is not None:
-            self.look(x)
-        return x
+            self.update_flow(features)
+        return features
 
 
 class AdaptedNetwork(nn.Module):
-    """``base`` with an adaptation composed into its synthesis; has all that a generator's network has."""
+    """``base`` with an adaptation composed into its synthesis; a `GeneratorNetwork` as the base is."""
 
-    def __init__(self, base: nn.Module, adaptation: Adaptation) -> None:
+    def __init__(self, base: GeneratorNetwork, adaptation: Adaptation) -> None:
         super().__init__()
         self.config = base.config
         self.mapping = base.mapping
@@ -232,7 +237,7 @@ class AdaptedNetwork(nn.Module):
         self.__dict__["base"] = base  # not a submodule: its parts are registered above
 
     def photos_of(self, codes: Tensor) -> Tensor:
-        """[n]: which photo each code [n, L, D] belongs to; a wrong shape is left for the synthesis to refuse."""
+        """Return whose photo each code is, [n, L, D] -> [n]; a wrong shape is left for the synthesis to refuse."""
         anchors = self.synthesis.adaptation.codes
         fits = codes.ndim == 3 and codes.shape[1:] == anchors.shape[1:]
         return photos_of(codes, anchors) if fits else torch.zeros(len(codes), dtype=torch.long)
@@ -253,89 +258,79 @@ class AdaptedSynthesis(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("inner"), name)  # layers, layer_size, config, ...
 
-    def forward(
-        self,
-        ws: Tensor,
-        noise: str | int = "constant",
-        stop_resolution: int | None = None,
-        want_features: Collection[int] = (),
-        stop_layer: int | None = None,
-        resume: LayerState | None = None,
-        hook: Hook | None = None,
-        dtype: torch.dtype | None = None,
-        first_index: int = 0,
-        photos: Tensor | None = None,  # [n] whose photo each code is; None: as `photos_of` sees it
-        blend: LayerBlend | None = None,  # a second set of codes, and where each row of it shows
-    ) -> SynthesisResult:
-        """As the base's; what the adaptation adds is where it belongs also in a run that resumes."""
-        blends = () if blend is None else (blend,)  # a network with one row of codes knows no blending
+    def forward(self, ws: Tensor, options: SynthesisOptions | None = None) -> SynthesisResult:
+        """Draw codes [n, L, D] as the base does; what the adaptation adds is in its place in resumed runs too."""
+        options = options or SynthesisOptions()
         if not self.adaptation.local or ws.ndim != 3 or ws.shape[1:] != self.adaptation.codes.shape[1:]:
-            # A wrong latent is refused by the inner synthesis, in its own words.
-            return self.run(
-                ws, noise, stop_resolution, want_features, stop_layer, resume, hook, dtype, first_index, *blends
-            )
+            return self.run(ws, options)  # a wrong latent is refused by the inner synthesis, in its own words
+        photos = options.photos
         photos = photos_of(ws, self.adaptation.codes) if photos is None else photos.to(ws.device)
-        composition = self._composition(ws, photos, noise, resume, hook, first_index)
-        result = self.run(
-            ws, noise, stop_resolution, want_features, stop_layer, resume, composition, dtype, first_index, *blends
-        )
-        image, state, flow = result.image, result.state, composition.flow
+        hook = self._delta_hook(ws, photos, options)
+        result = self.run(ws, replace(options, hook=hook))
+        image, state = result.image, result.state
         if image is not None and self.adaptation.residual is not None:
-            residual = composition.carry(self._on("residual", ws.device)[photos])
+            residual = hook.carry(self._on("residual", ws.device)[photos])
             if residual.shape[2:] != image.shape[2:]:  # a run that stopped at a smaller size
                 residual = F.adaptive_avg_pool2d(residual, tuple(image.shape[2:]))
             image = image + residual.to(image)
         if state is not None:
-            state = AdaptedState(state.layer, state.features, state.image, state.residual, state.window, flow)
+            state = replace(state, flow=hook.flow)
         return SynthesisResult(image, result.features, state)
 
-    def run(self, *arguments) -> SynthesisResult:
-        """The inner synthesis with the adaptation's weights, without its deltas and residual."""
+    def run(self, ws: Tensor, options: SynthesisOptions) -> SynthesisResult:
+        """Draw codes with the adaptation's weights, without its deltas and residual."""
         weights = self._weights()
-        return torch.func.functional_call(self.inner, weights, arguments) if weights else self.inner(*arguments)
+        if not weights:
+            return self.inner(ws, options)
+        return torch.func.functional_call(self.inner, weights, (ws, options))
 
-    def _composition(self, ws, photos, noise, resume, hook, first_index) -> Composition:
-        adaptation = self.adaptation
-        deltas = {layer: self._on(f"delta.{layer}", ws.device)[photos] for layer in adaptation.deltas}
-        guide, flow = adaptation.guide, getattr(resume, "flow", None)
-        window = None if resume is None else resume.window
+    def _delta_hook(self, ws: Tensor, photos: Tensor, options: SynthesisOptions) -> DeltaHook:
+        """Return the hook of one run, with the flow of the details or the features to find it from."""
+        guide, resume, hook = self.adaptation.guide, options.resume, options.hook
+        deltas = {layer: self._on(f"delta.{layer}", ws.device)[photos] for layer in self.adaptation.deltas}
+        flow = None if resume is None else resume.flow
         if guide is None or flow is not None:
-            return Composition(deltas, hook=hook, flow=flow, window=window)
-        anchor = self._anchor(photos, noise, first_index, ws)
-        passed = resume is not None and (resume.layer > guide or window is not None)  # a part is no picture to look at
-        if getattr(hook, "mask", None) is not None or passed:
-            flow = self._flow_of(ws, photos, anchor, noise, first_index)
-            return Composition(deltas, hook=hook, flow=flow, window=window)
-        composition = Composition(deltas, guide, anchor, hook)
+            return DeltaHook(deltas, hook=hook, flow=flow, window=options.window)
+        anchor = self._anchor(ws, photos, options)
+        # The guide's features of this run: never made again after that layer, and never all of them in a window.
+        unseen = resume is not None and (resume.layer > guide or resume.window is not None)
+        if unseen or (hook is not None and hook.mask is not None):
+            flow = self._flow_of(ws, photos, anchor, options)
+            return DeltaHook(deltas, hook=hook, flow=flow, window=options.window)
+        delta_hook = DeltaHook(deltas, guide, anchor, hook)
         if resume is not None and resume.layer == guide:
-            composition.look(resume.features)
-        return composition
+            delta_hook.update_flow(resume.features)
+        return delta_hook
 
-    def _flow_of(self, ws, photos, anchor, noise, first_index) -> FeatureFlow | None:
-        """Where the codes alone have moved the photos' features; None where they are the photos' own."""
+    def _flow_of(self, ws: Tensor, photos: Tensor, anchor: Tensor, options: SynthesisOptions) -> FeatureFlow | None:
+        """Return where the codes alone have moved the photos' features; None where they are the photos' own."""
         known = self.adaptation.codes.to(ws)[photos]
         if torch.allclose(ws, known, atol=1e-5, rtol=1e-4):
             return None
         with torch.no_grad():
-            guide = self.adaptation.guide
-            return feature_flow(anchor, self.run(ws, noise, None, (), guide, *(None,) * 3, first_index).state.features)
+            return feature_flow(anchor, self._guide_features(ws, options.noise, options.first_index))
 
-    def _anchor(self, photos: Tensor, noise: str | int, first_index: int, ws: Tensor) -> Tensor:
+    def _guide_features(self, codes: Tensor, noise: str | int, first_index: int = 0) -> Tensor:
+        """[n, L, D] -> [n, C, h, w]: the features of the guide layer, without deltas."""
+        options = SynthesisOptions(noise=noise, stop_layer=self.adaptation.guide, first_index=first_index)
+        return self.run(codes, options).state.features
+
+    def _anchor(self, ws: Tensor, photos: Tensor, options: SynthesisOptions) -> Tensor:
         """[n, C, h, w]: the photos' features at the guide layer, under the same noise as the run."""
-        guide = self.adaptation.guide
+        noise = options.noise
         with no_inference_mode():
             codes = self.adaptation.codes.to(ws.device, torch.float32)
             if noise not in ("constant", "none"):
-                same = "constant" if isinstance(noise, str) else noise
-                return self.run(codes[photos], same, None, (), guide, None, None, None, first_index).state.features
+                noise = "constant" if isinstance(noise, str) else noise
+                return self._guide_features(codes[photos], noise, options.first_index)
             key = f"anchor {noise} {ws.device}"
             if key not in self._cache:
-                parts = [self.run(part, noise, None, (), guide).state.features for part in codes.split(_AT_ONCE)]
-                self._cache[key] = torch.cat(parts)
+                features = [self._guide_features(batch, noise) for batch in codes.split(_AT_ONCE)]
+                self._cache[key] = torch.cat(features)
             return self._cache[key][photos]
 
     def _weights(self) -> dict[str, Tensor]:
-        """Changed parameters on the device of the base, made once for each place and state of the base."""
+        """Return the changed parameters on the base's device, made once for each device and state of the base."""
         if not self.adaptation.weights:
             return {}
         known = dict(self.inner.named_parameters())
@@ -348,6 +343,7 @@ class AdaptedSynthesis(nn.Module):
         return self._cache["weights"]
 
     def _on(self, name: str, device: torch.device) -> Tensor:
+        """Return a tensor of the adaptation on a device, moved there once."""
         tensor = self.adaptation.tensors()[name]
         if tensor.device == device:
             return tensor

@@ -33,7 +33,7 @@ def donor_features(
     first = True
     for layer in sorted(features):
         index, name = synthesis.layers[layer]
-        block = getattr(synthesis, synthesis.block_names[index])
+        block = synthesis.block(index)
         if name != "conv1" or not block.has_rgb:
             continue
         x = features[layer]

@@ -14,9 +14,12 @@ from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError, InputError
 from ..inference import no_inference_mode
 from ..printable import printable
+from .adaptation import Adaptation
+from .network import GeneratorNetwork
 from .progan import ARCHITECTURE, ProgressiveConfig, ProgressiveGAN
-from .stylegan2 import StyleGAN2, SynthesisResult
+from .stylegan2 import StyleGAN2
 from .stylegan2_config import StyleGAN2Config, config_from_header
+from .synthesis_run import SynthesisOptions
 
 Network = StyleGAN2 | ProgressiveGAN
 
@@ -35,10 +38,10 @@ class GanGenerator:
     photo-specific generator changed on top of the network (None here); it inherits the family.
     """
 
-    network: Network
+    network: GeneratorNetwork
     family: str
     name: str = "generator"
-    adaptation: object | None = None
+    adaptation: Adaptation | None = None
     _statistics: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -124,23 +127,26 @@ class GanGenerator:
         if not isinstance(chunk, int) or chunk < 1:
             raise InputError(f"The pictures per pass are {chunk!r}; expected a whole number of at least 1.")
         images: list[Tensor] = []
-        # Whose photo a code is, is seen from the whole batch.
-        photos = None if self.adaptation is None else self.network.photos_of(w).split(chunk)
-        for k, part in enumerate(w.split(chunk)):
-            extra = {} if photos is None else {"photos": photos[k]}
-            images.append(self.network.synthesis(part, noise, stop_resolution, first_index=k * chunk, **extra).image)
+        photos = self.network.photos_of(w)  # whose photo a code is, is seen from the whole batch
+        for first in range(0, len(w), chunk):
+            codes = w[first : first + chunk]
+            options = SynthesisOptions(
+                noise=noise,
+                stop_resolution=stop_resolution,
+                first_index=first,
+                photos=None if photos is None else photos[first : first + chunk],
+            )
+            images.append(self.network.synthesis(codes, options).image)
             if progress is not None:
-                progress(min((k + 1) * chunk, len(w)), len(w), images[-1][-1] * 0.5 + 0.5)
+                progress(min(first + chunk, len(w)), len(w), images[-1][-1] * 0.5 + 0.5)
         return images[0] if len(images) == 1 else torch.cat(images)
 
     def features(self, w: Tensor, layers: Collection[int], noise: str | int = "constant") -> dict[int, Tensor]:
         """The features of some layers, layer -> [B, C, h, w]; the synthesis ends with the last one asked for."""
         if not layers:
             raise InputError("Ask for the features of at least one layer.")
-        run: SynthesisResult = self.network.synthesis(
-            w.to(self.device), noise, want_features=layers, stop_layer=max(layers)
-        )
-        return run.features
+        options = SynthesisOptions(noise=noise, want_features=layers, stop_layer=max(layers))
+        return self.network.synthesis(w.to(self.device), options).features
 
     def to(self, device: torch.device | str) -> GanGenerator:
         """The same generator on another device (the network moves; the value is new)."""
@@ -258,7 +264,7 @@ def save_generator(
 
 def _check_size(config: StyleGAN2Config | ProgressiveConfig, tensors: dict[str, Tensor], path: Path) -> None:
     # A header that promises more than the file holds would cost memory before the shapes are compared.
-    if len(tensors) > 100 * len(config.channels) + 4 * getattr(config, "mapping_layers", 0) + 16:
+    if len(tensors) > 100 * len(config.channels) + 4 * config.mapping_layers + 16:
         raise CheckpointError(f"{path.name}: it holds {len(tensors)} tensors, far more than its config describes.")
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ...kernels import blend_features
 from ..errors import InputError
 
-__all__ = ["LayerBlend", "effective_mask", "keeping_outside"]
+__all__ = ["KeepOutside", "LayerBlend", "effective_mask", "resized_mask"]
 
 _MARGIN = 1 / 32  # of the picture around every mask: the edge of what was there may go, or it stays as a line
 Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (features, row of W+, noise) -> features
@@ -72,27 +72,34 @@ class LayerBlend:
         return blend_features(plain, changed, resized_mask(mask, changed.shape[-2:]).to(changed.dtype))
 
 
-def keeping_outside(masks: Sequence[Tensor | None], unedited: Mapping[int, Tensor]) -> Callable[[int, Tensor], Tensor]:
-    """A hook for the synthesis: where no row's mask reaches, every layer's features are the unedited picture's.
+class KeepOutside:
+    """A synthesis hook: where no row's mask reaches, every layer's features are the unedited picture's.
 
-    Without it an edit leaks out of its masks: a coarse layer's place is an eighth of the picture, and every convolution
-    after it looks at neighbours. ``unedited``: features of the plain codes, layer -> [B, C, h, w].
+    Without it an edit leaks out of its masks: a coarse layer's cell is an eighth of the picture, and every convolution
+    after it looks at neighbours.
     """
-    largest = unedited[max(unedited)].shape[-2:]
-    reach = effective_mask(masks, largest)
-    margin = round(max(largest) * _MARGIN)
-    reach = F.max_pool2d(reach, 2 * margin + 1, 1, margin)
-    at_sizes: dict[tuple[int, ...], Tensor] = {}
 
-    def hook(layer: int, x: Tensor) -> Tensor:
-        # A place of a coarse layer counts as inside where any of it is.
-        size = tuple(x.shape[-2:])
-        if size not in at_sizes:
-            at_sizes[size] = F.adaptive_max_pool2d(reach, size)
-        inside = at_sizes[size].to(x)
-        return torch.lerp(unedited[layer].to(x.dtype), x, inside.expand(len(x), -1, -1, -1))
+    mask = None  # it paints nothing: an adaptation's details follow the features
+    window = None
 
-    return hook
+    def __init__(
+        self,
+        masks: Sequence[Tensor | None],  # of the L rows, [B or 1, 1, h, w] in 0..1 of any size
+        unedited: Mapping[int, Tensor],  # features of the plain codes, layer -> [B, C, h, w]
+    ) -> None:
+        self.unedited, self.layers = unedited, unedited.keys()
+        largest = unedited[max(unedited)].shape[-2:]
+        margin = round(max(largest) * _MARGIN)
+        self.inside = F.max_pool2d(effective_mask(masks, largest), 2 * margin + 1, 1, margin)
+        self._resized: dict[tuple[int, ...], Tensor] = {}
+
+    def __call__(self, layer: int, features: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, C, h, w]."""
+        size = tuple(features.shape[-2:])
+        if size not in self._resized:  # a cell of a coarse layer counts as inside where any of it is
+            self._resized[size] = F.adaptive_max_pool2d(self.inside, size)
+        inside = self._resized[size].to(features)
+        return torch.lerp(self.unedited[layer].to(features.dtype), features, inside.expand(len(features), -1, -1, -1))
 
 
 def effective_mask(masks: Sequence[Tensor | None], size: Sequence[int]) -> Tensor:

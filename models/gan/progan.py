@@ -10,7 +10,7 @@ picture on the way.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, InputError
+from .hooks import hooked
+from .network import PlainNetwork
 from .stylegan2_layers import drawn
-from .synthesis_run import Hook, LayerState, SynthesisResult, check_layer, check_run
+from .synthesis_run import LayerState, SynthesisOptions, SynthesisResult, check_layer, check_run
 
 __all__ = ["ARCHITECTURE", "ProgressiveConfig", "ProgressiveGAN"]
 
@@ -63,6 +65,16 @@ class ProgressiveConfig:
         return 1
 
     @property
+    def mapping_layers(self) -> int:
+        """No layers: there is no mapping."""
+        return 0
+
+    @property
+    def resample_filter(self) -> tuple[float, ...]:
+        """No low-pass: features are doubled by repeating."""
+        return ()
+
+    @property
     def resolution(self) -> tuple[int, int]:
         """Height and width of the picture."""
         return (_START * 2 ** (len(self.channels) - 1),) * 2
@@ -91,7 +103,7 @@ class ProgressiveConfig:
         return cls(z_dim, tuple(channels), colours)
 
 
-class ProgressiveGAN(nn.Module):
+class ProgressiveGAN(PlainNetwork):
     """``mapping`` (z as it is) and ``synthesis`` (codes [B, 1, Z] -> picture); randomly initialised from ``generator``.
 
     Same calls as :class:`StyleGAN2`. The layers of the synthesis are counted by ``len(synthesis.layers)`` on both.
@@ -164,44 +176,52 @@ class ProgressiveSynthesis(nn.Module):
                 before = width
         self.output = ScaledConv(before, config.img_channels, 1, rng)
 
+    def conv(self, layer: int) -> ScaledConv:
+        """Return the module of a layer."""
+        return getattr(self, self.layers[layer][1])
+
     def layer_size(self, layer: int) -> tuple[int, int, int]:
-        """(channels, height, width) of a layer's features."""
+        """Return (channels, height, width) of a layer's features."""
         block, _ = self.layers[check_layer(layer, len(self.layers))]
         size = _START * 2**block
         return (self.config.channels[block], size, size)
 
-    def forward(
-        self,
-        ws: Tensor,  # [B, 1, Z]
-        noise: str | int = "constant",  # checked as for StyleGAN2, and without effect: this network has none
-        stop_resolution: int | None = None,  # None or the full height: it has no smaller pictures
-        want_features: Collection[int] = (),  # layers whose features to return
-        stop_layer: int | None = None,  # stop after this layer and return its state instead of a picture
-        resume: LayerState | None = None,  # start after this layer; its ``image`` is not needed
-        hook: Hook | None = None,  # (layer, features) -> the features to go on with
-        dtype: torch.dtype | None = None,  # of the convolutions; the picture is float32 at least
-        first_index: int = 0,  # for seeded noise; without effect
-    ) -> SynthesisResult:
-        height = self.config.resolution[0]
-        if stop_resolution not in (None, height):
-            raise InputError(
-                f"A Progressive GAN has a picture at its full height of {height} alone; cannot stop at "
-                f"{stop_resolution}. It must run whole."
-            )
-        rows, count = (self.config.num_layers, self.config.w_dim), len(self.layers)
-        check_run(ws, rows, noise, self.layer_size, count - 1, count, want_features, stop_layer, resume)
-        dtype = dtype or ws.dtype
+    def forward(self, ws: Tensor, options: SynthesisOptions | None = None) -> SynthesisResult:
+        """Draw codes.
+
+        Args:
+            ws: [B, 1, Z].
+            options: of the run. The network has no noise, so a noise is checked and has no effect.
+
+        Returns:
+            The picture [B, 3, H, W], or the state of the layer at which the run stops.
+
+        Raises:
+            InputError: options that do not fit, a smaller picture, or a blend of rows.
+        """
+        options = options or SynthesisOptions()
+        self._check(ws, options)
+        dtype, resume = options.dtype or ws.dtype, options.resume
         features: dict[int, Tensor] = {}
-        start = -1 if resume is None else resume.layer
         x = ws[:, 0, :, None, None].to(dtype) if resume is None else resume.features.to(dtype)
-        for layer in range(max(start, 0), count):
-            if layer > start:
-                x = getattr(self, self.layers[layer][1])(x)
-                x = x if hook is None else hook(layer, x)
-                if layer in want_features:
+        for layer in range(max(options.first_layer - 1, 0), len(self.layers)):
+            if layer >= options.first_layer:
+                x = hooked(options.hook, layer, self.conv(layer)(x))
+                if layer in options.want_features:
                     features[layer] = x
-            if layer == stop_layer:
-                window = None if resume is None else resume.window
-                return SynthesisResult(None, features, LayerState(layer, x, None, window=window))
+            if layer == options.stop_layer:
+                return SynthesisResult(None, features, LayerState(layer, x, None, window=options.window))
         image = self.output(x)
         return SynthesisResult(image.to(torch.promote_types(image.dtype, torch.float32)), features)
+
+    def _check(self, ws: Tensor, options: SynthesisOptions) -> None:
+        """Raise InputError for options that no Progressive GAN can follow."""
+        height = self.config.resolution[0]
+        if options.stop_resolution not in (None, height):
+            raise InputError(
+                f"A Progressive GAN has a picture at its full height of {height} alone; cannot stop at "
+                f"{options.stop_resolution}. It must run whole."
+            )
+        if options.blend is not None:
+            raise InputError("A Progressive GAN has one row of codes; rows of two codes cannot be mixed.")
+        check_run(self, ws, options, len(self.layers) - 1)

@@ -11,7 +11,6 @@ block reads the row after its last convolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from functools import partial
 
 import torch
@@ -19,11 +18,13 @@ from torch import Tensor, nn
 
 from ...kernels import upsample2d
 from ..errors import InputError
+from .hooks import hooked
 from .layer_blend import LayerBlend
+from .network import PlainNetwork
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer
-from .synthesis_run import Hook, LayerState, SynthesisResult, check_layer, check_run
-from .window import Window, part_of
+from .synthesis_run import LayerState, SynthesisOptions, SynthesisResult, check_layer, check_run
+from .window import part_of
 
 __all__ = ["LayerState", "StyleGAN2", "StyleGAN2Config", "SynthesisResult"]
 
@@ -94,74 +95,92 @@ class SynthesisNetwork(nn.Module):
             setattr(self, name, block)
             self.layers += [(k, conv) for conv in (("conv0", "conv1") if k else ("conv1",))]
 
-    def layer_size(self, layer: int) -> tuple[int, int, int]:
-        """(channels, height, width) of a layer's features."""
-        block, _ = self.layers[check_layer(layer, len(self.layers))]
-        return (self.config.channels[block], *self._block(block).size)
+    def block(self, index: int) -> SynthesisBlock:
+        """Return the block of a resolution, counted from the smallest."""
+        return getattr(self, self.block_names[index])
 
-    def forward(
-        self,
-        ws: Tensor,  # [B, L, D]
-        noise: str | int = "constant",  # "constant", "none", "random" (training), or a seed
-        stop_resolution: int | None = None,  # height at which to stop ("skip" architecture)
-        want_features: Collection[int] = (),  # layers whose features to return
-        stop_layer: int | None = None,  # stop after this layer and return its state instead of a picture
-        resume: LayerState | None = None,  # start after this layer, with its part of the picture
-        hook: Hook | None = None,  # called with (layer, features), returns the features to go on with
-        dtype: torch.dtype | None = None,  # of the convolutions; the picture is summed in float32
-        first_index: int = 0,  # position of ws[0] in a larger batch, for seeded noise
-        blend: LayerBlend | None = None,  # a second set of codes, and where each row of it shows
-    ) -> SynthesisResult:
-        last_block = self._last_block(stop_resolution)
-        rows = (self.config.num_layers, self.config.w_dim)
-        last = max(layer for layer, (block, _) in enumerate(self.layers) if block <= last_block)
-        check_run(ws, rows, noise, self.layer_size, last, len(self.layers), want_features, stop_layer, resume)
-        if blend is not None and blend.edited.shape != ws.shape:
-            raise InputError(
-                f"The edited codes {list(blend.edited.shape)} do not match the plain ones {list(ws.shape)}."
-            )
-        dtype = dtype or ws.dtype
-        batch = ws.shape[0]
-        window = None if resume is None else resume.window
-        sources = _NoiseSource(noise, batch, first_index, ws.device, window)
+    def conv(self, layer: int) -> SynthesisLayer:
+        """Return the convolution of a layer."""
+        index, name = self.layers[layer]
+        return getattr(self.block(index), name)
+
+    def layer_size(self, layer: int) -> tuple[int, int, int]:
+        """Return (channels, height, width) of a layer's features."""
+        index, _ = self.layers[check_layer(layer, len(self.layers))]
+        return (self.config.channels[index], *self.block(index).size)
+
+    def forward(self, ws: Tensor, options: SynthesisOptions | None = None) -> SynthesisResult:
+        """Draw rows of W+.
+
+        Args:
+            ws: [B, L, D].
+            options: of the run.
+
+        Returns:
+            The picture [B, 3, H, W], or the state of the layer at which the run stops.
+
+        Raises:
+            InputError: codes or options that do not fit the network.
+        """
+        options = options or SynthesisOptions()
+        last_block = self._last_block(options.stop_resolution)
+        self._check(ws, options, last_block)
+        noise = _NoiseSource(options, ws)
         features: dict[int, Tensor] = {}
-        if resume is None:
-            start, image, residual = -1, None, None
-            const = self._block(0).const
-            x = const.to(dtype)[None].expand(batch, -1, -1, -1).contiguous(memory_format=_memory_format(const))
-        else:
-            start, x, image, residual = resume.layer, resume.features.to(dtype), resume.image, resume.residual
-        for layer in range(max(start, 0), len(self.layers)):
+        x, image, residual = self._start(ws, options)
+        for layer in range(max(options.first_layer - 1, 0), len(self.layers)):
             index, name = self.layers[layer]
             if index > last_block:
                 break
-            block = self._block(index)
-            if layer > start:
+            block = self.block(index)
+            if layer >= options.first_layer:
                 if block.residual and name == "conv0":
                     residual = block.skip(x)
-                conv: SynthesisLayer = getattr(block, name)
-                ends_residual = block.residual and name == "conv1"
-                gain = math.sqrt(0.5) if ends_residual else 1.0
-                noise_map = sources.draw(layer, conv)
-                if blend is None:
-                    x = conv(x, ws[:, layer], noise_map, gain)
-                else:
-                    x = blend.run(layer, partial(conv, gain=gain), x, ws[:, layer], noise_map)
-                if ends_residual:
-                    x = x + residual
-                if hook is not None:
-                    x = hook(layer, x)
-                if layer in want_features:
+                x = self._convolve(layer, x, ws, noise, residual, options.blend)
+                x = hooked(options.hook, layer, x)
+                if layer in options.want_features:
                     features[layer] = x
-            if layer == stop_layer:
-                return SynthesisResult(None, features, LayerState(layer, x, image, residual, window))
+            if layer == options.stop_layer:
+                return SynthesisResult(None, features, LayerState(layer, x, image, residual, options.window))
             if name == "conv1":
-                image = self._add_rgb(block, x, ws, layer + 1, image, blend)
+                image = self._add_rgb(block, x, ws, layer + 1, image, options.blend)
         return SynthesisResult(image, features)
+
+    def _check(self, ws: Tensor, options: SynthesisOptions, last_block: int) -> None:
+        """Raise InputError for codes or options that do not fit."""
+        check_run(self, ws, options, max(layer for layer, (index, _) in enumerate(self.layers) if index <= last_block))
+        if options.blend is not None and options.blend.edited.shape != ws.shape:
+            raise InputError(
+                f"The edited codes {list(options.blend.edited.shape)} do not match the plain ones {list(ws.shape)}."
+            )
+
+    def _start(self, ws: Tensor, options: SynthesisOptions) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return features [B, C, h, w] before the first layer, the picture so far, and a block's side path."""
+        dtype, resume = options.dtype or ws.dtype, options.resume
+        if resume is not None:
+            return resume.features.to(dtype), resume.image, resume.residual
+        const = self.block(0).const
+        x = const.to(dtype)[None].expand(len(ws), -1, -1, -1).contiguous(memory_format=_memory_format(const))
+        return x, None, None
+
+    def _convolve(
+        self, layer: int, x: Tensor, ws: Tensor, noise: _NoiseSource, residual: Tensor | None, blend: LayerBlend | None
+    ) -> Tensor:
+        """Run one layer, [B, I, h, w] -> [B, O, H, W], under one row of codes or two that are mixed."""
+        index, name = self.layers[layer]
+        conv, ends_residual = self.conv(layer), self.block(index).residual and name == "conv1"
+        gain = math.sqrt(0.5) if ends_residual else 1.0
+        noise_map = noise.draw(layer, conv)
+        if blend is None:
+            x = conv(x, ws[:, layer], noise_map, gain)
+        else:
+            x = blend.run(layer, partial(conv, gain=gain), x, ws[:, layer], noise_map)
+        return x + residual if ends_residual else x
 
     def _add_rgb(
         self, block: SynthesisBlock, x: Tensor, ws: Tensor, row: int, image: Tensor | None, blend: LayerBlend | None
     ) -> Tensor | None:
+        """Add a block's colours to the picture so far, enlarged: [B, 3, h / 2, w / 2] or None -> [B, 3, h, w]."""
         if not block.has_rgb:
             return None if image is None else upsample2d(image, block.resample_filter)
         if blend is None:
@@ -171,13 +190,11 @@ class SynthesisNetwork(nn.Module):
         rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
         return rgb if image is None else upsample2d(image, block.resample_filter, add=rgb)
 
-    def _block(self, index: int) -> SynthesisBlock:
-        return getattr(self, self.block_names[index])
-
     def _last_block(self, stop_resolution: int | None) -> int:
+        """Return the index of the block at whose height the run stops."""
         if stop_resolution is None:
             return len(self.block_names) - 1
-        heights = [self._block(k).size[0] for k in range(len(self.block_names))]
+        heights = [self.block(k).size[0] for k in range(len(self.block_names))]
         if self.config.architecture != "skip":
             raise InputError("Only the 'skip' architecture has a picture at every resolution; this one must run whole.")
         if stop_resolution not in heights:
@@ -185,7 +202,7 @@ class SynthesisNetwork(nn.Module):
         return heights.index(stop_resolution)
 
 
-class StyleGAN2(nn.Module):
+class StyleGAN2(PlainNetwork):
     """``mapping`` (z -> w) and ``synthesis`` (rows of W+ -> picture); randomly initialised from ``generator``."""
 
     def __init__(self, config: StyleGAN2Config, generator: torch.Generator | None = None) -> None:
@@ -199,10 +216,9 @@ class StyleGAN2(nn.Module):
 class _NoiseSource:
     """Unit-variance noise per layer. A seed gives picture i the same noise in any batch and from any starting layer."""
 
-    def __init__(
-        self, mode: str | int, batch: int, first_index: int, device: torch.device, window: Window | None
-    ) -> None:
-        self.mode, self.batch, self.first_index, self.device, self.window = mode, batch, first_index, device, window
+    def __init__(self, options: SynthesisOptions, ws: Tensor) -> None:
+        self.mode, self.first_index, self.window = options.noise, options.first_index, options.window
+        self.batch, self.device = len(ws), ws.device
 
     def draw(self, layer: int, conv: SynthesisLayer) -> Tensor | None:
         if not conv.use_noise or self.mode == "none":

@@ -95,7 +95,7 @@ def reach(synthesis, layer: int) -> int:
 
     ``synthesis`` is a StyleGAN2's or a Progressive GAN's; the picture that is summed up beside the layers counts too.
     """
-    taps = len(getattr(synthesis.config, "resample_filter", ()))  # none: doubled by repeating
+    taps = len(synthesis.config.resample_filter)  # none: doubled by repeating
     height = before = synthesis.layer_size(layer)[1]
     features = image = 0.0
     for k in range(layer, len(synthesis.layers)):

@@ -16,7 +16,7 @@ def place(generator, *others) -> None:
         others: what works together with it: networks, text-image scorers, or None. A scorer of another pack that holds
             no network looks after itself.
     """
-    place_all(getattr(generator.network, "base", generator.network), *others)
+    place_all(generator.network.base, *others)
 
 
 def place_all(*others) -> None:

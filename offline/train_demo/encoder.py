@@ -14,6 +14,7 @@ from ...demo.portraits.factors import FACTORS
 from ...editing.common.similarity import psnr
 from ...models.encoders.encoder import Encoder, EncoderConfig, save_encoder
 from ...models.gan.generator import GanGenerator, load_generator
+from ...models.gan.synthesis_run import SynthesisOptions
 from .augment import light_disturbance
 from .common import TrainingRun, from_bytes, rendered_z, sample_z, set_rate, to_bytes, warm_cosine
 from .data_parallel import ThreadedDataParallel
@@ -90,7 +91,7 @@ def _codes(generator: GanGenerator, count: int, rng: torch.Generator) -> Tensor:
 
 def _paint(generator: GanGenerator, codes: Tensor) -> Tensor:
     with torch.no_grad():
-        return to_bytes(generator.network.synthesis(codes, dtype=torch.bfloat16).image)
+        return to_bytes(generator.network.synthesis(codes, SynthesisOptions(dtype=torch.bfloat16)).image)
 
 
 def _loss(
@@ -104,7 +105,7 @@ def _loss(
     code_error = ((codes[known] - targets[known]) / encoder.w_scale).square().mean()
     picture_error = code_error.new_zeros(())
     if generator is not None:
-        error = generator.network.synthesis(codes, dtype=torch.bfloat16).image - pictures
+        error = generator.network.synthesis(codes, SynthesisOptions(dtype=torch.bfloat16)).image - pictures
         picture_error = error.abs().mean() + 2 * error.square().mean()
     loss = (_LATENT_WEIGHT if generator is not None else 1.0) * code_error + 4 * picture_error
     return loss, torch.stack([code_error.detach(), picture_error.detach()])

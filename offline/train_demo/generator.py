@@ -23,6 +23,7 @@ from ...models.checkpoint import parse_json, read_safetensors, write_safetensors
 from ...models.gan.generator import save_generator
 from ...models.gan.stylegan2 import StyleGAN2
 from ...models.gan.stylegan2_config import StyleGAN2Config
+from ...models.gan.synthesis_run import SynthesisOptions
 from .common import TrainingRun, sample_z, set_rate, warm_cosine
 from .data_parallel import ThreadedDataParallel
 from .losses import feature_loss, picture_loss
@@ -155,7 +156,7 @@ class GeneratorTraining:
     def _loss(self, phase: Phase, z: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         w = self.model.mapping(z)
         rows = w[:, None].expand(-1, self.model.config.num_layers, -1)
-        painted = self.model.synthesis(rows, noise="random", dtype=torch.bfloat16).image
+        painted = self.model.synthesis(rows, SynthesisOptions(noise="random", dtype=torch.bfloat16)).image
         features = feature_loss(self.reader, painted, images)
         loss = picture_loss(painted, images, weights) + features
         if phase.mapping_weight > 0:
@@ -165,7 +166,12 @@ class GeneratorTraining:
     def _paint(self, z: Tensor) -> Tensor:
         with torch.no_grad():
             rows = self.average.mapping(z)[:, None].expand(-1, self.average.config.num_layers, -1)
-            return torch.cat([self.average.synthesis(chunk, dtype=torch.bfloat16).image for chunk in rows.split(64)])
+            return torch.cat(
+                [
+                    self.average.synthesis(chunk, SynthesisOptions(dtype=torch.bfloat16)).image
+                    for chunk in rows.split(64)
+                ]
+            )
 
     def _save(self) -> None:
         moments = {}

@@ -29,9 +29,9 @@ def runs(tiny_generator, monkeypatch):
     """How many pictures each run of the synthesis had, and whether it went on from a layer."""
     seen, forward = [], tiny_generator.network.synthesis.forward
 
-    def counted(ws, *arguments, **named):
-        seen.append((len(ws), named.get("resume") is not None or len(arguments) > 4 and arguments[4] is not None))
-        return forward(ws, *arguments, **named)
+    def counted(ws, options=None):
+        seen.append((len(ws), options is not None and options.resume is not None))
+        return forward(ws, options)
 
     monkeypatch.setattr(tiny_generator.network.synthesis, "forward", counted)
     return seen

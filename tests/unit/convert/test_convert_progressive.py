@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from semantic_edit.models import CheckpointError, ProgressiveConfig, ProgressiveGAN, load_generator
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 PEER = os.environ.get("GANDISSECT_PATH")  # a checkout of CSAILVision/gandissect
 
@@ -176,7 +177,7 @@ def test_parity_with_gandissect(convert, sizes):
         generator = load_generator(path)
         z = torch.randn(2, sizes[0])
         layers = range(len(generator.network.synthesis.layers))
-        run = generator.network.synthesis(generator.map(z), want_features=layers)
+        run = generator.network.synthesis(generator.map(z), SynthesisOptions(want_features=layers))
         assert float((run.image - peer(z)).abs().max()) < 5e-5
         x = z[:, :, None, None]
         for layer, module in zip(layers, peer, strict=False):

@@ -20,6 +20,7 @@ from semantic_edit.kernels.bias_act.naive import bias_act_naive
 from semantic_edit.kernels.epilogue import Finish
 from semantic_edit.kernels.epilogue.gpu import run_kernel as finish_kernel
 from semantic_edit.kernels.upfirdn2d.naive import upfirdn2d_naive
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 FIR = setup_filter((1, 3, 3, 1))
 LAYOUTS = {
@@ -250,7 +251,7 @@ def test_a_whole_synthesis_and_its_gradient(dtype):
     def outcome(path):
         codes = w.clone().requires_grad_()
         with use_kernels(path):
-            image = network.synthesis(codes, dtype=dtype).image
+            image = network.synthesis(codes, SynthesisOptions(dtype=dtype)).image
             return image, *torch.autograd.grad(image.float().square().mean(), codes)
 
     for mine, exact in zip(outcome("gpu"), outcome("reference"), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from semantic_edit.models import InputError
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 
 def codes(generator, batch=5):
@@ -45,7 +46,7 @@ def test_features(tiny_generator):
     features = tiny_generator.features(w, [1, 3])
     assert sorted(features) == [1, 3]
     assert features[3].shape == (2, *tiny_generator.network.synthesis.layer_size(3))
-    whole = tiny_generator.network.synthesis(w, want_features=[1, 3]).features
+    whole = tiny_generator.network.synthesis(w, SynthesisOptions(want_features=[1, 3])).features
     assert all(torch.equal(features[k], whole[k]) for k in features)
     with pytest.raises(InputError, match="at least one layer"):
         tiny_generator.features(w, [])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.gan.layer_blend import LayerBlend, keeping_outside, resized_mask
+from semantic_edit.models.gan.layer_blend import KeepOutside, LayerBlend, resized_mask
 from semantic_edit.models.gan.stylegan2 import StyleGAN2
 from semantic_edit.models.gan.stylegan2_config import StyleGAN2Config
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 
 @pytest.fixture(params=["skip", "resnet", "orig"])
@@ -35,7 +36,7 @@ def all_masks(network, value: float):
 def test_masks_of_0_are_the_plain_picture_and_masks_of_1_the_edited_one(network, codes):
     plain, edited = codes
     for value, expected in ((0.0, plain), (1.0, edited)):
-        found = network.synthesis(plain, blend=LayerBlend(edited, all_masks(network, value))).image
+        found = network.synthesis(plain, SynthesisOptions(blend=LayerBlend(edited, all_masks(network, value)))).image
         assert torch.equal(found, network.synthesis(expected).image)
 
 
@@ -43,8 +44,8 @@ def test_the_general_path_reaches_the_ends_as_well(network, codes):
     """With a mask that is 1 in all pictures but one, no branch may be skipped, and the ends still hold."""
     plain, edited = codes
     masks = [torch.tensor([1.0, 0.0, 1.0]).reshape(3, 1, 1, 1) for _ in range(network.config.num_layers)]
-    found = network.synthesis(plain, noise=7, blend=LayerBlend(edited, masks)).image
-    ends = [network.synthesis(code, noise=7).image for code in (plain, edited)]
+    found = network.synthesis(plain, SynthesisOptions(noise=7, blend=LayerBlend(edited, masks))).image
+    ends = [network.synthesis(code, SynthesisOptions(noise=7)).image for code in (plain, edited)]
     expected = torch.stack([ends[1][0], ends[0][1], ends[1][2]])
     assert torch.allclose(found, expected, atol=2e-5)
 
@@ -55,7 +56,10 @@ def test_an_edit_of_the_last_row_stays_inside_its_mask(network, codes):
     inside = torch.zeros(1, 1, height, width)
     inside[..., : height // 2, :] = 1
     masks = [None] * (network.config.num_layers - 1) + [inside]
-    change = network.synthesis(plain, blend=LayerBlend(edited, masks)).image - network.synthesis(plain).image
+    change = (
+        network.synthesis(plain, SynthesisOptions(blend=LayerBlend(edited, masks))).image
+        - network.synthesis(plain).image
+    )
     assert change[..., : height // 2, :].abs().max() > 0
     assert torch.equal(change[..., height // 2 :, :], torch.zeros_like(change[..., height // 2 :, :]))
 
@@ -66,9 +70,9 @@ def test_layers_before_the_first_edited_row_are_computed_once(network, codes):
     first = network.config.num_layers - 3
     masks = [None] * first + [torch.full((1, 1, 2, 2), 0.5)] * 3
     for layer, (block, name) in enumerate(network.synthesis.layers):
-        conv = getattr(network.synthesis._block(block), name)
+        conv = getattr(network.synthesis.block(block), name)
         conv.register_forward_hook(lambda module, inputs, output, layer=layer: seen.append((layer, len(output))))
-    network.synthesis(plain, blend=LayerBlend(edited, masks))
+    network.synthesis(plain, SynthesisOptions(blend=LayerBlend(edited, masks)))
     assert dict(seen) == {k: 3 if k < first else 6 for k in range(len(network.synthesis.layers))}
 
 
@@ -76,7 +80,7 @@ def test_gradients_reach_masks_and_codes(network, codes):
     plain, edited = codes
     edited = edited.clone().requires_grad_()
     masks = [torch.zeros(1, 1, 4, 4, requires_grad=True) for _ in range(network.config.num_layers)]
-    network.synthesis(plain, blend=LayerBlend(edited, masks)).image.square().mean().backward()
+    network.synthesis(plain, SynthesisOptions(blend=LayerBlend(edited, masks))).image.square().mean().backward()
     assert all(mask.grad is not None and mask.grad.abs().sum() > 0 for mask in masks)
     assert edited.grad is not None
 
@@ -103,7 +107,7 @@ def test_what_does_not_fit_is_refused(codes, masks, said):
 def test_codes_of_another_batch_are_refused(network, codes):
     plain, edited = codes
     with pytest.raises(InputError, match="do not match"):
-        network.synthesis(plain[:2], blend=LayerBlend(edited, all_masks(network, 0.5)))
+        network.synthesis(plain[:2], SynthesisOptions(blend=LayerBlend(edited, all_masks(network, 0.5))))
 
 
 def test_where_no_mask_reaches_the_picture_stays(tiny_generator):
@@ -112,15 +116,17 @@ def test_where_no_mask_reaches_the_picture_stays(tiny_generator):
     left = torch.zeros(1, 1, 32, 32)
     left[..., :8] = 1
     synthesis = tiny_generator.network.synthesis
-    plain = synthesis(codes, want_features=range(len(synthesis.layers)))
+    plain = synthesis(codes, SynthesisOptions(want_features=range(len(synthesis.layers))))
     masks = [left] * tiny_generator.num_layers
-    leaking = synthesis(codes, blend=LayerBlend(edited, masks)).image
-    kept = synthesis(codes, blend=LayerBlend(edited, masks), hook=keeping_outside(masks, plain.features)).image
+    leaking = synthesis(codes, SynthesisOptions(blend=LayerBlend(edited, masks))).image
+    kept = synthesis(
+        codes, SynthesisOptions(blend=LayerBlend(edited, masks), hook=KeepOutside(masks, plain.features))
+    ).image
     change = (kept - plain.image).abs().amax(dim=(0, 1, 2))
     assert change[:6].min() > 1e-2
     # Coarse layers count as inside by their whole places, and their colours spread a little when they are enlarged.
     assert change[24:].max() < 1e-5 and (leaking - plain.image).abs().amax(dim=(0, 1, 2))[24:].max() > 0.05
     everywhere = [torch.ones(1, 1, 1, 1)] * tiny_generator.num_layers
-    hook = keeping_outside(everywhere, plain.features)
-    whole = synthesis(codes, blend=LayerBlend(edited, everywhere), hook=hook).image
+    hook = KeepOutside(everywhere, plain.features)
+    whole = synthesis(codes, SynthesisOptions(blend=LayerBlend(edited, everywhere), hook=hook)).image
     assert torch.allclose(whole, synthesis(edited).image, atol=2e-5)

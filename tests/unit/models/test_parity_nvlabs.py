@@ -14,6 +14,7 @@ import pytest
 import torch
 from semantic_edit.models import StyleGAN2, StyleGAN2Config, load_generator
 from semantic_edit.models.convert import convert_file
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 DATA = Path(__file__).parent / "data"
 BAR = 5e-5
@@ -92,7 +93,7 @@ def test_equals_nvlabs(file, case, psi, noise):
     w = network.mapping(z, labels)
     w = network.mapping.w_avg + float(psi) * (w - network.mapping.w_avg)
     ws = w[:, None].repeat(1, network.config.num_layers, 1)
-    image = network.synthesis(ws, noise={"const": "constant", "none": "none"}[noise]).image
+    image = network.synthesis(ws, SynthesisOptions(noise={"const": "constant", "none": "none"}[noise])).image
     assert image.shape == (2, 3, facts["res"], facts["res"])
     compare(image, w, expected, psi, noise)
 
@@ -103,7 +104,7 @@ def test_the_comparison_notices_a_wrong_wire():
     network = network_of(facts)
     z, labels = inputs(facts)
     w = network.mapping(z, labels)
-    image = network.synthesis(w[:, None].repeat(1, network.config.num_layers, 1), noise="none").image
+    image = network.synthesis(w[:, None].repeat(1, network.config.num_layers, 1), SynthesisOptions(noise="none")).image
     with pytest.raises(AssertionError):
         compare(image, w, expected, "1", "const")
 

@@ -15,7 +15,8 @@ from semantic_edit.models import (
 )
 from semantic_edit.models.files.describe import describe_file
 from semantic_edit.models.gan.generator import family_fingerprint
-from semantic_edit.models.gan.synthesis_run import LayerState
+from semantic_edit.models.gan.hooks import FunctionHook
+from semantic_edit.models.gan.synthesis_run import LayerState, SynthesisOptions
 
 
 def by_hand(network: ProgressiveGAN, z: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
@@ -57,7 +58,7 @@ def codes(network: ProgressiveGAN, count: int = 2) -> torch.Tensor:
 def test_it_equals_the_definition_by_hand(tiny_progan_network):
     ws = codes(tiny_progan_network)
     features, picture = by_hand(tiny_progan_network, ws[:, 0].numpy())
-    run = tiny_progan_network.synthesis(ws, want_features=range(8))
+    run = tiny_progan_network.synthesis(ws, SynthesisOptions(want_features=range(8)))
     assert run.image.shape == (2, 3, 32, 32) and list(run.features) == list(range(8))
     assert np.abs(run.image.numpy() - picture).max() < 5e-5
     for layer, expected in enumerate(features):
@@ -78,10 +79,10 @@ def test_every_width_equals_the_definition(z_dim, channels, batch):
 def test_a_run_goes_on_from_any_layer(tiny_progan_network, layer):
     ws, synthesis = codes(tiny_progan_network), tiny_progan_network.synthesis
     whole = synthesis(ws).image
-    stopped = synthesis(ws, stop_layer=layer)
+    stopped = synthesis(ws, SynthesisOptions(stop_layer=layer))
     assert stopped.image is None and stopped.state.layer == layer
     seen = []
-    rest = synthesis(ws, resume=stopped.state, hook=lambda k, x: seen.append(k) or x)
+    rest = synthesis(ws, SynthesisOptions(resume=stopped.state, hook=FunctionHook(lambda k, x: seen.append(k) or x)))
     assert torch.equal(rest.image, whole) and seen == list(range(layer + 1, 8))
 
 
@@ -91,18 +92,18 @@ def test_a_hook_changes_what_follows(tiny_progan_network):
     def silence(layer, x):
         return x * (torch.arange(x.shape[1]) != 3)[:, None, None] if layer == 3 else x
 
-    run = synthesis(ws, hook=silence, want_features=[3])
+    run = synthesis(ws, SynthesisOptions(hook=FunctionHook(silence), want_features=[3]))
     assert float(run.features[3][:, 3].abs().max()) == 0
     assert not torch.allclose(run.image, synthesis(ws).image)
     edited = LayerState(3, run.features[3], None)
-    assert torch.equal(synthesis(ws, resume=edited).image, run.image)
+    assert torch.equal(synthesis(ws, SynthesisOptions(resume=edited)).image, run.image)
 
 
 def test_gradients_reach_code_and_features(tiny_progan_network):
     ws = codes(tiny_progan_network).requires_grad_(True)
-    state = tiny_progan_network.synthesis(ws, stop_layer=2).state
+    state = tiny_progan_network.synthesis(ws, SynthesisOptions(stop_layer=2)).state
     features = state.features.detach().requires_grad_(True)
-    tiny_progan_network.synthesis(ws, resume=LayerState(2, features, None)).image.sum().backward()
+    tiny_progan_network.synthesis(ws, SynthesisOptions(resume=LayerState(2, features, None))).image.sum().backward()
     tiny_progan_network.synthesis(ws).image.sum().backward()
     assert float(features.grad.abs().sum()) > 0 and float(ws.grad.abs().sum()) > 0
 
@@ -147,7 +148,9 @@ def test_files_are_told_apart(tiny_progan_network, tiny_network, tmp_path):
 )
 def test_wrong_calls_are_sentences(tiny_progan_network, arguments, words):
     with pytest.raises(InputError, match=words):
-        tiny_progan_network.synthesis(**{"ws": codes(tiny_progan_network), **arguments})
+        options = dict(arguments)
+        ws = options.pop("ws", codes(tiny_progan_network))
+        tiny_progan_network.synthesis(ws, SynthesisOptions(**options))
 
 
 def test_another_width_of_z_is_refused(tiny_progan):

@@ -6,7 +6,9 @@ import pytest
 import torch
 from semantic_edit.kernels import upsample2d, use_kernels
 from semantic_edit.models import InputError
+from semantic_edit.models.gan.hooks import FunctionHook
 from semantic_edit.models.gan.stylegan2 import LayerState
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 ARCHITECTURES = ("skip", "orig", "resnet")
 
@@ -33,14 +35,14 @@ def test_an_early_stop_is_the_rgb_sum_of_the_whole_run(make_network, codes):
     network = make_network(channels=(16, 16, 16, 16))
     synthesis, w = network.synthesis, codes(network)
     layers = range(7)
-    run = synthesis(w, want_features=layers)
+    run = synthesis(w, SynthesisOptions(want_features=layers))
     image = None
     for k, name in enumerate(synthesis.block_names):
         block = getattr(synthesis, name)
         layer = max(0, 2 * k)
         rgb = block.torgb(run.features[layer], w[:, layer + 1])
         image = rgb if image is None else upsample2d(image, block.resample_filter) + rgb
-        assert torch.equal(synthesis(w, stop_resolution=4 * 2**k).image, image)
+        assert torch.equal(synthesis(w, SynthesisOptions(stop_resolution=4 * 2**k)).image, image)
     assert torch.equal(run.image, image)
 
 
@@ -49,13 +51,13 @@ def test_features_do_not_change_the_run(make_network, codes, architecture):
     network = make_network(architecture=architecture)
     w = codes(network)
     whole = network.synthesis(w).image
-    every = network.synthesis(w, want_features=range(5))
+    every = network.synthesis(w, SynthesisOptions(want_features=range(5)))
     assert torch.equal(every.image, whole)
     assert sorted(every.features) == [0, 1, 2, 3, 4]
     for layer in range(5):
         channels, height, width = network.synthesis.layer_size(layer)
         assert every.features[layer].shape == (2, channels, height, width)
-        stopped = network.synthesis(w, want_features=[layer], stop_layer=layer)
+        stopped = network.synthesis(w, SynthesisOptions(want_features=[layer], stop_layer=layer))
         assert stopped.image is None and list(stopped.features) == [layer]
         assert torch.equal(stopped.features[layer], every.features[layer])
 
@@ -65,23 +67,25 @@ def test_features_do_not_change_the_run(make_network, codes, architecture):
 def test_resuming_after_any_layer_is_the_whole_run_to_the_bit(make_network, codes, architecture, noise):
     network = make_network(channels=(16, 18, 17, 16), architecture=architecture)
     synthesis, w = network.synthesis, codes(network)
-    whole = synthesis(w, noise, want_features=range(7))
+    whole = synthesis(w, SynthesisOptions(noise=noise, want_features=range(7)))
     for layer in range(7):
-        state = synthesis(w, noise, stop_layer=layer).state
+        state = synthesis(w, SynthesisOptions(noise=noise, stop_layer=layer)).state
         assert state.layer == layer and torch.equal(state.features, whole.features[layer])
-        rest = synthesis(w, noise, resume=state, want_features=range(layer + 1, 7))
+        rest = synthesis(w, SynthesisOptions(noise=noise, resume=state, want_features=range(layer + 1, 7)))
         assert torch.equal(rest.image, whole.image)
         assert all(torch.equal(rest.features[later], whole.features[later]) for later in range(layer + 1, 7))
-        again = synthesis(w, noise, resume=state, stop_layer=layer).state
+        again = synthesis(w, SynthesisOptions(noise=noise, resume=state, stop_layer=layer)).state
         assert torch.equal(again.features, state.features)
 
 
 def test_resuming_from_changed_features_is_a_hook_at_that_layer(make_network, codes):
     network = make_network()
     w = codes(network)
-    hooked = network.synthesis(w, hook=lambda layer, x: x * 1.5 if layer == 2 else x).image
-    state = network.synthesis(w, stop_layer=2).state
-    resumed = network.synthesis(w, resume=LayerState(2, state.features * 1.5, state.image)).image
+    hooked = network.synthesis(
+        w, SynthesisOptions(hook=FunctionHook(lambda layer, x: x * 1.5 if layer == 2 else x))
+    ).image
+    state = network.synthesis(w, SynthesisOptions(stop_layer=2)).state
+    resumed = network.synthesis(w, SynthesisOptions(resume=LayerState(2, state.features * 1.5, state.image))).image
     assert torch.equal(hooked, resumed)
     assert not torch.equal(hooked, network.synthesis(w).image)
 
@@ -97,7 +101,7 @@ def test_a_hook_sees_every_layer_once(make_network, codes, architecture):
         seen[layer] = x.clone()
         return x
 
-    run = network.synthesis(w, hook=hook, want_features=range(5))
+    run = network.synthesis(w, SynthesisOptions(hook=FunctionHook(hook), want_features=range(5)))
     assert list(seen) == [0, 1, 2, 3, 4]
     assert all(torch.equal(seen[k], run.features[k]) for k in seen)
 
@@ -106,11 +110,11 @@ def test_a_hook_sees_every_layer_once(make_network, codes, architecture):
 def test_a_row_of_w_reaches_its_layer_and_nothing_before(make_network, codes, architecture):
     network = make_network(architecture=architecture)
     w = codes(network)
-    base = network.synthesis(w, want_features=range(5))
+    base = network.synthesis(w, SynthesisOptions(want_features=range(5)))
     for row in range(network.config.num_layers):
         changed = w.clone()
         changed[:, row] += 1
-        run = network.synthesis(changed, want_features=range(5))
+        run = network.synthesis(changed, SynthesisOptions(want_features=range(5)))
         for layer in range(5):
             same = torch.equal(run.features[layer], base.features[layer])
             assert same == (layer < row)
@@ -121,11 +125,11 @@ def test_the_rgb_layer_reads_the_row_after_its_last_convolution(make_network, co
     network = make_network()
     w = codes(network)
     for k, resolution in enumerate((4, 8, 16)):
-        before = network.synthesis(w, stop_resolution=resolution).image
+        before = network.synthesis(w, SynthesisOptions(stop_resolution=resolution)).image
         for row in range(network.config.num_layers):
             changed = w.clone()
             changed[:, row] += 1
-            same = torch.equal(network.synthesis(changed, stop_resolution=resolution).image, before)
+            same = torch.equal(network.synthesis(changed, SynthesisOptions(stop_resolution=resolution)).image, before)
             assert same == (row > 2 * k + 1)
 
 
@@ -134,7 +138,7 @@ def test_the_rgb_layer_reads_the_row_after_its_last_convolution(make_network, co
 def test_pictures_need_not_be_square(make_network, codes, const_size, architecture):
     network = make_network(const_size=const_size, channels=(16, 16, 16), architecture=architecture)
     w = codes(network)
-    run = network.synthesis(w, want_features=[0, 4])
+    run = network.synthesis(w, SynthesisOptions(want_features=[0, 4]))
     assert network.config.resolution == (4 * const_size[0], 4 * const_size[1])
     assert run.image.shape == (2, 3, *network.config.resolution)
     assert run.features[0].shape[2:] == const_size
@@ -174,7 +178,7 @@ def test_codes_get_gradients_and_frozen_weights_none(make_network, codes):
 def test_weights_learn_when_they_are_asked_to(make_network, codes):
     for architecture in ARCHITECTURES:
         network = make_network(channels=(16, 16, 16), architecture=architecture).requires_grad_(True)
-        network.synthesis(codes(network), noise="random").image.square().sum().backward()
+        network.synthesis(codes(network), SynthesisOptions(noise="random")).image.square().sum().backward()
         missing = [name for name, p in network.synthesis.named_parameters() if p.grad is None or not p.grad.abs().max()]
         assert missing == []
 
@@ -199,7 +203,7 @@ def test_half_and_bfloat16_convolutions_give_a_float32_picture(make_network, cod
     w = codes(network)
     exact = network.synthesis(w).image
     for dtype, bar in ((torch.bfloat16, 0.05), (torch.float16, 0.01)):
-        image = network.synthesis(w, dtype=dtype).image
+        image = network.synthesis(w, SynthesisOptions(dtype=dtype)).image
         assert image.dtype == torch.float32
         assert (image - exact).abs().max() < bar * exact.abs().max()
 
@@ -244,12 +248,14 @@ def test_wrong_inputs_are_sentences(make_network, options, word):
     network = make_network()
     w = torch.zeros(2, 6, 16)
     if isinstance(options.get("resume"), int):
-        options = {**options, "resume": network.synthesis(w, stop_layer=options["resume"]).state}
+        options = {**options, "resume": network.synthesis(w, SynthesisOptions(stop_layer=options["resume"])).state}
     with pytest.raises(InputError, match=word):
-        network.synthesis(**{"ws": w, **options})
+        network.synthesis(options.get("ws", w), SynthesisOptions(**{k: v for k, v in options.items() if k != "ws"}))
 
 
 def test_only_skip_stops_early(make_network):
     for architecture in ("orig", "resnet"):
         with pytest.raises(InputError, match="Only the 'skip' architecture"):
-            make_network(architecture=architecture).synthesis(torch.zeros(1, 6, 16), stop_resolution=8)
+            make_network(architecture=architecture).synthesis(
+                torch.zeros(1, 6, 16), SynthesisOptions(stop_resolution=8)
+            )

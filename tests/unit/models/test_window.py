@@ -17,6 +17,8 @@ from semantic_edit.models import ProgressiveConfig, ProgressiveGAN, StyleGAN2, S
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.adaptation import Adaptation, with_adaptation
 from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
+from semantic_edit.models.gan.hooks import FunctionHook
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 from semantic_edit.models.gan.window import Window, marked, reach
 
 KINDS = {
@@ -63,7 +65,7 @@ def test_reach_is_how_far_a_change_is_felt(kind):
     synthesis, codes = generator.network.synthesis, codes_of(generator, 1)
     count = len(synthesis.layers)
     for layer in range(3, count - 1):
-        state = synthesis(codes, stop_layer=layer).state
+        state = synthesis(codes, SynthesisOptions(stop_layer=layer)).state
         _, height, width = synthesis.layer_size(layer)
         row, column = height // 2, width // 2
         changed = state.features.clone()
@@ -73,7 +75,8 @@ def test_reach_is_how_far_a_change_is_felt(kind):
             image, factor = image.clone(), height // image.shape[2]
             image[..., row // factor, column // factor] += 5
         before, after = (
-            synthesis(codes, resume=each).image for each in (state, replace(state, features=changed, image=image))
+            synthesis(codes, SynthesisOptions(resume=each)).image
+            for each in (state, replace(state, features=changed, image=image))
         )
         scale = before.shape[2] // height
         felt_rows = (before != after).any(dim=1)[0].any(dim=1).nonzero().flatten()
@@ -87,15 +90,15 @@ def test_reach_is_how_far_a_change_is_felt(kind):
 def test_a_part_is_drawn_as_in_the_whole(kind, noise):
     generator = generator_of(kind)
     synthesis, codes = generator.network.synthesis, codes_of(generator)
-    whole = synthesis(codes, noise).image
+    whole = synthesis(codes, SynthesisOptions(noise=noise)).image
     for layer in (5, 6):
-        state = synthesis(codes, noise, stop_layer=layer).state
+        state = synthesis(codes, SynthesisOptions(noise=noise, stop_layer=layer)).state
         _, height, width = synthesis.layer_size(layer)
         far = reach(synthesis, layer)
         window = Window(4, height, 0, width // 2 + far + 1 & ~1, height, width)
-        stopped = synthesis(codes, noise, stop_layer=layer + 2, resume=state.part(window))
+        stopped = synthesis(codes, SynthesisOptions(noise=noise, stop_layer=layer + 2, resume=state.part(window)))
         assert stopped.state.window == window
-        part = synthesis(codes, noise, resume=stopped.state).image
+        part = synthesis(codes, SynthesisOptions(noise=noise, resume=stopped.state)).image
         assert part.shape[2:] == window.size(*whole.shape[2:])
         scale = whole.shape[2] // height
         safe = part[..., far * scale :, : -far * scale]  # two sides are the picture's own, and right to the edge
@@ -125,7 +128,7 @@ def test_strokes_on_a_canvas_are_those_of_the_whole_picture(kind, chosen, monkey
     drawn = Canvas(generator, codes).draw(painting)
     monkeypatch.setattr("semantic_edit.editing.paint.painting_hook.cut_early", lambda *_: None)
     hook = painting_hook(painting, generator, codes)
-    whole = generator.network.synthesis(codes, hook=hook).image
+    whole = generator.network.synthesis(codes, SynthesisOptions(hook=hook)).image
     assert not torch.equal(whole, generator.synthesize(codes))
     assert torch.allclose(drawn, whole, atol=3e-5 * float(whole.abs().max()))
 
@@ -143,11 +146,9 @@ def test_small_strokes_are_drawn_as_parts():
     seen = []
     hook = painting_hook(Painting((stroke,)), generator, codes_of(generator))
     run = hook.within(part)
-    synthesis(
-        codes_of(generator),
-        resume=synthesis(codes_of(generator), stop_layer=first - 1).state.part(part),
-        hook=lambda layer, x: seen.append(tuple(x.shape[2:])) or run(layer, x),
-    )
+    state = synthesis(codes_of(generator), SynthesisOptions(stop_layer=first - 1)).state.part(part)
+    watch = FunctionHook(lambda layer, x: seen.append(tuple(x.shape[2:])) or run(layer, x))
+    synthesis(codes_of(generator), SynthesisOptions(resume=state, hook=watch))
     assert seen == [part.size(*synthesis.layer_size(k)[1:]) for k in range(first, len(synthesis.layers))]
 
 
@@ -252,7 +253,7 @@ def test_donors_have_the_details_of_their_photos():
     painting_hook(Painting((first, second)), generator, codes, kept=kept)
     given, below = kept[(first, second)], painting_hook(Painting((first,)), generator, codes)
     run = generator.network.synthesis(
-        codes + second.offset(codes), want_features=(7, 9), stop_layer=9, hook=lambda layer, x: below(layer, x)
+        codes + second.offset(codes), SynthesisOptions(want_features=(7, 9), stop_layer=9, hook=FunctionHook(below))
     )
     for layer, expected in run.features.items():
         inside = given.window.of(resized_mask(second.mask, *expected.shape[2:]))[0, 0] > 0
@@ -294,7 +295,7 @@ def test_what_is_felt_lies_within_the_part_that_is_drawn(data):
 def test_wrong_parts_are_refused():
     generator = generator_of()
     synthesis, codes = generator.network.synthesis, codes_of(generator)
-    state = synthesis(codes, stop_layer=4).state
+    state = synthesis(codes, SynthesisOptions(stop_layer=4)).state
     with pytest.raises(InputError, match="no part of a layer of 16 x 16"):
         Window(4, 20, 0, 8, 16, 16)
     with pytest.raises(InputError, match="no whole cells in a layer of 8 x 8"):
@@ -303,4 +304,4 @@ def test_wrong_parts_are_refused():
     with pytest.raises(InputError, match="a part of a picture already"):
         part.part(Window(2, 8, 0, 8, 16, 16))
     with pytest.raises(InputError, match=r"layer 4 of this generator has \(2, 8, 6, 8\)"):
-        synthesis(codes, resume=replace(part, features=part.features[..., 1:]))
+        synthesis(codes, SynthesisOptions(resume=replace(part, features=part.features[..., 1:])))

@@ -14,6 +14,8 @@ from semantic_edit.editing.paint.unit_effects import shares_along
 from semantic_edit.editing.paint.unit_pictures import picture_units
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.files.concepts import STEPS, TENSORS, read_concepts, write_concepts
+from semantic_edit.models.gan.hooks import FunctionHook
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 LAYER, UNIT = 4, 5
 NAMES = ("thing", "rest")
@@ -95,10 +97,10 @@ def test_shares_of_units_add_up_to_the_whole_change(tiny_generator, codes):
     shares = shares_along(tiny_generator, LAYER, codes[:4], features, region, goal, bright_and_dark, 0)
 
     def areas(hook=None):
-        image = tiny_generator.network.synthesis(codes[:4], hook=hook).image
+        image = tiny_generator.network.synthesis(codes[:4], SynthesisOptions(hook=hook)).image
         return bright_and_dark(image)[:, 0].mean()
 
-    moved = areas(lambda layer, x: goal[:, None, None].expand_as(x) if layer == LAYER else x)
+    moved = areas(FunctionHook(lambda layer, x: goal[:, None, None].expand_as(x), layers=[LAYER]))
     change = float(moved - areas())
     assert abs(change) > 0.01 and float(shares.sum()) == pytest.approx(change, rel=0.2)
 

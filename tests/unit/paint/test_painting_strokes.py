@@ -14,6 +14,7 @@ from semantic_edit.editing.paint.painting import DonorStroke, Painting, UnitStro
 from semantic_edit.editing.paint.painting_hook import painting_hook
 from semantic_edit.editing.paint.strokes import APPEARANCES, copy_appearance, donor_layers, paint_concept
 from semantic_edit.models.errors import InputError
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 
 def codes_of(generator, count=2, seed=1):
@@ -120,7 +121,9 @@ def test_a_canvas_keeps_what_lies_below_the_strokes(network, request):
     canvas = Canvas(generator, codes)
     for form in ("units", "donor"):
         painting = paint_concept(generator, concepts, "hat", left_half(), form=form)
-        whole = generator.network.synthesis(codes, hook=painting_hook(painting, generator, codes)).image
+        whole = generator.network.synthesis(
+            codes, SynthesisOptions(hook=painting_hook(painting, generator, codes))
+        ).image
         assert not torch.equal(whole, generator.synthesize(codes))
         assert torch.equal(canvas.draw(painting), whole)
         assert torch.equal(canvas.draw(painting), whole)

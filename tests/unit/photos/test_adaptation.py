@@ -10,6 +10,8 @@ from semantic_edit.editing.photos import adaptation_fit
 from semantic_edit.editing.photos.adaptation import METHODS, adapt, late_layers, psnr_outside
 from semantic_edit.models import InputError
 from semantic_edit.models.gan.adaptation import Adaptation, photos_of, with_adaptation, without_adaptation
+from semantic_edit.models.gan.hooks import FunctionHook
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 
 @pytest.fixture
@@ -93,17 +95,18 @@ def test_stop_resume_hooks_features_and_small_sizes_agree(generator, codes, phot
     whole = adapted.synthesize(codes + 0.05)
     synthesis = adapted.network.synthesis
     for layer in range(len(synthesis.layers) - 1):
-        state = synthesis(codes + 0.05, stop_layer=layer).state
-        again = synthesis(codes + 0.05, resume=state).image
+        state = synthesis(codes + 0.05, SynthesisOptions(stop_layer=layer)).state
+        again = synthesis(codes + 0.05, SynthesisOptions(resume=state)).image
         assert float((again - whole).abs().max()) < 1e-4, layer
     last = late_layers(generator)[-1]
     seen = {}
 
-    def hook(layer, x):
+    def watch(layer, x):
         seen[layer] = x
         return x
 
-    assert torch.allclose(synthesis(codes, hook=hook).image, adapted.synthesize(codes), atol=1e-5)
+    options = SynthesisOptions(hook=FunctionHook(watch))
+    assert torch.allclose(synthesis(codes, options).image, adapted.synthesize(codes), atol=1e-5)
     assert torch.equal(seen[last], adapted.features(codes, [last])[last])
     assert not torch.allclose(seen[last], generator.features(codes, [last])[last])
     assert adapted.synthesize(codes, stop_resolution=16).shape == (3, 3, 16, 16)
@@ -115,21 +118,22 @@ def test_a_hook_that_paints_wins_inside_and_the_photo_outside(generator, codes, 
     donor = generator.features(codes + 1.5, [2])[2]
     small = torch.nn.functional.interpolate(mask, donor.shape[2:], mode="area")
 
-    def hook(layer, x):
+    def paint(layer, x):
         return x + (donor - x) * small if layer == 2 else x
 
-    hook.mask = mask
+    hook = FunctionHook(paint, mask=mask)
     result = adapt(generator, photos, codes, "free + residual", mask, steps=8, hook=hook)
     assert bool((result.psnr > 40).all())
-    painted = result.generator.network.synthesis(codes, hook=hook).image
+    painted = result.generator.network.synthesis(codes, SynthesisOptions(hook=hook)).image
     assert torch.allclose(painted, result.images, atol=1e-5)
     assert float((painted - photos)[..., 10:18, 4:14].abs().mean()) > 0.05
     # The other way: adapted to the whole photo once, and painted on later.
     whole = adapt(generator, photos, codes, "residual").generator.network.synthesis
-    later = whole(codes, hook=hook).image
+    later = whole(codes, SynthesisOptions(hook=hook)).image
     assert torch.allclose(later[..., 10:18, 4:14], painted[..., 10:18, 4:14], atol=0.5)
-    moved = whole(codes + 0.1, resume=whole(codes + 0.1, stop_layer=0).state, hook=hook).image
-    assert torch.allclose(moved, whole(codes + 0.1, hook=hook).image, atol=1e-4)
+    state = whole(codes + 0.1, SynthesisOptions(stop_layer=0)).state
+    moved = whole(codes + 0.1, SynthesisOptions(resume=state, hook=hook)).image
+    assert torch.allclose(moved, whole(codes + 0.1, SynthesisOptions(hook=hook)).image, atol=1e-4)
 
 
 def test_each_code_finds_its_photo(generator, codes, photos):
