@@ -270,7 +270,7 @@ class _Run:
         edited: TransferResult | None = None
         packed: list[Future] = []
         if readable:
-            edited = self.job.transfer(torch.stack([each.pixels for each in readable]), self._tick)
+            edited = self.job.transfer(torch.stack([each.pixels for each in readable]), lambda *_: self._tell(None))
             packed = [pool.submit(_as_png, image) for image in edited.images.cpu()]
         seconds = (time.monotonic() - began) / len(chunk)
         place = 0

@@ -1,4 +1,4 @@
-"""How far each picture has to move so that all reach the same state: closed form, no optimisation.
+"""The closed form of Edit One for All (2401.10219): how far each picture moves so that all reach the same state.
 
 An attribute functional v (the direction's normal) gives every code its value v . w over the edited rows. With the
 target value c, picture i moves by alpha_i = (c - v . w_i) / (v . d) along the direction d. Edit One for All
@@ -24,55 +24,68 @@ def compute_strength(
     target: float | None = None,  # a value of v . w instead of the example's
     limit: float | None = None,  # largest |alpha|; None: no bound
 ) -> Tensor:
-    """alpha [B]: how many lengths of ``direction.direction`` each code has to move. See :func:`plan_strength`."""
+    """Compute alpha [B], how many lengths of ``direction.direction`` each code has to move.
+
+    Raises:
+        InputError: as :func:`plan_strength`.
+    """
     return plan_strength(direction, w, strength, target, limit).alpha
 
 
 def plan_strength(
     direction: EditDirection,
-    w: Tensor,
+    w: Tensor,  # [B, L, D]
     strength: float = 1.0,
     target: float | None = None,
     limit: float | None = None,
 ) -> EditStrength:
-    """As :func:`compute_strength`, with the report of who was clamped and how it was computed.
+    """Compute alpha_i = (c - v . w_i) / (v . d) as :func:`compute_strength`, and report who was clamped and how.
 
-    Raises InputError for codes of another shape, a direction of length 0, a normal that the direction does not move,
-    and a direction without example when no target is given.
+    Raises:
+        InputError: codes of another shape, a direction of length 0, a normal that the direction does not move, or a
+            direction without example when no target is given.
     """
     _check_codes(direction, w)
-    d, v = _edited(direction.direction, w), _edited(direction.normal, w)
+    d, v = direction.direction.to(w), direction.normal.to(w)
     gain = float((v * d).sum())
-    sizes = float(v.norm() * d.norm())
-    if sizes == 0.0:
+    lengths = float(v.norm() * d.norm())
+    if lengths == 0.0:
         raise InputError(f"The direction '{direction.name}' has length 0; it cannot move any picture.")
-    if abs(gain) < SMALLEST_COSINE * sizes:
+    if abs(gain) < SMALLEST_COSINE * lengths:
         raise InputError(
-            f"Moving along '{direction.name}' does not change its own attribute (cosine {gain / sizes:.1e} between "
+            f"Moving along '{direction.name}' does not change its own attribute (cosine {gain / lengths:.1e} between "
             "the direction and its normal), so no strength can be computed. Fit the normal again, or use the "
             "direction as its own normal."
         )
     goal = target_value(direction, strength) if target is None else float(target)
-    wanted = (goal - (w * v).sum(dim=(1, 2))) / gain
-    alpha, told = _within(wanted, limit)
-    return EditStrength(alpha, alpha != wanted, f"same state: target {goal:.4g}{told}", direction.family)
+    unlimited = (goal - (w * v).sum(dim=(1, 2))) / gain
+    alpha, note = _clamp(unlimited, limit)
+    return EditStrength(alpha, alpha != unlimited, f"same state: target {goal:.4g}{note}", direction.family)
 
 
 def constant_strength(
     direction: EditDirection,
-    w: Tensor,
+    w: Tensor,  # [B, L, D]
     strength: float = 1.0,
     limit: float | None = None,  # as in `plan_strength`
 ) -> EditStrength:
-    """The naive batch edit: every picture moves by the same amount, whatever it had before."""
+    """Move every picture by the same amount, whatever it had before: the naive batch edit.
+
+    Raises:
+        InputError: codes of another shape, or a limit that is not above 0.
+    """
     _check_codes(direction, w)
-    wanted = torch.full((w.shape[0],), float(strength), dtype=w.dtype, device=w.device)
-    alpha, told = _within(wanted, limit)
-    return EditStrength(alpha, alpha != wanted, f"constant {strength:g}{told}", direction.family)
+    unlimited = torch.full((w.shape[0],), float(strength), dtype=w.dtype, device=w.device)
+    alpha, note = _clamp(unlimited, limit)
+    return EditStrength(alpha, alpha != unlimited, f"constant {strength:g}{note}", direction.family)
 
 
 def target_value(direction: EditDirection, strength: float = 1.0) -> float:
-    """v . (w0 + s (w0' - w0)): where the slider ``strength`` puts the example."""
+    """Return v . (w0 + s (w0' - w0)), where the slider ``strength`` puts the example.
+
+    Raises:
+        InputError: the direction comes without an example.
+    """
     if not direction.has_example:
         raise InputError(
             f"The direction '{direction.name}' comes without an example, so it has no target state. Give a target "
@@ -82,9 +95,13 @@ def target_value(direction: EditDirection, strength: float = 1.0) -> float:
 
 
 def attribute_values(direction: EditDirection, w: Tensor) -> Tensor:
-    """v . w over the edited rows, [B, L, D] -> [B]: the signed value that the strength equalises."""
+    """Return v . w over the edited rows, [B, L, D] -> [B]: the signed value that the strength equalises.
+
+    Raises:
+        InputError: codes of another shape.
+    """
     _check_codes(direction, w)
-    return (w * _edited(direction.normal, w)).sum(dim=(1, 2))
+    return (w * direction.normal.to(w)).sum(dim=(1, 2))
 
 
 def apply_edit(
@@ -92,25 +109,25 @@ def apply_edit(
     direction: EditDirection,
     alpha: Tensor,  # [B], or one value for all
 ) -> Tensor:
-    """w_i + alpha_i d on the edited rows; the other rows stay w_i's own. [B, L, D]."""
+    """Return w_i + alpha_i d on the edited rows, [B, L, D]; the other rows stay w_i's own.
+
+    Raises:
+        InputError: codes of another shape, or another number of strengths.
+    """
     _check_codes(direction, w)
     alpha = torch.as_tensor(alpha, dtype=w.dtype, device=w.device).reshape(-1)
     if alpha.shape[0] not in (1, w.shape[0]):
         raise InputError(f"There are {alpha.shape[0]} strengths for {w.shape[0]} pictures; one per picture is needed.")
-    return w + alpha[:, None, None] * _edited(direction.direction, w)
+    return w + alpha[:, None, None] * direction.direction.to(w)
 
 
-def _within(alpha: Tensor, limit: float | None) -> tuple[Tensor, str]:
-    """Strengths no larger than the limit, and what to say of it."""
+def _clamp(alpha: Tensor, limit: float | None) -> tuple[Tensor, str]:
+    """Return strengths no larger than the limit, and a note of it for the report."""
     if limit is None:
         return alpha, ""
     if limit <= 0:
         raise InputError(f"The limit of the strength must be above 0; got {limit}.")
     return alpha.clamp(-limit, limit), f", limited to {limit:g}"
-
-
-def _edited(rows: Tensor, like: Tensor) -> Tensor:
-    return rows.to(like.device, like.dtype)
 
 
 def _check_codes(direction: EditDirection, w: Tensor) -> None:

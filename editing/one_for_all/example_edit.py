@@ -1,4 +1,4 @@
-"""One edit, seen as a direction: what the example was, what it became, and where that leaves its attribute."""
+"""The example edit as a direction: the difference of its two codes, and its values along a normal."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def record_edit(
     name: str = "edit",
     measured_by: EditDirection | None = None,  # an attribute whose normal measures what was edited
 ) -> EditDirection:
-    """The plain difference of two codes as a direction, its own normal or another's, and the example's values along it.
+    """Record the difference of two codes as a direction, with its own normal or another's.
 
-    Raises InputError when the shapes do not fit the generator, when nothing was edited, or when the edit does not
-    change what `measured_by` measures.
+    Raises:
+        InputError: the shapes do not fit the generator, nothing was edited, or the edit does not change what
+            `measured_by` measures.
     """
     start, edited = single_code(generator, w_start, "The start"), single_code(generator, w_edited, "The edited code")
     with no_inference_mode():
@@ -37,7 +38,7 @@ def record_edit(
         rows = edited_rows(difference, layers)
         normal, method = difference, "difference"
         if measured_by is not None:
-            normal = _normal_of(measured_by, generator, rows, difference)
+            normal = _normal_on_rows(measured_by, generator, rows, difference)
             method = f"difference, measured by '{measured_by.name}'"
         return with_example(difference, normal, rows, start, edited, method, generator.family, name)
 
@@ -50,10 +51,12 @@ def record_text_edit(
     name: str = "edit",
     measured_by: EditDirection | None = None,  # as in `record_edit`
 ) -> EditDirection:
-    """A text edit at strength 1 on one example, so that everybody else reaches the state the example gets.
+    """Record a text edit at strength 1 on one example, so that everybody else reaches the state the example gets.
 
-    Rows in which the edit shows nowhere take no part. Raises InputError for an edit of another generator, and as
-    `record_edit`.
+    Rows in which the edit shows nowhere take no part.
+
+    Raises:
+        InputError: an edit of another generator, or as `record_edit`.
     """
     check_edit_fits(edit, generator)
     start = single_code(generator, w_start, "The start")
@@ -66,8 +69,8 @@ def record_text_edit(
     return record_edit(generator, start, edited, rows, name, measured_by)
 
 
-def _normal_of(attribute: EditDirection, generator: GanGenerator, rows: Sequence[int], edit: Tensor) -> Tensor:
-    """The attribute's normal on the edited rows; what it gives to other rows is shared among these.
+def _normal_on_rows(attribute: EditDirection, generator: GanGenerator, rows: Sequence[int], edit: Tensor) -> Tensor:
+    """Move the attribute's normal [L, D] to the edited rows, which share what it gives to other rows.
 
     In W all rows are equal, so that sharing changes no value; it keeps the attribute whole where few rows are edited.
     """
@@ -77,10 +80,9 @@ def _normal_of(attribute: EditDirection, generator: GanGenerator, rows: Sequence
             f"The direction '{attribute.name}' has shape {list(attribute.normal.shape)}, the codes {list(edit.shape)}; "
             "it belongs to another generator."
         )
-    whole = attribute.normal.to(edit)
-    inside = row_mask(rows, edit)
-    left_out = (whole * (1 - inside)).sum(dim=0)
-    normal = (whole + left_out / len(rows)) * inside
+    full_normal, mask = attribute.normal.to(edit), row_mask(rows, edit)
+    outside = (full_normal * (1 - mask)).sum(dim=0)
+    normal = (full_normal + outside / len(rows)) * mask
     if abs(float((normal * edit).sum())) < _SMALLEST_COSINE * float(normal.norm() * edit.norm()):
         raise InputError(
             f"The edit hardly changes what '{attribute.name}' measures. Connect the direction that the example was "
@@ -93,15 +95,15 @@ def with_example(
     direction: Tensor,  # [L, D]
     normal: Tensor,  # [L, D]
     rows: tuple[int, ...],
-    start: Tensor,  # [L, D]
-    edited: Tensor,  # [L, D]
+    start: Tensor,  # [L, D], the example before its edit
+    edited: Tensor,  # [L, D], and after
     method: str,
     family: str,
     name: str,
 ) -> EditDirection:
-    """A direction whose start and target are the example's projections on ``normal`` over the edited rows."""
-    inside = row_mask(rows, direction)
-    direction, normal = direction * inside, normal * inside
+    """Build a direction whose start and target are the example's projections on ``normal`` over the edited rows."""
+    mask = row_mask(rows, direction)
+    direction, normal = direction * mask, normal * mask
     return EditDirection(
         direction=direction,
         normal=normal,
@@ -115,29 +117,41 @@ def with_example(
     )
 
 
-def single_code(generator: GanGenerator, code: Tensor, what: str) -> Tensor:
-    """One code as [L, D] on the generator's device, checked against the generator."""
+def single_code(generator: GanGenerator, code: Tensor, name: str) -> Tensor:
+    """Return one code [L, D] or [1, L, D] as [L, D] on the generator's device.
+
+    Args:
+        name: of the code, for the sentence.
+
+    Raises:
+        InputError: another shape or number of codes, or values that are not finite.
+    """
     code = code[None] if code.ndim == 2 else code
     if code.ndim != 3 or code.shape[0] != 1:
-        raise InputError(f"{what} must be one code of shape [L, D]; got {tuple(code.shape)}. Select one picture first.")
-    generator.check_latent(code, "", what)
+        raise InputError(f"{name} must be one code of shape [L, D]; got {tuple(code.shape)}. Select one picture first.")
+    generator.check_latent(code, "", name)
     if not bool(torch.isfinite(code).all()):
-        raise InputError(f"{what} holds values that are not finite (NaN or infinity); make it again.")
+        raise InputError(f"{name} holds values that are not finite (NaN or infinity); make it again.")
     return clone_from_inference(code.to(generator.device, torch.float32))[0]
 
 
 def edited_rows(difference: Tensor, layers: Sequence[int] | None) -> tuple[int, ...]:
-    """The rows of W+ an edit acts on: those given, else those in which ``difference`` [L, D] is not zero."""
+    """Return the rows of W+ an edit acts on: those of ``layers``, else where ``difference`` [L, D] is not zero.
+
+    Raises:
+        InputError: rows that do not exist, or rows on which nothing was edited.
+    """
     count = difference.shape[0]
     if layers is None:
-        sizes = difference.norm(dim=1)
-        rows = tuple(int(k) for k in torch.nonzero(sizes > _SMALLEST_EDIT * sizes.max().clamp(min=1e-12)).flatten())
+        lengths = difference.norm(dim=1)
+        changed = lengths > _SMALLEST_EDIT * lengths.max().clamp(min=1e-12)
+        rows = tuple(torch.nonzero(changed)[:, 0].tolist())
     else:
         rows = tuple(sorted({int(k) for k in layers}))
         if not rows or rows[0] < 0 or rows[-1] >= count:
             raise InputError(f"Rows {list(layers)} were asked for; this generator has rows 0 to {count - 1}.")
-    size = float(difference[list(rows)].norm()) if rows else 0.0
-    if size < _SMALLEST_EDIT * difference.shape[1] ** 0.5:
+    length = float(difference[list(rows)].norm()) if rows else 0.0
+    if length < _SMALLEST_EDIT * difference.shape[1] ** 0.5:
         where = "" if layers is None else f" in rows {rows[0]} to {rows[-1]}"
         raise InputError(
             f"The two codes are equal{where}, so there is no edit to record. Change the example first, "
@@ -147,7 +161,7 @@ def edited_rows(difference: Tensor, layers: Sequence[int] | None) -> tuple[int, 
 
 
 def row_mask(rows: Sequence[int], like: Tensor) -> Tensor:
-    """[L, 1] of ones at ``rows`` and zeros elsewhere."""
+    """Return [L, 1] of ones at ``rows`` and zeros elsewhere, for ``like`` [L, D]."""
     mask = torch.zeros(like.shape[0], 1, dtype=like.dtype, device=like.device)
     mask[list(rows)] = 1
     return mask

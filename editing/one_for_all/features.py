@@ -1,4 +1,4 @@
-"""Spaces in which pictures are compared by what they show: a network's features, or the generator's own.
+"""Feature spaces, in which pictures are compared by what they show: a network's features, or the generator's own.
 
 A space is anything that turns pictures into rows of numbers: the encoder that came with a generator, an open_clip
 model, a classifier. Where there is no such network, the generator's own features are a space that needs no file, but
@@ -11,32 +11,37 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...models.encoders.encoder import Encoder, PictureEncoder
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ..common.pictures import to_rgb
+from ..common.progress import Progress
 
-_AT_ONCE = 32  # pictures per pass
+_PER_PASS = 32  # pictures
 _CELLS = 4  # rows and columns that the generator's features are averaged to
-_ENOUGH = 256  # px: a picture of this height shows all that such networks see
+_MEASURING_HEIGHT = 256  # px: a picture of this height shows all that such networks see
 
-__all__ = ["FeatureSpace", "encoder_space", "generator_space", "network_space"]
+__all__ = ["FeatureSpace", "encoder_space", "generator_space", "measuring_height", "network_space"]
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """One way to see pictures.
+    """One way to read pictures.
 
     Args:
         name: for people, and to tell spaces apart.
-        of_pictures: pictures [B, 3, H, W] in -1..1 -> features [B, F]; None for the generator's own.
+        of_pictures: pictures [B, 3, H, W] in -1..1 -> features [B, ...]; None for the generator's own.
         layers: layers whose features are read, for the generator's own.
         readings: whether each feature has a meaning of its own, as the outputs of a classifier have; an edit then
             changes few of them.
         key: what a cache may keep its features under; left out: the space itself.
+
+    Raises:
+        InputError: both pictures and layers are read, or neither.
     """
 
     name: str
@@ -51,13 +56,14 @@ class FeatureSpace:
 
     @property
     def sees_pictures(self) -> bool:
-        """Whether a picture without a code can be read."""
+        """True where a picture without a code can be read."""
         return self.of_pictures is not None
 
     def read(self, pictures: Tensor) -> Tensor:
-        """[B, 3, H, W] in -1..1 -> [B, F] float32.
+        """Read pictures [B, 3, H, W] in -1..1 -> features [B, F], float32.
 
-        Raises InputError for the generator's own features, which only codes have.
+        Raises:
+            InputError: these are the generator's own features, which only codes have.
         """
         if self.of_pictures is None:
             raise InputError(
@@ -65,39 +71,41 @@ class FeatureSpace:
                 "scorer; or invert the picture and give its code."
             )
         with torch.no_grad():
-            return torch.cat([self.of_pictures(part).float().flatten(1) for part in pictures.split(_AT_ONCE)])
+            features = [self.of_pictures(batch).float() for batch in pictures.split(_PER_PASS)]
+            return torch.cat([rearrange(rows, "b ... -> b (...)") for rows in features])
 
     def read_codes(
         self,
         generator: GanGenerator,
         codes: Tensor,  # [B, L, D]
-        progress: Callable[[int], None] | None = None,  # told how many pictures more are done; may raise to stop
+        progress: Progress | None = None,  # counts pictures
     ) -> Tensor:
-        """The features of the pictures that ``generator`` draws from codes, [B, F] float32."""
-        found = []
+        """Read the pictures that ``generator`` draws from codes: features [B, F], float32."""
+        features, done = [], 0
         with torch.no_grad():
-            for part in codes.split(_AT_ONCE):
+            for batch in codes.split(_PER_PASS):
                 if self.of_pictures is None:
-                    levels = generator.features(part, self.layers)
-                    found.append(torch.cat([_pooled(levels[layer]) for layer in self.layers], dim=1).float())
+                    layers = generator.features(batch, self.layers)
+                    features.append(torch.cat([_pooled(layers[layer]) for layer in self.layers], dim=1).float())
                 else:
-                    pictures = generator.synthesize(part, stop_resolution=measuring_height(generator))
-                    found.append(self.read(to_rgb(pictures)).to(generator.device))
+                    pictures = generator.synthesize(batch, stop_resolution=measuring_height(generator))
+                    features.append(self.read(to_rgb(pictures)).to(generator.device))
+                done += len(batch)
                 if progress is not None:
-                    progress(len(part))
-        return torch.cat(found)
+                    progress(done, len(codes))
+        return torch.cat(features)
 
 
 def measuring_height(generator: GanGenerator) -> int | None:
-    """The height at which a synthesis may stop for pictures that are only measured; None: finished ones.
+    """Return the height at which a synthesis may stop for pictures that are only measured; None: finished ones.
 
     The skip architecture's early pictures differ from a smaller finished one, the more the smaller they are; so only
     large generators stop early.
     """
     height = generator.resolution[0]
-    if height <= _ENOUGH or generator.network.config.architecture != "skip":
+    if height <= _MEASURING_HEIGHT or generator.network.config.architecture != "skip":
         return None
-    while height > _ENOUGH:
+    while height > _MEASURING_HEIGHT:
         height //= 2
     return height
 
@@ -105,12 +113,20 @@ def measuring_height(generator: GanGenerator) -> int | None:
 def network_space(
     name: str, read: Callable[[Tensor], Tensor], key: object = None, readings: bool = False
 ) -> FeatureSpace:
-    """Any network: ``read`` takes pictures [B, 3, H, W] in -1..1 and gives [B, ...]; see `FeatureSpace.readings`."""
+    """Build the space of any network.
+
+    Args:
+        read: pictures [B, 3, H, W] in -1..1 -> features [B, ...].
+        key, readings: as in `FeatureSpace`.
+    """
     return FeatureSpace(name, of_pictures=read, readings=readings, key=key)
 
 
 def encoder_space(encoder: PictureEncoder, name: str = "encoder") -> FeatureSpace:
-    """What an encoder sees before it decides on a code; it was trained on pictures and codes, without any label."""
+    """Build the space of an encoder's last features before its code; it was trained without any label.
+
+    An encoder of another kind has its codes as features, averaged over the rows.
+    """
     if not isinstance(encoder, Encoder):
         return FeatureSpace(
             name, of_pictures=lambda pictures: encoder(pictures.to(encoder.w_mean)).mean(dim=1), key=encoder
@@ -124,18 +140,19 @@ def encoder_space(encoder: PictureEncoder, name: str = "encoder") -> FeatureSpac
         x = x.contiguous(memory_format=torch.channels_last)
         for stage in encoder.stages:
             x = stage(x)
-        return encoder.trunk(x.flatten(1))
+        return encoder.trunk(rearrange(x, "b c h w -> b (c h w)"))
 
     return FeatureSpace(name, of_pictures=trunk, key=encoder)
 
 
 def generator_space(generator: GanGenerator) -> FeatureSpace:
-    """The generator's own features of a middle and a late layer, averaged to 4 x 4: no file is needed."""
+    """Build the space of the generator's own features of a middle and a late layer, averaged to 4 x 4."""
     count = len(generator.network.synthesis.layers)
     layers = tuple(sorted({count // 2, (3 * count) // 4}))
     return FeatureSpace("the generator's own features", layers=layers, key="own")
 
 
 def _pooled(features: Tensor) -> Tensor:
+    """Average [B, C, h, w] to at most 4 x 4 cells -> [B, F]."""
     cells = (min(_CELLS, features.shape[2]), min(_CELLS, features.shape[3]))
-    return F.adaptive_avg_pool2d(features, cells).flatten(1)
+    return rearrange(F.adaptive_avg_pool2d(features, cells), "b c h w -> b (c h w)")

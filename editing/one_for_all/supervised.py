@@ -1,4 +1,4 @@
-"""Directions from codes that somebody scored, sorted into two groups, or edited already."""
+"""Supervised directions: from codes that somebody scored, sorted into two groups, or edited already."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import Tensor
 
 from ...models.errors import InputError
 from ..common.fit import HELD_OUT, fit_attribute
 from ..common.types import EditDirection, GanLatent, check_family, check_rows
 from .example_edit import edited_rows, row_mask
+from .ridge_regression import RIDGES
 
 __all__ = ["FitReport", "direction_from_codes", "fit_direction", "fit_groups", "read_scores"]
 
-# Shares of the mean variance that the ridge may be; the samples choose.
-_RIDGES = (1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
-FEWEST = 10
+FEWEST = 10  # samples
 _POOR_R2 = 0.3
 
 
 @dataclass(frozen=True)
 class FitReport:
-    """How well the codes tell the score. r2: share of held-out scores that the normal explains; value: v . w."""
+    """The quality of a fit of scores on codes."""
 
-    count: int
-    r2: float
-    ridge: float
+    count: int  # samples
+    r2: float  # share of the held-out scores' variance that the normal explains
+    ridge: float  # in units of the mean variance of an entry of w
     intercept: float  # score = v . w + intercept
-    mean: float
-    deviation: float
+    mean: float  # of the scores
+    deviation: float  # of the scores
 
     def __str__(self) -> str:
         lines = [
@@ -54,12 +55,13 @@ def fit_direction(
     rows: Sequence[int] | None = None,  # None: all
     name: str = "edit",
 ) -> tuple[EditDirection, FitReport]:
-    """A direction of one standard deviation of the score, with the regressed normal, whose value is the score.
+    """Regress the score on the codes: a direction of one standard deviation, and a normal whose value is the score.
 
     Codes count by the mean of their rows; of W, all rows are alike. State 0 is the mean score, state 1 one standard
     deviation above it. The held-out samples are drawn with a fixed seed.
 
-    Raises InputError for fewer than ten samples, another number of scores, and scores that are all the same.
+    Raises:
+        InputError: fewer than ten samples, another number of scores, or scores that are all the same.
     """
     rows = check_rows(range(latents.num_layers) if rows is None else rows, latents.num_layers, "A latent")
     x, y = latents.codes[:, list(rows)].cpu().double().mean(dim=1), scores.cpu().double()
@@ -69,36 +71,36 @@ def fit_direction(
         raise InputError(
             f"{len(x)} scored samples are too few to fit a direction; take at least {FEWEST}, or hundreds."
         )
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    kept = y[order][: len(x) - max(1, int(HELD_OUT * len(x)))]
-    if len(y.unique()) > 1 and len(kept.unique()) == 1:
-        order = order.flip(0)  # a group of one or two was held out whole, and nothing would be left to learn
+    order = _fit_order(y)
     ridge = _best_ridge(x[order], y[order])
     fitted = fit_attribute(x[order], y[order], ridge=ridge)
     deviation = float(y.std())
     start = float(y.mean()) - fitted.intercept
-    edit = _broadcast(
-        latents, rows, fitted.direction, fitted.normal / len(rows), (start, start + deviation), "regression", name
+    direction, normal = (
+        repeat(vector, "d -> l d", l=latents.num_layers).to(latents.codes).contiguous()
+        for vector in (fitted.direction, fitted.normal / len(rows))
     )
+    edit = EditDirection(direction, normal, rows, start, start + deviation, "regression", latents.family, name)
     return edit, FitReport(len(x), fitted.r2, ridge, fitted.intercept, float(y.mean()), deviation)
 
 
 def fit_groups(
     positives: GanLatent, negatives: GanLatent, rows: Sequence[int] | None = None, name: str = "edit"
 ) -> tuple[EditDirection, FitReport]:
-    """The same from two groups: scores 1 and 0. State 0 is the negatives' mean, state 1 the positives'."""
+    """Fit as :func:`fit_direction` with scores 1 and 0; state 0 is the negatives' mean, state 1 the positives'.
+
+    Raises:
+        InputError: as :func:`fit_direction`, and for groups of different families or shapes.
+    """
     _check_pair(positives, negatives, "The positives", "the negatives")
-    both = GanLatent(torch.cat([positives.codes, negatives.codes.to(positives.codes)]), family=positives.family)
+    latents = GanLatent(torch.cat([positives.codes, negatives.codes.to(positives.codes)]), family=positives.family)
     scores = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))])
-    edit, report = fit_direction(both, scores, rows, name)
+    edit, report = fit_direction(latents, scores, rows, name)
     means = [latent.codes.cpu().double().mean(dim=0).to(edit.direction) for latent in (negatives, positives)]
-    inside = row_mask(edit.layers, edit.direction)
     start, offset = (float((edit.normal * code).sum()) for code in means)
-    step = (means[1] - means[0]) * inside
-    made = EditDirection(
-        step, edit.normal, edit.layers, start, offset, "regression of two groups", edit.family, edit.name
-    )
-    return made, report
+    direction = (means[1] - means[0]) * row_mask(edit.layers, edit.direction)
+    method = "regression of two groups"
+    return EditDirection(direction, edit.normal, edit.layers, start, offset, method, edit.family, edit.name), report
 
 
 def direction_from_codes(
@@ -107,21 +109,26 @@ def direction_from_codes(
     rows: Sequence[int] | None = None,  # None: those that changed
     name: str = "edit",
 ) -> tuple[EditDirection, str]:
-    """The difference of two codes, of the means of two groups, or of pairs, as an edit that is its own normal.
+    """Take the difference of two codes, of the means of two groups, or of pairs, as an edit that is its own normal.
 
-    The means serve as the example, so Optimize Direction can start from it. Returns the edit and a report; of equally
-    many codes on both sides it tells how alike the differences of the pairs are.
+    The means serve as the example, so Optimize Direction can start from it.
+
+    Returns:
+        The edit and a report; of equally many codes in both groups it tells how alike the differences of the pairs are.
+
+    Raises:
+        InputError: groups of different families or shapes, rows that do not exist, or no difference.
     """
     _check_pair(before, after, "The codes before", "the codes after")
     start, end = (latent.codes.cpu().double().mean(dim=0) for latent in (before, after))
     start, end = start.to(before.codes), end.to(before.codes)
     difference = end - start
-    chosen = edited_rows(difference, rows)
-    d = difference * row_mask(chosen, difference)
+    rows = edited_rows(difference, rows)
+    d = difference * row_mask(rows, difference)
     edit = EditDirection(
         d,
         d,
-        chosen,
+        rows,
         float((d * start).sum()),
         float((d * end).sum()),
         "difference" if len(before) == len(after) == 1 else "difference of means",
@@ -129,18 +136,23 @@ def direction_from_codes(
         name,
         torch.stack([start, end]),
     )
-    report = f"{len(before)} codes before, {len(after)} after; rows {chosen[0]} to {chosen[-1]}, length {d.norm():.4g}"
+    report = f"{len(before)} codes before, {len(after)} after; rows {rows[0]} to {rows[-1]}, length {d.norm():.4g}"
     if len(before) == len(after) > 1:
-        report += "\n" + _agreement(before, after, chosen)
+        report += "\n" + _agreement(before, after, rows)
     return edit, report
 
 
-def read_scores(given: Sequence[float | str] | float | str, attribute: str, count: int) -> Tensor:
-    """Scores [B] from a list of numbers, numbers as text, a JSON list, or a JSON table of attributes.
+def read_scores(scores: Sequence[float | str] | float | str, attribute: str, count: int) -> Tensor:
+    """Read scores [B], float64, from a list of numbers, numbers as text, a JSON list, or a JSON table of attributes.
 
-    Raises InputError when nothing of that can be read, the attribute is not in the table, or their number is another.
+    Args:
+        attribute: the column of a table.
+        count: B.
+
+    Raises:
+        InputError: nothing of that can be read, the attribute is not in the table, or their number is another.
     """
-    values = [given] if isinstance(given, str | int | float) else list(given)
+    values = [scores] if isinstance(scores, str | int | float) else list(scores)
     if len(values) == 1 and isinstance(values[0], str):
         values = _from_text(values[0], attribute)
     try:
@@ -159,7 +171,18 @@ def read_scores(given: Sequence[float | str] | float | str, attribute: str, coun
     return numbers
 
 
+def _fit_order(scores: Tensor) -> Tensor:
+    """Shuffle the samples [B] so that those held out, the last ones, are not all there is of a group."""
+    count = len(scores)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    training = scores[order][: count - max(1, int(HELD_OUT * count))]
+    if len(scores.unique()) > 1 and len(training.unique()) == 1:
+        return order.flip(0)  # a group of one or two was held out, and nothing would be left to learn
+    return order
+
+
 def _from_text(text: str, attribute: str) -> list:
+    """Parse numbers, a JSON list, or a column of a JSON table."""
     text = text.strip()
     if not text.startswith(("{", "[")):
         return text.replace(",", " ").replace(";", " ").split()
@@ -181,48 +204,37 @@ def _from_text(text: str, attribute: str) -> list:
 
 
 def _best_ridge(x: Tensor, y: Tensor) -> float:
-    """The ridge with the smallest leave-one-out error, in closed form: each residual over 1 minus its leverage."""
-    centred, deviation = x - x.mean(dim=0), y - y.mean()
+    """Choose the ridge with the smallest leave-one-out error, in closed form: residuals over 1 minus the leverage.
+
+    The ridge is in units of the mean variance of an entry of x [B, D]; y is [B].
+    """
+    centred, deviations = x - x.mean(dim=0), y - y.mean()
     left, values, _ = torch.linalg.svd(centred, full_matrices=False)
     scale, count = float(values.square().sum()) / (len(x) * x.shape[1]), len(x)
     if scale == 0:
         raise InputError("All codes are the same; there is nothing to fit.")
     errors = []
-    for ridge in _RIDGES:
-        kept = values.square() / (values.square() + count * ridge * scale)
-        guess = left @ (kept * (left.t() @ deviation))
-        leverage = (left.square() * kept).sum(dim=1) + 1 / count  # the mean is fitted too
-        errors.append(float(((deviation - guess) / (1 - leverage).clamp(min=1e-6)).square().sum()))
-    return _RIDGES[errors.index(min(errors))]
+    for ridge in RIDGES:
+        shrinkage = values.square() / (values.square() + count * ridge * scale)
+        guess = left @ (shrinkage * (left.t() @ deviations))
+        leverage = (left.square() * shrinkage).sum(dim=1) + 1 / count  # the mean is fitted too
+        errors.append(float(((deviations - guess) / (1 - leverage).clamp(min=1e-6)).square().sum()))
+    return RIDGES[errors.index(min(errors))]
 
 
-def _broadcast(
-    latents: GanLatent,
-    rows: tuple[int, ...],
-    direction: Tensor,  # [D]
-    normal: Tensor,  # [D]
-    states: tuple[float, float],
-    method: str,
-    name: str,
-) -> EditDirection:
-    shape = (latents.num_layers, latents.w_dim)
-    d, v = (part.to(latents.codes).expand(shape).contiguous() for part in (direction, normal))
-    return EditDirection(d, v, rows, *states, method, latents.family, name)
-
-
-def _check_pair(a: GanLatent, b: GanLatent, what_a: str, what_b: str) -> None:
-    check_family(a.family, b.family, what_a, what_b)
+def _check_pair(a: GanLatent, b: GanLatent, name_a: str, name_b: str) -> None:
+    check_family(a.family, b.family, name_a, name_b)
     if a.codes.shape[1:] != b.codes.shape[1:]:
         raise InputError(
-            f"{what_a} have the shape {list(a.codes.shape[1:])} and {what_b} {list(b.codes.shape[1:])} (rows, width): "
+            f"{name_a} have the shape {list(a.codes.shape[1:])} and {name_b} {list(b.codes.shape[1:])} (rows, width): "
             "they were made with different generators."
         )
 
 
 def _agreement(before: GanLatent, after: GanLatent, rows: tuple[int, ...]) -> str:
-    steps = (after.codes.to(before.codes) - before.codes)[:, list(rows)].flatten(1)
-    mean = steps.mean(dim=0)
-    cosines = torch.nn.functional.cosine_similarity(steps, mean[None])
+    """Report how alike the differences of the pairs are."""
+    differences = rearrange((after.codes.to(before.codes) - before.codes)[:, list(rows)], "b l d -> b (l d)")
+    cosines = F.cosine_similarity(differences, differences.mean(dim=0)[None])
     return (
         f"as pairs, the differences agree with their mean by a cosine of {float(cosines.mean()):.2f} "
         f"(least {float(cosines.min()):.2f}; 1 is the same edit in all)"

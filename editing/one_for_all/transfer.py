@@ -1,4 +1,4 @@
-"""One edit for many pictures, a few at a time: picture to code, to its strength, to the edited picture.
+"""Batch transfer of one edit (2401.10219), a few pictures at a time: picture, code, strength, edited picture.
 
 What comes out for a picture depends on that picture alone, to the last bit: convolutions round differently for
 different numbers of pictures, so the networks always see passes of the same size, the last one filled up. Who shares a
@@ -7,17 +7,19 @@ pass, and in which place, then makes no difference (a test holds it to that).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.inference import no_inference_mode
 from ..common.pictures import to_rgb
+from ..common.progress import Progress, stage
 from ..common.types import EditDirection, EditStrength
 from ..photos.inversion import invert
 from .attribute_score import AttributeScore, sample_features
@@ -26,7 +28,7 @@ from .features import encoder_space, generator_space
 from .strength_modes import MODES, Target, attribute_score_for, strengths_for
 
 if TYPE_CHECKING:
-    from ...models.encoders.encoder import Encoder
+    from ...models.encoders.encoder import PictureEncoder
 
 __all__ = ["Transfer", "TransferResult", "learn_score"]
 
@@ -36,7 +38,7 @@ _PIXELS_PER_PASS = 2 * 1024 * 1024
 
 @dataclass(frozen=True, eq=False)
 class TransferResult:
-    """What became of B pictures.
+    """The edited pictures of a batch of B.
 
     Args:
         codes: [B, L, D], before the edit.
@@ -50,10 +52,30 @@ class TransferResult:
     images: Tensor
     usable: Tensor
 
+    @classmethod
+    def concatenate(cls, results: Sequence[TransferResult]) -> TransferResult:
+        """Join results in their order."""
+        strengths = [result.strength for result in results]
+        first = strengths[0]
+        confidence = None if first.confidence is None else torch.cat([plan.confidence for plan in strengths])
+        strength = EditStrength(
+            torch.cat([plan.alpha for plan in strengths]),
+            torch.cat([plan.clamped for plan in strengths]),
+            first.method,
+            first.family,
+            confidence,
+        )
+        return cls(
+            torch.cat([result.codes for result in results]),
+            strength,
+            torch.cat([result.images for result in results]),
+            torch.cat([result.usable for result in results]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """How every picture of a collection is edited.
+    """The edit of every picture of a collection.
 
     Args:
         generator: draws the pictures.
@@ -65,16 +87,16 @@ class Transfer:
         corrections: how often each picture is drawn, measured and adjusted before its strength is final; 0 trusts the
             closed form.
         score: what measures the attribute on pictures, for corrections; None: see `learn_score`.
-        told: called while that is learned, with how many pictures more are drawn; may raise to stop.
+        progress: of that learning, in pictures; may raise to stop.
 
     Raises:
-        InputError: the parts belong to different generators, there is no way to find codes, or the direction has no
+        InputError: the values belong to different generators, there is no way to find codes, or the direction has no
             state to reach. All of that is found here, before any work.
     """
 
     generator: GanGenerator
     direction: EditDirection
-    encoder: Encoder | None = None
+    encoder: PictureEncoder | None = None
     strength: float = 1.0
     mode: str = MODES[0]
     target: float = 0.0
@@ -83,7 +105,7 @@ class Transfer:
     steps: int = 0
     corrections: int = 0
     score: AttributeScore | None = None
-    told: Callable[[int], None] | None = None
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.corrections < 0:
@@ -106,98 +128,102 @@ class Transfer:
                 f"The generator '{self.generator.name}' is adapted to one photo; many pictures need the generator "
                 "itself. Connect it before the adaptation."
             )
-        what = f"The direction '{self.direction.name}'"
-        self.generator.check_latent(self.direction.direction[None], self.direction.family, what)
+        self._check_generator()
+        self._strengths(torch.zeros_like(self.direction.direction)[None], 0)
+        if self.corrections and self.score is None:
+            object.__setattr__(self, "score", learn_score(self.generator, self.direction, self.encoder, self.progress))
+
+    def _check_generator(self) -> None:
+        """Refuse a direction, an encoder or a reference of another generator."""
+        name = f"The direction '{self.direction.name}'"
+        self.generator.check_latent(self.direction.direction[None], self.direction.family, name)
         if self.encoder is not None:
             height, width = self.generator.resolution
             self.encoder.encode(torch.zeros(1, 3, height, width, device=self.generator.device), self.generator)
         if self.reference is not None:
             self.generator.check_latent(self.reference, "", "The reference")
-        self._strengths(torch.zeros_like(self.direction.direction)[None], 0)
-        if self.corrections and self.score is None:
-            object.__setattr__(self, "score", learn_score(self.generator, self.direction, self.encoder, self.told))
 
     @property
     def per_pass(self) -> int:
-        """How many pictures the networks see at a time: a matter of the networks alone."""
+        """Pictures that the networks see at a time: a matter of the networks alone."""
         height, width = self.generator.resolution
-        most = min(_MOST_PER_PASS, getattr(self.encoder, "per_pass", _MOST_PER_PASS))
+        most = _MOST_PER_PASS if self.encoder is None else min(_MOST_PER_PASS, self.encoder.per_pass)
         return max(1, min(most, _PIXELS_PER_PASS // (height * width)))
 
     def plan(self, codes: Tensor) -> EditStrength:
-        """[B, L, D] -> the strength of each."""
+        """Compute the strength of each of the codes [B, L, D]."""
         return self._strengths(codes, self.corrections)
 
     def _strengths(self, codes: Tensor, corrections: int) -> EditStrength:
         direction = replace(self.direction, score=self.score) if corrections else self.direction
-        number = self.target if self.mode == "number" else None
-        goal = Target(number, self.reference)
-        return strengths_for(direction, codes, self.mode, self.strength, self.limit, goal, self.generator, corrections)
+        target = Target(self.target if self.mode == "number" else None, self.reference)
+        return strengths_for(
+            direction, codes, self.mode, self.strength, self.limit, target, self.generator, corrections
+        )
 
-    def encode(self, pictures: Tensor, tick: Callable[[], None] | None = None) -> Tensor:
-        """[B, 3, H, W] in -1..1 at the generator's size -> codes [B, L, D]; ``tick`` is called each inversion step."""
-        return torch.cat([self._codes(part, tick)[: len(part)] for part in pictures.split(self.per_pass)])
+    def encode(
+        self,
+        pictures: Tensor,  # [B, 3, H, W] in -1..1, at the generator's size
+        progress: Progress | None = None,  # counts inversion steps
+    ) -> Tensor:
+        """Find the codes [B, L, D] of pictures."""
+        batches = pictures.split(self.per_pass)
+        total = len(batches) * self.steps
+        codes = [self._codes(batch, stage(progress, k * self.steps, total)) for k, batch in enumerate(batches)]
+        return torch.cat([padded[: len(batch)] for padded, batch in zip(codes, batches, strict=True)])
 
     def __call__(
         self,
         pictures: Tensor,  # [B, 3, H, W] in -1..1, at the generator's size
-        tick: Callable[[], None] | None = None,  # called between the steps of a pass; may raise to stop
+        progress: Progress | None = None,  # counts the steps of every pass: those of the inversion, and the drawing
     ) -> TransferResult:
         """Edit a few pictures."""
-        parts = [self._pass(part, tick) for part in pictures.split(self.per_pass)]
-        plans = [part.strength for part in parts]
-        strength = EditStrength(
-            torch.cat([plan.alpha for plan in plans]),
-            torch.cat([plan.clamped for plan in plans]),
-            plans[0].method,
-            self.direction.family,
-            None if plans[0].confidence is None else torch.cat([plan.confidence for plan in plans]),
+        batches = pictures.split(self.per_pass)
+        steps = self.steps + 1
+        return TransferResult.concatenate(
+            [self._pass(batch, stage(progress, k * steps, len(batches) * steps)) for k, batch in enumerate(batches)]
         )
-        codes, images, usable = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "images", "usable")
-        )
-        return TransferResult(codes, strength, images, usable)
 
-    def _pass(self, pictures: Tensor, tick: Callable[[], None] | None) -> TransferResult:
+    def _pass(self, pictures: Tensor, progress: Progress) -> TransferResult:
         count = len(pictures)
-        codes = self._codes(pictures, tick)
+        codes = self._codes(pictures, progress)
         usable = torch.isfinite(codes).all(dim=2).all(dim=1)
         # What an inversion could not find is replaced, so that its neighbours get their pictures.
-        sound = torch.where(usable[:, None, None], codes, torch.zeros_like(codes))
-        plan = self.plan(sound)
+        finite_codes = torch.where(usable[:, None, None], codes, torch.zeros_like(codes))
+        plan = self.plan(finite_codes)
         alpha = torch.where(usable, plan.alpha, torch.zeros_like(plan.alpha))
-        images = to_rgb(self.generator.synthesize(apply_edit(sound, self.direction, alpha), chunk=self.per_pass))
-        if tick is not None:
-            tick()
-        certain = None if plan.confidence is None else plan.confidence[:count]
-        kept = EditStrength(alpha[:count], (plan.clamped & usable)[:count], plan.method, plan.family, certain)
-        return TransferResult(codes[:count], kept, images[:count], usable[:count])
+        edited = apply_edit(finite_codes, self.direction, alpha)
+        images = to_rgb(self.generator.synthesize(edited, chunk=self.per_pass))
+        progress(self.steps + 1, self.steps + 1)
+        confidence = None if plan.confidence is None else plan.confidence[:count]
+        clamped = (plan.clamped & usable)[:count]
+        strength = EditStrength(alpha[:count], clamped, plan.method, self.direction.family, confidence)
+        return TransferResult(codes[:count], strength, images[:count], usable[:count])
 
-    def _codes(self, pictures: Tensor, tick: Callable[[], None] | None) -> Tensor:
-        """Codes of a whole pass, its filling included."""
+    def _codes(self, pictures: Tensor, progress: Progress) -> Tensor:
+        """Find the codes [per_pass, L, D] of at most so many pictures, filled up with black ones."""
         pictures = pictures.to(self.generator.device, torch.float32)
-        filling = self.per_pass - len(pictures)
-        if filling:
-            pictures = torch.cat([pictures, pictures.new_zeros(filling, *pictures.shape[1:])])
+        pictures = F.pad(pictures, (0, 0, 0, 0, 0, 0, 0, self.per_pass - len(pictures)))
         codes = None
         if self.encoder is not None:
             with no_inference_mode():
                 codes = self.encoder.encode(pictures, self.generator)
         if self.steps:
-            report = None if tick is None else lambda *_: tick()
-            codes = invert(self.generator, pictures, start=codes, steps=self.steps, progress=report).codes
+            codes = invert(self.generator, pictures, start=codes, steps=self.steps, progress=progress).codes
         return codes
 
 
 def learn_score(
     generator: GanGenerator,
     direction: EditDirection,
-    encoder: Encoder | None = None,
-    told: Callable[[int], None] | None = None,  # how many pictures more are drawn; may raise to stop
+    encoder: PictureEncoder | None = None,
+    progress: Progress | None = None,  # counts pictures
 ) -> AttributeScore:
-    """What measures the direction's attribute on pictures, for corrections: its own score, or one that is learned with
-    the encoder's eyes, or without one in the generator's own features."""
+    """Return what measures the direction's attribute on pictures, for corrections.
+
+    That is its own score, or one that is learned on the encoder's features, or without an encoder on the generator's.
+    """
     space = generator_space(generator) if encoder is None else encoder_space(encoder)
     if direction.score is None:
-        sample_features(generator, space, told=told)  # the network keeps them, so that these few seconds can be stopped
+        sample_features(generator, space, progress=progress)  # cached, so that these few seconds can be stopped
     return attribute_score_for(generator, direction, lambda: space)

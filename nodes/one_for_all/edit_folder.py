@@ -199,7 +199,7 @@ class EditFolder(io.ComfyNode):
         with no_inference_mode():
             transfer = Transfer(
                 generator, direction, network, strength, mode, target, code, limit or None, steps, corrections,
-                told=lambda _: host.current().check_interrupt(),
+                progress=lambda *_: host.current().check_interrupt(),
             )  # fmt: skip
         job = FolderJob(source, wanted, transfer, fit, colour, chunk, most, keep_codes)
         job = replace(job, output=free_output_folder(wanted, job.settings))

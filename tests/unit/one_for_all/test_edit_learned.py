@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from semantic_edit.editing import apply_edit, plan_strength, record_edit
 from semantic_edit.editing.common.types import EditDirection
 from semantic_edit.editing.one_for_all.attribute_score import (
-    RidgeSolver,
     Samples,
     fit_score,
     linear_probe,
@@ -18,6 +17,7 @@ from semantic_edit.editing.one_for_all.attribute_score import (
 )
 from semantic_edit.editing.one_for_all.features import FeatureSpace, generator_space, network_space
 from semantic_edit.editing.one_for_all.fit_normal import has_own_normal, learn_direction, learn_normal, pictures_needed
+from semantic_edit.editing.one_for_all.ridge_regression import RidgeSolver
 from semantic_edit.models import InputError
 
 
@@ -26,7 +26,7 @@ class KnownSpace(FeatureSpace):
 
     def read_codes(self, generator, codes, progress=None):
         if progress is not None:
-            progress(len(codes))
+            progress(len(codes), len(codes))
         return self.of_pictures(codes.mean(dim=1))
 
 
@@ -90,7 +90,7 @@ def test_normals_stay_on_the_edited_rows_and_find_the_rows_that_count(tiny_gener
     score = linear_probe(seen, torch.ones(8, 16), torch.ones(8, 16))
     pulled = regress_normal(score, seen, (0, 2, 5))
     assert not bool(pulled.normal[[1, 3, 4, 6, 7]].any()) and bool(pulled.normal[0].any())
-    assert pulled.rows[0] > 0.6 and sum(pulled.rows) == pytest.approx(1)
+    assert pulled.row_shares[0] > 0.6 and sum(pulled.row_shares) == pytest.approx(1)
 
 
 def test_among_readings_those_that_changed_are_chosen(tiny_generator, world):
@@ -115,9 +115,10 @@ def test_a_head_reads_what_a_normal_measures(tiny_generator, world):
 def test_samples_are_kept_for_the_next_edit(tiny_generator, world):
     space = world[0]
     first = sample_features(tiny_generator, space, 64)
-    told = []
-    assert sample_features(tiny_generator, space, 64, told=told.append).features is first.features
-    assert told and sample_features(tiny_generator, space, 65) is not first
+    reports = []
+    again = sample_features(tiny_generator, space, 64, progress=lambda *step: reports.append(step))
+    assert again.features is first.features
+    assert reports and sample_features(tiny_generator, space, 65) is not first
 
 
 def test_the_generators_own_features_need_no_file_but_see_no_pictures(tiny_generator):
@@ -157,10 +158,10 @@ def test_progress_counts_to_its_total_and_can_stop(tiny_generator, world):
     edit = record_edit(tiny_generator, w, w + change)
     steps = []
     learn_direction(tiny_generator, edit, "batch", space=space, samples=64, steps=2, batch=2,
-                    progress=lambda step, preview=None: steps.append(step))  # fmt: skip
+                    progress=lambda step, total, preview=None: steps.append(step))  # fmt: skip
     assert steps == sorted(steps) and steps[0] == 1 and steps[-1] <= 2 + pictures_needed(64)
 
-    def stop(step, preview=None):
+    def stop(step, total, preview=None):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -25,7 +25,7 @@ class Curved(FeatureSpace):
 
     def read_codes(self, generator, codes, progress=None):
         if progress is not None:
-            progress(len(codes))
+            progress(len(codes), len(codes))
         return self.of_pictures(codes)
 
 

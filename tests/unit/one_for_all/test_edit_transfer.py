@@ -66,8 +66,8 @@ def test_corrected_strengths_are_the_same_bits_too_and_tell_how_certain_they_are
     moved = example + direction.direction
     whole = replace(direction, example=torch.stack([example, moved]))
     drawn = []
-    score = learn_score(tiny_generator, whole, encoder, drawn.append)
-    assert sum(drawn) > 100
+    score = learn_score(tiny_generator, whole, encoder, lambda step, total, preview=None: drawn.append(step))
+    assert drawn[-1] > 100
     transfer = Transfer(tiny_generator, whole, encoder, corrections=1)
     assert torch.equal(transfer.score.weights, score.weights)
     together = transfer(pictures)
@@ -112,10 +112,10 @@ def test_a_picture_without_a_finite_code_does_not_touch_its_neighbours(tiny_gene
 def test_inversion_alone_finds_codes_and_can_be_stopped(tiny_generator, direction, pictures):
     transfer = Transfer(tiny_generator, direction, steps=3)
     ticks = []
-    transfer(pictures[:2], lambda: ticks.append(1))
+    transfer(pictures[:2], lambda *_: ticks.append(1))
     assert len(ticks) == 4
 
-    def stop():
+    def stop(step, total, preview=None):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
