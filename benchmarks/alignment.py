@@ -19,10 +19,10 @@ from _harness import machine_facts, say, table
 from semantic_edit.demo.assets import demo_file
 from semantic_edit.demo.portraits import render, sample_factors
 from semantic_edit.editing.common.similarity import psnr
-from semantic_edit.editing.photos.crops import Cropping, align, cut_crops
+from semantic_edit.editing.photos.crops import Cropping, align, extract_crops
 from semantic_edit.editing.photos.detections import Box, Detection, detect_points
 from semantic_edit.editing.photos.paste import paste_back
-from semantic_edit.editing.photos.warp import inverse, sample
+from semantic_edit.editing.photos.warp import inverse_transform, resample
 from semantic_edit.models import load_generator
 from semantic_edit.models.encoders.encoder import load_encoder
 
@@ -53,7 +53,7 @@ def likeness(count: int, tilt: float) -> None:
     size = generator.resolution
 
     def turned(**settings: object) -> torch.Tensor:
-        return cut_crops(photos, align(found, count, PHOTO, size, Cropping(**settings)))[0]
+        return extract_crops(photos, align(found, count, PHOTO, size, Cropping(**settings)))[0]
 
     by_box = align([Detection(k, box) for k, box in enumerate(boxes)], count, PHOTO, size, Cropping(margin=0.45))
     ways = {
@@ -61,8 +61,8 @@ def likeness(count: int, tilt: float) -> None:
         "points, the generator's framing": turned(framing="demo portraits"),
         "points, not levelled": turned(framing="demo portraits", level=False),
         "points, FFHQ framing": turned(framing="ffhq"),
-        "box of the face": cut_crops(photos, by_box)[0],
-        "centre": cut_crops(photos, align(None, count, PHOTO, size))[0],
+        "box of the face": extract_crops(photos, by_box)[0],
+        "centre": extract_crops(photos, align(None, count, PHOTO, size))[0],
     }
     rows = []
     for name, crops in ways.items():
@@ -73,7 +73,7 @@ def likeness(count: int, tilt: float) -> None:
         rows.append((name, f"{float(each.mean()):.1f} dB", f"{float(each.min()):.1f} dB"))
     say(table(("crop", "likeness of the encoder's drawing", "worst"), rows))
     where = align(found, count, PHOTO, size, Cropping(framing="demo portraits"))
-    crops, _ = cut_crops(photos, where)
+    crops, _ = extract_crops(photos, where)
     back = paste_back(photos, crops, where)
     changed = (back.photos - photos).abs()
     outside = changed[back.masks == 0]
@@ -96,7 +96,7 @@ def scenes(factors: torch.Tensor, tilt: float) -> tuple[torch.Tensor, list, list
         turn = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
         middle = torch.tensor([PHOTO[1] / 2 + 60 * right, PHOTO[0] / 2 + 20 * down], dtype=torch.float64)
         place = torch.cat([turn, (middle - turn @ torch.full((2,), own / 2, dtype=torch.float64))[:, None]], dim=1)
-        photos.append(((sample(image, inverse(place), PHOTO) + 1) / 2).clamp(0, 1).movedim(0, -1))
+        photos.append(((resample(image, inverse_transform(place), PHOTO) + 1) / 2).clamp(0, 1).movedim(0, -1))
         marks = marks @ turn.t() + place[:, 2]
         points.append(marks[chosen].tolist())
         face = marks[[*chosen, names.index("brow_left"), names.index("brow_right"), names.index("chin")]]
@@ -115,7 +115,7 @@ def speed(megapixels: float) -> None:
     for side in (128, 512, 1024):
         where = align(found, 1, tuple(photo.shape[1:3]), (side, side))
         start = time.perf_counter()
-        crops, _ = cut_crops(photo, where)
+        crops, _ = extract_crops(photo, where)
         between = time.perf_counter()
         paste_back(photo, crops, where, match="lighting")
         end = time.perf_counter()

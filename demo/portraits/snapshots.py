@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...editing.photos.warp import inverse, sample
+from ...editing.photos.warp import inverse_transform, resample
 from .details import Backdrop
 from .photos import photo_factors, photo_named
 from .render import render
@@ -108,7 +108,7 @@ def _cut_out(person: Person, size: tuple[int, int]) -> tuple[Tensor, Tensor, Ten
     face[int(chin) :] = 0  # the neck is skin too
     to_scene = _placed(person, own, size)
     source = torch.cat([colours * alpha, alpha[None], face[None]])
-    seen = sample(source, inverse(to_scene), size)
+    seen = resample(source, inverse_transform(to_scene), size)
     chosen = [painted.landmark_names.index(name) for name in _POINTS]
     points = painted.landmarks[0, chosen].to(torch.float64)
     return seen[:4], seen[4], points @ to_scene[:, :2].t() + to_scene[:, 2]

@@ -1,4 +1,4 @@
-"""Where a crop lies in its photo: similarity transforms from the points of a face, from a box, or from the centre.
+"""Alignment: the similarity transform of a crop to its photo, from a face's points, from a box, or from the centre.
 
 Coordinates are (x, y) in pixels, y down, pixel centres at .5, so that a picture of width W covers 0..W.
 """
@@ -22,7 +22,7 @@ _LEAST_SCALE = 1e-3  # photo pixels per crop pixel; below it a crop shows less t
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Where each crop came from (socket ALIGNMENT).
+    """The similarity transform of each crop to its photo (socket ALIGNMENT).
 
     Args:
         transforms: [N, 2, 3] float64 on the CPU: (x, y, 1) in a crop to (x, y) in its photo; a rotation times a scale,
@@ -49,11 +49,11 @@ class Alignment:
         if len(shape) != 3 or shape[1:] != (2, 3) or shape[0] == 0:
             raise InputError(f"The transforms of an alignment must have shape [N, 2, 3]; got {list(shape)}.")
         transforms = self.transforms.detach().to("cpu", torch.float64)
-        turned = transforms[:, :, :2]
-        scales = turned.square().sum(dim=(1, 2)).div(2).sqrt()
-        product = turned @ turned.transpose(1, 2) / scales.square()[:, None, None].clamp(min=1e-30)
-        straight = (product - torch.eye(2, dtype=torch.float64)).abs().amax(dim=(1, 2)) < 1e-4
-        if not bool(torch.isfinite(transforms).all() and straight.all() and (scales > _LEAST_SCALE).all()):
+        linear = transforms[:, :, :2]
+        scales = linear.square().sum(dim=(1, 2)).div(2).sqrt()
+        product = linear @ linear.transpose(1, 2) / scales.square()[:, None, None].clamp(min=1e-30)
+        orthogonal = (product - torch.eye(2, dtype=torch.float64)).abs().amax(dim=(1, 2)) < 1e-4
+        if not bool(torch.isfinite(transforms).all() and orthogonal.all() and (scales > _LEAST_SCALE).all()):
             raise InputError("The transforms of an alignment must be rotations times a scale above 0.001, and shifts.")
         pictures, names = tuple(int(k) for k in self.pictures), tuple(str(name) for name in self.names)
         names = names or tuple(f"#{k + 1}" for k in range(shape[0]))
@@ -67,23 +67,23 @@ class Alignment:
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
-        """N, the number of crops."""
+        """Return N, the number of crops."""
         return len(self.pictures)
 
     @property
     def scales(self) -> Tensor:
-        """[N], photo pixels per crop pixel."""
+        """Photo pixels per crop pixel, [N]."""
         return self.transforms[:, :, 0].norm(dim=1)
 
     @property
     def angles(self) -> Tensor:
-        """[N], how far each crop is turned against its photo, in degrees, clockwise on the screen."""
+        """Degrees by which each crop is turned against its photo, clockwise on the screen, [N]."""
         return torch.rad2deg(torch.atan2(self.transforms[:, 1, 0], self.transforms[:, 0, 0]))
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How the pictures that a generator was trained on hold a face.
+    """The frame in which a generator's training pictures hold a face.
 
     Half the side of their square is the larger of ``by_eyes`` times the distance of the eyes and ``by_mouth`` times
     that from between the eyes to the mouth, so that a face in profile keeps its size; the middle lies ``down`` times
@@ -109,17 +109,20 @@ def face_frame(
     shift_down: float = 0.0,  # in sides of the square
     level: bool = True,  # turn the crop with the face
 ) -> Tensor:
-    """[2, 3]: the square of ``framing`` round a face, as the shorter side of the crop; the longer one shows more.
+    """Frame the square of ``framing`` round a face, as the shorter side of the crop; the longer one shows more.
 
     The crop's horizontal is the mean of the line through the eyes and of the line across the face's length.
+
+    Returns:
+        [2, 3], crop to photo.
     """
     across, along = face.eye_right - face.eye_left, face.mouth - face.eyes
     horizontal = across + torch.stack([along[1], -along[0]])
     half = max(framing.by_eyes * float(across.norm()), framing.by_mouth * float(along.norm())) / zoom
     angle = math.atan2(float(horizontal[1]), float(horizontal[0])) if level else 0.0
-    middle = face.eyes + framing.down * along
+    centre = face.eyes + framing.down * along
     below = torch.tensor([-math.sin(angle), math.cos(angle)], dtype=torch.float64)
-    return _frame(middle + 2 * half * shift_down * below, 2 * half / min(crop_size), angle, crop_size)
+    return _frame(centre + 2 * half * shift_down * below, 2 * half / min(crop_size), angle, crop_size)
 
 
 def box_frame(
@@ -129,38 +132,39 @@ def box_frame(
     zoom: float = 1.0,
     shift_down: float = 0.0,
 ) -> Tensor:
-    """[2, 3]: the smallest frame of the crop's shape round a box and its margin."""
+    """Frame the smallest area of the crop's shape round a box and its margin: [2, 3], crop to photo."""
     x0, y0, x1, y1 = (float(value) for value in box)
-    grown = 1 + 2 * margin
-    scale = max((x1 - x0) * grown / crop_size[1], (y1 - y0) * grown / crop_size[0]) / zoom
-    middle = torch.tensor([(x0 + x1) / 2, (y0 + y1) / 2 + shift_down * scale * min(crop_size)], dtype=torch.float64)
-    return _frame(middle, scale, 0.0, crop_size)
+    growth = 1 + 2 * margin
+    scale = max((x1 - x0) * growth / crop_size[1], (y1 - y0) * growth / crop_size[0]) / zoom
+    centre = torch.tensor([(x0 + x1) / 2, (y0 + y1) / 2 + shift_down * scale * min(crop_size)], dtype=torch.float64)
+    return _frame(centre, scale, 0.0, crop_size)
 
 
 def centre_frame(
     photo_size: tuple[int, int], crop_size: tuple[int, int], zoom: float = 1.0, shift_down: float = 0.0
 ) -> Tensor:
-    """[2, 3]: the largest frame of the crop's shape in the middle of a photo."""
+    """Frame the largest area of the crop's shape in the middle of a photo: [2, 3], crop to photo."""
     height, width = photo_size
     scale = min(height / crop_size[0], width / crop_size[1]) / zoom
-    middle = torch.tensor([width / 2, height / 2 + shift_down * scale * min(crop_size)], dtype=torch.float64)
-    return _frame(middle, scale, 0.0, crop_size)
+    centre = torch.tensor([width / 2, height / 2 + shift_down * scale * min(crop_size)], dtype=torch.float64)
+    return _frame(centre, scale, 0.0, crop_size)
 
 
 def corners(transform: Tensor, crop_size: tuple[int, int]) -> Tensor:
-    """[4, 2]: where a crop's corners lie in its photo; clockwise from the top left."""
+    """Map a crop's corners to its photo, by ``transform`` [2, 3]: [4, 2], clockwise from the top left."""
     height, width = crop_size
-    own = torch.tensor([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]], dtype=torch.float64)
-    return own @ transform.to("cpu", torch.float64).t()
+    points = torch.tensor([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]], dtype=torch.float64)
+    return points @ transform.to("cpu", torch.float64).t()
 
 
 def frame_size(transform: Tensor, crop_size: tuple[int, int]) -> float:
-    """The shorter side of a crop in pixels of its photo."""
+    """Return the shorter side of a crop in pixels of its photo, for a transform [2, 3]."""
     return float(transform[:, 0].norm()) * min(crop_size)
 
 
-def _frame(middle: Tensor, scale: float, angle: float, crop_size: tuple[int, int]) -> Tensor:
+def _frame(centre: Tensor, scale: float, angle: float, crop_size: tuple[int, int]) -> Tensor:
+    """Return the transform [2, 3] of a crop whose centre lies at ``centre`` [2] of the photo, turned by radians."""
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    turn = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
-    own = torch.tensor([crop_size[1] / 2, crop_size[0] / 2], dtype=torch.float64)
-    return torch.cat([turn, (middle - turn @ own)[:, None]], dim=1)
+    linear = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+    crop_centre = torch.tensor([crop_size[1] / 2, crop_size[0] / 2], dtype=torch.float64)
+    return torch.cat([linear, (centre - linear @ crop_centre)[:, None]], dim=1)

@@ -1,24 +1,25 @@
-"""From photos and what was found in them to crops of a generator's size, and a drawing of where they lie."""
+"""Crops of a generator's size from photos and their detections, and a drawing of where the crops lie."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
+from ..common.progress import Progress
 from .alignment import FRAMINGS, Alignment, box_frame, centre_frame, corners, face_frame, frame_size
 from .detections import Box, Detection
-from .warp import cut
+from .warp import extract_crop
 
-__all__ = ["FACES", "MISSING", "Cropping", "align", "cut_crops", "draw_frames"]
+__all__ = ["FACES", "MISSING", "Cropping", "align", "draw_frames", "extract_crops"]
 
 FACES = ("largest", "all")
 MISSING = ("refuse", "leave out", "centre")
-Progress = Callable[..., None]
 _LARGEST_SIDE = 16384  # px of a photo that a crop may span
 _PREVIEW = 768  # px, longest side
 _COLOURS = ((1.0, 0.85, 0.1), (0.2, 0.9, 1.0), (1.0, 0.4, 0.8), (0.5, 1.0, 0.4))
@@ -26,9 +27,10 @@ _COLOURS = ((1.0, 0.85, 0.1), (0.2, 0.9, 1.0), (1.0, 0.4, 0.8), (0.5, 1.0, 0.4))
 
 @dataclass(frozen=True)
 class Cropping:
-    """How crops are framed.
+    """The frame of every crop: framing of faces, zoom, margin of boxes, shift.
 
-    Raises InputError for an unknown framing and numbers out of range.
+    Raises:
+        InputError: an unknown framing, or numbers out of range.
     """
 
     framing: str = "ffhq"  # of faces
@@ -38,8 +40,7 @@ class Cropping:
     level: bool = True  # turn crops with their faces
 
     def __post_init__(self) -> None:
-        if self.framing not in FRAMINGS:
-            raise InputError(f"Unknown framing '{self.framing}'; expected one of {', '.join(FRAMINGS)}.")
+        check_choice("framing", self.framing, FRAMINGS)
         if not 0.2 <= self.zoom <= 10:
             raise InputError(f"The zoom is {self.zoom:g}; expected 0.2 to 10.")
         if not (0 <= self.margin <= 4 and -1 <= self.shift_down <= 1):
@@ -47,19 +48,20 @@ class Cropping:
 
 
 def align(
-    found: Sequence[Detection] | None,  # None: the middle of each photo
-    photos: int,
-    photo_size: tuple[int, int],
-    crop_size: tuple[int, int],
+    detections: Sequence[Detection] | None,  # None: the middle of each photo
+    photos: int,  # how many there are
+    photo_size: tuple[int, int],  # height, width
+    crop_size: tuple[int, int],  # height, width
     cropping: Cropping = Cropping(),
     faces: str = "largest",  # one crop per photo, or one for each face from left to right
-    missing: str = "refuse",  # what to do with photos in which nothing was found
+    missing: str = "refuse",  # of MISSING: what to do with photos without a detection
     names: Sequence[str] = (),  # of the photos
 ) -> Alignment:
-    """Frames for what was found.
+    """Frame every detection.
 
-    Raises InputError when a photo has nothing (and ``missing`` is "refuse"), when no photo has anything, or a frame is
-    larger than 16384 px.
+    Raises:
+        InputError: a photo without a detection (where ``missing`` is "refuse"), none in any photo, or a frame larger
+            than 16384 px.
     """
     if faces not in FACES or missing not in MISSING:
         raise InputError(f"faces is '{faces}' (of {', '.join(FACES)}), missing '{missing}' (of {', '.join(MISSING)}).")
@@ -68,8 +70,8 @@ def align(
         raise InputError(f"There are {len(names)} names for {photos} photos; connect the names of the same batch.")
     transforms, pictures, labels, empty = [], [], [], []
     for k in range(photos):
-        frames = [_frame(each, crop_size, cropping) for each in found or () if each.picture == k]
-        if found is None or (not frames and missing == "centre"):
+        frames = [_frame(face, crop_size, cropping) for face in detections or () if face.picture == k]
+        if detections is None or (not frames and missing == "centre"):
             frames = [centre_frame(photo_size, crop_size, cropping.zoom, cropping.shift_down)]
         elif not frames:
             empty.append(names[k])
@@ -81,9 +83,9 @@ def align(
         pictures += [k] * len(frames)
         labels += [names[k] if len(frames) == 1 else f"{names[k]} face {n + 1}" for n in range(len(frames))]
     if empty and (missing == "refuse" or not transforms):
-        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        names_of_empty = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         raise InputError(
-            f"No face and no area was found in {', '.join(empty[:5])}{more}. Connect another detector or mask, or let "
+            f"No face and no area was found in {names_of_empty}. Connect another detector or mask, or let "
             "'missing' leave such photos out or crop their middle."
         )
     largest = max(float(frame[:, 0].norm()) * max(crop_size) for frame in transforms)
@@ -92,44 +94,49 @@ def align(
     return Alignment(torch.stack(transforms), pictures, photo_size, crop_size, photos, labels)
 
 
-def cut_crops(
+def extract_crops(
     photos: Tensor,  # [B, H, W, 3 or 4] in 0..1
     alignment: Alignment,
-    border: str = "reflect",
+    border: str = "reflect",  # as in `extract_crop`, and so is `blur`
     blur: bool = True,
     progress: Progress | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The crops [N, h, w, 3] in 0..1, float32, and masks [N, h, w]: 1 where they show the photo, 0 beyond."""
-    crops, inside = [], []
+    """Resample every crop of an alignment.
+
+    Returns:
+        The crops [N, h, w, 3] in 0..1, float32, and masks [N, h, w]: 1 where they show the photo, 0 beyond.
+    """
+    crops, masks = [], []
     for k, picture in enumerate(alignment.pictures):
-        photo = photos[picture, ..., :3].movedim(-1, 0)
-        crop, shown = cut(photo, alignment.transforms[k], alignment.crop_size, border, blur)
-        crops.append(crop.clamp(0, 1).movedim(0, -1))
-        inside.append(shown)
+        photo = rearrange(photos[picture, ..., :3], "h w c -> c h w")
+        crop, mask = extract_crop(photo, alignment.transforms[k], alignment.crop_size, border, blur)
+        crops.append(rearrange(crop.clamp(0, 1), "c h w -> h w c"))
+        masks.append(mask)
         if progress is not None:
             progress(k + 1, len(alignment), crops[-1])
-    return torch.stack(crops).contiguous(), torch.stack(inside)
+    return torch.stack(crops).contiguous(), torch.stack(masks)
 
 
 def draw_frames(photos: Tensor, alignment: Alignment) -> Tensor:
-    """The photos [B, h, w, 3], at most 768 px, with the outline of every crop; a triangle marks its upper edge."""
-    small = photos[..., :3].movedim(-1, 1).to(torch.float32)
+    """Draw the outline of every crop into its photo; a triangle marks its upper edge.
+
+    Args:
+        photos: [B, H, W, 3 or 4] in 0..1.
+
+    Returns:
+        [B, h, w, 3] in 0..1, at most 768 px.
+    """
+    small = rearrange(photos[..., :3], "b h w c -> b c h w").to(torch.float32)
     shrink = max(1.0, max(alignment.photo_size) / _PREVIEW)
     if shrink > 1:
-        size = [max(1, round(side / shrink)) for side in alignment.photo_size]
+        size = [max(1, round(length / shrink)) for length in alignment.photo_size]
         small = F.interpolate(small, size, mode="bilinear", antialias=True, align_corners=False)
-    small = small.movedim(1, -1).clone()
+    small = rearrange(small, "b c h w -> b h w c").clone()
     height, width = small.shape[1:3]
     y = torch.arange(height, device=small.device)[:, None] + 0.5
     x = torch.arange(width, device=small.device)[None, :] + 0.5
     for k, picture in enumerate(alignment.pictures):
-        points = (corners(alignment.transforms[k], alignment.crop_size) / shrink).tolist()
-        across = [(points[1][n] - points[0][n]) / 12 for n in (0, 1)]
-        down = [(points[3][n] - points[0][n]) / 12 for n in (0, 1)]
-        top = [(points[0][n] + points[1][n]) / 2 for n in (0, 1)]
-        marks = [[top[n] + side * across[n] for n in (0, 1)] for side in (-0.5, 0.5)]
-        tip = [top[n] + down[n] for n in (0, 1)]
-        lines = [*zip(points, points[1:] + points[:1], strict=True), (marks[0], tip), (marks[1], tip)]
+        lines = _outline(corners(alignment.transforms[k], alignment.crop_size) / shrink)
         distance = torch.stack([_distance(x, y, *line) for line in lines]).amin(dim=0)
         colour = torch.tensor(_COLOURS[k % len(_COLOURS)], device=small.device)
         ink = (2.0 - distance).clamp(0, 1)[..., None]
@@ -138,15 +145,27 @@ def draw_frames(photos: Tensor, alignment: Alignment) -> Tensor:
     return small
 
 
-def _frame(each: Detection, crop_size: tuple[int, int], cropping: Cropping) -> Tensor:
-    if isinstance(each.found, Box):
-        return box_frame(tuple(each.found), crop_size, cropping.margin, cropping.zoom, cropping.shift_down)
+def _outline(points: Tensor) -> list[tuple[list[float], list[float]]]:
+    """Return the lines, each two points (x, y), of a frame with corners [4, 2], and of its mark."""
+    points = points.tolist()
+    across = [(points[1][n] - points[0][n]) / 12 for n in (0, 1)]
+    inwards = [(points[3][n] - points[0][n]) / 12 for n in (0, 1)]
+    top = [(points[0][n] + points[1][n]) / 2 for n in (0, 1)]
+    left, right = ([top[n] + sign * across[n] for n in (0, 1)] for sign in (-0.5, 0.5))
+    tip = [top[n] + inwards[n] for n in (0, 1)]
+    return [*zip(points, points[1:] + points[:1], strict=True), (left, tip), (right, tip)]
+
+
+def _frame(detection: Detection, crop_size: tuple[int, int], cropping: Cropping) -> Tensor:
+    """Return the transform [2, 3] of a detection's crop."""
+    if isinstance(detection.geometry, Box):
+        return box_frame(tuple(detection.geometry), crop_size, cropping.margin, cropping.zoom, cropping.shift_down)
     framing = FRAMINGS[cropping.framing]
-    return face_frame(each.found, framing, crop_size, cropping.zoom, cropping.shift_down, cropping.level)
+    return face_frame(detection.geometry, framing, crop_size, cropping.zoom, cropping.shift_down, cropping.level)
 
 
 def _distance(x: Tensor, y: Tensor, start: Sequence[float], end: Sequence[float]) -> Tensor:
-    """[h, w]: from every pixel to a line between two points."""
+    """Return the distance of every pixel from the line between two points, [h, w]."""
     along_x, along_y = end[0] - start[0], end[1] - start[1]
     length = max(along_x * along_x + along_y * along_y, 1e-9)
     t = (((x - start[0]) * along_x + (y - start[1]) * along_y) / length).clamp(0, 1)

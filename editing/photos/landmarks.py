@@ -1,4 +1,4 @@
-"""Eyes and mouth of a face, from whatever a landmark detector gives: 2 to 478 points, named points, part masks."""
+"""Facial landmarks reduced to eyes and mouth: from 3 to 478 points, named points, or part masks."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class FacePoints:
         for name in ("eye_left", "eye_right", "mouth"):
             object.__setattr__(self, name, getattr(self, name).detach().to("cpu", torch.float64))
         across, along = self.eye_right - self.eye_left, self.mouth - self.eyes
-        sizes = float(across.norm()), float(along.norm())
-        if not min(sizes) >= _SMALLEST:  # also when one is NaN
+        lengths = float(across.norm()), float(along.norm())
+        if not min(lengths) >= _SMALLEST:  # also when one is NaN
             raise InputError(
-                f"The points of a face are degenerate: the eyes are {sizes[0]:.1f} px apart and the mouth is "
-                f"{sizes[1]:.1f} px below them; both must be at least {_SMALLEST:g} px."
+                f"The points of a face are degenerate: the eyes are {lengths[0]:.1f} px apart and the mouth is "
+                f"{lengths[1]:.1f} px below them; both must be at least {_SMALLEST:g} px."
             )
         area = float(across[0] * along[1] - across[1] * along[0])
-        if abs(area) < _FLATTEST * sizes[0] * sizes[1]:
+        if abs(area) < _FLATTEST * lengths[0] * lengths[1]:
             raise InputError("The points of a face are degenerate: the eyes and the mouth lie on one line.")
         if area < 0:  # many detectors name the sides as the person in the picture would
             left, right = self.eye_left, self.eye_right
@@ -68,88 +68,112 @@ class FacePoints:
 
     @property
     def eyes(self) -> Tensor:
-        """[2], between the eyes."""
+        """The point between the eyes, [2]."""
         return (self.eye_left + self.eye_right) / 2
 
-    def check_inside(self, photo_size: tuple[int, int], what: str) -> None:
-        """InputError when a point lies outside a photo of (height, width)."""
+    def check_inside(self, photo_size: tuple[int, int], source: str) -> None:
+        """Refuse a point outside a photo.
+
+        Args:
+            photo_size: height, width.
+            source: where the face comes from, for the message.
+
+        Raises:
+            InputError: a point lies outside.
+        """
         for name, point in (("left eye", self.eye_left), ("right eye", self.eye_right), ("mouth", self.mouth)):
             x, y = point.tolist()
             if not (0 <= x <= photo_size[1] and 0 <= y <= photo_size[0]):
                 raise InputError(
-                    f"{what}: the {name} at ({x:.0f}, {y:.0f}) lies outside the photo of {photo_size[1]} x "
+                    f"{source}: the {name} at ({x:.0f}, {y:.0f}) lies outside the photo of {photo_size[1]} x "
                     f"{photo_size[0]} pixels. Were the points found in a picture of another size?"
                 )
 
 
-def face_from_points(points: Tensor, what: str = "A face") -> FacePoints:
-    """Points [N, 2] in one of the known layouts -> the face; InputError for another number of points."""
+def face_from_points(points: Tensor, source: str = "A face") -> FacePoints:
+    """Reduce points [N, 2] in one of the known layouts to a face.
+
+    Raises:
+        InputError: another number of points, or degenerate ones.
+    """
     if points.ndim != 2 or points.shape[1] != 2 or points.shape[0] not in LAYOUTS:
         raise InputError(
-            f"{what} has {points.shape[0]} points; expected {_COUNTS} (see the help page for their order)."
+            f"{source} has {points.shape[0]} points; expected {_COUNTS} (see the help page for their order)."
         )
-    return FacePoints(*(points[list(chosen)].mean(dim=0) for chosen in LAYOUTS[points.shape[0]]))
+    return FacePoints(*(points[list(index)].mean(dim=0) for index in LAYOUTS[points.shape[0]]))
 
 
-def face_from_names(named: Mapping[str, Sequence[float]], what: str = "A face") -> FacePoints:
-    """Named points -> the face: left_eye, right_eye, and mouth or both its corners, in any usual spelling.
+def face_from_names(named: Mapping[str, Sequence[float]], source: str = "A face") -> FacePoints:
+    """Read a face from named points: left_eye, right_eye, and mouth or both its corners, in any usual spelling.
 
-    Raises InputError when one is missing, with the names that came.
+    Args:
+        named: name -> x, y.
+        source: where the face comes from, for the message.
+
+    Raises:
+        InputError: one is missing; the sentence lists the names that came.
     """
-    plain = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in named.items()}
+    points = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in named.items()}
 
-    def find(wanted: str) -> Tensor | None:
-        for name in _NAMES[wanted]:
-            if name in plain:
-                return torch.tensor([float(value) for value in plain[name][:2]], dtype=torch.float64)
+    def find(landmark: str) -> Tensor | None:
+        for name in _NAMES[landmark]:
+            if name in points:
+                return torch.tensor([float(value) for value in points[name][:2]], dtype=torch.float64)
         return None
 
     corners = find("mouth_left"), find("mouth_right")
     mouth = (corners[0] + corners[1]) / 2 if None not in corners else find("mouth")
-    found: dict[str, Any] = {"left_eye": find("eye_left"), "right_eye": find("eye_right"), "mouth": mouth}
-    missing = [name for name, value in found.items() if value is None]
+    landmarks: dict[str, Any] = {"left_eye": find("eye_left"), "right_eye": find("eye_right"), "mouth": mouth}
+    missing = [name for name, value in landmarks.items() if value is None]
     if missing:
         raise InputError(
-            f"{what} has no {' and no '.join(missing)}; it names {', '.join(map(str, named)) or 'nothing'}."
+            f"{source} has no {' and no '.join(missing)}; it names {', '.join(map(str, named)) or 'nothing'}."
         )
-    return FacePoints(*found.values())
+    return FacePoints(*landmarks.values())
 
 
-def face_from_parts(eyes: Tensor, mouth: Tensor, what: str = "A picture") -> FacePoints:
-    """Soft masks [H, W] of both eyes together and of the mouth -> the face, in the masks' own pixels.
+def face_from_parts(eyes: Tensor, mouth: Tensor, source: str = "A picture") -> FacePoints:
+    """Take a face from part masks, in the masks' own pixels.
 
-    The eyes are told apart by two means along the direction in which their mask is longest. Raises InputError when a
-    mask is empty.
+    The eyes are told apart by two means along the direction in which their mask is longest.
+
+    Args:
+        eyes: [H, W] in 0..1, both eyes together.
+        mouth: [H, W] in 0..1.
+        source: where the masks come from, for the message.
+
+    Raises:
+        InputError: a mask is empty, or the eyes cannot be told apart.
     """
-    places = {}
+    pixels = {}
     for name, mask in (("eyes", eyes), ("mouth", mouth)):
         weights = torch.where(mask > 0.5, mask, 0).to("cpu", torch.float64)
         if not bool(weights.sum() > 0):
-            raise InputError(f"{what} shows no {name}: their part label is empty there.")
+            raise InputError(f"{source} shows no {name}: their part label is empty there.")
         y, x = torch.nonzero(weights, as_tuple=True)
-        places[name] = torch.stack([x, y], dim=1).to(torch.float64) + 0.5, weights[y, x]
-    points, weights = places["mouth"]
+        pixels[name] = torch.stack([x, y], dim=1).to(torch.float64) + 0.5, weights[y, x]
+    points, weights = pixels["mouth"]
     mouth_centre = (points * weights[:, None]).sum(dim=0) / weights.sum()
-    return FacePoints(*_two_means(*places["eyes"], what), mouth_centre)
+    return FacePoints(*_two_means(*pixels["eyes"], source), mouth_centre)
 
 
-def _two_means(points: Tensor, weights: Tensor, what: str) -> tuple[Tensor, Tensor]:
-    """[N, 2] and their weights [N] -> two centres [2]."""
+def _two_means(points: Tensor, weights: Tensor, source: str) -> tuple[Tensor, Tensor]:
+    """Cluster points [N, 2] with weights [N] along their longest axis into two centres [2], left and right."""
     mean = (points * weights[:, None]).sum(dim=0) / weights.sum()
     offset = points - mean
-    spread = (offset * weights[:, None]).t() @ offset / weights.sum()
-    axis = torch.linalg.eigh(spread).eigenvectors[:, -1]
+    covariance = (offset * weights[:, None]).t() @ offset / weights.sum()
+    axis = torch.linalg.eigh(covariance).eigenvectors[:, -1]
     along = offset @ axis
-    cut = along.new_zeros(())
+    threshold = along.new_zeros(())
     for _ in range(20):
-        right = along > cut
+        right = along > threshold
         if not (bool(right.any()) and bool((~right).any())):
-            raise InputError(f"{what} shows one eye or none that can be told apart; two are needed.")
-        sides = [(along[k] * weights[k]).sum() / weights[k].sum() for k in (~right, right)]
-        middle = (sides[0] + sides[1]) / 2
-        if bool(middle == cut):
+            raise InputError(f"{source} shows one eye or none that can be told apart; two are needed.")
+        means = [(along[half] * weights[half]).sum() / weights[half].sum() for half in (~right, right)]
+        middle = (means[0] + means[1]) / 2
+        if bool(middle == threshold):
             break
-        cut = middle
-    right = along > cut
-    centres = [(points[k] * weights[k, None]).sum(dim=0) / weights[k].sum() for k in (~right, right)]
+        threshold = middle
+    right = along > threshold
+    centres = [(points[half] * weights[half, None]).sum(dim=0) / weights[half].sum() for half in (~right, right)]
     return centres[0], centres[1]

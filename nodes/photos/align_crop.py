@@ -9,7 +9,7 @@ import torch
 from ...editing.common.part_labels import PartLabels
 from ...editing.common.pictures import check_pictures
 from ...editing.photos.alignment import FRAMINGS
-from ...editing.photos.crops import FACES, MISSING, Cropping, align, cut_crops, draw_frames
+from ...editing.photos.crops import FACES, MISSING, Cropping, align, draw_frames, extract_crops
 from ...editing.photos.detections import (
     BOX_FORMS,
     Detection,
@@ -192,7 +192,7 @@ class AlignCrop(io.ComfyNode):
         found = _find(method, given, count, size, box_format)
         labels = picture_names(names, count)
         alignment = align(found, count, size, _crop_size(width, height, generator), cropping, faces, missing, labels)
-        crops, inside = cut_crops(photos, alignment, border, border_blur, progress_for(len(alignment), "cropping"))
+        crops, inside = extract_crops(photos, alignment, border, border_blur, progress_for(len(alignment), "cropping"))
         target = current().result_device()
         preview = draw_frames(photos, alignment).to(target)
         return io.NodeOutput(crops.to(target), alignment, preview, inside.to(target), "\n".join(alignment.names))

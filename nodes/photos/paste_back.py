@@ -95,14 +95,14 @@ class PasteBack(io.ComfyNode):
         check_choice("mask_covers", mask_covers, COVERS)
         if parts is None and part_names.strip():
             raise InputError(f"The parts {part_names.strip()!r} were asked for, but no parts are connected.")
-        places = {"where" if mask_covers == COVERS[0] else "where_in_photos": mask}
+        masks = {"crop_masks" if mask_covers == COVERS[0] else "photo_masks": mask}
         if parts is not None:
-            if places.get("where") is not None:
+            if masks.get("crop_masks") is not None:
                 raise InputError("Both parts and a mask of the crops are connected; one of them says where to paste.")
-            places["where"] = parts_mask(parts, part_names)
+            masks["crop_masks"] = parts_mask(parts, part_names)
         report = progress_for(len(crops), "pasting")
         result = paste_back(
-            photos, crops, alignment, feather=feather, match=match, before=before, progress=report, **places
+            photos, crops, alignment, feather=feather, match=match, unedited=before, progress=report, **masks
         )
         target = current().result_device()
         return io.NodeOutput(result.photos.to(target), result.masks.to(target))

@@ -150,8 +150,8 @@ def pairs(face):
 )
 def test_points_in_every_form(text):
     (found,) = detect_points(text, 1, PHOTO)
-    assert found.picture == 0 and found.found.mouth.tolist() == pytest.approx([230, 210])
-    assert found.found.eye_left.tolist() == pytest.approx([200, 150])
+    assert found.picture == 0 and found.geometry.mouth.tolist() == pytest.approx([230, 210])
+    assert found.geometry.eye_left.tolist() == pytest.approx([200, 150])
 
 
 def test_faces_and_photos_are_matched():
@@ -219,9 +219,9 @@ def test_boxes_in_every_form():
         [[[10, 20, 110, 220]]],
     ):
         (found,) = detect_boxes(given_boxes, 1, PHOTO)
-        assert tuple(found.found) == expected and found.picture == 0
+        assert tuple(found.geometry) == expected and found.picture == 0
     (found,) = detect_boxes("[10, 20, 100, 200]", 1, PHOTO, "corner and size")
-    assert tuple(found.found) == expected
+    assert tuple(found.geometry) == expected
     per_photo = detect_boxes([[[0, 0, 9, 9], [20, 20, 40, 40]], [[1, 1, 9, 9]]], 2, PHOTO)
     assert [d.picture for d in per_photo] == [0, 0, 1]
 
@@ -258,11 +258,11 @@ def test_poses():
     person = {"pose_keypoints_2d": [0.0] * 54, "face_keypoints_2d": keypoints.flatten().tolist()}
     pose = {"people": [person, {"face_keypoints_2d": None}], "canvas_width": 300, "canvas_height": 200}
     (found,) = detect_poses([pose], 1, PHOTO)  # the canvas is half the photo
-    assert found.found.eye_left.tolist() == [200, 150] and found.found.mouth.tolist() == [230, 210]
+    assert found.geometry.eye_left.tolist() == [200, 150] and found.geometry.mouth.tolist() == [230, 210]
     keypoints[:, :2] /= torch.tensor([300.0, 200.0])
     pose["people"] = [{"face_keypoints_2d": keypoints.flatten().tolist()}]
     (found,) = detect_poses([pose], 1, PHOTO)
-    assert found.found.mouth.tolist() == pytest.approx([230, 210], rel=1e-5)
+    assert found.geometry.mouth.tolist() == pytest.approx([230, 210], rel=1e-5)
     keypoints[40, 2] = 0.0  # a point that was not seen
     pose["people"] = [{"face_keypoints_2d": keypoints.flatten().tolist()}]
     assert detect_poses([pose], 1, PHOTO) == []
@@ -281,7 +281,7 @@ def test_areas_of_masks():
     mask[10:30, 20:50] = 1
     mask[60:90, 100:140] = 0.9
     mask[0, 0] = 1  # a speck
-    found = [tuple(d.found) for d in detect_in_masks(mask, 1, PHOTO)]
+    found = [tuple(d.geometry) for d in detect_in_masks(mask, 1, PHOTO)]
     assert found == [(80, 40, 200, 120), (400, 240, 560, 360)]  # the photo is four times as large
     assert detect_in_masks(torch.zeros(2, 8, 8), 2, PHOTO) == []
     with pytest.raises(InputError, match="2 masks for 3 photos"):
@@ -304,7 +304,7 @@ def test_areas_are_those_of_a_flood(seed, density):
         ys, xs = zip(*area, strict=True)
         sizes[(min(xs), min(ys), max(xs) + 1, max(ys) + 1)] = len(area)
     expected = sorted(box for box, size in sizes.items() if size >= 0.01 * max(sizes.values()))
-    assert sorted({tuple(map(int, d.found)) for d in detect_in_masks(mask.float(), 1, (14, 17))}) == expected
+    assert sorted({tuple(map(int, d.geometry)) for d in detect_in_masks(mask.float(), 1, (14, 17))}) == expected
 
 
 def test_parts_give_eyes_and_mouth():
@@ -312,7 +312,7 @@ def test_parts_give_eyes_and_mouth():
     found = detect_in_parts(PartLabels(painted.parts, painted.part_names), 4, (192, 192))
     for k, each in enumerate(found):
         truth = painted.landmarks[k, :2] * 2
-        assert (torch.stack([each.found.eye_left, each.found.eye_right]) - truth).abs().max() < 8
+        assert (torch.stack([each.geometry.eye_left, each.geometry.eye_right]) - truth).abs().max() < 8
     blank = painted.parts.clone()
     blank[1] = 0
     assert [d.picture for d in detect_in_parts(PartLabels(blank, painted.part_names), 4, (96, 96))] == [0, 2, 3]
