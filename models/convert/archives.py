@@ -1,4 +1,4 @@
-"""Zip archives in memory: torch's files and numpy's .npz.
+"""Zip archives read in memory: torch's files and numpy's .npz.
 
 Members are looked up by name and never unpacked to the disk, so a member's name cannot point anywhere; names that try
 are refused all the same, since no program that saves checkpoints writes them.
@@ -25,12 +25,19 @@ ZIP_ERRORS = (
 
 @dataclass(frozen=True, eq=False)
 class Archive:
+    """An open archive and its members by name."""
+
     file: zipfile.ZipFile
     members: dict[str, zipfile.ZipInfo]
     size: int  # of the whole archive
 
 
 def open_archive(data: Bytes) -> Archive:
+    """Open the archive in `data`.
+
+    Raises:
+        CheckpointError: when it is damaged or encrypted, or its members' names are odd.
+    """
     try:
         file = zipfile.ZipFile(_View(data))
         infos = file.infolist()
@@ -41,8 +48,8 @@ def open_archive(data: Bytes) -> Archive:
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         name = info.orig_filename if isinstance(info.orig_filename, str) else info.filename
-        parts = re.split(r"[/\\]", name)
-        if ".." in parts or name.startswith(("/", "\\")) or ":" in name or "\x00" in name or "\\" in name:
+        folders = re.split(r"[/\\]", name)
+        if ".." in folders or name.startswith(("/", "\\")) or ":" in name or "\x00" in name or "\\" in name:
             raise CheckpointError(f"refused, because a member named {name[:60]!r} points outside the archive")
         if name in members:
             raise CheckpointError(f"refused, because the archive member {name[:60]!r} is there twice")

@@ -1,4 +1,4 @@
-"""From tensors under NVlabs' names to a checked generator: the last step of every reader."""
+"""Assembly of a checked generator from tensors under NVlabs' names: the last step of every reader."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ STANDARD_FILTER = (1.0, 3.0, 3.0, 1.0)
 
 
 @dataclass(eq=False)
-class FoundGenerator:
-    """What a reader found: stored tensors under NVlabs' names, config fields the shapes cannot tell, remarks."""
+class GeneratorWeights:
+    """Weights of a StyleGAN2 generator that a reader took from a file."""
 
     layout: str  # whose file it is, in words
-    tensors: dict[str, Tensor]
-    known: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    tensors: dict[str, Tensor]  # under NVlabs' names
+    config: dict[str, Any] = field(default_factory=dict)  # fields that the shapes cannot tell
+    notes: list[str] = field(default_factory=list)  # for the user
 
 
-def numbers(value: StoredTensor | StoredArray, name: str) -> Tensor:
-    """The stored numbers in float32. CheckpointError naming the tensor when they are missing or not finite floats."""
+def float_tensor(value: StoredTensor | StoredArray, name: str) -> Tensor:
+    """Read the stored numbers in float32, in their own shape.
+
+    Raises:
+        CheckpointError: when they are missing or not finite floats; it begins with `name`.
+    """
     try:
         tensor = value.tensor()
     except CheckpointError as problem:
@@ -43,20 +47,31 @@ def numbers(value: StoredTensor | StoredArray, name: str) -> Tensor:
     return tensor
 
 
-def all_numbers(stored: dict[str, StoredTensor | StoredArray]) -> dict[str, Tensor]:
-    """`numbers` of each. CheckpointError when views of one storage would blow up to far more than the file holds."""
-    held = {id(s): s.numel or 0 for s in (v.storage for v in stored.values() if isinstance(v, StoredTensor))}
-    held |= {id(v.data): len(v.data) for v in stored.values() if isinstance(v, StoredArray)}
-    wanted = sum(math.prod(value.shape) for value in stored.values())
-    if wanted > 2 * sum(held.values()) + (1 << 20):
+def float_tensors(stored: dict[str, StoredTensor | StoredArray]) -> dict[str, Tensor]:
+    """Read each by `float_tensor`.
+
+    Raises:
+        CheckpointError: when views of one storage would blow up to far more than the file holds, and as `float_tensor`.
+    """
+    available = {id(s): s.numel or 0 for s in (v.storage for v in stored.values() if isinstance(v, StoredTensor))}
+    available |= {id(v.data): len(v.data) for v in stored.values() if isinstance(v, StoredArray)}
+    claimed = sum(math.prod(value.shape) for value in stored.values())
+    if claimed > 2 * sum(available.values()) + (1 << 20):
         raise CheckpointError("refused, because its tensors claim far more numbers than the file holds")
-    return {name: numbers(value, name) for name, value in stored.items()}
+    return {name: float_tensor(value, name) for name, value in stored.items()}
 
 
 def filter_taps(kernel: Tensor | None) -> tuple[float, ...]:
-    """The 1-D resampling filter whose outer product (or whose taps) `kernel` is, [1, 3, 3, 1] when there is none.
+    """Factor a resampling kernel into the taps of a 1-D filter.
 
-    Whole numbers where they fit, since that is how configs write it. CheckpointError when it is not separable.
+    Args:
+        kernel: the taps [K], or their outer product [K, K]; None: the standard filter [1, 3, 3, 1].
+
+    Returns:
+        The taps, as whole numbers where those fit, since that is how configs write them.
+
+    Raises:
+        CheckpointError: when it is not separable.
     """
     if kernel is None:
         return STANDARD_FILTER
@@ -64,14 +79,14 @@ def filter_taps(kernel: Tensor | None) -> tuple[float, ...]:
         raise CheckpointError(f"a resampling filter of shape {list(kernel.shape)} cannot be used")
     taps = kernel.double() / kernel.double().sum()
     if taps.ndim == 2:
-        line = taps.sum(dim=0)
-        if taps.shape[0] != taps.shape[1] or not torch.allclose(torch.outer(line, line), taps, atol=1e-5):
+        marginal = taps.sum(dim=0)
+        if taps.shape[0] != taps.shape[1] or not torch.allclose(torch.outer(marginal, marginal), taps, atol=1e-5):
             raise CheckpointError("its resampling filter is not separable, which this generator cannot use")
-        taps = line
+        taps = marginal
     scale = taps / taps.abs().max()
-    for whole in range(1, 65):
-        if torch.allclose(scale * whole, (scale * whole).round(), atol=1e-4):
-            return tuple(float(t) for t in (scale * whole).round())
+    for factor in range(1, 65):
+        if torch.allclose(scale * factor, (scale * factor).round(), atol=1e-4):
+            return tuple(float(t) for t in (scale * factor).round())
     return tuple(float(t) for t in taps)
 
 
@@ -79,7 +94,7 @@ _BLOCK = re.compile(r"synthesis\.b(\d{1,6})\.(.+)")
 
 
 def rename_blocks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Blocks named by another first size (generators that are not square) get NVlabs' numbering: b4, b8, ..."""
+    """Number the blocks as NVlabs do: b4, b8, ...; generators that are not square begin with another size."""
     matches = {name: _BLOCK.fullmatch(name) for name in tensors}
     sizes = sorted({int(match[1]) for match in matches.values() if match})
     names = {size: 4 * 2**k for k, size in enumerate(sizes)}
@@ -89,39 +104,43 @@ def rename_blocks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def build_generator(found: FoundGenerator) -> StyleGAN2:
-    """The network with the found weights. CheckpointError names what is missing, left over, or of another shape."""
-    tensors = rename_blocks(found.tensors)
-    config = StyleGAN2Config.from_state_dict(tensors, **found.known)
+def build_generator(weights: GeneratorWeights) -> StyleGAN2:
+    """Build the frozen network with these weights; a note is added when its mean of W is missing.
+
+    Raises:
+        CheckpointError: names the tensor that is missing, left over, or of another shape.
+    """
+    tensors = rename_blocks(weights.tensors)
+    config = StyleGAN2Config.from_state_dict(tensors, **weights.config)
     with torch.inference_mode(False), torch.no_grad():
         with torch.device("meta"):
             network = StyleGAN2(config)
         expected = network.state_dict()
         if "mapping.w_avg" not in tensors:
-            found.notes.append("the file does not hold the mean of W; it will be computed from samples")
+            weights.notes.append("the file does not hold the mean of W; it will be computed from samples")
             tensors["mapping.w_avg"] = torch.zeros(config.w_dim)
         _set_filters(tensors, expected, setup_filter(config.resample_filter))
-        _check(tensors, expected)
+        _check_tensors(tensors, expected)
         network.load_state_dict({name: tensors[name] for name in expected}, strict=True, assign=True)
     return network.requires_grad_(False).eval()
 
 
 def _set_filters(tensors: dict[str, Tensor], expected: dict[str, Tensor], kernel: Tensor) -> None:
-    """Layouts differ in where they keep the resampling filter; here it is in every layer, and the same."""
+    """Put the same resampling filter into every layer; layouts differ in where they keep it."""
     for name in [name for name in expected if name.endswith(".resample_filter")]:
-        given = tensors.get(name, kernel)
-        if given.shape != kernel.shape or not torch.allclose(given, kernel, atol=1e-5):
+        stored = tensors.get(name, kernel)
+        if stored.shape != kernel.shape or not torch.allclose(stored, kernel, atol=1e-5):
             raise CheckpointError(f"{name} is another resampling filter than the other layers have")
         tensors[name] = kernel.clone()
 
 
-def _check(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def _check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     missing, extra = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
     if missing or extra:
         lacks = f"lacks {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}" if missing else ""
         has = f"has {', '.join(extra[:3])}{' ...' if len(extra) > 3 else ''}" if extra else ""
-        both = " and ".join(part for part in (lacks, has) if part)
-        raise CheckpointError(f"is not a StyleGAN2 generator as published: it {both}")
+        difference = " and ".join(clause for clause in (lacks, has) if clause)
+        raise CheckpointError(f"is not a StyleGAN2 generator as published: it {difference}")
     for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape:
             raise CheckpointError(

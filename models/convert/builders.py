@@ -1,4 +1,4 @@
-"""The plain data with which each request of a pickle is answered.
+"""Builders: the plain data with which each request of a pickle is answered.
 
 Three groups: numbers (torch tensors, numpy arrays), containers (dictionaries, sets, sizes), and module objects, of
 which only the name and the saved state are kept. Everything else is refused by name. Nothing in this file looks
@@ -30,14 +30,20 @@ from .whitelist import (
     PERSISTENCE,
     TORCH_TYPES,
     VALUES,
-    admitted,
+    is_admitted,
 )
 
-MAX_KEPT_ARGUMENTS = 64
+MAX_ARGUMENTS = 64
 
 
 def call(machine: Machine, function: Any, arguments: Any) -> Any:
-    """Answers "call this with these arguments". Refuses every name that is not in CALLS."""
+    """Answer "call this with these arguments" with plain data.
+
+    A name that is not in CALLS is noted as refused, and a stand-in returned.
+
+    Raises:
+        CheckpointError: when no name is called, or with arguments that it does not take.
+    """
     if not isinstance(arguments, tuple):
         raise CheckpointError("damaged: the arguments of a call are no tuple")
     if isinstance(function, Opaque) and function.name.startswith("refused "):
@@ -50,8 +56,8 @@ def call(machine: Machine, function: Any, arguments: Any) -> Any:
     builder = CALLS.get(full)
     if builder is None:
         if full in OPAQUE_STANDARD:
-            return Opaque(full, arguments[:MAX_KEPT_ARGUMENTS])
-        return machine.refuse(full)
+            return Opaque(full, arguments[:MAX_ARGUMENTS])
+        return machine.refuse_name(full)
     try:
         return builder(machine, *arguments)
     except TypeError:
@@ -59,7 +65,11 @@ def call(machine: Machine, function: Any, arguments: Any) -> Any:
 
 
 def instantiate(machine: Machine, name: Any, arguments: Any) -> Any:
-    """Answers "make an empty object of this class": a dict, or an opaque object."""
+    """Answer "make an empty object of this class" with a dict or an opaque object.
+
+    Raises:
+        CheckpointError: when the class is no name.
+    """
     if not isinstance(arguments, tuple):
         raise CheckpointError("damaged: the arguments of a new object are no tuple")
     if not isinstance(name, Name):
@@ -67,13 +77,17 @@ def instantiate(machine: Machine, name: Any, arguments: Any) -> Any:
     full = str(name)
     if full in DICTIONARIES:
         return {}
-    if full in CALLABLE or full in VALUES or not admitted(name):
-        return machine.refuse(full)
-    return Opaque(full, arguments[:MAX_KEPT_ARGUMENTS])
+    if full in CALLABLE or full in VALUES or not is_admitted(name):
+        return machine.refuse_name(full)
+    return Opaque(full, arguments[:MAX_ARGUMENTS])
 
 
 def build_state(machine: Machine, target: Any, state: Any) -> None:
-    """Answers "give this object its saved state"."""
+    """Answer "give this object its saved state", in place.
+
+    Raises:
+        CheckpointError: when the state is damaged, or the target takes none.
+    """
     if isinstance(target, Opaque):
         if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict):
             state = state[0]  # (attributes, slots); no class here has slots
@@ -81,7 +95,7 @@ def build_state(machine: Machine, target: Any, state: Any) -> None:
     elif isinstance(target, StoredArray):
         if not isinstance(state, tuple) or len(state) != 5:
             raise CheckpointError("damaged: the state of an array")
-        machine.spend(len(state[4]) if isinstance(state[4], str) else 0)
+        machine.charge(len(state[4]) if isinstance(state[4], str) else 0)
         target.fill(*state[1:])
     elif isinstance(target, ElementType):
         _set_order(target, state)
@@ -93,24 +107,24 @@ def build_state(machine: Machine, target: Any, state: Any) -> None:
 
 
 def _dictionary(machine: Machine, arguments: tuple) -> dict:
-    """dict(), OrderedDict(), OrderedDict([[k, v], ...]) and defaultdict(factory)."""
+    """Build dict(), OrderedDict(), OrderedDict([[k, v], ...]) and defaultdict(factory)."""
     pairs = arguments[-1] if arguments and isinstance(arguments[-1], list | tuple | dict) else ()
-    machine.spend(elements=len(pairs))
+    machine.charge(elements=len(pairs))
     flat: list[Any] = []
     for pair in pairs.items() if isinstance(pairs, dict) else pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise CheckpointError("damaged: a dictionary made of something that is not pairs")
         flat.extend(pair)
-    result: dict = {}
-    machine.set_items(result, flat)
-    return result
+    items: dict = {}
+    machine.set_items(items, flat)
+    return items
 
 
 def _members(machine: Machine, values: Any = ()) -> set:
     if not isinstance(values, list | tuple | set | frozenset):
         raise CheckpointError("damaged: a set made of something that is no list")
-    machine.spend(elements=len(values))
-    return {machine.key(value) for value in values}
+    machine.charge(elements=len(values))
+    return {machine.check_key(value) for value in values}
 
 
 def _sequence(machine: Machine, values: Any = ()) -> tuple:
@@ -118,10 +132,10 @@ def _sequence(machine: Machine, values: Any = ()) -> tuple:
 
 
 def _encode(machine: Machine, text: Any, encoding: Any = "latin1") -> bytes:
-    """How protocol 2 writes a byte string."""
+    """Return a byte string, which protocol 2 writes as text."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise CheckpointError("damaged: a byte string that is not written as text")
-    machine.spend(len(text))
+    machine.charge(len(text))
     return text.encode(encoding)
 
 
@@ -133,7 +147,7 @@ def _byte_string(machine: Machine, *arguments: Any) -> Bytes:
     return _encode(machine, *arguments)
 
 
-def _real_and_imaginary(machine: Machine, *arguments: Any) -> Opaque:
+def _complex(machine: Machine, *arguments: Any) -> Opaque:
     return Opaque("complex number", arguments)
 
 
@@ -146,7 +160,7 @@ def _device(machine: Machine, *arguments: Any) -> Opaque:
 
 
 def _old_backend(machine: Machine) -> Opaque:
-    """What modules saved by torch before 1.3 carry along."""
+    """Return the backend that modules saved by torch before 1.3 carry along."""
     return Opaque("torch backend")
 
 
@@ -154,23 +168,23 @@ def _old_backend(machine: Machine) -> Opaque:
 
 
 def _array(machine: Machine, kind: Any, shape: Any, code: Any) -> StoredArray:
-    """numpy's `_reconstruct`: an empty array that BUILD fills."""
+    """Answer numpy's `_reconstruct` with an empty array that BUILD fills."""
     return StoredArray()
 
 
 def _array_from_buffer(machine: Machine, data: Any, element: Any, shape: Any, order: Any = "C") -> StoredArray:
-    """numpy's `_frombuffer`, the way of protocol 5."""
-    machine.spend(len(data) if isinstance(data, str) else 0)
+    """Answer numpy's `_frombuffer`, the way of protocol 5."""
+    machine.charge(len(data) if isinstance(data, str) else 0)
     return StoredArray().fill(shape, element, order == "F", data)
 
 
 def _scalar(machine: Machine, element: Any, data: Any = b"") -> StoredArray:
-    machine.spend(len(data) if isinstance(data, str) else 0)
+    machine.charge(len(data) if isinstance(data, str) else 0)
     return StoredArray().fill((), element, False, data)
 
 
 def _element_type(machine: Machine, code: Any, align: Any = False, copy: Any = True) -> ElementType:
-    """numpy's dtype("f4", False, True)."""
+    """Answer numpy's dtype("f4", False, True)."""
     order, short = ("<", code) if not isinstance(code, str) or code[:1] not in "<>|=" else (code[0], code[1:])
     if not isinstance(short, str) or short not in NUMPY_TYPES:
         raise CheckpointError(f"an array of the number type {str(code)[:20]!r}, which is not plain numbers")
@@ -178,8 +192,8 @@ def _element_type(machine: Machine, code: Any, align: Any = False, copy: Any = T
 
 
 def _set_order(target: ElementType, state: Any) -> None:
-    """A dtype's state is (version, byte order, subtype, names, fields, ...); records and subarrays are refused."""
-    if not isinstance(state, tuple) or not 2 <= len(state) <= 9 or any(part is not None for part in state[2:5]):
+    """Set a dtype's byte order: (version, byte order, subtype, names, fields, ...), without records and subarrays."""
+    if not isinstance(state, tuple) or not 2 <= len(state) <= 9 or any(field is not None for field in state[2:5]):
         raise CheckpointError("an array of records, which is not plain numbers")
     if state[1] not in ("<", ">", "|", "="):
         raise CheckpointError("damaged: the byte order of an array")
@@ -199,57 +213,65 @@ def _tensor(
     return StoredTensor(storage, offset, shape, stride, element or storage.element)
 
 
-def _tensor_v2(machine: Machine, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> StoredTensor:
-    """(storage, offset, shape, stride, requires_grad, hooks[, metadata]); hooks are dropped."""
+def _tensor_v2(machine: Machine, storage: Any, offset: Any, shape: Any, stride: Any, *options: Any) -> StoredTensor:
+    """Build (storage, offset, shape, stride, requires_grad, hooks[, metadata]); hooks are dropped."""
     return _tensor(machine, storage, offset, shape, stride)
 
 
 def _tensor_v3(
-    machine: Machine, storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, kind: Any, *rest: Any
+    machine: Machine,
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    stride: Any,
+    grad: Any,
+    hooks: Any,
+    kind: Any,
+    *options: Any,
 ) -> StoredTensor:
-    """As v2, over an untyped storage, with the number type given."""
+    """Build as v2 does, over an untyped storage, with the number type in the arguments."""
     if not isinstance(kind, Name) or str(kind) not in TORCH_TYPES:
         raise CheckpointError(f"a tensor of the number type {str(kind)[:40]}, which is not read here")
     return _tensor(machine, storage, offset, shape, stride, TORCH_TYPES[str(kind)])
 
 
-def _parameter(machine: Machine, data: Any, *rest: Any) -> StoredTensor:
+def _parameter(machine: Machine, data: Any, *options: Any) -> StoredTensor:
     if not isinstance(data, StoredTensor):
         raise CheckpointError(f"damaged: a parameter made of a {type(data).__name__}")
     return data
 
 
 def _tensor_with_attributes(machine: Machine, function: Any, kind: Any, arguments: Any, state: Any) -> Any:
-    """A tensor that carried Python attributes; they are dropped."""
+    """Build a tensor that carried Python attributes; they are dropped."""
     if not isinstance(function, Name) or str(function) not in TENSOR_BUILDERS:
-        return machine.refuse(f"torch._tensor._rebuild_from_type_v2 of {str(function)[:80]}")
+        return machine.refuse_name(f"torch._tensor._rebuild_from_type_v2 of {str(function)[:80]}")
     return call(machine, function, arguments)
 
 
 def _nested(machine: Machine, data: Any) -> Any:
-    """torch's `_load_from_bytes`: a whole torch file inside a byte string, which is how plain pickles keep tensors."""
+    """Read torch's `_load_from_bytes`: a torch file inside a byte string, which is how plain pickles keep tensors."""
     if not isinstance(data, bytes | bytearray | memoryview):
         raise CheckpointError("damaged: a nested torch file that is no byte string")
     return machine.load_nested(data)
 
 
 def _typed_storage(machine: Machine, *arguments: Any) -> Any:
-    """TypedStorage objects are only ever saved through their bytes."""
-    return machine.refuse("torch.storage.TypedStorage")
+    """Refuse TypedStorage objects, which are only ever saved through their bytes."""
+    return machine.refuse_name("torch.storage.TypedStorage")
 
 
 # Modules.
 
 
 def _persistent(machine: Machine, meta: Any) -> Opaque:
-    """NVlabs' persistence hook, which would run the source code in `meta`; here its name and state are kept."""
+    """Answer NVlabs' persistence hook, which would run the source code in `meta`, with its name and state."""
     if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
         raise CheckpointError("damaged: a persistent object without a class name")
     return Opaque(f"persistent {meta['class_name'][:80]}", (), meta.get("state"))
 
 
 def _old_object(machine: Machine, name: Any, base: Any = None, state: Any = None) -> Any:
-    """copyreg's `_reconstructor`, the way of protocols 0 and 1."""
+    """Answer copyreg's `_reconstructor`, the way of protocols 0 and 1."""
     return instantiate(machine, name, ())
 
 
@@ -274,7 +296,7 @@ CALLS: dict[str, Callable[..., Any]] = TENSOR_BUILDERS | {
     "builtins.frozenset": _members,
     "builtins.bytes": _byte_string,
     "builtins.bytearray": _byte_string,
-    "builtins.complex": _real_and_imaginary,
+    "builtins.complex": _complex,
     "builtins.slice": _slice,
     "copyreg._reconstructor": _old_object,
     PERSISTENCE: _persistent,

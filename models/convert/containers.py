@@ -1,4 +1,4 @@
-"""Finds out what a file is by its first bytes and opens it as plain data, whatever its name says."""
+"""Container formats: a file is told by its first bytes and opened as plain data, whatever its name says."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from .unpickler import Budget, Unpickler
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
-    """A file's content as plain data, and what kind of file it was."""
+class OpenedFile:
+    """Content of a file as plain data, and the kind of file it was."""
 
     content: Any
     kind: str  # "torch archive", "old torch file", "pickle", "npy", "npz"
 
 
-def open_file(path: Path) -> Opened:
-    """Reads any of the known formats without running anything. CheckpointError, without the file's name, otherwise."""
+def open_file(path: Path) -> OpenedFile:
+    """Read any of the known formats without running anything.
+
+    Raises:
+        CheckpointError: for anything else; the sentence lacks the file's name, which the caller puts in front.
+    """
     try:
         with path.open("rb") as file:
             if file.seek(0, io.SEEK_END) == 0:
@@ -36,31 +40,31 @@ def open_file(path: Path) -> Opened:
     return open_bytes(data)
 
 
-def open_bytes(data: Bytes) -> Opened:
-    """As `open_file`, for a file that is already in memory."""
+def open_bytes(data: Bytes) -> OpenedFile:
+    """Read a file that is already in memory, as `open_file` does."""
     start = bytes(data[:512])
-    _refuse_known_strangers(start)
+    _refuse_foreign_formats(start)
     if start.startswith(b"\x93NUMPY"):
-        return Opened(read_npy(data), "npy")
+        return OpenedFile(read_npy(data), "npy")
     if start.startswith(b"PK\x03\x04") or start.startswith(b"PK\x05\x06"):
         return _open_zip(data)
     budget = Budget.of_file(len(data))
     first = Unpickler(data, nested=read_nested, budget=budget)
     content = first.load()
     if content == LEGACY_MAGIC:
-        return Opened(read_legacy(data, first.position, read_nested, budget), "old torch file")
-    return Opened(content, "pickle")
+        return OpenedFile(read_legacy(data, first.position, read_nested, budget), "old torch file")
+    return OpenedFile(content, "pickle")
 
 
-def _refuse_known_strangers(start: bytes) -> None:
+def _refuse_foreign_formats(start: bytes) -> None:
     text = start.lstrip()[:64].lower()
-    strangers = {
+    sentences = {
         b"<": "is a web page, not a checkpoint; the download failed or needs a login",
         b"version https://git-lfs": "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
         b"\x89hdf": "is an HDF5 file; only torch, NVlabs, TensorFlow-pickle and numpy files are read",
         b"\x1f\x8b": "is gzip-compressed; unpack it first",
     }
-    for magic, sentence in strangers.items():
+    for magic, sentence in sentences.items():
         if text.startswith(magic):
             raise CheckpointError(sentence)
     if start[257:262] == b"ustar":
@@ -69,8 +73,8 @@ def _refuse_known_strangers(start: bytes) -> None:
         raise CheckpointError("is a safetensors file already; load it as it is")
 
 
-def _open_zip(data: Bytes) -> Opened:
+def _open_zip(data: Bytes) -> OpenedFile:
     archive = open_archive(data)
     if archive.members and all(name.endswith(".npy") for name in archive.members):
-        return Opened(read_npz(archive), "npz")
-    return Opened(read_torch_archive(archive, read_nested, Budget.of_file(len(data))), "torch archive")
+        return OpenedFile(read_npz(archive), "npz")
+    return OpenedFile(read_torch_archive(archive, read_nested, Budget.of_file(len(data))), "torch archive")

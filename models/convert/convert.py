@@ -1,4 +1,4 @@
-"""`semantic-edit convert`: a file of another project in, one of ours out."""
+"""Conversion of checkpoints and directions: a file of another project in, one of ours out (`semantic-edit convert`)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..errors import CheckpointError
 from ..files.direction import write_direction
 from ..gan.generator import Network, family_fingerprint, save_generator
 from ..printable import printable
-from .assemble import FoundGenerator, build_generator
-from .containers import Opened, open_file
-from .directions import BOUNDARY, FoundDirections, choose, find_directions
-from .irse import FoundEncoder, build_encoder, find_encoder, holds_encoder
+from .assemble import GeneratorWeights, build_generator
+from .containers import OpenedFile, open_file
+from .directions import BOUNDARY, ForeignDirections, choose_direction, find_directions
+from .irse import EncoderWeights, build_encoder, find_encoder, holds_encoder
 from .nvlabs import find_nvlabs
-from .progressive import FoundProgressive, build_progressive, find_progressive
+from .progressive import ProgressiveWeights, build_progressive, find_progressive
 from .rosinality import find_rosinality
 from .stored import Opaque
 from .tensorflow import find_tensorflow
@@ -32,7 +32,7 @@ def convert_file(
     overwrite: bool = False,
     component: int | str | None = None,
 ) -> Path:
-    """Reads a checkpoint or a direction and writes it as the pack's safetensors. Nothing in the file is executed.
+    """Read a checkpoint or a direction and write it as the pack's safetensors. Nothing in the file is executed.
 
     Args:
         source: NVlabs .pkl, legacy TensorFlow .pkl, rosinality .pt, a whole-module .pt, a Progressive GAN (.pth, or the
@@ -44,24 +44,26 @@ def convert_file(
         component: which one, of a file with several directions; "encoder" or "generator" of a file with both (the
             generator unless told otherwise).
 
-    Returns the destination. It appears whole or, on any error, not at all.
+    Returns:
+        The destination. It appears whole or, on any error, not at all.
 
-    Raises CheckpointError: a sentence that names the file and says what is wrong, or what was refused.
+    Raises:
+        CheckpointError: a sentence that names the file and says what is wrong, or what was refused.
     """
     source, destination = Path(source), Path(destination)
     _check_paths(source, destination, overwrite)
     try:
         opened = open_file(source)
-        found = find(opened, component)
-        if isinstance(found, FoundEncoder):
-            return _write_encoder(source, destination, found, say)
-        if isinstance(found, FoundGenerator):
+        content = identify(opened, component)
+        if isinstance(content, EncoderWeights):
+            return _write_encoder(source, destination, content, say)
+        if isinstance(content, GeneratorWeights):
             if component is None and holds_encoder(opened.content):
-                found.notes.append("the file holds an encoder, too; --component encoder writes that one")
-            return _write_generator(source, destination, build_generator(found), found, say)
-        if isinstance(found, FoundProgressive):
-            return _write_generator(source, destination, build_progressive(found), found, say)
-        return _write_direction(source, destination, found, say, component if isinstance(component, int) else None)
+                content.notes.append("the file holds an encoder, too; --component encoder writes that one")
+            return _write_generator(source, destination, build_generator(content), content, say)
+        if isinstance(content, ProgressiveWeights):
+            return _write_generator(source, destination, build_progressive(content), content, say)
+        return _write_direction(source, destination, content, say, component if isinstance(component, int) else None)
     except CheckpointError as problem:
         sentence = printable(_sentence(str(problem)))
         raise CheckpointError(f"{source.name} {sentence}. Nothing was written.") from None
@@ -70,7 +72,10 @@ def convert_file(
 
 
 def _sentence(problem: str) -> str:
-    """Readers say "is empty", "holds ..." or name a part ("synthesis.b4.const: ..."); the file's name goes in front."""
+    """Turn a reader's problem into a sentence that begins with the file's name, put in front by the caller.
+
+    Readers say "is empty", "holds ..." or name a tensor ("synthesis.b4.const: ...").
+    """
     problem = problem.rstrip(".")
     if problem.startswith("refused"):
         return f"was {problem}"
@@ -97,10 +102,18 @@ def _check_paths(source: Path, destination: Path, overwrite: bool) -> None:
         raise CheckpointError(f"The folder of {destination.name} does not exist: {destination.parent}.")
 
 
-def find(
-    opened: Opened, component: int | str | None = None
-) -> FoundGenerator | FoundProgressive | FoundEncoder | FoundDirections:
-    """What a file's content is. CheckpointError when it is nothing that is read, or lacks the wanted component."""
+def identify(
+    opened: OpenedFile, component: int | str | None = None
+) -> GeneratorWeights | ProgressiveWeights | EncoderWeights | ForeignDirections:
+    """Recognise a file's content.
+
+    Args:
+        opened: the file, as plain data.
+        component: "encoder" or "generator" of a file with both, or the number of a direction.
+
+    Raises:
+        CheckpointError: when it is nothing that is read, or lacks the component.
+    """
     content = opened.content
     if isinstance(component, str) and component not in ("encoder", "generator"):
         raise CheckpointError(f"has no component {component[:40]!r}; choose encoder, generator, or a number")
@@ -109,9 +122,9 @@ def find(
         if component != "encoder":
             generator = find_progressive(content) or find_tensorflow(content) or find_nvlabs(content)
             generator = generator or find_rosinality(content)
-        found = generator or (find_encoder(content) if component != "generator" else None)
-        if found is not None:
-            return found
+        network = generator or (find_encoder(content) if component != "generator" else None)
+        if network is not None:
+            return network
     if isinstance(component, str):
         raise CheckpointError(f"holds {_summary(content)}, but no {component} of a known layout")
     directions = find_directions(content, plain_array=opened.kind == "npy")
@@ -131,66 +144,73 @@ def _summary(content: Any) -> str:
 
 
 def _write_generator(
-    source: Path, destination: Path, network: Network, found: FoundGenerator | FoundProgressive, say: Say
+    source: Path, destination: Path, network: Network, weights: GeneratorWeights | ProgressiveWeights, say: Say
 ) -> Path:
     config = network.config
     family = family_fingerprint(network)
-    save_generator(destination, network, _provenance(source, found), family=family)
+    save_generator(destination, network, _provenance(source, weights), family=family)
     height, width = config.resolution
-    if isinstance(found, FoundProgressive):
-        what = f"Progressive GAN {height}x{width}, {2 * len(config.channels)} layers, z of width {config.z_dim}"
+    if isinstance(weights, ProgressiveWeights):
+        summary = f"Progressive GAN {height}x{width}, {2 * len(config.channels)} layers, z of width {config.z_dim}"
     else:
         labels = f", {config.c_dim} labels" if config.c_dim else ""
-        what = f"StyleGAN2 {height}x{width}, {config.num_layers} rows of W+ of width {config.w_dim}"
-        what += f", {config.architecture}{labels}"
-    return _written(source, destination, found, f"{what}, family {family}", say)
+        summary = f"StyleGAN2 {height}x{width}, {config.num_layers} rows of W+ of width {config.w_dim}"
+        summary += f", {config.architecture}{labels}"
+    return _report(source, destination, weights, f"{summary}, family {family}", say)
 
 
-def _write_encoder(source: Path, destination: Path, found: FoundEncoder, say: Say) -> Path:
-    save_encoder(destination, build_encoder(found), _provenance(source, found))
-    config = found.config
-    what = f"encoder of {config.size[0]}x{config.size[1]} pictures, {config.num_layers} rows of W+ of width "
-    what += f"{config.w_dim}, family {found.family or 'unknown'}"
-    return _written(source, destination, found, what, say)
+def _write_encoder(source: Path, destination: Path, weights: EncoderWeights, say: Say) -> Path:
+    save_encoder(destination, build_encoder(weights), _provenance(source, weights))
+    config = weights.config
+    summary = f"encoder of {config.size[0]}x{config.size[1]} pictures, {config.num_layers} rows of W+ of width "
+    summary += f"{config.w_dim}, family {weights.family or 'unknown'}"
+    return _report(source, destination, weights, summary, say)
 
 
-def _provenance(source: Path, found: FoundGenerator | FoundProgressive | FoundEncoder) -> dict[str, object]:
-    return {"source": source.name, "layout": found.layout, "notes": found.notes}
+def _provenance(source: Path, weights: GeneratorWeights | ProgressiveWeights | EncoderWeights) -> dict[str, object]:
+    return {"source": source.name, "layout": weights.layout, "notes": weights.notes}
 
 
-def _written(
-    source: Path, destination: Path, found: FoundGenerator | FoundProgressive | FoundEncoder, what: str, say: Say
+def _report(
+    source: Path,
+    destination: Path,
+    weights: GeneratorWeights | ProgressiveWeights | EncoderWeights,
+    summary: str,
+    say: Say,
 ) -> Path:
-    say(f"{source.name} ({found.layout}): {what}.")
-    for note in found.notes:
+    say(f"{source.name} ({weights.layout}): {summary}.")
+    for note in weights.notes:
         say(f"Note: {note}.")
     say(f"Wrote {destination.name}. Nothing in the source was executed.")
     return destination
 
 
-def _write_direction(source: Path, destination: Path, found: FoundDirections, say: Say, component: int | None) -> Path:
-    chosen, index = choose(found, component)
-    several = len(found.directions) > 1
+def _write_direction(
+    source: Path, destination: Path, directions: ForeignDirections, say: Say, component: int | None
+) -> Path:
+    direction, index = choose_direction(directions, component)
+    several = len(directions.directions) > 1
     name = f"{source.stem} {index}" if several else source.stem
-    provenance = {"source": source.name, "layout": found.layout, "shape": found.source_shape, "component": index}
+    layout, shape = directions.layout, directions.source_shape
+    provenance = {"source": source.name, "layout": layout, "shape": shape, "component": index}
     write_direction(
         destination,
-        chosen.direction.clone(),
-        normal=chosen.normal,
-        start=chosen.start,
-        offset=chosen.offset,
-        method=chosen.method,
+        direction.direction.clone(),
+        normal=direction.normal,
+        start=direction.start,
+        offset=direction.offset,
+        method=direction.method,
         name=name,
         provenance=provenance,
     )
-    rows, width = chosen.direction.shape
+    rows, width = direction.direction.shape
     say(f"{source.name}: a direction of width {width} for {'all rows' if rows == 1 else f'{rows} rows'} of W+.")
     if several:
-        say(f"It holds {len(found.directions)}; number {index} was taken. Choose another with --component.")
-    if chosen.method == BOUNDARY:
+        say(f"It holds {len(directions.directions)}; number {index} was taken. Choose another with --component.")
+    if direction.method == BOUNDARY:
         say("It was read as a boundary and is its own normal: state 0 lies on it, 1 is one step beyond.")
         say("A boundary that was fitted in Z means nothing in W; take the one for W.")
-    elif chosen.start is not None:
+    elif direction.start is not None:
         say("One step is one standard deviation; state 0 is the mean, 1 one deviation above it.")
     say("It names no generator family; when it is loaded, its shape is checked and a warning given.")
     say(f"Wrote {destination.name}. Nothing in the source was executed.")

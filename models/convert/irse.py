@@ -1,6 +1,7 @@
-"""Encoders in the checkpoints of e4e and pixel2style2pixel: "encoder.*" of {"state_dict", "latent_avg", "opts"}.
+"""Reader of encoders in the checkpoints of e4e and pixel2style2pixel.
 
-The same files hold a generator under "decoder.*", which names the family that the encoder belongs to.
+They lie under "encoder.*" of {"state_dict", "latent_avg", "opts"}. The same files hold a generator under "decoder.*",
+which names the family that the encoder belongs to.
 """
 
 from __future__ import annotations
@@ -10,43 +11,48 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from ..encoders.irse import IrseConfig, IrseEncoder
 from ..errors import CheckpointError
 from ..gan.generator import family_fingerprint
-from .assemble import all_numbers, build_generator, numbers
-from .modules import Stored, tensors_of
+from .assemble import build_generator, float_tensor, float_tensors
+from .modules import Stored, named_tensors
 from .rosinality import find_rosinality
 from .stored import Opaque, StoredArray, StoredTensor, plain_number
 
 _PREFIXES = ("encoder.", "module.encoder.", "")
-_LEFT_OUT = "num_batches_tracked"  # counters of the training
+_COUNTERS = "num_batches_tracked"  # counters of the training
 _KINDS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "psp"}
 
 
 @dataclass(eq=False)
-class FoundEncoder:
-    """What a reader found."""
+class EncoderWeights:
+    """Weights of an encoder that a reader took from a file."""
 
-    layout: str
+    layout: str  # whose file it is, in words
     tensors: dict[str, Tensor]
     config: IrseConfig
-    family: str
-    notes: list[str] = field(default_factory=list)
+    family: str  # of the generator in the same file, "" without one
+    notes: list[str] = field(default_factory=list)  # for the user
 
 
 def holds_encoder(content: Any) -> bool:
-    """Whether a file's content has an encoder of this kind in it."""
-    return bool(_stored(content))
+    """Return whether a file's content has an encoder of this kind in it."""
+    return bool(_encoder_tensors(content))
 
 
-def find_encoder(content: Any) -> FoundEncoder | None:
-    """The encoder in a file's content, None when there is none. CheckpointError when it is not as published."""
-    stored = _stored(content)
+def find_encoder(content: Any) -> EncoderWeights | None:
+    """Read the encoder in a file's content, None when there is none.
+
+    Raises:
+        CheckpointError: when it is not as published.
+    """
+    stored = _encoder_tensors(content)
     if not stored:
         return None
-    tensors = all_numbers({name: value for name, value in stored.items() if not name.endswith(_LEFT_OUT)})
+    tensors = float_tensors({name: value for name, value in stored.items() if not name.endswith(_COUNTERS)})
     options = _options(content)
     notes: list[str] = []
     heads, family = _heads(tensors, options, notes), _family(content, notes)
@@ -64,32 +70,37 @@ def find_encoder(content: Any) -> FoundEncoder | None:
     except (KeyError, IndexError) as problem:
         raise CheckpointError(f"is not an encoder as published: it lacks {problem}") from None
     tensors["w_mean"] = mean if mean is not None else torch.zeros(config.num_layers, config.w_dim)
-    return FoundEncoder(f"{heads} encoder", tensors, config, family, notes)
+    return EncoderWeights(f"{heads} encoder", tensors, config, family, notes)
 
 
-def build_encoder(found: FoundEncoder) -> IrseEncoder:
-    """The encoder with the found weights. CheckpointError names what is missing, left over, or of another shape."""
+def build_encoder(weights: EncoderWeights) -> IrseEncoder:
+    """Build the frozen encoder with these weights.
+
+    Raises:
+        CheckpointError: names the tensor that is missing, left over, or of another shape.
+    """
     with torch.inference_mode(False), torch.no_grad():
         with torch.device("meta"):
-            encoder = IrseEncoder(found.config, found.family)
+            encoder = IrseEncoder(weights.config, weights.family)
         expected = encoder.state_dict()
-        wrong = sorted(set(expected) ^ set(found.tensors))
+        wrong = sorted(set(expected) ^ set(weights.tensors))
         if wrong:
             lacks = wrong[0] in expected
             raise CheckpointError(f"is not an encoder as published: it {'lacks' if lacks else 'has'} {wrong[0][:80]}")
         for name, tensor in expected.items():
-            if found.tensors[name].shape != tensor.shape:
+            if weights.tensors[name].shape != tensor.shape:
                 raise CheckpointError(
-                    f"{name} has shape {list(found.tensors[name].shape)} where {list(tensor.shape)} is expected"
+                    f"{name} has shape {list(weights.tensors[name].shape)} where {list(tensor.shape)} is expected"
                 )
-        encoder.load_state_dict(found.tensors, strict=True, assign=True)
+        encoder.load_state_dict(weights.tensors, strict=True, assign=True)
     return encoder.requires_grad_(False).eval()
 
 
-def _stored(content: Any) -> dict[str, Stored]:
-    places = [content["state_dict"]] if isinstance(content, dict) and "state_dict" in content else []
-    for value in [*places, content]:
-        stored = tensors_of(value)
+def _encoder_tensors(content: Any) -> dict[str, Stored]:
+    """Return the encoder's tensors under its own names, {} when there is none."""
+    state_dicts = [content["state_dict"]] if isinstance(content, dict) and "state_dict" in content else []
+    for value in [*state_dicts, content]:
+        stored = named_tensors(value)
         for prefix in _PREFIXES:
             if f"{prefix}input_layer.0.weight" in stored and f"{prefix}body.0.res_layer.1.weight" in stored:
                 return {n[len(prefix) :]: v for n, v in stored.items() if n.startswith(prefix)}
@@ -97,7 +108,7 @@ def _stored(content: Any) -> dict[str, Stored]:
 
 
 def _options(content: Any) -> dict:
-    """The training's options: a dict, or the attributes of a Namespace."""
+    """Return the training's options: a dict, or the attributes of a Namespace."""
     options = content.get("opts") if isinstance(content, dict) else None
     options = options.attributes() if isinstance(options, Opaque) else options
     return options if isinstance(options, dict) else {}
@@ -118,21 +129,22 @@ def _rows(content: Any, tensors: dict[str, Tensor], heads: str) -> int:
     if heads != "single":
         return len({name.split(".")[1] for name in tensors if name.startswith("styles.")})
     stored = content.get("state_dict", content) if isinstance(content, dict) else {}
-    convolutions = [name for name in tensors_of(stored) if re.fullmatch(r"decoder\.convs\.\d{1,2}\.conv\.weight", name)]
+    pattern = re.compile(r"decoder\.convs\.\d{1,2}\.conv\.weight")
+    convolutions = [name for name in named_tensors(stored) if pattern.fullmatch(name)]
     if not convolutions:
         raise CheckpointError("holds an encoder of one code for all rows, and no decoder that says how many there are")
     return len(convolutions) + 2
 
 
 def _size(tensors: dict[str, Tensor], options: dict) -> tuple[int, int]:
-    """16 pixels for each pixel of the smallest map, which the first head halves down to one; cars are seen at 3:4."""
+    """Infer the input size: 16 pixels for each of the smallest map, halved to one by the first head; cars are 3:4."""
     halvings = len([n for n in tensors if re.fullmatch(r"styles\.0\.convs\.\d{1,2}\.weight", n)])
-    side = 16 << halvings if 1 <= halvings <= 6 else 256
-    return (side * 3 // 4 if "cars" in str(options.get("dataset_type")) else side, side)
+    width = 16 << halvings if 1 <= halvings <= 6 else 256
+    return (width * 3 // 4 if "cars" in str(options.get("dataset_type")) else width, width)
 
 
 def _body(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Widths and units of the four stages; a stage begins where the width changes, or the first of all."""
+    """Infer widths and units of the four stages; a stage begins where the width changes, the first at the start."""
     count = len({name.split(".")[1] for name in tensors if name.startswith("body.")})
     widths = [int(tensors["input_layer.0.weight"].shape[0])]
     units: list[int] = []
@@ -152,25 +164,25 @@ def _body(tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _mean(content: Any, rows: int, options: dict, notes: list[str]) -> tuple[Tensor | None, bool]:
-    """The mean of W for every row [L, D], and whether codes are offsets from one."""
-    adds = options.get("start_from_latent_avg", True)
-    if not (plain_number(adds) if adds is not None else False):
+    """Return the mean of W for every row [L, D], and whether codes are offsets from one."""
+    adds_mean = options.get("start_from_latent_avg", True)
+    if not (plain_number(adds_mean) if adds_mean is not None else False):
         return None, False
-    given = content.get("latent_avg") if isinstance(content, dict) else None
-    if not isinstance(given, StoredTensor | StoredArray):
+    stored = content.get("latent_avg") if isinstance(content, dict) else None
+    if not isinstance(stored, StoredTensor | StoredArray):
         notes.append("the file does not hold the mean of W; that of the generator is taken when the encoder is used")
         return None, True
-    mean = numbers(given, "latent_avg")
-    mean = mean.expand(rows, -1).clone() if mean.ndim == 1 else mean
+    mean = float_tensor(stored, "latent_avg")
+    mean = repeat(mean, "d -> rows d", rows=rows) if mean.ndim == 1 else mean
     if mean.ndim != 2 or mean.shape[0] not in (1, rows):
         raise CheckpointError(f"latent_avg has the shape {list(mean.shape)}; expected [{rows}, D] or [D]")
     return mean.expand(rows, -1).contiguous(), True
 
 
 def _family(content: Any, notes: list[str]) -> str:
-    """The family of the generator that lies in the same file, "" without one."""
-    found = find_rosinality(content)
-    if found is None:
+    """Return the family of the generator that lies in the same file, "" without one."""
+    generator = find_rosinality(content)
+    if generator is None:
         notes.append("the file holds no generator, so the encoder names no family; shapes are checked when it is used")
         return ""
-    return family_fingerprint(build_generator(found))
+    return family_fingerprint(build_generator(generator))

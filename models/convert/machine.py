@@ -1,7 +1,7 @@
-"""The machine that a pickle runs on: bytes of the file, a stack, a memo and a budget, and nothing that could be called.
+"""Pickle machine: the bytes of a file, a stack, a memo and a budget, and nothing that could be called.
 
-`instructions.py` says what each instruction does to it, `builders.py` what a request to call something is answered
-with, and `unpickler.py` runs the instructions of a file.
+`instructions.py` applies each instruction to it, `builders.py` answers requests to call something with plain data, and
+`unpickler.py` runs the instructions of a file.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CheckpointError
-from .stored import Bytes, Name, Opaque, is_whole
-from .whitelist import ALIASES, admitted
+from .stored import Bytes, Name, Opaque, is_integer
+from .whitelist import ALIASES, is_admitted
 
 MARK = object()  # on the stack: where a list of values begins
 MAX_LINE = 1 << 16  # bytes of one text argument of the old protocols
 MAX_KEY_PARTS = 16
 MAX_REFUSALS = 8  # names listed in the message
-ELEMENT_COST = 64
+ELEMENT_COST = 64  # bytes that an element of a copied list counts as
 KEEP_IN_FILE = 4096  # longer byte strings stay slices of the file
 
 
 @dataclass
 class Budget:
-    """What one file may cost, nested files included. Real checkpoints use a tenth of it or less."""
+    """Limits of one file, nested files included. Real checkpoints use a tenth of them or less."""
 
     operations: int = 1_000_000  # instructions; a 1024 px generator with its optimiser needs about 50,000
     copies: int = 1 << 26  # bytes copied by instructions that copy a whole text, or ELEMENT_COST for each list element
@@ -33,49 +33,53 @@ class Budget:
 
     @classmethod
     def of_file(cls, size: int) -> Budget:
-        """A file of `size` bytes may copy each of its own texts once or twice (protocol 2 keeps bytes as text)."""
+        """Let a file of `size` bytes copy each of its own texts once or twice (protocol 2 keeps bytes as text)."""
         return cls(copies=(1 << 26) + 2 * size)
 
 
 class Machine:
-    """The state while one pickle inside `data` is read, from `start`; `position` is the byte that comes next.
-
-    `persistent(id)` resolves persistent ids (torch's storages) and `nested(bytes, budget)` torch files inside byte
-    strings; without them both are refused. `refused` collects the names that the file wanted and did not get.
-    """
+    """State of the stack machine while one pickle is read: position in the file, stack, memo, budget, refused names."""
 
     def __init__(
         self,
-        data: Bytes,
-        start: int = 0,
-        persistent: Callable[[Any], Any] | None = None,
-        nested: Callable[[Bytes, Budget], Any] | None = None,
-        budget: Budget | None = None,
+        data: Bytes,  # the file
+        start: int = 0,  # where the pickle begins in it
+        persistent: Callable[[Any], Any] | None = None,  # id -> object (torch's storages); None: refused
+        nested: Callable[[Bytes, Budget], Any] | None = None,  # reads torch files in byte strings; None: refused
+        budget: Budget | None = None,  # shared by nested files; None: that of a file of this size
     ):
         self.data = memoryview(data)
-        self.position = start
+        self.position = start  # of the next byte
         self.persistent = persistent
         self.nested = nested
         self.budget = budget or Budget.of_file(len(self.data))
-        self.refused: list[str] = []
+        self.refused: list[str] = []  # names that the file asked for and did not get
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self._loaded: dict[int, tuple[Bytes, Any]] = {}  # id of a byte string -> itself, what its nested file holds
 
-    def refuse(self, what: str) -> Opaque:
-        """Notes a refused name and returns a stand-in, so that one message can list them all."""
-        if what not in self.refused and len(self.refused) <= MAX_REFUSALS:
-            self.refused.append(what)
-        return Opaque(f"refused {what}")
+    def refuse_name(self, name: str) -> Opaque:
+        """Note a refused name and return a stand-in, so that one message can list them all."""
+        if name not in self.refused and len(self.refused) <= MAX_REFUSALS:
+            self.refused.append(name)
+        return Opaque(f"refused {name}")
 
-    def spend(self, characters: int = 0, elements: int = 0) -> None:
-        """Pays for copying a text or a list, so that copying one long list a million times is an error."""
+    def charge(self, characters: int = 0, elements: int = 0) -> None:
+        """Charge the budget for copying a text or a list, so that copying one long list a million times is an error.
+
+        Raises:
+            CheckpointError: when the budget is spent.
+        """
         self.budget.copies -= characters + ELEMENT_COST * elements
         if self.budget.copies < 0:
             raise CheckpointError("refused, because it copies the same data over and over")
 
     def load_nested(self, data: Bytes) -> Any:
-        """The torch file inside `data`, read once however often it is asked for."""
+        """Return the content of the torch file inside `data`, read once however often it is asked for.
+
+        Raises:
+            CheckpointError: when nested files are not read here.
+        """
         if self.nested is None:
             raise CheckpointError("refused, because it nests torch files inside torch files")
         if id(data) not in self._loaded:
@@ -83,33 +87,41 @@ class Machine:
         return self._loaded[id(data)][1]
 
     def raise_refusals(self) -> None:
-        """Raises CheckpointError with the refused names, when there are any."""
+        """Raise CheckpointError with the refused names, when there are any."""
         if self.refused:
-            shown = ", ".join(self.refused[:MAX_REFUSALS])
+            names = ", ".join(self.refused[:MAX_REFUSALS])
             more = " and more" if len(self.refused) > MAX_REFUSALS else ""
-            raise CheckpointError(f"refused, because it asks for code that a checkpoint does not need: {shown}{more}")
+            raise CheckpointError(f"refused, because it asks for code that a checkpoint does not need: {names}{more}")
 
-    # What the instructions are made of: bytes of the file ...
+    # Operations that the instructions are made of: on the bytes of the file ...
 
-    def take(self, count: int) -> memoryview:
-        """The next `count` bytes."""
+    def read(self, count: int) -> memoryview:
+        """Return the next `count` bytes, without copying them.
+
+        Raises:
+            CheckpointError: when the file ends before.
+        """
         if count < 0 or count > len(self.data) - self.position:
             raise CheckpointError(f"truncated: it ends in the middle of a value, after {len(self.data)} bytes")
-        piece = self.data[self.position : self.position + count]
+        view = self.data[self.position : self.position + count]
         self.position += count
-        return piece
+        return view
 
-    def unpack(self, layout: str) -> Any:
-        """The next number, in `struct`'s notation."""
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+    def read_number(self, layout: str) -> Any:
+        """Return the next number, whose type is in `struct`'s notation."""
+        return struct.unpack(layout, self.read(struct.calcsize(layout)))[0]
 
-    def blob(self, count: int) -> Bytes:
-        """The next byte string; long ones are not copied."""
-        piece = self.take(count)
-        return piece if count > KEEP_IN_FILE else bytes(piece)
+    def read_bytes(self, count: int) -> Bytes:
+        """Return the next byte string of `count` bytes; long ones are not copied."""
+        view = self.read(count)
+        return view if count > KEEP_IN_FILE else bytes(view)
 
-    def line(self, longest: int = MAX_LINE) -> bytes:
-        """The next line, without its end."""
+    def read_line(self, longest: int = MAX_LINE) -> bytes:
+        """Return the next line, without its end.
+
+        Raises:
+            CheckpointError: when it does not end within about `longest` bytes.
+        """
         length = 128
         while True:  # growing windows: a line costs what its length is, not what the file's is
             window = bytes(self.data[self.position : self.position + length])
@@ -121,25 +133,33 @@ class Machine:
                 raise CheckpointError("damaged: a line of text does not end")
             length *= 4
 
-    def word(self) -> str:
-        """The next line as a name or a number."""
-        return self.line().decode("utf-8").rstrip("\r")
+    def read_word(self) -> str:
+        """Return the next line as text: a name or a number."""
+        return self.read_line().decode("utf-8").rstrip("\r")
 
-    # ... the stack ...
+    # ... on the stack ...
 
     def push(self, value: Any) -> None:
-        """Puts a value on the stack."""
+        """Put a value on the stack."""
         self.stack.append(value)
 
     def pop(self) -> Any:
-        """The value on top of the stack."""
+        """Take the value off the top of the stack.
+
+        Raises:
+            CheckpointError: when a mark lies there.
+        """
         value = self.stack.pop()
         if value is MARK:
             raise CheckpointError("damaged: a value is missing on the stack")
         return value
 
     def pop_mark(self) -> list[Any]:
-        """Everything above the last mark, which goes too."""
+        """Take the values above the last mark off the stack, and the mark.
+
+        Raises:
+            CheckpointError: when there is no mark.
+        """
         for index in range(len(self.stack) - 1, -1, -1):
             if self.stack[index] is MARK:
                 values = self.stack[index + 1 :]
@@ -147,60 +167,84 @@ class Machine:
                 return values
         raise CheckpointError("damaged: a mark is missing on the stack")
 
-    # ... containers ...
+    # ... on containers ...
 
-    def key(self, key: Any) -> Any:
-        """A dictionary key or set member that is cheap and harmless to hash."""
-        if is_whole(key):
+    def check_key(self, key: Any) -> Any:
+        """Return a dictionary key or set member, which must be cheap and harmless to hash.
+
+        Raises:
+            CheckpointError: when it is not, or when too many keys are integers.
+        """
+        if is_integer(key):
             self.budget.integer_keys -= 1
             if self.budget.integer_keys < 0 or abs(key) >= 1 << 60:
                 raise CheckpointError("refused, because of too many or too large integers as dictionary keys")
         elif isinstance(key, tuple):
-            if len(key) > MAX_KEY_PARTS or not all(isinstance(part, str) for part in key):
+            if len(key) > MAX_KEY_PARTS or not all(isinstance(text, str) for text in key):
                 raise CheckpointError("refused, because of a dictionary key that is neither text nor a number")
         elif not isinstance(key, str | bytes | bool | type(None)):
             raise CheckpointError(f"a dictionary key should be text or a number, but is a {type(key).__name__}")
         return key
 
     def extend(self, target: Any, values: list[Any]) -> None:
-        """Appends values to a list or an opaque object."""
+        """Append values to a list or an opaque object.
+
+        Raises:
+            CheckpointError: for another target.
+        """
         target = target.elements if isinstance(target, Opaque) else target
         if not isinstance(target, list):
             raise CheckpointError(f"damaged: values appended to a {type(target).__name__}")
         target.extend(values)
 
     def set_items(self, target: Any, flat: list[Any]) -> None:
-        """Sets [key, value, key, value, ...] in a dictionary or an opaque object."""
+        """Set [key, value, key, value, ...] in a dictionary or an opaque object.
+
+        Raises:
+            CheckpointError: for another target.
+        """
         target = target.items if isinstance(target, Opaque) else target
         if not isinstance(target, dict) or len(flat) % 2:
             raise CheckpointError(f"damaged: keys and values given to a {type(target).__name__}")
         for key, value in zip(flat[::2], flat[1::2], strict=True):
-            target[self.key(key)] = value
+            target[self.check_key(key)] = value
 
     def add_members(self, target: Any, values: list[Any]) -> None:
-        """Adds members to a set."""
+        """Add members to a set.
+
+        Raises:
+            CheckpointError: for another target.
+        """
         if not isinstance(target, set):
             raise CheckpointError(f"damaged: members added to a {type(target).__name__}")
-        target.update(self.key(value) for value in values)
+        target.update(self.check_key(value) for value in values)
 
-    # ... and names, of which none is ever looked up.
+    # ... and on names, of which none is ever looked up.
 
-    def mention(self, module: Any, attribute: Any) -> None:
-        """A global: its name is kept when it is admitted, and noted as refused when it is not."""
+    def push_global(self, module: Any, attribute: Any) -> None:
+        """Push a global as its `Name`; note it as refused when it is not admitted.
+
+        Raises:
+            CheckpointError: when a name is no text.
+        """
         if not isinstance(module, str) or not isinstance(attribute, str):
             raise CheckpointError("damaged: the name of a global is not text")
         name = Name(ALIASES.get(module, module[:200]), attribute[:200])
-        if not admitted(name):
-            self.refuse(str(name))
+        if not is_admitted(name):
+            self.refuse_name(str(name))
         self.push(name)
 
-    def resolve(self) -> None:
-        """BINPERSID: "this value lies outside the pickle"."""
-        pid = self.pop()
+    def push_persistent(self) -> None:
+        """Push the object of the persistent id on the stack (BINPERSID), a value that lies outside the pickle.
+
+        Raises:
+            CheckpointError: when persistent ids are not read here.
+        """
+        persistent_id = self.pop()
         if self.persistent is None:
             raise CheckpointError("refused, because it points at data outside itself (a persistent id)")
-        self.push(self.persistent(pid))
+        self.push(self.persistent(persistent_id))
 
-    def decline(self, what: str) -> None:
-        """An instruction that no checkpoint needs."""
-        raise CheckpointError(f"refused, because it uses {what}, which no checkpoint needs")
+    def refuse_instruction(self, name: str) -> None:
+        """Raise CheckpointError for an instruction that no checkpoint needs."""
+        raise CheckpointError(f"refused, because it uses {name}, which no checkpoint needs")

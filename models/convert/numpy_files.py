@@ -1,4 +1,4 @@
-"""numpy's .npy and .npz files of plain numbers."""
+"""Reader of numpy's .npy and .npz files of plain numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ _NPY_HEADER = re.compile(
 
 
 def read_npy(data: Bytes) -> StoredArray:
-    """A .npy file of plain numbers. CheckpointError for objects, records, text, and data that do not fit the shape."""
+    """Read a .npy file of plain numbers.
+
+    Raises:
+        CheckpointError: for objects, records, text, and data that do not fit the shape.
+    """
     version = bytes(data[6:8])
     width = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}.get(version)
     if width is None or len(data) < 8 + width:
@@ -34,10 +38,9 @@ def read_npy(data: Bytes) -> StoredArray:
     header = bytes(data[8 + width : body]).decode("latin-1")
     match = _NPY_HEADER.fullmatch(header)
     if match is None or match["code"] not in NUMPY_TYPES:
-        what = "Python objects, which could run code" if "'|O'" in header else "something else than plain numbers"
-        raise CheckpointError(f"holds {what}; expected an array of floating-point numbers")
-    sizes = [part.strip() for part in match["shape"].split(",") if part.strip()]
-    shape = tuple(int(part) for part in sizes)
+        content = "Python objects, which could run code" if "'|O'" in header else "something else than plain numbers"
+        raise CheckpointError(f"holds {content}; expected an array of floating-point numbers")
+    shape = tuple(int(size) for size in match["shape"].split(",") if size.strip())
     element = ElementType(NUMPY_TYPES[match["code"]], ">" if match["order"] == ">" else "<")
     count = math.prod(shape)
     if count > len(data):
@@ -46,7 +49,11 @@ def read_npy(data: Bytes) -> StoredArray:
 
 
 def read_npz(archive: Archive) -> dict[str, StoredArray]:
-    """Every array of an .npz by name. CheckpointError when it would unpack to more than a gigabyte."""
+    """Read every array of an .npz by name.
+
+    Raises:
+        CheckpointError: when it would unpack to more than a gigabyte, and as `read_npy`.
+    """
     arrays: dict[str, StoredArray] = {}
     budget = MAX_ARRAY_BYTES
     for name, info in archive.members.items():

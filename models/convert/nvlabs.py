@@ -10,67 +10,71 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import CheckpointError
-from .assemble import FoundGenerator, all_numbers, filter_taps
-from .modules import Stored, child, is_module, state_dict, tensors_of, unwrapped
+from .assemble import GeneratorWeights, filter_taps, float_tensors
+from .modules import Stored, is_module, named_tensors, state_dict, submodule, unwrap
 from .stored import Opaque, plain_number
 
-_PLACES = ("G_ema", "g_ema", "state_dict", "G", "generator")  # of state dicts
+_KEYS = ("G_ema", "g_ema", "state_dict", "G", "generator")  # of state dicts
 _PREFIXES = ("", "module.", "G_ema.", "g_ema.", "G.", "generator.", "decoder.")
 _SPECIAL = ("synthesis.input.transform", "synthesis.input.freqs")
 
 
-def find_nvlabs(content: Any) -> FoundGenerator | None:
-    """The moving-average generator of a training snapshot, or a generator saved alone; None when there is none."""
+def find_nvlabs(content: Any) -> GeneratorWeights | None:
+    """Read the moving-average generator of a training snapshot, or a generator saved alone; None when there is none."""
     for key in ("G_ema", "G"):
-        module = unwrapped(content.get(key)) if isinstance(content, dict) else None
+        module = unwrap(content.get(key)) if isinstance(content, dict) else None
         if is_module(module) and _is_generator(module):
-            found = read_module(module)
+            weights = read_module(module)
             if key == "G":
-                found.notes.append("the file has no moving average (G_ema); the generator in training was taken")
-            return found
-    if is_module(unwrapped(content)) and _is_generator(unwrapped(content)):
-        return read_module(unwrapped(content))
-    places = [content[key] for key in _PLACES if key in content] if isinstance(content, dict) else []
-    for value in [*places, content]:
-        stored = tensors_of(value)
+                weights.notes.append("the file has no moving average (G_ema); the generator in training was taken")
+            return weights
+    if is_module(unwrap(content)) and _is_generator(unwrap(content)):
+        return read_module(unwrap(content))
+    state_dicts = [content[key] for key in _KEYS if key in content] if isinstance(content, dict) else []
+    for value in [*state_dicts, content]:
+        stored = named_tensors(value)
         for prefix in _PREFIXES:
             if f"{prefix}mapping.fc0.weight" in stored and any(n.startswith(f"{prefix}synthesis.b") for n in stored):
-                plain = {n[len(prefix) :]: v for n, v in stored.items() if n.startswith(prefix)}
-                return read_state_dict({n: v for n, v in plain.items() if n.startswith(("mapping.", "synthesis."))})
+                weights = {n[len(prefix) :]: v for n, v in stored.items() if n.startswith(prefix)}
+                return read_state_dict({n: v for n, v in weights.items() if n.startswith(("mapping.", "synthesis."))})
     return None
 
 
 def _is_generator(module: Opaque) -> bool:
-    return child(module, "mapping") is not None and child(module, "synthesis") is not None
+    return submodule(module, "mapping") is not None and submodule(module, "synthesis") is not None
 
 
-def read_module(module: Opaque) -> FoundGenerator:
-    """A saved generator module, with what its layers' attributes say."""
+def read_module(module: Opaque) -> GeneratorWeights:
+    """Read a saved generator module; its layers' attributes complete the config.
+
+    Raises:
+        CheckpointError: for StyleGAN3, and for a module that is no StyleGAN2 generator as published.
+    """
     stored = state_dict(module)
     if any(name.startswith(_SPECIAL) for name in stored):
         raise CheckpointError("is a StyleGAN3 generator (alias-free, config-t or -r); StyleGAN2 generators are read")
-    found = read_state_dict(stored)
-    found.layout = "NVlabs pickle"
-    found.notes = []
-    first, last = child(module, "mapping.fc0"), _last_layer(module)
+    weights = read_state_dict(stored)
+    weights.layout = "NVlabs pickle"
+    weights.notes = []
+    first, last = submodule(module, "mapping.fc0"), _last_layer(module)
     if first is None or last is None:
         raise CheckpointError("is not a StyleGAN2 generator as published: it has no mapping layers or no blocks")
-    found.known["lr_multiplier"] = _required(first, "bias_gain")
+    weights.config["lr_multiplier"] = _required(first, "bias_gain")
     clamp = last.get("conv_clamp")
-    found.known["conv_clamp"] = None if clamp is None else _required(last, "conv_clamp")
+    weights.config["conv_clamp"] = None if clamp is None else _required(last, "conv_clamp")
     mapping, synthesis = first.get("activation", "lrelu"), last.get("activation", "lrelu")
     if not isinstance(mapping, str) or mapping != synthesis:
         raise CheckpointError("uses different or unknown activations in mapping and synthesis, which is not read")
-    found.known["activation"] = mapping
-    return found
+    weights.config["activation"] = mapping
+    return weights
 
 
-def read_state_dict(stored: dict[str, Stored]) -> FoundGenerator:
-    """A state dict under NVlabs' names. What only the training arguments know is assumed, and said."""
-    tensors = all_numbers(stored)
+def read_state_dict(stored: dict[str, Stored]) -> GeneratorWeights:
+    """Read a state dict under NVlabs' names. Config that only the training arguments know is assumed, and noted."""
+    tensors = float_tensors(stored)
     kernel = next((t for n, t in tensors.items() if n.endswith(".resample_filter")), None)
     taps = filter_taps(kernel)
-    return FoundGenerator(
+    return GeneratorWeights(
         "NVlabs state dict",
         tensors,
         {"resample_filter": taps, "lr_multiplier": 0.01, "conv_clamp": None},
@@ -79,9 +83,9 @@ def read_state_dict(stored: dict[str, Stored]) -> FoundGenerator:
 
 
 def _last_layer(module: Opaque) -> Opaque | None:
-    synthesis = child(module, "synthesis")
+    synthesis = submodule(module, "synthesis")
     names = [n for n in (synthesis.get("_modules") if synthesis else {}) if isinstance(n, str) and n[1:].isdigit()]
-    return child(module, f"synthesis.{max(names, key=lambda n: int(n[1:]))}.conv1") if names else None
+    return submodule(module, f"synthesis.{max(names, key=lambda n: int(n[1:]))}.conv1") if names else None
 
 
 def _required(layer: Opaque, attribute: str) -> float:

@@ -1,4 +1,4 @@
-"""What a pickle may describe: plain data, tensors still lying in the file, and inert stand-ins for objects.
+"""Data model of a pickle: plain data, tensors still lying in the file, and inert stand-ins for objects.
 
 Nothing here is a class of the program that wrote the file. A tensor is a description (where its numbers lie, its shape
 and its strides) which is checked against the bytes that are really there before a single number is copied; an object
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 
 from ..errors import CheckpointError
 
@@ -23,8 +24,8 @@ MAX_BROADCAST = 1 << 20  # numbers an expanded (stride 0) tensor may have beyond
 Bytes = bytes | bytearray | memoryview
 
 
-def is_whole(value: object) -> bool:
-    """True for an integer that is not a boolean (`True` is an int to Python, never a size to us)."""
+def is_integer(value: object) -> bool:
+    """Return True for an integer that is not a boolean (`True` is an int to Python, never a size to us)."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -50,11 +51,11 @@ class Opaque:
     elements: list = field(default_factory=list)
 
     def attributes(self) -> dict:
-        """The saved attributes, {} where the object saved something else than attributes."""
+        """Return the saved attributes, {} where the object saved something else than attributes."""
         return self.state if isinstance(self.state, dict) else {}
 
     def get(self, attribute: str, default: Any = None) -> Any:
-        """One saved attribute, with `default` where it is absent."""
+        """Return one saved attribute, with `default` where it is absent."""
         return self.attributes().get(attribute, default)
 
 
@@ -86,7 +87,11 @@ class Storage:
         self._flat: torch.Tensor | None = None
 
     def flat(self) -> torch.Tensor:
-        """All numbers, [numel]. Raises CheckpointError when the file holds another amount than it claims."""
+        """Fetch all numbers, [numel].
+
+        Raises:
+            CheckpointError: when the file holds another amount than it claims.
+        """
         if self._flat is None:
             size = ITEM_SIZE[self.element]
             raw = np.frombuffer(self._fetch(), dtype=np.uint8)
@@ -94,19 +99,27 @@ class Storage:
                 claimed = "whole numbers" if self.numel is None else f"{self.numel} numbers of {size} bytes"
                 raise CheckpointError(f"a tensor's data should be {claimed}, but {raw.size} bytes are there")
             if self._swap and size > 1:
-                raw = raw.reshape(-1, size)[:, ::-1].reshape(-1)
-            owned = torch.empty(raw.size, dtype=torch.uint8)
-            owned.numpy()[:] = raw
-            self._flat = owned.view(getattr(torch, self.element))
+                raw = rearrange(rearrange(raw, "(n bytes) -> n bytes", bytes=size)[:, ::-1], "n bytes -> (n bytes)")
+            copied = torch.empty(raw.size, dtype=torch.uint8)
+            copied.numpy()[:] = raw
+            self._flat = copied.view(getattr(torch, self.element))
         return self._flat
 
 
-def check_shape(shape: object, what: str) -> tuple[int, ...]:
-    """`shape` as a tuple of sizes, or CheckpointError: at most 8 sizes, none negative, none absurd."""
+def check_shape(shape: object, subject: str) -> tuple[int, ...]:
+    """Return `shape` as a tuple of sizes.
+
+    Args:
+        shape: a size, or a list of them.
+        subject: begins the error's sentence: "a tensor".
+
+    Raises:
+        CheckpointError: for more than 8 sizes, or one that is negative or absurd.
+    """
     sizes = shape if isinstance(shape, tuple | list) else (shape,)
     sizes = tuple(sizes[: MAX_DIMENSIONS + 1])
-    if len(sizes) > MAX_DIMENSIONS or not all(is_whole(s) and 0 <= s < 1 << 40 for s in sizes):
-        raise CheckpointError(f"{what} has an impossible shape {str(sizes)[:80]}")
+    if len(sizes) > MAX_DIMENSIONS or not all(is_integer(s) and 0 <= s < 1 << 40 for s in sizes):
+        raise CheckpointError(f"{subject} has an impossible shape {str(sizes)[:80]}")
     return sizes
 
 
@@ -124,12 +137,16 @@ class StoredTensor:
         self.shape = check_shape(self.shape, "a tensor")
         strides = self.stride if isinstance(self.stride, tuple | list) else (self.stride,)
         self.stride = tuple(strides[: MAX_DIMENSIONS + 1])
-        legal = len(self.stride) == len(self.shape) and is_whole(self.offset) and 0 <= self.offset < 1 << 60
-        if not legal or not all(is_whole(s) and 0 <= s < 1 << 40 for s in self.stride):
+        legal = len(self.stride) == len(self.shape) and is_integer(self.offset) and 0 <= self.offset < 1 << 60
+        if not legal or not all(is_integer(s) and 0 <= s < 1 << 40 for s in self.stride):
             raise CheckpointError(f"a tensor has an impossible layout: strides {str(self.stride)[:80]}")
 
     def tensor(self) -> torch.Tensor:
-        """The numbers as a fresh contiguous tensor. CheckpointError when the view leaves its storage."""
+        """Copy the numbers to a new contiguous tensor of `shape`.
+
+        Raises:
+            CheckpointError: when the view leaves its storage.
+        """
         flat = self.storage.flat()
         if self.element != self.storage.element:  # an untyped storage: the tensor says what its bytes are
             if self.storage.element != "uint8" or flat.numel() % ITEM_SIZE[self.element]:
@@ -156,7 +173,11 @@ class StoredArray:
     data: Bytes = b""
 
     def fill(self, shape: object, element: object, fortran: object, data: object) -> StoredArray:
-        """Sets shape, type, order and bytes; CheckpointError unless the bytes are exactly what the shape needs."""
+        """Set shape, type, order and bytes; return itself.
+
+        Raises:
+            CheckpointError: unless the bytes are plain numbers, exactly as many as the shape needs.
+        """
         if isinstance(data, str):  # Python 2 wrote its bytes as text
             data = data.encode("latin-1", "strict")
         if not isinstance(element, ElementType) or not isinstance(data, bytes | bytearray | memoryview):
@@ -168,7 +189,11 @@ class StoredArray:
         return self
 
     def tensor(self) -> torch.Tensor:
-        """The numbers as a fresh contiguous tensor."""
+        """Copy the numbers to a new contiguous tensor of `shape`.
+
+        Raises:
+            CheckpointError: when the numbers were never given.
+        """
         if self.element is None:
             raise CheckpointError("an array whose numbers were never given")
         storage = Storage(self.element.name, math.prod(self.shape), lambda: self.data, self.element.order == ">")
@@ -178,12 +203,12 @@ class StoredArray:
         return flat.reshape(self.shape)
 
     def number(self) -> float | int | bool | None:
-        """The value of a one-element array, None for any other."""
+        """Return the value of a one-element array, None for any other."""
         return self.tensor().item() if math.prod(self.shape) == 1 and self.element is not None else None
 
 
 def plain_number(value: object) -> float | int | bool | None:
-    """`value` as a Python number: numbers themselves, numpy scalars and one-element arrays; None for the rest."""
+    """Return `value` as a Python number: numbers themselves, numpy scalars, one-element arrays; None for all others."""
     if isinstance(value, int | float):
         return value
     return value.number() if isinstance(value, StoredArray) else None

@@ -1,4 +1,4 @@
-"""Reads the pickle language without being able to run anything.
+"""Unpickler that reads the pickle language without being able to run anything.
 
 A pickle is a program for a small stack machine, and Python's own machine calls whatever the program names. This one
 knows the same instructions (protocols 0 to 5; Python's `pickletools` documents them) but has nothing to call: a global
@@ -20,12 +20,16 @@ __all__ = ["Budget", "Unpickler"]
 
 
 class Unpickler(Machine):
-    """Runs the pickle that its machine was given: `load()` returns the object."""
+    """Machine that runs its pickle: `load()` returns the object."""
 
     def load(self) -> Any:
-        """The object. Raises CheckpointError: refused names first, else what is wrong with the bytes."""
+        """Run the pickle and return its object: plain data, `StoredTensor`, `StoredArray`, `Opaque`.
+
+        Raises:
+            CheckpointError: the refused names, else the damage of the bytes.
+        """
         try:
-            result = self._run()
+            content = self._run()
         except CheckpointError:
             self.raise_refusals()
             raise
@@ -33,12 +37,12 @@ class Unpickler(Machine):
             self.raise_refusals()
             raise CheckpointError(f"damaged: {type(problem).__name__} at byte {self.position}") from None
         self.raise_refusals()
-        return result
+        return content
 
     def _run(self) -> Any:
         while self.budget.operations > 0:
             self.budget.operations -= 1
-            opcode = self.take(1)[0]
+            opcode = self.read(1)[0]
             if opcode == STOP:
                 return self.pop()
             instruction = INSTRUCTIONS.get(opcode)

@@ -1,4 +1,4 @@
-"""Which names a checkpoint may mention: the whole list, in one place."""
+"""Whitelist of the names that a checkpoint may mention, all in one place."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ ALIASES = {
 }
 
 
-def admitted(name: Name) -> bool:
-    """Whether the file may mention this global at all.
+def is_admitted(name: Name) -> bool:
+    """Return whether the file may mention this global at all.
 
     Classes of unknown modules ("model.Generator") may be mentioned, since whole-module saves do; they become opaque and
     cannot be called. Of the standard library, torch and numpy only the listed names pass, torch's layers (opaque too)
@@ -98,8 +98,8 @@ def admitted(name: Name) -> bool:
     full = str(name)
     if full in VALUES or full in CALLABLE or full in DICTIONARIES or full in OPAQUE_STANDARD:
         return True
-    if "." in name.attribute or not all(part.isidentifier() for part in full.split(".")):
+    if "." in name.attribute or not all(identifier.isidentifier() for identifier in full.split(".")):
         return False
-    top = name.module.split(".")[0]
-    foreign = top not in sys.stdlib_module_names and top not in ("torch", "numpy", *ALIASES)
+    package = name.module.split(".")[0]
+    foreign = package not in sys.stdlib_module_names and package not in ("torch", "numpy", *ALIASES)
     return foreign or name.module.startswith(OPAQUE_TORCH) or name.module == "torch.nn.functional"

@@ -202,7 +202,7 @@ def test_rosinality_saved_whole_says_its_multiplier(forge, convert, make_network
 
 def rosinality_state(network, noises=True):
     """A small network's weights under rosinality's names; test_parity_nvlabs.py proves the meaning of the names."""
-    from semantic_edit.models.convert.rosinality import new_name
+    from semantic_edit.models.convert.rosinality import nvlabs_name
 
     ours = network.state_dict()
     candidates = ["input.input", *(f"style.{k}.{p}" for k in range(1, 9) for p in ("weight", "bias"))]
@@ -210,7 +210,7 @@ def rosinality_state(network, noises=True):
     places = ["conv1", "to_rgb1", *(f"convs.{k}" for k in range(4)), *(f"to_rgbs.{k}" for k in range(2))]
     candidates += [f"{place}.{part}" for place in places for part in parts]
     candidates += [f"noises.noise_{k}" for k in range(5)] if noises else []
-    return {name: ours[new_name(name)].clone() for name in candidates if new_name(name) in ours}
+    return {name: ours[nvlabs_name(name)].clone() for name in candidates if nvlabs_name(name) in ours}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.models import CheckpointError
 from semantic_edit.models.convert.containers import open_bytes
-from semantic_edit.models.convert.convert import find
+from semantic_edit.models.convert.convert import identify
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -65,7 +65,7 @@ instruction = st.one_of(
 def test_random_programs(parts):
     """Any sequence of instructions gives plain data or a CheckpointError."""
     try:
-        find(open_bytes(b"\x80\x02" + b"".join(parts) + b"."))
+        identify(open_bytes(b"\x80\x02" + b"".join(parts) + b"."))
     except CheckpointError as problem:
         assert "\n" not in str(problem)
 
@@ -74,6 +74,6 @@ def test_random_programs(parts):
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"\x80\x04\x95", b"(lp0\n"]))
 def test_random_bytes(tail, start):
     try:
-        find(open_bytes(start + tail))
+        identify(open_bytes(start + tail))
     except CheckpointError as problem:
         assert "\n" not in str(problem)

@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 import torch
 from semantic_edit.models import CheckpointError
-from semantic_edit.models.convert.assemble import FoundGenerator, build_generator
-from semantic_edit.models.convert.containers import Opened, open_bytes
-from semantic_edit.models.convert.convert import find
+from semantic_edit.models.convert.assemble import GeneratorWeights, build_generator
+from semantic_edit.models.convert.containers import OpenedFile, open_bytes
+from semantic_edit.models.convert.convert import identify
 from semantic_edit.models.convert.stored import ElementType, Name, Opaque, StoredArray
 
 NAMES = [
@@ -86,8 +86,8 @@ def test_disturbed_content(forge, make_network, kind):
         for _ in range(rng.choice((1, 1, 2, 4))):
             disturb(box, rng)
         try:
-            found = find(Opened(box[0], opened.kind))
-            if isinstance(found, FoundGenerator):
+            found = identify(OpenedFile(box[0], opened.kind))
+            if isinstance(found, GeneratorWeights):
                 build_generator(found)
             outcomes["read"] += 1
         except CheckpointError as problem:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from semantic_edit.models import CheckpointError, InputError, StyleGAN2, StyleGAN2Config, load_generator
-from semantic_edit.models.convert.rosinality import new_name
+from semantic_edit.models.convert.rosinality import nvlabs_name
 from semantic_edit.models.encoders.encoder import load_encoder, save_encoder
 from semantic_edit.models.encoders.irse import IrseConfig, IrseEncoder
 from semantic_edit.models.gan.generator import GanGenerator
@@ -102,7 +102,7 @@ def decoder(rows: int = 8) -> tuple[StyleGAN2, dict[str, torch.Tensor]]:
     theirs += ["input.input", *(f"{place}.{part}" for place in places for part in parts)]
     theirs += [f"noises.noise_{k}" for k in range(rows)]
     mine = network.state_dict()
-    found = {f"decoder.{name}": mine[new_name(name)] for name in theirs if new_name(name) in mine}
+    found = {f"decoder.{name}": mine[nvlabs_name(name)] for name in theirs if nvlabs_name(name) in mine}
     assert len(found) >= len([n for n in mine if not n.endswith(("resample_filter", "w_avg"))])
     return network, found
 
