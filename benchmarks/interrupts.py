@@ -90,7 +90,7 @@ class Trial:
     def forget(self) -> None:
         """Drop what was computed, and keep what was loaded: its parameters are what is watched."""
         loaded = [id(self.whole.values[each]) for each in self.loaders]
-        self.runner.kept = {key: kept for key, kept in self.runner.kept.items() if id(kept.values) in loaded}
+        self.runner.cache = {key: cached for key, cached in self.runner.cache.items() if id(cached.values) in loaded}
 
     def stop(self, at: int) -> str:
         """Stop at a step; returns the node that worked, or nothing if the run has fewer steps than that."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a workflow."""
+"""Errors of workflows."""
 
 from ..models.errors import InputError
 

@@ -1,4 +1,4 @@
-"""The slice of ComfyUI's V3 node interface (`comfy_api.latest.io`) that the pack uses, for running without ComfyUI.
+"""Node interface: the slice of ComfyUI's V3 `comfy_api.latest.io` that the pack uses, for running without ComfyUI.
 
 Same names, same arguments and the same description of a node as the real one (a test compares them), so that one node
 class serves both. Sockets are classes with an ``Input`` and an ``Output``; `Schema` describes a node; `ComfyNode` is
@@ -41,7 +41,7 @@ from .sockets import (  # noqa: F401  (this module is the namespace that nodes k
 
 
 class Hidden(str, Enum):
-    """What a node may ask for besides its inputs; arrives as ``cls.hidden.<name>``."""
+    """Names that a node may ask for besides its inputs; they arrive as ``cls.hidden.<name>``."""
 
     unique_id = "UNIQUE_ID"
     prompt = "PROMPT"
@@ -84,15 +84,17 @@ class Schema:
     def validate(self) -> None:
         """Check that no id occurs twice among inputs and outputs together."""
         ids = [socket.id for socket in (self.inputs or []) + (self.outputs or [])]
-        twice = sorted({socket_id for socket_id in ids if ids.count(socket_id) > 1})
-        if twice:
-            raise ValueError(f"Node {self.node_id}: the ids {twice} are used more than once among inputs and outputs.")
+        doubles = sorted({socket_id for socket_id in ids if ids.count(socket_id) > 1})
+        if doubles:
+            raise ValueError(
+                f"Node {self.node_id}: the ids {doubles} are used more than once among inputs and outputs."
+            )
 
     def finalize(self) -> None:
         """Add what ComfyUI adds: the prompt for output nodes, ids for outputs without one."""
         if self.is_output_node:
             self.hidden = list(self.hidden or [])
-            self.hidden += [asked for asked in (Hidden.prompt, Hidden.extra_pnginfo) if asked not in self.hidden]
+            self.hidden += [name for name in (Hidden.prompt, Hidden.extra_pnginfo) if name not in self.hidden]
         for index, output in enumerate(self.outputs or []):
             if output.id is None:
                 output.id = f"_{index}_{output.io_type}_"
@@ -105,8 +107,8 @@ class Schema:
             options.pop("optional", None)
             group = inputs.setdefault("optional" if socket.optional else "required", {})
             group[socket.id] = (socket.get_io_type(), options)
-        for asked in self.hidden or []:
-            inputs.setdefault("hidden", {})[asked.name] = (asked.value,)
+        for hidden in self.hidden or []:
+            inputs.setdefault("hidden", {})[hidden.name] = (hidden.value,)
         outputs = self.outputs or []
         return {
             "input": inputs,
@@ -129,7 +131,7 @@ class Schema:
 
 @dataclass
 class NodeOutput:
-    """What `ComfyNode.execute` returns: one value per output, and perhaps something to show."""
+    """The output of `ComfyNode.execute`: one value per output, and perhaps something to show."""
 
     args: tuple = ()
     ui: Any = None
@@ -189,5 +191,5 @@ class ComfyNode:
 
     @classmethod
     def overrides(cls, name: str) -> bool:
-        """Whether the node defines this optional method itself."""
+        """Return True when the node defines this optional method itself."""
         return getattr(cls, name).__func__ is not getattr(ComfyNode, name).__func__

@@ -1,4 +1,4 @@
-"""Where results go: ComfyUI's numbering of saved files, and folder names that cannot lead out of a folder."""
+"""Save paths: ComfyUI's numbering of saved files, and folder names that cannot lead out of a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...models.errors import InputError
 
 
 class Numbered(NamedTuple):
-    """Where the next file of a series goes: folder / f"{filename}_{counter:05}_.png"."""
+    """The next file of a series: folder / f"{filename}_{counter:05}_.png"."""
 
     folder: Path
     filename: str
@@ -47,6 +47,7 @@ def numbered(prefix: str, root: Path, width: int = 0, height: int = 0) -> Number
 
 
 def _number(file: str, filename: str) -> int | None:
+    """Return the number of a saved file, 0 when it has none, None for a file of another series."""
     if os.path.normcase(file[: len(filename) + 1]) != os.path.normcase(filename + "_"):
         return None
     digits = file[len(filename) + 1 :].split("_")[0]

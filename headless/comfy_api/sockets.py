@@ -1,4 +1,4 @@
-"""Socket types of the node interface: what may be wired to what, and which widget an input shows."""
+"""Socket types of the node interface: their names on a wire, and the widget that an input shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FolderType(str, Enum):
 
 
 class UploadType(str, Enum):
-    """What a combo's upload button takes."""
+    """Kinds of files that a combo's upload button takes."""
 
     image = "image_upload"
     audio = "audio_upload"
@@ -25,13 +25,13 @@ class UploadType(str, Enum):
 
 
 class NumberDisplay(str, Enum):
-    """How a number is shown."""
+    """Widgets of a number."""
 
     number = "number"
     slider = "slider"
 
 
-def given(**options: Any) -> dict:
+def without_none(**options: Any) -> dict:
     """Return the options that are not None: ComfyUI leaves the others out of a node's description."""
     return {name: value for name, value in options.items() if value is not None}
 
@@ -54,8 +54,10 @@ class Input:
         self.tooltip, self.lazy, self.extra_dict = tooltip, lazy, extra_dict or {}
 
     def as_dict(self) -> dict:
-        own = given(display_name=self.display_name, optional=self.optional, tooltip=self.tooltip, lazy=self.lazy)
-        return own | given(**self.extra_dict)
+        options = without_none(
+            display_name=self.display_name, optional=self.optional, tooltip=self.tooltip, lazy=self.lazy
+        )
+        return options | without_none(**self.extra_dict)
 
     def get_io_type(self) -> Any:
         return self.io_type
@@ -82,7 +84,7 @@ class WidgetInput(Input):
         self.widget_type, self.force_input = widget_type, force_input
 
     def as_dict(self) -> dict:
-        return super().as_dict() | given(
+        return super().as_dict() | without_none(
             default=self.default, socketless=self.socketless, widgetType=self.widget_type, forceInput=self.force_input
         )
 
@@ -108,8 +110,8 @@ class Output:
 def Custom(io_type: str) -> type:  # noqa: N802  (ComfyUI's name)
     """Return a socket class of its own type, with ``Input`` and ``Output``."""
     name = io_type.title().replace("_", "")
-    sides = {side.__name__: type(side.__name__, (side,), {"io_type": io_type}) for side in (Input, Output)}
-    return type(name, (), {"io_type": io_type, **sides})
+    sockets = {base.__name__: type(base.__name__, (base,), {"io_type": io_type}) for base in (Input, Output)}
+    return type(name, (), {"io_type": io_type, **sockets})
 
 
 Image = Custom("IMAGE")
@@ -139,7 +141,7 @@ class Boolean(Custom("BOOLEAN")):
             self.label_on, self.label_off = label_on, label_off
 
         def as_dict(self) -> dict:
-            return super().as_dict() | given(label_on=self.label_on, label_off=self.label_off)
+            return super().as_dict() | without_none(label_on=self.label_on, label_off=self.label_off)
 
 
 class Int(Custom("INT")):
@@ -159,7 +161,7 @@ class Int(Custom("INT")):
             self.control_after_generate, self.display_mode = control_after_generate, display_mode
 
         def as_dict(self) -> dict:
-            return super().as_dict() | given(
+            return super().as_dict() | without_none(
                 min=self.min,
                 max=self.max,
                 step=self.step,
@@ -184,7 +186,7 @@ class Float(Custom("FLOAT")):
             self.display_mode = display_mode
 
         def as_dict(self) -> dict:
-            return super().as_dict() | given(
+            return super().as_dict() | without_none(
                 min=self.min, max=self.max, step=self.step, round=self.round, display=self.display_mode
             )
 
@@ -204,7 +206,7 @@ class String(Custom("STRING")):
             self.multiline, self.placeholder, self.dynamic_prompts = multiline, placeholder, dynamic_prompts
 
         def as_dict(self) -> dict:
-            return super().as_dict() | given(
+            return super().as_dict() | without_none(
                 multiline=self.multiline, placeholder=self.placeholder, dynamicPrompts=self.dynamic_prompts
             )
 
@@ -231,7 +233,7 @@ class Combo(Custom("COMBO")):
                 raise NotImplementedError(f"Input {id}: lists from a remote source are not offered without ComfyUI.")
 
         def as_dict(self) -> dict:
-            return super().as_dict() | given(
+            return super().as_dict() | without_none(
                 multiselect=False,
                 options=self.options,
                 control_after_generate=self.control_after_generate,

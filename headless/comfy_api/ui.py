@@ -1,14 +1,14 @@
-"""The slice of ComfyUI's `comfy_api.latest.ui` that the pack uses: what a node shows besides what it returns."""
+"""UI outputs: the slice of ComfyUI's `comfy_api.latest.ui` that the pack uses, what a node shows on itself."""
 
 from __future__ import annotations
 
 import json
 import random
 import string
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import repeat
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
@@ -76,8 +76,7 @@ class PreviewMask(PreviewImage):
     """Masks [B,H,W] or [H,W] in 0..1 shown on the node."""
 
     def __init__(self, mask: Tensor, animated: bool = False, cls: type[ComfyNode] | None = None, **unused: Any):
-        grey = mask.reshape(-1, mask.shape[-2], mask.shape[-1], 1)
-        super().__init__(grey.expand(-1, -1, -1, 3), animated, cls)
+        super().__init__(repeat(mask, "... h w -> (...) h w c", c=3), animated, cls)
 
 
 class PreviewText:
@@ -99,31 +98,38 @@ def png_texts(prompt: Any, extra_pnginfo: dict | None) -> dict[str, str]:
 def save_pictures(
     images: Tensor, prefix: str, folder_type: FolderType, texts: dict[str, str], compress_level: int
 ) -> list[SavedResult]:
-    """Save a batch [B,H,W,C] in 0..1 as numbered PNG files; a file appears whole or not at all."""
-    side = host.current()
+    """Save pictures as numbered PNG files; a file appears whole or not at all.
+
+    Args:
+        images: [B, H, W, C] in 0..1.
+        prefix: "name" or "folder/name", as `numbered` takes it.
+        folder_type: which of the host's folders the prefix is below.
+        texts: chunks that are written into each file, unless the host's settings leave them out.
+        compress_level: of zlib, 0..9.
+
+    Returns:
+        One entry per file.
+    """
+    backend = host.current()
     root = {
-        FolderType.output: side.output_directory,
-        FolderType.temp: side.temp_directory,
-        FolderType.input: side.input_directory,
+        FolderType.output: backend.output_directory,
+        FolderType.temp: backend.temp_directory,
+        FolderType.input: backend.input_directory,
     }[folder_type]()
-    place = numbered(prefix, root, images[0].shape[1], images[0].shape[0])
+    series = numbered(prefix, root, images[0].shape[1], images[0].shape[0])
     info = PngImagePlugin.PngInfo()
-    for name, text in texts.items() if side.settings.metadata else ():
+    for name, text in texts.items() if backend.settings.metadata else ():
         info.add_text(name, text)
     results = []
     for index, image in enumerate(images):
-        filename = place.filename.replace("%batch_num%", str(index))
-        file = f"{filename}_{place.counter + index:05}_.png"
-        _save_whole(picture_of(image), place.folder / file, info, compress_level)
-        results.append(SavedResult(file, place.subfolder, folder_type))
+        filename = series.filename.replace("%batch_num%", str(index))
+        file = f"{filename}_{series.counter + index:05}_.png"
+        with atomic_write(series.folder / file) as temporary:
+            picture_of(image).save(temporary, format="PNG", pnginfo=info, compress_level=compress_level)
+        results.append(SavedResult(file, series.subfolder, folder_type))
     return results
 
 
 def picture_of(image: Tensor) -> Image.Image:
     """Turn one picture [H,W,C] in 0..1 into 8 bits by ComfyUI's rule: times 255, cut, not rounded."""
     return Image.fromarray(np.clip(255.0 * image.cpu().numpy(), 0, 255).astype(np.uint8))
-
-
-def _save_whole(picture: Image.Image, path: Path, info: PngImagePlugin.PngInfo, compress_level: int) -> None:
-    with atomic_write(path) as temporary:
-        picture.save(temporary, format="PNG", pnginfo=info, compress_level=compress_level)

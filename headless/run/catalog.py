@@ -1,4 +1,4 @@
-"""The nodes that workflows may use here: the pack's, and the core nodes that shared files need."""
+"""Catalog of the nodes that workflows may use here: the pack's, and the core nodes that shared files need."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CORE = (core_diffusion, core_files, core_films, core_images, core_values)
 def core_nodes() -> dict[str, type[ComfyNode]]:
     """Return ComfyUI's own nodes as far as they are offered without it, by class type."""
     classes = (node for module in CORE for node in vars(module).values() if isinstance(node, type))
-    found = (node for node in classes if issubclass(node, ComfyNode) and node is not ComfyNode)
-    return {node.GET_SCHEMA().node_id: node for node in found}
+    nodes = (node for node in classes if issubclass(node, ComfyNode) and node is not ComfyNode)
+    return {node.GET_SCHEMA().node_id: node for node in nodes}
 
 
 def installed_nodes() -> dict[str, type[ComfyNode]]:

@@ -1,4 +1,4 @@
-"""Calling one node as ComfyUI calls it: once per list element, on a locked class, its answer brought to one form."""
+"""Execution of one node as ComfyUI does it: once per list element, on a locked class, its output in one form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..comfy_api.io import ComfyNode, HiddenHolder, NodeOutput, Schema
 
 @dataclass(frozen=True)
 class Blocked:
-    """Stands for the value of an output that its node chose not to give; nodes that need it do not run."""
+    """The value of an output that its node chose not to give; nodes that need it do not run."""
 
     message: str | None
 
@@ -34,17 +34,18 @@ def execute(
     """
     locked = _Locked(node.__name__, (node,), {"hidden": HiddenHolder(**hidden), "__module__": node.__module__})
     calls = [inputs] if schema.is_input_list else _one_by_one(inputs)
-    returned, shown = [], []
+    rows, payloads = [], []  # per call: its outputs' values, and what it shows
     for arguments in calls:
         result = _call(locked, arguments, schema.is_input_list)
-        returned.append(_values(result, schema))
+        rows.append(_values(result, schema))
         if result.ui is not None:
-            shown.append(result.ui if isinstance(result.ui, dict) else result.ui.as_dict())
+            payloads.append(result.ui if isinstance(result.ui, dict) else result.ui.as_dict())
     values = []
     for index, output in enumerate(schema.outputs or []):
-        each = [call[index] for call in returned]
-        values.append([item for part in each for item in _items(part)] if output.is_output_list else each)
-    return values, {name: [item for part in shown for item in part.get(name, ())] for name in shown[0]} if shown else {}
+        column = [row[index] for row in rows]
+        values.append([item for entry in column for item in _items(entry)] if output.is_output_list else column)
+    names = payloads[0] if payloads else ()
+    return values, {name: [item for payload in payloads for item in payload.get(name, ())] for name in names}
 
 
 class _Locked(type):
@@ -55,13 +56,21 @@ class _Locked(type):
 
 
 def _call(node: type[ComfyNode], arguments: dict, lists: bool) -> NodeOutput:
+    """Call a node once, unless an argument is blocked."""
     for value in arguments.values():
         for item in value if lists else (value,):
             if isinstance(item, Blocked):
                 if item.message:
                     raise InputError(item.message)
                 return NodeOutput(block_execution="")
-    result = node.execute(**arguments)
+    result = _as_output(node, node.execute(**arguments))
+    if result.expand is not None:
+        raise InputError("a node that unfolds into other nodes runs in ComfyUI only.")
+    return result
+
+
+def _as_output(node: type[ComfyNode], result: Any) -> NodeOutput:
+    """Bring all that `execute` may return to a `NodeOutput`."""
     if inspect.iscoroutine(result):
         result = asyncio.run(result)
     if result is None:
@@ -72,12 +81,11 @@ def _call(node: type[ComfyNode], arguments: dict, lists: bool) -> NodeOutput:
         result = NodeOutput(*result.get("result", ()), ui=result.get("ui"), expand=result.get("expand"))
     if not isinstance(result, NodeOutput):
         raise TypeError(f"{node.__name__} returned {type(result).__name__}, expected NodeOutput")
-    if result.expand is not None:
-        raise InputError("a node that unfolds into other nodes runs in ComfyUI only.")
     return result
 
 
 def _values(result: NodeOutput, schema: Schema) -> list:
+    """Return one value per output."""
     count = len(schema.outputs or [])
     if result.block_execution is not None:
         return [Blocked(result.block_execution or None)] * count
@@ -86,11 +94,13 @@ def _values(result: NodeOutput, schema: Schema) -> list:
     return list(result.args)
 
 
-def _items(part: Any) -> list:
-    return [part] if isinstance(part, Blocked) else list(part)
+def _items(value: Any) -> list:
+    """Return the elements of an output list."""
+    return [value] if isinstance(value, Blocked) else list(value)
 
 
 def _one_by_one(inputs: dict[str, list]) -> list[dict]:
+    """Return the arguments of each call, as many as the longest list is long."""
     if not inputs:
         return [{}]
     length = max(len(values) for values in inputs.values())

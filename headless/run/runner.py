@@ -1,6 +1,7 @@
-"""Runs a workflow without ComfyUI: every node once, sources first, under inference mode, as ComfyUI would.
+"""Runner: executes a workflow without ComfyUI, every node once, sources first, under inference mode, as ComfyUI does.
 
-A `Runner` keeps results between runs: a node whose inputs, and whose sources' inputs, are as before does not run again.
+A `Runner` caches results between runs: a node whose inputs, and whose sources' inputs, are as before does not run
+again.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ class NodeFailure(InputError):  # noqa: N818  (the failure is of the node, the e
     def __init__(self, title: str, cause: BaseException) -> None:
         reason = " ".join(str(cause).split())
         kind = "" if isinstance(cause, InputError) else type(cause).__name__
-        super().__init__(f"{title}: {': '.join(part for part in (kind, reason) if part)}")
+        super().__init__(f"{title}: {': '.join(text for text in (kind, reason) if text)}")
         self.title, self.cause = title, cause
 
 
 @dataclass
 class Result:
-    """What a run left behind."""
+    """The results of a run."""
 
     ran: list[str]  # ids of the nodes that ran, in order; the others were unchanged
     values: dict[str, list[list]]  # node id -> per output, the list of its values
@@ -41,8 +42,10 @@ class Result:
 
 
 @dataclass
-class _Kept:
-    values: list[list]
+class CachedResult:
+    """The result of one node."""
+
+    values: list[list]  # per output, the list of its values
     ui: dict
 
 
@@ -50,14 +53,14 @@ class Runner:
     """Runs prompts on a headless host.
 
     Args:
-        side: folders, device and progress bar.
+        host: folders, device and progress bar.
         nodes: node classes by class type; default: those of the pack and the core nodes offered headless.
     """
 
-    def __init__(self, side: HeadlessHost, nodes: dict[str, type[ComfyNode]] | None = None) -> None:
-        self.side = side
+    def __init__(self, host: HeadlessHost, nodes: dict[str, type[ComfyNode]] | None = None) -> None:
+        self.host = host
         self.nodes = installed_nodes() if nodes is None else nodes
-        self.kept: dict[str, _Kept] = {}  # by signature
+        self.cache: dict[str, CachedResult] = {}  # by signature
 
     def prepare(self, document: dict) -> Prompt:
         """Turn a workflow document into a prompt, with the nodes known here.
@@ -76,7 +79,7 @@ class Runner:
 
         Raises:
             WorkflowError: something is wrong with the workflow; no node has run.
-            NodeFailure: a node raised; what other nodes made is kept for the next run.
+            NodeFailure: a node raised; what other nodes made is cached for the next run.
             StoppedError: stopped on request.
         """
         used = {node["class_type"] for node in prompt.nodes.values()} & set(self.nodes)
@@ -88,11 +91,11 @@ class Runner:
                 for output in plan.outputs:
                     run.finish(output)
             finally:
-                self.side.settings.bar.clear()
+                self.host.settings.bar.clear()
         current = {run.signatures[node_id] for node_id in plan.order}
-        self.kept = {signature: kept for signature, kept in self.kept.items() if signature in current}
-        values = {node_id: kept.values for node_id, kept in run.kept.items()}
-        return Result(run.ran, values, {node_id: kept.ui for node_id, kept in run.kept.items() if kept.ui})
+        self.cache = {signature: result for signature, result in self.cache.items() if signature in current}
+        values = {node_id: result.values for node_id, result in run.results.items()}
+        return Result(run.ran, values, {node_id: result.ui for node_id, result in run.results.items() if result.ui})
 
 
 @dataclass
@@ -104,56 +107,57 @@ class _Run:
     info: dict[str, dict]
     plan: Plan
     before: Callable[[str], None] | None
-    kept: dict[str, _Kept] = field(default_factory=dict)
+    results: dict[str, CachedResult] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
-    asked: dict[str, set[str]] = field(default_factory=dict)  # node id -> lazy inputs it asked for
+    requested: dict[str, set[str]] = field(default_factory=dict)  # node id -> lazy inputs it asked for
 
     def __post_init__(self) -> None:
         self.signatures = Signatures(self.prompt, self.runner.nodes)
-        self.due = sum(self.signatures[node_id] not in self.runner.kept for node_id in self.plan.order)
+        self.due = sum(self.signatures[node_id] not in self.runner.cache for node_id in self.plan.order)
 
     def finish(self, output: str) -> None:
         """Have the node's result, running first what it needs; without recursion, since chains may be long."""
         stack = [output]
         while stack:
             node_id = stack[-1]
-            reusable = self.runner.kept.get(self.signatures[node_id])
-            if node_id in self.kept or reusable is not None:
-                self.kept.setdefault(node_id, reusable)
+            cached = self.runner.cache.get(self.signatures[node_id])
+            if node_id in self.results or cached is not None:
+                self.results.setdefault(node_id, cached)
                 stack.pop()
                 continue
-            missing = [source for source in self._needed(node_id) if source not in self.kept]
+            missing = [source for source in self._needed(node_id) if source not in self.results]
             if missing:
                 stack.extend(reversed(missing))
-            elif not self._asks_more(node_id):
-                # Kept at once: a later failure does not cost this result.
-                self.runner.kept[self.signatures[node_id]] = self.kept[node_id] = self._execute(node_id)
+            elif not self._requests_more(node_id):
+                # Cached at once: a later failure does not cost this result.
+                self.runner.cache[self.signatures[node_id]] = self.results[node_id] = self._execute(node_id)
                 stack.pop()
 
     def _waived(self, node_id: str) -> set[str]:
         """Return the wired lazy inputs that the node has not asked for (so far)."""
         node = self.prompt.nodes[node_id]
         lazy = {name for name, _, _, options in input_specs(self.info[node["class_type"]]) if options.get("lazy")}
-        return {name for name in lazy if is_wire(node["inputs"].get(name))} - self.asked.get(node_id, set())
+        return {name for name in lazy if is_wire(node["inputs"].get(name))} - self.requested.get(node_id, set())
 
     def _needed(self, node_id: str) -> list[str]:
+        """Return the sources of the node's wires, without those it has waived."""
         waived = self._waived(node_id)
         inputs = self.prompt.nodes[node_id]["inputs"]
         return [value[0] for name, value in inputs.items() if is_wire(value) and name not in waived]
 
-    def _asks_more(self, node_id: str) -> bool:
-        """Let a node with lazy inputs say which it wants, given the others; True when that is one not yet there."""
+    def _requests_more(self, node_id: str) -> bool:
+        """Let a node with lazy inputs say which it wants, given the others; True when one of those has not run yet."""
         waived = self._waived(node_id)
         if not waived:
             return False
         node = self.runner.nodes[self.prompt.nodes[node_id]["class_type"]]
         known = {name: values[0] if values else None for name, values in self._inputs(node_id).items()}
-        wants = set(node.check_lazy_status(**known) or []) & waived
-        self.asked.setdefault(node_id, set()).update(wants)
-        return bool(wants)
+        requests = set(node.check_lazy_status(**known) or []) & waived
+        self.requested.setdefault(node_id, set()).update(requests)
+        return bool(requests)
 
     def _inputs(self, node_id: str) -> dict[str, list]:
-        """Return each input's list of values: one for a constant, as many as its source gave for a wire."""
+        """Return each input's list of values: one for a constant, as many as its source has for a wire."""
         waived = self._waived(node_id)
         values = {}
         for name, value in self.prompt.nodes[node_id]["inputs"].items():
@@ -162,27 +166,31 @@ class _Run:
             elif name in waived:
                 values[name] = [None]
             else:
-                given = self.kept[value[0]].values
-                values[name] = given[value[1]] if value[1] < len(given) else [Blocked(None)]
+                outputs = self.results[value[0]].values
+                values[name] = outputs[value[1]] if value[1] < len(outputs) else [Blocked(None)]
         return values
 
-    def _execute(self, node_id: str) -> _Kept:
-        title, side = self.prompt.title(node_id), self.runner.side
-        side.settings.bar.start(title, len(self.ran) + 1, self.due)
-        side.check_interrupt()
+    def _execute(self, node_id: str) -> CachedResult:
+        """Run one node, with the progress bar under its title."""
+        title, host = self.prompt.title(node_id), self.runner.host
+        host.settings.bar.start(title, len(self.ran) + 1, self.due)
+        host.check_interrupt()
         if self.before:
             self.before(node_id)
         node = self.runner.nodes[self.prompt.nodes[node_id]["class_type"]]
         schema = node.GET_SCHEMA()
-        offered = {Hidden.unique_id: node_id, Hidden.prompt: self.prompt.nodes}
-        if self.prompt.workflow is not None:
-            offered[Hidden.extra_pnginfo] = {"workflow": self.prompt.workflow}
-        hidden = {asked.name: offered.get(asked) for asked in schema.hidden or []}
         try:
-            values, ui = execute(node, schema, self._inputs(node_id), hidden)
-        except side.stopped:
+            values, ui = execute(node, schema, self._inputs(node_id), self._hidden(node_id, schema.hidden or []))
+        except host.stopped:
             raise
         except Exception as error:
             raise NodeFailure(title, error) from error
         self.ran.append(node_id)
-        return _Kept(values, ui)
+        return CachedResult(values, ui)
+
+    def _hidden(self, node_id: str, names: list[Hidden]) -> dict[str, object]:
+        """Return the hidden values that a node asks for, by name."""
+        values: dict[Hidden, object] = {Hidden.unique_id: node_id, Hidden.prompt: self.prompt.nodes}
+        if self.prompt.workflow is not None:
+            values[Hidden.extra_pnginfo] = {"workflow": self.prompt.workflow}
+        return {name.name: values.get(name) for name in names}

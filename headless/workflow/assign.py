@@ -1,4 +1,4 @@
-"""``--set NODE.INPUT=VALUE``: changing a workflow's values from the command line."""
+"""Assignments ``--set NODE.INPUT=VALUE``: changing a workflow's values from the command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def assign(prompt: Prompt, assignments: list[str], info: dict[str, dict]) -> Non
         node_name, dot, input_name = target.rpartition(".")
         if not equals or not dot or not node_name or not input_name:
             raise WorkflowError(f"--set {assignment}: expected NODE.INPUT=VALUE, such as --set KSampler.seed=7.")
-        node_id = _find(prompt, node_name, assignment)
+        node_id = _node_named(prompt, node_name, assignment)
         node = prompt.nodes[node_id]
         specs = {name: (kind, options) for name, _, kind, options in input_specs(info.get(node["class_type"], {}))}
         settable = [name for name, (kind, options) in specs.items() if has_widget(kind, options)]
@@ -37,30 +37,32 @@ def assign(prompt: Prompt, assignments: list[str], info: dict[str, dict]) -> Non
                 f"it has {', '.join(settable) or 'none'}."
             )
         kind, options = specs[input_name]
-        node["inputs"][input_name] = _value(text, options.get("widgetType") or kind, assignment)
+        node["inputs"][input_name] = _parse(text, options.get("widgetType") or kind, assignment)
 
 
-def _find(prompt: Prompt, name: str, assignment: str) -> str:
+def _node_named(prompt: Prompt, name: str, assignment: str) -> str:
+    """Return the id of the node with this id, title or type."""
     if name in prompt.nodes:
         return name
     for key in (lambda node: node.get("_meta", {}).get("title"), lambda node: node["class_type"]):
-        found = [node_id for node_id, node in prompt.nodes.items() if key(node) == name]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        ids = [node_id for node_id, node in prompt.nodes.items() if key(node) == name]
+        if len(ids) == 1:
+            return ids[0]
+        if ids:
             raise WorkflowError(
-                f"--set {assignment}: {len(found)} nodes are called {name!r}; name one by its id: {', '.join(found)}."
+                f"--set {assignment}: {len(ids)} nodes are called {name!r}; name one by its id: {', '.join(ids)}."
             )
-    there = ", ".join(prompt.title(node_id) for node_id in list(prompt.nodes)[:20])
-    raise WorkflowError(f"--set {assignment}: there is no node {name!r}; there are {there}.")
+    titles = ", ".join(prompt.title(node_id) for node_id in list(prompt.nodes)[:20])
+    raise WorkflowError(f"--set {assignment}: there is no node {name!r}; there are {titles}.")
 
 
-def _value(text: str, kind: Any, assignment: str) -> Any:
+def _parse(text: str, kind: Any, assignment: str) -> Any:
+    """Read a typed value as the input's type."""
     if kind == "BOOLEAN":
-        known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        if text.lower() not in known:
+        truths = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if text.lower() not in truths:
             raise WorkflowError(f"--set {assignment}: expected true or false.")
-        return known[text.lower()]
+        return truths[text.lower()]
     if kind in ("INT", "FLOAT"):
         try:
             return int(text, 0) if kind == "INT" else float(text)

@@ -1,4 +1,4 @@
-"""Reading workflow files: what people share (UI format), what the server takes (API format), pictures with either.
+"""Workflow documents: what people share (UI format), what the server takes (API format), pictures with either.
 
 Both end as one prompt: ``{node id: {"class_type": ..., "inputs": {name: value or [node id, output index]}}}``.
 """
@@ -27,7 +27,7 @@ class Prompt:
     workflow: dict | None = None  # the UI-format document, which travels on into saved pictures
 
     def title(self, node_id: str) -> str:
-        """Return how to speak of a node: its title and id."""
+        """Return a node's title with its id, as sentences name it."""
         node = self.nodes[node_id]
         return f"{node.get('_meta', {}).get('title') or node['class_type']} (#{node_id})"
 
@@ -69,10 +69,11 @@ def to_prompt(document: dict, info: dict[str, dict]) -> Prompt:
             raise WorkflowError("The workflow file nests its subgraphs too deeply.") from None
     if isinstance(document.get("prompt"), dict):  # the body of a POST to /prompt
         document = document["prompt"]
-    return Prompt(_checked(document))
+    return Prompt(_read_api_format(document))
 
 
-def _checked(document: dict) -> dict[str, dict]:
+def _read_api_format(document: dict) -> dict[str, dict]:
+    """Copy an API-format document, refusing entries that are no nodes."""
     if not document:
         raise WorkflowError("The workflow is empty: it has no nodes.")
     nodes = {}
@@ -95,6 +96,7 @@ def _checked(document: dict) -> dict[str, dict]:
 
 
 def _text_of_picture(path: Path) -> str:
+    """Return the workflow, else the prompt, that a picture carries as text."""
     try:
         with warnings.catch_warnings(), Image.open(path) as picture:
             warnings.simplefilter("ignore")

@@ -1,8 +1,11 @@
-"""From the graph that people see to the nodes that run: muted, bypassed, rerouted and subgraph nodes resolved."""
+"""Flattening: from the graph that people see to the nodes that run, with muted, bypassed, rerouted and subgraph nodes
+resolved.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ..errors import WorkflowError
@@ -16,14 +19,14 @@ REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
 
 
 class Wire(NamedTuple):
-    """Where an input's value comes from: another node's output."""
+    """The source of an input's value: another node's output."""
 
     node: str
     slot: int
 
 
 class Constant(NamedTuple):
-    """Where an input's value comes from: a primitive node, or a widget on a subgraph instance."""
+    """The source of an input's value: a primitive node, or a widget on a subgraph instance."""
 
     value: Any
 
@@ -35,14 +38,16 @@ def flatten(document: dict, info: dict[str, dict]) -> dict[str, dict]:
         document: the file's content, with "nodes", "links" and perhaps "definitions".
         info: description of every node known, by class type.
 
+    Returns:
+        API-format nodes by id, as "7:12:3" inside of subgraphs.
+
     Raises:
         WorkflowError: a node that `info` lacks, a link without an end, wires that go round in a circle.
     """
-    root = read_graph(document)
     prompt: dict[str, dict] = {}
     aliases: dict[str, str] = {}
     problems = []
-    for graph, node in _runnable(root):
+    for graph, node in _runnable(read_graph(document)):
         if node.type not in info:
             problems.append(_unknown(graph, node))
             continue
@@ -57,15 +62,21 @@ def flatten(document: dict, info: dict[str, dict]) -> dict[str, dict]:
         raise WorkflowError(*problems)
     if not prompt:
         raise WorkflowError("The workflow has no node that runs: each is a note, muted or bypassed, or there is none.")
-    for node in prompt.values():  # what a muted node would have sent is not sent
-        node["inputs"] = {
-            name: value for name, value in node["inputs"].items() if not isinstance(value, list) or value[0] in prompt
-        }
+    _drop_dead_wires(prompt)
     fill_in(prompt, aliases)
     return prompt
 
 
+def _drop_dead_wires(prompt: dict[str, dict]) -> None:
+    """Remove, in place, inputs that a node would have fed that does not run."""
+    for node in prompt.values():
+        node["inputs"] = {
+            name: value for name, value in node["inputs"].items() if not isinstance(value, list) or value[0] in prompt
+        }
+
+
 def _inputs(graph: Graph, node: SavedNode, info: dict) -> dict[str, Any]:
+    """Return the API-format inputs of a node: constants, and wires as [node id, output]."""
     values = named_values(info, node.values)
     for (node_id, name), value in graph.overrides.items():
         if node_id == node.id and name in values:
@@ -84,66 +95,89 @@ def _wrapped(value: Any) -> Any:
     return {"__value__": value} if isinstance(value, list) else value  # a bare list would read as a wire
 
 
+@dataclass(frozen=True)
+class _Cursor:
+    """A socket on the way upstream."""
+
+    graph: Graph
+    node: SavedNode
+    slot: int
+    is_output: bool
+    type: str | None  # that the value must have, as the last input on the way declares
+
+    @property
+    def key(self) -> tuple[str, str, bool, int]:
+        return self.graph.path, self.node.id, self.is_output, self.slot
+
+
 def _source(graph: Graph, node: SavedNode, slot: int) -> Wire | Constant | None:
-    """Follow an input's wire to where its value is made; None when nothing is wired there."""
-    start = f"input {node.inputs[slot].name!r} of {_name(graph, node)}"
-    wanted, at_output = None, False
-    seen = set()
-    while True:
-        here = (graph.path, node.id, at_output, slot)
-        if here in seen:
-            raise WorkflowError(f"The wires at {start} go round in a circle.")
-        seen.add(here)
-        if at_output:
-            if node.mode == BYPASSED:
-                slot, wanted, at_output = _bypass(node, slot, wanted), None, False
-                if slot is None:
-                    return None
-                continue
-            if node.id in graph.inner:
-                graph = graph.inner[node.id]
-                link = _exit_link(graph, slot)
-                if link is None:
-                    return None
-            elif node.type == REROUTE:
-                slot, at_output = (slot if slot < len(node.inputs) else 0), False
-                if not node.inputs:
-                    return None
-                continue
-            elif node.type == PRIMITIVE:
-                return Constant(node.values[0]) if isinstance(node.values, list) and node.values else None
-            else:
-                return Wire(graph.full_id(node), slot)
-        else:
-            socket = node.inputs[slot]
-            if socket.link is None:
-                return None
-            if socket.link not in graph.links:
-                raise WorkflowError(f"The link {socket.link} at {start} is not in the file: save the workflow again.")
-            link = graph.links[socket.link]
-            wanted = wanted or socket.type
-        # Now on `link`, inside `graph`: it starts at a node here, or at the frame of the subgraph.
-        if graph.parent is not None and link.origin == str(graph.definition.get("inputNode", {}).get("id", -10)):
-            outer, name = graph.instance, _frame_name(graph, link.origin_slot)
-            entry = _entry(outer, name, link.origin_slot)
-            if entry is None or outer.inputs[entry].link is None:
-                return _promoted(outer, outer.inputs[entry].name if name is None and entry is not None else name)
-            graph, node, slot, wanted, at_output = graph.parent, outer, entry, None, False
-        elif link.origin in graph.nodes:
-            node, slot, at_output = graph.nodes[link.origin], link.origin_slot, True
-        else:
-            raise WorkflowError(f"The wire at {start} starts at node #{link.origin}, which is not in the file.")
+    """Follow an input's wire upstream to the output or constant of its value; None when nothing is wired there."""
+    label = f"input {node.inputs[slot].name!r} of {_name(graph, node)}"
+    cursor: _Cursor | Wire | Constant | None = _Cursor(graph, node, slot, False, None)
+    visited = set()
+    while isinstance(cursor, _Cursor):
+        if cursor.key in visited:
+            raise WorkflowError(f"The wires at {label} go round in a circle.")
+        visited.add(cursor.key)
+        cursor = _behind_output(cursor, label) if cursor.is_output else _behind_input(cursor, label)
+    return cursor
+
+
+def _behind_input(cursor: _Cursor, label: str) -> _Cursor | Constant | None:
+    """Step over the link of an input."""
+    socket = cursor.node.inputs[cursor.slot]
+    if socket.link is None:
+        return None
+    if socket.link not in cursor.graph.links:
+        raise WorkflowError(f"The link {socket.link} at {label} is not in the file: save the workflow again.")
+    return _link_origin(cursor.graph, cursor.graph.links[socket.link], cursor.type or socket.type, label)
+
+
+def _behind_output(cursor: _Cursor, label: str) -> _Cursor | Wire | Constant | None:
+    """Step through a node that only hands on, or end at one that makes a value."""
+    graph, node, slot = cursor.graph, cursor.node, cursor.slot
+    if node.mode == BYPASSED:
+        entry = _bypass(node, slot, cursor.type)
+        return None if entry is None else _Cursor(graph, node, entry, False, None)
+    if node.id in graph.inner:
+        inner = graph.inner[node.id]
+        link = _exit_link(inner, slot)
+        return None if link is None else _link_origin(inner, link, cursor.type, label)
+    if node.type == REROUTE:
+        entry = slot if slot < len(node.inputs) else 0
+        return replace(cursor, slot=entry, is_output=False) if node.inputs else None
+    if node.type == PRIMITIVE:
+        return Constant(node.values[0]) if isinstance(node.values, list) and node.values else None
+    return Wire(graph.full_id(node), slot)
+
+
+def _link_origin(graph: Graph, link: Link, type: str | None, label: str) -> _Cursor | Constant | None:
+    """Return the start of a link: the output of a node in this graph, or what feeds the subgraph's frame."""
+    if graph.parent is not None and link.origin == str(graph.definition.get("inputNode", {}).get("id", -10)):
+        return _behind_frame(graph, link.origin_slot)
+    if link.origin not in graph.nodes:
+        raise WorkflowError(f"The wire at {label} starts at node #{link.origin}, which is not in the file.")
+    return _Cursor(graph, graph.nodes[link.origin], link.origin_slot, True, type)
+
+
+def _behind_frame(graph: Graph, slot: int) -> _Cursor | Constant | None:
+    """Step out of a subgraph: to the input of its instance, or to the value of a widget on it."""
+    instance, name = graph.instance, _frame_name(graph, slot)
+    entry = _entry(instance, name, slot)
+    if entry is None or instance.inputs[entry].link is None:
+        return _promoted(instance, instance.inputs[entry].name if name is None and entry is not None else name)
+    return _Cursor(graph.parent, instance, entry, False, None)
 
 
 def _frame_name(graph: Graph, slot: int) -> str | None:
-    """Return what a subgraph calls the input at `slot` of its frame."""
+    """Return the name of the input at `slot` of a subgraph's frame."""
     declared = graph.definition.get("inputs") or []
     name = declared[slot].get("name") if slot < len(declared) else None
     return name if isinstance(name, str) else None
 
 
 def _entry(instance: SavedNode, name: str | None, slot: int) -> int | None:
-    """Return which input of the subgraph's instance feeds the frame's: that of the same name.
+    """Return the index of the instance's input that feeds the frame's: that of the same name.
 
     None when the instance has none: files leave out inputs that are widgets and have no wire.
     """
@@ -154,6 +188,7 @@ def _entry(instance: SavedNode, name: str | None, slot: int) -> int | None:
 
 
 def _exit_link(graph: Graph, slot: int) -> Link | None:
+    """Return the link that feeds output `slot` of a subgraph."""
     frame = str(graph.definition.get("outputNode", {}).get("id", -20))
     return next((link for link in graph.links.values() if link.target == frame and link.target_slot == slot), None)
 
@@ -170,25 +205,27 @@ def _promoted(instance: SavedNode, name: str | None) -> Constant | None:
     return None
 
 
-def _bypass(node: SavedNode, slot: int, wanted: str | None) -> int | None:
+def _bypass(node: SavedNode, slot: int, type: str | None) -> int | None:
     """Return the input that a bypassed node hands through to `slot`: the one of that place, else of that type."""
     types = [socket.type for socket in node.inputs]
-    if wanted in ("*", "", None):
+    if type in ("*", "", None):
         return (slot if slot < len(types) else 0) if types else None
     offered = node.outputs[slot] if slot < len(node.outputs) else "*"
-    fits = [_compatible(kind, offered) and _compatible(kind, wanted) for kind in types]
+    fits = [_compatible(kind, offered) and _compatible(kind, type) for kind in types]
     if slot < len(types) and fits[slot]:
         return slot
-    return types.index(wanted) if wanted in types else next((i for i, fit in enumerate(fits) if fit), None)
+    return types.index(type) if type in types else next((i for i, fit in enumerate(fits) if fit), None)
 
 
 def _compatible(first: str, second: str) -> bool:
+    """Return True when two types share one; "*" fits all."""
     if first in ("*", "") or second in ("*", ""):
         return True
     return bool(set(first.lower().split(",")) & set(second.lower().split(",")))
 
 
 def _runnable(graph: Graph) -> Iterator[tuple[Graph, SavedNode]]:
+    """Yield the nodes that run, with the graph they are in."""
     for node in graph.nodes.values():
         if node.mode in (MUTED, BYPASSED) or node.type in NOTES or node.type in (REROUTE, PRIMITIVE):
             continue

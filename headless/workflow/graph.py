@@ -1,4 +1,4 @@
-"""A UI-format workflow as the file has it: nodes, links, and the subgraphs unfolded once per instance."""
+"""The saved graph of a UI-format workflow: nodes, links, and the subgraphs unfolded once per instance."""
 
 from __future__ import annotations
 
@@ -68,14 +68,21 @@ def read_graph(document: dict) -> Graph:
     Raises:
         WorkflowError: damaged, or a subgraph that contains itself.
     """
-    held = document.get("definitions") or {}
-    if not isinstance(held, dict):
+    library = document.get("definitions") or {}
+    if not isinstance(library, dict):
         raise _damaged("its definitions are not named")
-    definitions = {str(found.get("id")): found for found in _objects(held, "subgraphs", "its subgraphs")}
-    return _expand(_graph(document), definitions, (), [0])
+    subgraphs = {str(subgraph.get("id")): subgraph for subgraph in _objects(library, "subgraphs", "its subgraphs")}
+    return _expand(_graph(document), subgraphs, (), [0])
 
 
 def _expand(graph: Graph, definitions: dict, within: tuple, count: list[int]) -> Graph:
+    """Unfold the subgraphs of a graph, in place.
+
+    Args:
+        definitions: subgraphs by id.
+        within: the types of the subgraphs around it.
+        count: one number, the nodes read so far; it grows.
+    """
     count[0] += len(graph.nodes)
     if count[0] > MOST_NODES:
         raise WorkflowError(f"The workflow has more than {MOST_NODES} nodes once its subgraphs are unfolded.")
@@ -96,12 +103,23 @@ def _expand(graph: Graph, definitions: dict, within: tuple, count: list[int]) ->
 
 
 def _graph(document: dict) -> Graph:
+    """Read a document or a subgraph's definition without what is inside its subgraphs."""
     nodes = {}
     for saved in _objects(document, "nodes", "its nodes"):
         if saved.get("id") is None or not isinstance(saved.get("type"), str):
             raise _damaged("one of its nodes has no id or no type")
         node = _node(saved)
         nodes[node.id] = node
+    links = _links(document)
+    inputs = _objects(document, "inputs", "the inputs of a subgraph") if "inputNode" in document else []
+    frames = [document.get(name) for name in ("inputNode", "outputNode") if name in document]
+    if not all(isinstance(frame, dict) for frame in frames):
+        raise _damaged("the frame of a subgraph is not described")
+    return Graph(nodes, links, definition={**document, "inputs": inputs})
+
+
+def _links(document: dict) -> dict[str, Link]:
+    """Read the links, by id, in either notation: lists, or names with values."""
     links = {}
     for link in _list(document, "links", "its links"):
         if link is None:  # the trace of a deleted one
@@ -111,41 +129,33 @@ def _graph(document: dict) -> Graph:
         if not isinstance(link, list) or len(link) < 5 or not all(_is_slot(link[i]) for i in (2, 4)):
             raise _damaged(f"{str(link)[:80]!r} is not a link")
         links[str(link[0])] = Link(str(link[1]), int(link[2]), str(link[3]), int(link[4]))
-    inputs = _objects(document, "inputs", "the inputs of a subgraph") if "inputNode" in document else []
-    frames = [document.get(name) for name in ("inputNode", "outputNode") if name in document]
-    if not all(isinstance(frame, dict) for frame in frames):
-        raise _damaged("the frame of a subgraph is not described")
-    return Graph(nodes, links, definition={**document, "inputs": inputs})
+    return links
 
 
 def _is_slot(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _list(document: dict, name: str, what: str) -> list:
+def _list(document: dict, name: str, label: str) -> list:
     value = document.get(name) or []
     if not isinstance(value, list):
-        raise _damaged(f"{what} are not a list")
+        raise _damaged(f"{label} are not a list")
     return value
 
 
-def _objects(document: dict, name: str, what: str) -> list[dict]:
-    values = _list(document, name, what)
+def _objects(document: dict, name: str, label: str) -> list[dict]:
+    values = _list(document, name, label)
     if not all(isinstance(value, dict) for value in values):
-        raise _damaged(f"{what} are not all described by names and values")
+        raise _damaged(f"{label} are not all described by names and values")
     return values
 
 
-def _damaged(what: str) -> WorkflowError:
-    return WorkflowError(f"The workflow file is damaged: {what}. Save it again in ComfyUI.")
+def _damaged(reason: str) -> WorkflowError:
+    return WorkflowError(f"The workflow file is damaged: {reason}. Save it again in ComfyUI.")
 
 
 def _node(saved: dict) -> SavedNode:
-    sockets, me = [], f"of node #{saved['id']}"
-    for socket in _objects(saved, "inputs", f"the inputs {me}"):
-        link = socket.get("link")
-        name, kind = str(socket.get("name")), socket.get("type")
-        sockets.append(Socket(name, _type(kind), None if link is None else str(link), bool(socket.get("widget"))))
+    """Read a node, with defaults for all that old files leave out."""
     properties = saved.get("properties") if isinstance(saved.get("properties"), dict) else {}
     proxies, alias = properties.get("proxyWidgets"), properties.get("Node name for S&R")
     named = saved.get("widgets_values_named")
@@ -154,8 +164,10 @@ def _node(saved: dict) -> SavedNode:
         type=saved["type"],
         title=saved["title"] if isinstance(saved.get("title"), str) else None,
         mode=saved.get("mode") or 0,
-        inputs=sockets,
-        outputs=[_type(socket.get("type")) for socket in _objects(saved, "outputs", f"the outputs {me}")],
+        inputs=_sockets(saved),
+        outputs=[
+            _type(socket.get("type")) for socket in _objects(saved, "outputs", f"the outputs of node #{saved['id']}")
+        ],
         values=saved.get("widgets_values"),
         named=named if isinstance(named, dict) else {},
         proxies=[proxy for proxy in proxies if _is_proxy(proxy)] if isinstance(proxies, list) else [],
@@ -163,9 +175,20 @@ def _node(saved: dict) -> SavedNode:
     )
 
 
+def _sockets(saved: dict) -> list[Socket]:
+    """Read the inputs of a node."""
+    sockets = []
+    for socket in _objects(saved, "inputs", f"the inputs of node #{saved['id']}"):
+        link = socket.get("link")
+        name, kind = str(socket.get("name")), socket.get("type")
+        sockets.append(Socket(name, _type(kind), None if link is None else str(link), bool(socket.get("widget"))))
+    return sockets
+
+
 def _is_proxy(value: Any) -> bool:
     return isinstance(value, list) and len(value) >= 2 and isinstance(value[1], str)
 
 
 def _type(kind: Any) -> str:
+    """Return a type's name: lists of choices are COMBO, and what is not said fits all."""
     return "COMBO" if isinstance(kind, list) else str(kind) if kind not in (None, 0, -1) else "*"

@@ -23,35 +23,39 @@ def fill_in(prompt: dict[str, dict], aliases: dict[str, str], now: time.struct_t
     for node in prompt.values():
         prefix = node["inputs"].get(INPUT)
         if isinstance(prefix, str):
-            node["inputs"][INPUT] = re.sub(r"%([^%]+)%", lambda found: _value(found, prompt, aliases, now), prefix)
+            node["inputs"][INPUT] = re.sub(r"%([^%]+)%", lambda match: _value(match, prompt, aliases, now), prefix)
 
 
-def _value(found: re.Match, prompt: dict[str, dict], aliases: dict[str, str], now: time.struct_time | None) -> str:
-    text = found.group(1)
+def _value(match: re.Match, prompt: dict[str, dict], aliases: dict[str, str], now: time.struct_time | None) -> str:
+    """Return what stands for a placeholder: a date, an input's value, or the placeholder itself."""
+    text = match.group(1)
     if text.startswith("date:") and "." not in text:
         return _date(text[len("date:") :], now or time.localtime())
     if text.count(".") != 1:
-        return found.group()
+        return match.group()
     name, input_name = text.split(".")
-    named = [node_id for node_id, alias in aliases.items() if alias == name and node_id in prompt]
-    named = named or [node_id for node_id, node in prompt.items() if node["_meta"]["title"] == name]
-    value: Any = prompt[named[0]]["inputs"].get(input_name) if named else None
+    ids = [node_id for node_id, alias in aliases.items() if alias == name and node_id in prompt]
+    ids = ids or [node_id for node_id, node in prompt.items() if node["_meta"]["title"] == name]
+    value: Any = prompt[ids[0]]["inputs"].get(input_name) if ids else None
     if value is None or isinstance(value, list | dict):
-        return found.group()
-    return re.sub(r'[/?<>\\:*|"\x00-\x1f\x7f]', "_", _as_the_page_writes(value))
+        return match.group()
+    return re.sub(r'[/?<>\\:*|"\x00-\x1f\x7f]', "_", _format_as_javascript(value))
 
 
-def _as_the_page_writes(value: Any) -> str:
+def _format_as_javascript(value: Any) -> str:
+    """Write a value as ComfyUI's page does: lower-case truth, whole numbers without a point."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _date(pattern: str, now: time.struct_time) -> str:
-    def part(found: re.Match) -> str:
-        letters = found.group()
+    """Fill in a pattern of letters such as yyyy-MM-dd."""
+
+    def field(match: re.Match) -> str:
+        letters = match.group()
         if letters.startswith("y"):
             return {2: str(now.tm_year)[2:], 4: str(now.tm_year)}.get(len(letters), letters)
         return str(getattr(now, _DATE[letters[0]])).zfill(len(letters))
 
-    return re.sub(r"yyyy|yyy|yy|dd?|MM?|hh?|mm?|ss?", part, pattern)
+    return re.sub(r"yyyy|yyy|yy|dd?|MM?|hh?|mm?|ss?", field, pattern)

@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong with a prompt before any node runs, each as a sentence."""
+"""Validation: everything that can be known to be wrong with a prompt before any node runs, each as a sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def is_wire(value: Any) -> bool:
-    """Whether an input's value stands for another node's output."""
+    """Return True when an input's value stands for another node's output."""
     return isinstance(value, list)
 
 
@@ -26,7 +26,7 @@ def unwrapped(value: Any) -> Any:
 
 
 class Plan(NamedTuple):
-    """What a prompt asks for."""
+    """The work that a prompt asks for."""
 
     outputs: list[str]  # output nodes, in the prompt's order
     order: list[str]  # every node they need and themselves, sources first
@@ -61,15 +61,23 @@ def check(prompt: Prompt, nodes: dict[str, type], info: dict[str, dict]) -> Plan
 
 
 def check_wires(prompt: Prompt, outputs: list[str]) -> list[str]:
-    """Return the nodes that the outputs need, sources first; refuses wires into nothing and circles."""
+    """Return the nodes that the outputs need, sources first: a topological sort, without recursion.
+
+    Args:
+        prompt: the workflow; node ids in its wires become texts, in place.
+        outputs: ids of output nodes.
+
+    Raises:
+        WorkflowError: a wire that starts at nothing, or wires that go round in a circle.
+    """
     order: list[str] = []
     done: set[str] = set()
     active: set[str] = set()
     for output in outputs:
         stack = [(output, False)]
         while stack:
-            node_id, left = stack.pop()
-            if left:
+            node_id, is_finished = stack.pop()
+            if is_finished:
                 active.discard(node_id)
                 done.add(node_id)
                 order.append(node_id)
@@ -81,7 +89,7 @@ def check_wires(prompt: Prompt, outputs: list[str]) -> list[str]:
             for name, value in reversed(prompt.nodes[node_id]["inputs"].items()):
                 if not is_wire(value):
                     continue
-                source = _source(prompt, node_id, name, value)
+                source = _wire_source(prompt, node_id, name, value)
                 if source in active:
                     raise WorkflowError(
                         f"The wires go round in a circle: {prompt.title(source)} needs the result of "
@@ -92,7 +100,8 @@ def check_wires(prompt: Prompt, outputs: list[str]) -> list[str]:
     return order
 
 
-def _source(prompt: Prompt, node_id: str, name: str, value: list) -> str:
+def _wire_source(prompt: Prompt, node_id: str, name: str, value: list) -> str:
+    """Return the id of the node that a wire starts at."""
     well_formed = len(value) == 2 and isinstance(value[0], str | int) and isinstance(value[1], int)
     if not well_formed or isinstance(value[1], bool):
         raise WorkflowError(
@@ -120,7 +129,7 @@ class _Checks:
     def problems(self) -> list[str]:
         """Return one sentence for each mistake."""
         inputs = self.node["inputs"]
-        found = [
+        mistakes = [
             f"{self.title}: the required input {name!r} is not connected and has no value."
             for name, (group, _, _) in self.specs.items()
             if group == "required" and name not in inputs
@@ -128,17 +137,20 @@ class _Checks:
         for name, value in list(inputs.items()):
             if name not in self.specs:
                 if is_wire(value):
-                    found.append(f"{self.title}: it has no input {name!r}; it takes {', '.join(self.specs) or 'none'}.")
+                    mistakes.append(
+                        f"{self.title}: it has no input {name!r}; it takes {', '.join(self.specs) or 'none'}."
+                    )
                 else:
                     log.warning("%s: the value of %r is ignored, there is no such input.", self.title, name)
                     del inputs[name]
                 continue
-            problem = self._wire(name, value) if is_wire(value) else self._constant(name, value)
-            if problem:
-                found.append(f"{self.title}: {problem}")
-        return found or self._by_node()
+            mistake = self._check_wire(name, value) if is_wire(value) else self._check_constant(name, value)
+            if mistake:
+                mistakes.append(f"{self.title}: {mistake}")
+        return mistakes or self._ask_node()
 
-    def _wire(self, name: str, value: list) -> str | None:
+    def _check_wire(self, name: str, value: list) -> str | None:
+        """Return what is wrong with a wire's output or type, None for nothing."""
         source = self.prompt.nodes[value[0]]
         offered = self.info[source["class_type"]]["output"]
         if not 0 <= value[1] < len(offered):
@@ -146,15 +158,16 @@ class _Checks:
                 f"the wire at {name!r} starts at output {value[1]} (counted from 0) of "
                 f"{self.prompt.title(value[0])}, which has {len(offered)}."
             )
-        _, wanted, _ = self.specs[name]
-        if not connectable(offered[value[1]], wanted):
+        _, kind, _ = self.specs[name]
+        if not connectable(offered[value[1]], kind):
             return (
-                f"the input {name!r} takes {_type_name(wanted)}, but is wired to {_type_name(offered[value[1]])} "
+                f"the input {name!r} takes {_type_name(kind)}, but is wired to {_type_name(offered[value[1]])} "
                 f"of {self.prompt.title(value[0])}."
             )
         return None
 
-    def _constant(self, name: str, value: Any) -> str | None:
+    def _check_constant(self, name: str, value: Any) -> str | None:
+        """Bring a constant to its input's type, in place; return what is wrong with it, None for nothing."""
         _, kind, options = self.specs[name]
         value = unwrapped(value)
         if not has_widget(kind, {**options, "forceInput": None}) and "," not in str(kind) and kind != "*":
@@ -170,31 +183,34 @@ class _Checks:
             return None
         if isinstance(value, float) and not math.isfinite(value):
             return f"the input {name!r} takes a finite number, not {value}."
-        return _outside(name, value, kind, options)
+        return _range_mistake(name, value, kind, options)
 
-    def _by_node(self) -> list[str]:
+    def _ask_node(self) -> list[str]:
+        """Let the node check its inputs itself, if it does."""
         if not self.own and not self.all_own:
             return []
         constants = {name: None if is_wire(value) else unwrapped(value) for name, value in self.node["inputs"].items()}
-        asked = {name: value for name, value in constants.items() if self.all_own or name in self.own}
+        arguments = {name: value for name, value in constants.items() if self.all_own or name in self.own}
         if "input_types" in self.own:
             wires = {name: value for name, value in self.node["inputs"].items() if is_wire(value)}
-            asked["input_types"] = {
+            arguments["input_types"] = {
                 name: self.info[self.prompt.nodes[source]["class_type"]]["output"][slot]
                 for name, (source, slot) in wires.items()
             }
-        answer = self.node_class.validate_inputs(**asked)
+        answer = self.node_class.validate_inputs(**arguments)
         return [] if answer is True else [f"{self.title}: {answer or 'the inputs are refused'}"]
 
 
 def _own_checks(node_class: type) -> tuple[set[str], bool]:
+    """Return the inputs that the node checks itself, and whether those are all."""
     if not node_class.overrides("validate_inputs"):
         return set(), False
     arguments = inspect.getfullargspec(node_class.validate_inputs)
     return set(arguments.args[1:] + arguments.kwonlyargs), arguments.varkw is not None
 
 
-def _outside(name: str, value: Any, kind: Any, options: dict) -> str | None:
+def _range_mistake(name: str, value: Any, kind: Any, options: dict) -> str | None:
+    """Return what is wrong with a value outside of its range or list, None for nothing."""
     low, high = options.get("min"), options.get("max")
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and low is not None and value < low:
@@ -203,19 +219,23 @@ def _outside(name: str, value: Any, kind: Any, options: dict) -> str | None:
         return f"the input {name!r} is {value}, but must be at most {high}."
     listed = choices(kind, options)
     if listed is not None and value not in listed:
-        there = ", ".join(repr(choice) for choice in listed[:12]) + (", ..." if len(listed) > 12 else "")
-        there = there or "there are none yet"
-        return f"the input {name!r} is {str(value)[:60]!r}, which is not among the choices: {there}."
+        names = ", ".join(repr(choice) for choice in listed[:12]) + (", ..." if len(listed) > 12 else "")
+        names = names or "there are none yet"
+        return f"the input {name!r} is {str(value)[:60]!r}, which is not among the choices: {names}."
     return None
 
 
-def connectable(offered: Any, wanted: Any) -> bool:
-    """Whether a wire from an output of one type fits an input of another; a type may name several, with commas."""
-    if offered == "*" or wanted == "*" or offered == wanted:
+def connectable(output: Any, input: Any) -> bool:
+    """Return True when a wire from an output of one type fits an input of another; a type may be several, with commas.
+
+    Args:
+        output, input: a type's name, "*" for any, or the list of choices of an old-style combo.
+    """
+    if output == "*" or input == "*" or output == input:
         return True
-    if isinstance(offered, list) or isinstance(wanted, list):  # a list of choices fits the very same list only
+    if isinstance(output, list) or isinstance(input, list):  # a list of choices fits the very same list only
         return False
-    return bool({part.strip() for part in offered.split(",")} & {part.strip() for part in wanted.split(",")})
+    return bool({name.strip() for name in output.split(",")} & {name.strip() for name in input.split(",")})
 
 
 def _type_name(kind: Any) -> str:

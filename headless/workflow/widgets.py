@@ -1,4 +1,4 @@
-"""Which value of a saved node belongs to which input.
+"""Widget values: which value of a saved node belongs to which input.
 
 A UI-format file keeps a node's widget values as a bare list, in the order of the widgets; some widgets (what happens
 to a seed after the run, the upload button) are in that list without being inputs.
@@ -28,7 +28,7 @@ def input_specs(info: dict) -> Iterator[tuple[str, str, Any, dict]]:
 
 
 def has_widget(kind: Any, options: dict) -> bool:
-    """Whether an input of this type shows a widget, so that it has a value of its own."""
+    """Return True when an input of this type shows a widget, so that it has a value of its own."""
     if options.get("forceInput"):
         return False
     return isinstance(kind, list) or (options.get("widgetType") or kind) in WIDGET_TYPES
@@ -53,38 +53,42 @@ def named_values(info: dict, saved: Any) -> dict[str, Any]:
 
 
 def _in_order(info: dict, specs: list, saved: list) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) from a bare list, passing over the widgets that are no inputs."""
     wired_only = [spec for spec in input_specs(info) if spec[3].get("forceInput") and _would_show(spec)]
-    if wired_only and len(saved) == sum(_places(spec) for spec in specs + wired_only):
+    if wired_only and len(saved) == sum(_value_count(spec) for spec in specs + wired_only):
         specs = [spec for spec in input_specs(info) if spec in specs or spec in wired_only]  # files of older versions
-    rest = list(saved)
+    queue = list(saved)
     upload_due = any(options.get(upload) for _, group, _, options in specs for upload in UPLOADS if group == "required")
     for name, group, kind, options in specs:
         if group == "optional" and upload_due:
             upload_due = False
-            if rest and rest[0] in ("image", "video", "audio", None):
-                rest.pop(0)
-        if not rest:
+            if queue and queue[0] in ("image", "video", "audio", None):
+                queue.pop(0)
+        if not queue:
             return
-        value = rest.pop(0)
+        value = queue.pop(0)
         if value is not None and not options.get("forceInput"):
             yield name, value
-        if _controlled(name, kind, options) and rest and str(rest[0]) in AFTER_GENERATE:
-            rest.pop(0)
+        if _controlled(name, kind, options) and queue and str(queue[0]) in AFTER_GENERATE:
+            queue.pop(0)
             if kind == "COMBO" or isinstance(kind, list):
-                rest[:1] = []  # the filter of the choices that a control walks through
+                queue[:1] = []  # the filter of the choices that a control walks through
 
 
-def _places(spec: tuple) -> int:
+def _value_count(spec: tuple) -> int:
+    """Return how many values of the list a widget takes: two where a control follows it."""
     return 2 if _controlled(spec[0], spec[2], spec[3]) else 1
 
 
 def _would_show(spec: tuple) -> bool:
+    """Return True for an input that had a widget before it was forced to be a wire."""
     return has_widget(spec[2], {name: value for name, value in spec[3].items() if name != "forceInput"})
 
 
 def _controlled(name: str, kind: Any, options: dict) -> bool:
-    asked = options.get("control_after_generate")
-    return bool(asked) if asked is not None else kind == "INT" and name in SEED_NAMES
+    """Return True when a "control after generate" follows the widget."""
+    control = options.get("control_after_generate")
+    return bool(control) if control is not None else kind == "INT" and name in SEED_NAMES
 
 
 def choices(kind: Any, options: dict) -> list | None:

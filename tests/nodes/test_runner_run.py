@@ -143,11 +143,11 @@ def test_a_blocked_output_stops_what_needs_it(runner):
 
 def test_interrupting_stops_at_the_next_step_and_keeps_nothing_of_the_node(runner):
     graph = prompt(n1=("ToySteps", {"steps": 10**9}), n2=("ToyShow", {"value": ["1", 0]}))
-    threading.Timer(0.2, runner.side.interrupt).start()
+    threading.Timer(0.2, runner.host.interrupt).start()
     with pytest.raises(StoppedError):
         runner.run(graph)
     assert not torch.is_inference_mode_enabled()
-    runner.side.resume()
+    runner.host.resume()
     graph.nodes["1"]["inputs"]["steps"] = 3
     assert runner.run(graph).ran == ["1", "2"]
 
