@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+from einops import rearrange
 
 from ... import host
 from ...editing.one_for_all.attributes import fit_to_generator
@@ -25,7 +26,12 @@ _DEMO, _NO_ENCODER = "demo_portraits", "none"
 
 
 def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
-    """Describe the command and its options."""
+    """Add the command and its options to a parser.
+
+    Args:
+        commands: the subcommands that it joins.
+        common: options of all commands.
+    """
     batch = commands.add_parser("batch", parents=[common], help="edit every picture of a folder, however large")
     batch.set_defaults(command=run)
     batch.add_argument("folder", type=Path, help="the folder of the pictures")
@@ -62,13 +68,13 @@ def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentP
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do the job and say what became of it."""
-    side = use_headless(HeadlessSettings(output=options.output, device=options.device))
-    job = make_job(options, side)
-    bar = side.settings.bar
+    """Run the job and print its report."""
+    backend = use_headless(HeadlessSettings(output=options.output, device=options.device))
+    job = make_job(options, backend)
+    bar = backend.settings.bar
     bar.start(options.folder.name, 1, 1)
     try:
-        report = run_job(job, side.progress(0, ""))
+        report = run_job(job, backend.progress(0, ""))
     except KeyboardInterrupt:
         sys.stderr.write("\nWhat is finished is kept: the same command goes on from here.\n")
         raise
@@ -77,11 +83,15 @@ def run(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{report}\nResults and manifest: {report.output}\n")
 
 
-def make_job(options: argparse.Namespace, side: HeadlessHost) -> FolderJob:
-    """Read all files that the options name. Raises InputError."""
+def make_job(options: argparse.Namespace, backend: HeadlessHost) -> FolderJob:
+    """Read all files that the options name.
+
+    Raises:
+        InputError: an option out of its range, options that exclude each other, or a file that cannot be used.
+    """
     if options.limit is not None and options.limit <= 0:
         raise InputError(f"--limit is {options.limit:g}; expected a number above 0. Leave it out for no limit.")
-    device = side.device()
+    device = backend.device()
     generator = load_generator(_file(options.generator, "generators"), device)
     encoder = None
     if options.encoder != _NO_ENCODER:
@@ -92,22 +102,16 @@ def make_job(options: argparse.Namespace, side: HeadlessHost) -> FolderJob:
             f"The direction '{direction.name}' comes without an example, so it has no state to reach. Add --reference "
             "PICTURE to reach that picture's state, or --mode constant to move all pictures equally far."
         )
-    background = BACKGROUNDS[options.background]
-    mode = options.mode.replace("-", " ")
     reference = None
     if options.reference:
-        if mode != MODES[0] or options.strength != 1.0:
-            raise InputError(
-                "--reference is the state that all pictures reach; it does not go together with --mode or --strength. "
-                "Leave one of them out."
-            )
-        reference = _reference(Transfer(generator, direction, encoder, mode="constant", steps=options.steps), options)
+        encoding = Transfer(generator, direction, encoder, mode="constant", steps=options.steps)
+        reference = _reference_code(encoding, options)
     transfer = Transfer(
         generator,
         direction,
         encoder,
         options.strength,
-        mode,
+        options.mode.replace("-", " "),
         options.target,
         reference,
         options.limit,
@@ -119,31 +123,36 @@ def make_job(options: argparse.Namespace, side: HeadlessHost) -> FolderJob:
         options.output,
         transfer,
         options.fit,
-        background,
+        BACKGROUNDS[options.background],
         options.chunk,
         options.count,
         options.codes,
     )
 
 
-def _reference(finder: Transfer, options: argparse.Namespace) -> torch.Tensor:
-    """The code of the reference picture, found as those of the folder will be."""
-    size, background = finder.generator.resolution, BACKGROUNDS[options.background]
+def _reference_code(transfer: Transfer, options: argparse.Namespace) -> torch.Tensor:
+    """Return the code [1, L, D] of the reference picture, encoded as those of the folder will be."""
+    if options.mode != "same-state" or options.strength != 1.0:
+        raise InputError(
+            "--reference is the state that all pictures reach; it does not go together with --mode or --strength. "
+            "Leave one of them out."
+        )
+    size, background = transfer.generator.resolution, BACKGROUNDS[options.background]
     try:
         colours, _ = read_picture(options.reference, size, options.fit, background)
     except PictureError as error:
         raise InputError(f"The reference {options.reference} cannot be used: {error}.") from None
     with torch.no_grad():
-        return finder.encode(colours.movedim(-1, 0)[None].mul(2).sub(1))
+        return transfer.encode(rearrange(colours, "h w c -> 1 c h w").mul(2).sub(1))
 
 
 def _file(name: str, kind: str) -> Path:
-    """A path as typed, or a shipped file by its bare name."""
+    """Return a path as typed, or that of a shipped file by its bare name."""
     path = Path(name)
     if path.exists() or path.suffix or path.name != name:
         return path
     folder = host.PACK / "models" / "demo" / kind
     if (folder / f"{name}.safetensors").is_file():
         return folder / f"{name}.safetensors"
-    there = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors")))
-    raise InputError(f"There is neither a file {name!r} nor a shipped one among the {kind}: {there}.")
+    shipped = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors")))
+    raise InputError(f"There is neither a file {name!r} nor a shipped one among the {kind}: {shipped}.")

@@ -19,7 +19,7 @@ USAGE_ERROR, STOPPED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 when something was wrong, 130 when stopped."""
+    """Run one command and return its exit code: 0, 2 when something was wrong, 130 when stopped."""
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
@@ -72,17 +72,17 @@ def _run(options: argparse.Namespace) -> None:
         if folder is not None and not folder.is_dir():
             raise WorkflowError(f"The {name} folder {folder} does not exist.")
         setattr(settings, name, folder or getattr(settings, name))
-    side = use_headless(settings)
-    runner = Runner(side)
+    backend = use_headless(settings)
+    runner = Runner(backend)
     prompt = runner.prepare(document)
     assign(prompt, options.set, describe(runner.nodes))
     result = runner.run(prompt)
-    for node_id, shown in result.ui.items():
-        for image in shown.get("images", ()):
-            root = {"output": side.output_directory(), "temp": side.temp_directory()}.get(image["type"])
+    for node_id, payload in result.ui.items():
+        for image in payload.get("images", ()):
+            root = {"output": backend.output_directory(), "temp": backend.temp_directory()}.get(image["type"])
             if root is not None:
                 _say(str(root / image["subfolder"] / image["filename"]))
-        for text in shown.get("text", ()):
+        for text in payload.get("text", ()):
             _say(f"{prompt.title(node_id)}: {text}")
 
 
@@ -123,8 +123,8 @@ def _nodes(options: argparse.Namespace) -> None:
 
     use_headless()
     core = set(core_nodes())
-    found = [(node.GET_SCHEMA(), node) for node in installed_nodes().values()]
-    for schema, node in sorted(found, key=lambda pair: (pair[0].node_id in core, pair[0].category, pair[0].node_id)):
+    listed = [(node.GET_SCHEMA(), node) for node in installed_nodes().values()]
+    for schema, node in sorted(listed, key=lambda pair: (pair[0].node_id in core, pair[0].category, pair[0].node_id)):
         text = schema.description or (node.__doc__ or "").strip()
         _say(f"{schema.node_id:34} {schema.category:24} {text.splitlines()[0] if text else ''}".rstrip())
 

@@ -28,40 +28,43 @@ def main(options: argparse.Namespace) -> None:
     """Run the workflow and leave pictures, a contact sheet, the plot and the strengths in <output>/demo."""
     began = time.monotonic()
     folder = options.output / "demo"
-    side = use_headless(HeadlessSettings(output=folder, device=options.device))
-    runner = Runner(side)
+    runner = Runner(use_headless(HeadlessSettings(output=folder, device=options.device)))
     prompt = runner.prepare(read_document(WORKFLOW))
     _say("Inverting the shipped photos, editing one of them, and bringing all to its state ...")
-    found = Findings(prompt, runner.run(prompt))
-    paths = write_results(found, folder)
+    run = RunValues(prompt, runner.run(prompt))
+    paths = write_results(run, folder)
     seconds = time.monotonic() - began
     _say(f"Done in {seconds:.0f} s.")
-    for what, path in paths.items():
-        _say(f"  {what}: {path}")
-    _say(_summary(found))
+    for title, path in paths.items():
+        _say(f"  {title}: {path}")
+    _say(_summary(run))
 
 
-class Findings:
+class RunValues:
     """The values of a run by the type of the node that made them."""
 
     def __init__(self, prompt: Prompt, result: Result) -> None:
         self.prompt, self.result = prompt, result
 
-    def value(self, class_type: str, output: int = 0, which: int = 0) -> object:
-        nodes = [node_id for node_id, node in self.prompt.nodes.items() if node["class_type"] == class_type]
-        return self.result.values[nodes[which]][output][0]
+    def value(self, class_type: str, output: int = 0, index: int = 0) -> object:
+        """Return the (first) value of an output; `index` counts the nodes of that type."""
+        return self._outputs(class_type, index)[output][0]
 
     def values(self, class_type: str, output: int) -> list:
-        nodes = [node_id for node_id, node in self.prompt.nodes.items() if node["class_type"] == class_type]
-        return self.result.values[nodes[0]][output]
+        """Return all values of an output that is a list, of the first node of that type."""
+        return self._outputs(class_type, 0)[output]
+
+    def _outputs(self, class_type: str, index: int) -> list[list]:
+        ids = [node_id for node_id, node in self.prompt.nodes.items() if node["class_type"] == class_type]
+        return self.result.values[ids[index]]
 
 
-def write_results(found: Findings, folder: Path) -> dict[str, Path]:
-    """Write everything a person wants to look at; returns what is where."""
-    photos = found.value("SemanticEditLoadDemoPhotos")
-    names = found.value("SemanticEditLoadDemoPhotos", 1).splitlines()
-    redrawn = found.value("SemanticEditInvertImages", 1)
-    edited = found.value("SemanticEditGenerateImages")
+def write_results(run: RunValues, folder: Path) -> dict[str, Path]:
+    """Write contact sheet, plot, strengths and pictures; return their paths by title."""
+    photos = run.value("SemanticEditLoadDemoPhotos")
+    names = run.value("SemanticEditLoadDemoPhotos", 1).splitlines()
+    redrawn = run.value("SemanticEditInvertImages", 1)
+    edited = run.value("SemanticEditGenerateImages")
     paths = {
         "contact sheet": folder / "contact_sheet.png",
         "plot": folder / "plot.png",
@@ -72,8 +75,8 @@ def write_results(found: Findings, folder: Path) -> dict[str, Path]:
         _write_picture(paths["pictures"] / f"{name}_before.png", before)
         _write_picture(paths["pictures"] / f"{name}_after.png", after)
     _write_picture(paths["contact sheet"], _sheet(photos, redrawn, edited))
-    _write_picture(paths["plot"], found.value("SemanticEditConsistencyReport")[0])
-    _write_text(paths["strengths"], json.dumps(_table(found, names), indent=2) + "\n")
+    _write_picture(paths["plot"], run.value("SemanticEditConsistencyReport")[0])
+    _write_text(paths["strengths"], json.dumps(_strength_table(run, names), indent=2) + "\n")
     return paths
 
 
@@ -86,10 +89,10 @@ def _sheet(photos: torch.Tensor, redrawn: torch.Tensor, edited: torch.Tensor) ->
     return contact_sheet(rows, labels)
 
 
-def _table(found: Findings, names: list[str]) -> dict[str, object]:
-    alphas = found.values("SemanticEditComputeStrength", 1)
-    psnr = found.values("SemanticEditInvertImages", 2)
-    direction = found.value("SemanticEditOptimizeDirection")
+def _strength_table(run: RunValues, names: list[str]) -> dict[str, object]:
+    alphas = run.values("SemanticEditComputeStrength", 1)
+    psnr = run.values("SemanticEditInvertImages", 2)
+    direction = run.value("SemanticEditOptimizeDirection")
     pictures = [
         {"name": name, "strength": round(alpha, 4), "psnr_db": round(likeness, 2)}
         for name, alpha, likeness in zip(names, alphas, psnr, strict=True)
@@ -97,14 +100,14 @@ def _table(found: Findings, names: list[str]) -> dict[str, object]:
     return {"edit": direction.name, "method": direction.method, "pictures": pictures}
 
 
-def _summary(found: Findings) -> str:
-    """What the oracle, which took no part in the edit, says of it."""
-    attribute = _attribute(found)
+def _summary(run: RunValues) -> str:
+    """Describe the edit by the oracle, which took no part in it."""
+    attribute = _attribute(run)
     before, after = (
-        torch.tensor(json.loads(found.value("SemanticEditMeasurePortraits", 1, which))[attribute]) for which in (0, 1)
+        torch.tensor(json.loads(run.value("SemanticEditMeasurePortraits", 1, index))[attribute]) for index in (0, 1)
     )
     result = measure_consistency(before, after)
-    psnr = found.values("SemanticEditInvertImages", 2)
+    psnr = run.values("SemanticEditInvertImages", 2)
     return (
         f"Inversion: {sum(psnr) / len(psnr):.1f} dB on average. Measured {attribute}: spread "
         f"{result.std_before:.2f} before and {result.std_after:.2f} after, mean {result.mean_before:+.2f} "
@@ -112,8 +115,8 @@ def _summary(found: Findings) -> str:
     )
 
 
-def _attribute(found: Findings) -> str:
-    nodes = found.prompt.nodes.values()
+def _attribute(run: RunValues) -> str:
+    nodes = run.prompt.nodes.values()
     report = next(node for node in nodes if node["class_type"] == "SemanticEditConsistencyReport")
     return str(report["inputs"]["attribute"])
 

@@ -33,12 +33,12 @@ def as_text(definitions: dict[str, dict]) -> str:
 
 def texts_of(definitions: dict[str, dict]) -> list[str]:
     """Return every text that a translation needs, once each, in the order of the nodes."""
-    found: dict[str, None] = {}
+    texts: dict[str, None] = {}
     for node in definitions.values():
-        found[node["display_name"]] = found[node["description"]] = None
-        for part in ("inputs", "outputs"):
-            found.update((socket["tooltip"], None) for socket in node.get(part, {}).values() if "tooltip" in socket)
-    return list(found)
+        texts[node["display_name"]] = texts[node["description"]] = None
+        for group in ("inputs", "outputs"):
+            texts.update((socket["tooltip"], None) for socket in node.get(group, {}).values() if "tooltip" in socket)
+    return list(texts)
 
 
 def translated(definitions: dict[str, dict], texts: dict[str, str]) -> dict[str, dict]:
@@ -46,13 +46,13 @@ def translated(definitions: dict[str, dict], texts: dict[str, str]) -> dict[str,
     result = {}
     for node_id, node in definitions.items():
         result[node_id] = {name: texts.get(node[name], node[name]) for name in ("display_name", "description")}
-        for part in ("inputs", "outputs"):
-            if part in node:
-                result[node_id][part] = {
+        for group in ("inputs", "outputs"):
+            if group in node:
+                result[node_id][group] = {
                     key: {**socket, "tooltip": texts.get(socket["tooltip"], socket["tooltip"])}
                     if "tooltip" in socket
                     else socket
-                    for key, socket in node[part].items()
+                    for key, socket in node[group].items()
                 }
     return result
 
@@ -77,16 +77,17 @@ def main() -> None:
 
 
 def _definition(schema: Schema) -> dict:
+    """Return the texts of one node."""
     definition: dict = {"display_name": schema.display_name, "description": schema.description}
     inputs = {socket.id: _socket(socket, socket.id) for socket in schema.inputs or []}
     outputs = {
         str(k): _socket(socket, socket.id or str(socket.io_type)) for k, socket in enumerate(schema.outputs or [])
     }
-    return definition | {name: part for name, part in (("inputs", inputs), ("outputs", outputs)) if part}
+    return definition | {name: group for name, group in (("inputs", inputs), ("outputs", outputs)) if group}
 
 
-def _socket(socket: Input | Output, otherwise: str) -> dict[str, str]:
-    texts = {"name": socket.display_name or otherwise, "tooltip": socket.tooltip}
+def _socket(socket: Input | Output, fallback: str) -> dict[str, str]:
+    texts = {"name": socket.display_name or fallback, "tooltip": socket.tooltip}
     return {name: text for name, text in texts.items() if text}
 
 

@@ -16,27 +16,27 @@ SNAPSHOT = Path(__file__).resolve().parents[2] / "tests" / "nodes" / "schema.jso
 
 
 def node_schemas(nodes: Iterable[type[ComfyNode]]) -> dict[str, dict]:
-    """Return of every node what a workflow can refer to, by node id, sorted."""
-    found = {}
+    """Return ids, types, order and fixed choices of every node's sockets, by node id, sorted."""
+    schemas = {}
     for node in nodes:
         schema = node.GET_SCHEMA()
-        found[schema.node_id] = {
+        schemas[schema.node_id] = {
             "inputs": [_input(socket) for socket in schema.inputs or []],
             "outputs": [[socket.id, str(socket.io_type)] for socket in schema.outputs or []],
             "is_output_node": bool(schema.is_output_node),
         }
-    return dict(sorted(found.items()))
+    return dict(sorted(schemas.items()))
 
 
 def as_text(schemas: dict[str, dict]) -> str:
     """Return the file's content, one socket a line."""
     lines = []
     for node_id, schema in schemas.items():
-        parts = [f'  "is_output_node": {json.dumps(schema["is_output_node"])}']
+        entries = [f'  "is_output_node": {json.dumps(schema["is_output_node"])}']
         for kind in ("inputs", "outputs"):
             sockets = ",\n".join(f"   {json.dumps(socket)}" for socket in schema[kind])
-            parts.append(f'  "{kind}": [\n{sockets}\n  ]' if sockets else f'  "{kind}": []')
-        lines.append(f' "{node_id}": {{\n' + ",\n".join(parts) + "\n }")
+            entries.append(f'  "{kind}": [\n{sockets}\n  ]' if sockets else f'  "{kind}": []')
+        lines.append(f' "{node_id}": {{\n' + ",\n".join(entries) + "\n }")
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from PIL import Image
-from semantic_edit.headless.commands.demo import WORKFLOW, Findings, write_results
+from semantic_edit.headless.commands.demo import WORKFLOW, RunValues, write_results
 from semantic_edit.headless.run.catalog import describe
 from semantic_edit.headless.run.runner import Runner
 from semantic_edit.headless.workflow.assign import assign
@@ -45,13 +45,13 @@ def test_moving_the_strength_runs_only_the_tail(job):
 
 def test_what_the_demo_command_leaves_behind(job, tmp_path):
     runner, prompt = job
-    found = Findings(prompt, runner.run(prompt))
-    paths = write_results(found, tmp_path / "demo")
+    values = RunValues(prompt, runner.run(prompt))
+    paths = write_results(values, tmp_path / "demo")
     table = json.loads(paths["strengths"].read_text())
     names = [row["name"] for row in table["pictures"]]
-    assert len(names) == 3 and table["edit"] == found.value("SemanticEditOptimizeDirection").name
-    direction = found.value("SemanticEditOptimizeDirection")
-    before, after = found.value("SemanticEditInvertImages"), found.value("SemanticEditApplyEdit")
+    assert len(names) == 3 and table["edit"] == values.value("SemanticEditOptimizeDirection").name
+    direction = values.value("SemanticEditOptimizeDirection")
+    before, after = values.value("SemanticEditInvertImages"), values.value("SemanticEditApplyEdit")
     for k, row in enumerate(table["pictures"]):
         moved = before.codes[k] + row["strength"] * direction.direction
         assert torch.allclose(after.codes[k], moved, atol=1e-3)
@@ -65,6 +65,6 @@ def test_what_the_demo_command_leaves_behind(job, tmp_path):
 
 def test_the_same_seed_gives_the_same_pictures(job, headless_host):
     runner, prompt = job
-    first = Findings(prompt, runner.run(prompt)).value("SemanticEditGenerateImages")
-    second = Findings(prompt, Runner(headless_host).run(prompt)).value("SemanticEditGenerateImages")
+    first = RunValues(prompt, runner.run(prompt)).value("SemanticEditGenerateImages")
+    second = RunValues(prompt, Runner(headless_host).run(prompt)).value("SemanticEditGenerateImages")
     assert torch.equal(first, second)
