@@ -3,7 +3,7 @@
 English comes from the schemas; ComfyUI shows the file's texts instead of the nodes' own. Another language is a file
 locales/<language>/texts.json, from each English text to its translation: what changes in English is then missing there,
 is named by this command, and is shown in English until somebody translates it. A test fails when a file is stale or a
-translation incomplete. Names of sockets stay: help pages, messages and workflows refer to them.
+translation incomplete. Names of sockets that are their ids stay: help pages, messages and workflows refer to them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def texts_of(definitions: dict[str, dict]) -> list[str]:
     for node in definitions.values():
         texts[node["display_name"]] = texts[node["description"]] = None
         for group in ("inputs", "outputs"):
-            texts.update((socket["tooltip"], None) for socket in node.get(group, {}).values() if "tooltip" in socket)
+            for key, socket in node.get(group, {}).items():
+                texts.update((socket[name], None) for name in _translatable(group, key, socket))
     return list(texts)
 
 
@@ -49,12 +50,17 @@ def translated(definitions: dict[str, dict], texts: dict[str, str]) -> dict[str,
         for group in ("inputs", "outputs"):
             if group in node:
                 result[node_id][group] = {
-                    key: {**socket, "tooltip": texts.get(socket["tooltip"], socket["tooltip"])}
-                    if "tooltip" in socket
-                    else socket
+                    key: socket
+                    | {name: texts.get(socket[name], socket[name]) for name in _translatable(group, key, socket)}
                     for key, socket in node[group].items()
                 }
     return result
+
+
+def _translatable(group: str, key: str, socket: dict[str, str]) -> list[str]:
+    """Return which of a socket's texts are translated: its tooltip, and an input's name that is not its id."""
+    shown_otherwise = group == "inputs" and socket["name"] != key
+    return (["name"] if shown_otherwise else []) + (["tooltip"] if "tooltip" in socket else [])
 
 
 def main() -> None:

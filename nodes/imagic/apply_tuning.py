@@ -32,6 +32,7 @@ class ApplyTuning(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "forget",
+                    display_name="excluded blocks",
                     options=[_NOTHING, *(name for name in BLOCKS if name != "all")],
                     tooltip="Blocks whose own weights come back. encoder and attention keep less of the photo's "
                     "layout.",

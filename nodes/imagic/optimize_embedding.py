@@ -41,7 +41,12 @@ class OptimizeEmbedding(io.ComfyNode):
                     tooltip="Learning rate as a share of the embedding's own size. Too low: edits show nothing.",
                 ),
                 io.Int.Input(
-                    "draws", default=usual.draws, min=1, max=256, tooltip="Noise draws per step; more are steadier."
+                    "draws",
+                    display_name="noise samples",
+                    default=usual.draws,
+                    min=1,
+                    max=256,
+                    tooltip="Noise draws per step; more are steadier.",
                 ),
                 seed_input(tooltip="Decides the noise."),
                 io.Conditioning.Input(

@@ -49,7 +49,14 @@ class TuneModel(io.ComfyNode):
                     tooltip="Learning rate. 0: by method and size, such as 0.0001 for LoRA on Stable Diffusion.",
                 ),
                 io.Int.Input("rank", default=usual.rank, min=1, max=256, tooltip="Rank of the LoRA."),
-                io.Int.Input("draws", default=usual.draws, min=1, max=256, tooltip="Noise draws per step."),
+                io.Int.Input(
+                    "draws",
+                    display_name="noise samples",
+                    default=usual.draws,
+                    min=1,
+                    max=256,
+                    tooltip="Noise draws per step.",
+                ),
                 io.Combo.Input(
                     "blocks",
                     options=["all", *BLOCKS[:-1]],

@@ -41,7 +41,9 @@ class TunePhotos(io.ComfyNode):
                     "tuning_rate", default=0.0, min=0.0, max=0.1, step=1e-6, round=1e-7, tooltip="As Tune Model's."
                 ),
                 io.Int.Input("rank", default=16, min=1, max=256, tooltip="Rank of each LoRA."),
-                io.Int.Input("draws", default=4, min=1, max=256, tooltip="Noise draws per step."),
+                io.Int.Input(
+                    "draws", display_name="noise samples", default=4, min=1, max=256, tooltip="Noise draws per step."
+                ),
                 seed_input(tooltip="Decides noise and start; the same for every photo."),
                 io.Conditioning.Input("start", optional=True, tooltip="A caption that fits all photos as they are."),
                 io.Boolean.Input("joint", default=False, optional=True, tooltip="Both stages at once (Forgedit)."),

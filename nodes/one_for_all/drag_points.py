@@ -85,6 +85,7 @@ class DragPoints(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "keep",
+                    display_name="region weight",
                     default=1.0,
                     min=0.0,
                     max=100.0,
@@ -258,5 +259,5 @@ def _report(points: pointing.DragPoints, result: dragging.DragResult, note: str)
 
 _HINT = (
     "The handles stopped short: what they mark cannot go there on this picture, or the region holds it back. Try a "
-    "larger region, a smaller 'keep', a nearer target, or a handle on a clearer spot."
+    "larger region, a smaller region weight ('keep'), a nearer target, or a handle on a clearer spot."
 )

@@ -124,6 +124,7 @@ class EditFolder(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "most",
+                    display_name="max pictures",
                     default=0,
                     min=0,
                     max=100_000_000,

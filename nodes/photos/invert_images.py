@@ -49,6 +49,7 @@ class InvertImages(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "pull",
+                    display_name="W regularization",
                     default=PULL,
                     min=0.0,
                     max=10.0,

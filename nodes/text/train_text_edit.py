@@ -67,6 +67,7 @@ class TrainTextEdit(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "gentleness",
+                    display_name="L2 weight",
                     default=usual.l2,
                     min=0.0,
                     max=1.0,
@@ -144,6 +145,7 @@ class TrainTextEdit(io.ComfyNode):
                 outside_input(),
                 io.Combo.Input(
                     "person",
+                    display_name="identity loss",
                     options=_identity_choices(),
                     optional=True,
                     tooltip="Whether it must stay the same person, judged by the demo world's own network.",

@@ -16,10 +16,9 @@ HELP = ROOT / "web" / "docs"
 NODES = {node.GET_SCHEMA().node_id: node for node in node_classes()}
 # What the section with the graph is called on the help pages of each language.
 GRAPH = {"en": "In a graph", "de": "In einem Graphen", "zh": "在工作流中"}
+TEXTS = {language: json.loads((FOLDER / language / "nodeDefs.json").read_text(encoding="utf-8")) for language in GRAPH}
 NAMES = {
-    language: {node_id: node["display_name"] for node_id, node in json.loads(path.read_text(encoding="utf-8")).items()}
-    for language in GRAPH
-    for path in [FOLDER / language / "nodeDefs.json"]
+    language: {node_id: node["display_name"] for node_id, node in nodes.items()} for language, nodes in TEXTS.items()
 }
 
 every_node = pytest.mark.parametrize("node_id", sorted(NODES))
@@ -94,6 +93,16 @@ def test_help_page_names_every_socket(node_id, language):
     names = [socket.id for socket in inputs] + [socket.display_name or socket.id for socket in outputs]
     missing = [name for name in names if f"`{name}`" not in text]
     assert not missing, f"the help page of {node_id} ({language}) does not explain {missing}"
+
+
+@every_language
+@every_node
+def test_help_page_says_what_an_input_is_called_on_the_node(node_id, language):
+    """Where that is not its id."""
+    text = help_page(node_id, language)
+    shown = {key: socket["name"] for key, socket in TEXTS[language][node_id].get("inputs", {}).items()}
+    missing = [name for key, name in shown.items() if name != key and name not in text]
+    assert not missing, f"the help page of {node_id} ({language}) does not say {missing}"
 
 
 @every_language
