@@ -12,10 +12,22 @@ _C1, _C2 = 0.01**2 * 4, 0.03**2 * 4  # SSIM's constants for pictures of range 2 
 _WINDOW = 7
 
 
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB per picture, [B, 3, H, W] in -1..1 -> [B]; values outside are clamped first."""
-    error = (x.clamp(-1, 1) - y.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(4.0 / error.clamp(min=1e-12))
+def psnr(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Compute the peak signal-to-noise ratio of each picture.
+
+    Args:
+        x, y: [B, 3, H, W] in -1..1; values outside are clamped first.
+        weight: [B, 1, H, W] in 0..1, where pixels count; None: everywhere.
+
+    Returns:
+        [B] dB.
+    """
+    error = (x.clamp(-1, 1) - y.clamp(-1, 1)).square()
+    if weight is None:
+        mse = error.mean(dim=(1, 2, 3))
+    else:
+        mse = (error * weight).sum(dim=(1, 2, 3)) / (3 * weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
+    return 10 * torch.log10(4.0 / mse.clamp(min=1e-12))
 
 
 @dataclass(frozen=True, eq=False)

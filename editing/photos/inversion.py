@@ -1,4 +1,4 @@
-"""From pictures to codes: optimise rows of W+ until the generator draws the pictures, all of them at once.
+"""GAN inversion: optimise rows of W+ until the generator draws the pictures, all of them at once.
 
 Codes far from W draw their picture and edit badly, so the rows are pulled toward one another and toward the cloud of W.
 Several starts race at first; noise stays as it is and is never optimised; what codes alone cannot say may go into the
@@ -8,37 +8,45 @@ features of the early layers, as GANPaint (2005.07727) does for a Progressive GA
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.inference import clone_from_inference, enable_training, no_inference_mode
 from ..common.pictures import to_rgb
+from ..common.progress import Progress, StepCounter
 from ..common.similarity import SSIMTarget
 from .adaptation import adapt, psnr_outside
 from .inversion_report import error_map, region_words
 from .inversion_starts import RACE_STEPS, candidates
 
-Progress = Callable[..., None]
 SPACES = ("w+", "w")
 PULL = 0.4  # measured: edits as precise as those of sampled codes, for 0.2 dB against 0.02
 _FEATURE_RATE = 0.03
-_KEPT_BYTES = 256 * 1024**2  # of what comparisons need of the pictures
+_CACHE_BYTES = 256 * 1024**2  # of what comparisons need of the pictures
+_PREVIEW_EVERY = 10  # steps
 
 
 @dataclass(frozen=True, eq=False)
 class Inversion:
-    """codes [B, L, D]; images [B, 3, H, W] as the generator draws them; psnr [B] in dB where the mask counts.
+    """The codes of pictures, and how near and how editable they are.
 
-    ``distance`` [B] is how far a code lies from the mean of W in standard deviations of W: about 1 for sampled codes;
-    codes of several times that draw the picture but edit badly. ``error`` [B, 1, H, W] is where the picture still
-    differs, ``where`` the same in words, ``starts`` the start that won. ``generator`` has the early features, if any.
+    Args:
+        codes: [B, L, D].
+        images: [B, 3, H, W] about -1..1, as the generator draws them.
+        psnr: [B] dB where the mask counts.
+        distance: [B], from the mean of W in standard deviations of W: about 1 for sampled codes; codes of several
+            times that draw the picture but edit badly.
+        error: [B, 1, H, W], how much the picture still differs; see `error_map`.
+        where: the same in words.
+        starts: the start that won for each picture.
+        generator: with the early features, if any.
     """
 
     codes: Tensor
@@ -68,13 +76,14 @@ def invert(
     names: Sequence[str] = (),  # of the pictures, for the adapted generator
     progress: Progress | None = None,
 ) -> Inversion:
-    """Codes whose pictures equal ``images``; picture i's result does not depend on its neighbours in the batch.
+    """Optimise codes until their pictures equal ``images``; a picture's result does not depend on its neighbours.
 
     The first half of the steps compares pictures of half size, which is cheaper and keeps the search from hanging on
     fine detail. The same seed gives the same codes; without sampled starts nothing is drawn at random.
 
-    Raises InputError for pictures of another size or of no numbers, unknown spaces, masks without anything, starts
-    that do not fit, and early layers of a generator that is adapted already.
+    Raises:
+        InputError: pictures of another size or of no numbers, an unknown space, a mask without anything, a start that
+            does not fit, or early layers of a generator that is adapted already.
     """
     _check(generator, images, start, space, steps, mask)
     if not 0 <= early_layers <= len(generator.network.synthesis.layers):
@@ -88,29 +97,28 @@ def invert(
             "the plain generator, or set early_layers to 0."
         )
     with enable_training():
-        job = _Job(generator, images, mask, space, learning_rate, pull, perceptual, noise)
-        count = _Count(progress, steps)
-        first, won = _first_codes(job, start, starts, seed, steps, count)
-        codes = job.all_rows(_descend(job, first, steps, count)).clone()
-        finished = generator
+        problem = InversionProblem(generator, images, mask, space, learning_rate, pull, perceptual, noise)
+        counter = StepCounter(progress, steps, preview_every=_PREVIEW_EVERY, first_preview=1)
+        first_codes, winners = _race_starts(problem, start, starts, seed, steps, counter)
+        codes = problem.all_rows(_descend(problem, first_codes, steps, counter)).clone()
         if early_layers and steps:
-            ignored = None if job.mask is None else 1 - job.mask
-            finished = adapt(
-                generator, job.images, codes, "free", ignored, steps, _FEATURE_RATE, layers=range(early_layers),
-                follow=False, noise=noise, names=names, progress=count.more(steps),
+            ignored = None if problem.mask is None else 1 - problem.mask
+            generator = adapt(
+                generator, problem.images, codes, "free", ignored, steps, _FEATURE_RATE, layers=range(early_layers),
+                follow=False, noise=noise, names=names, progress=counter.then(),
             ).generator  # fmt: skip
-    return describe_inversion(finished, codes, images, noise, mask, won)
+    return describe_inversion(generator, codes, images, noise, mask, winners)
 
 
 def describe_inversion(
     generator: GanGenerator,
-    codes: Tensor,
-    images: Tensor,
+    codes: Tensor,  # [B, L, D]
+    images: Tensor,  # [B, 3, H, W] in -1..1, the pictures that they were made from
     noise: str | int = "constant",
-    mask: Tensor | None = None,
-    starts: Sequence[str] = (),
+    mask: Tensor | None = None,  # [B or 1, 1, H, W]: 1 where the picture counts
+    starts: Sequence[str] = (),  # the start of each code
 ) -> Inversion:
-    """The pictures that ``codes`` give, beside the ones they were made from."""
+    """Draw codes and compare their pictures with the ones they were made from."""
     with no_inference_mode():
         codes, images = (
             clone_from_inference(codes.to(generator.device)),
@@ -118,13 +126,13 @@ def describe_inversion(
         )
         mask = None if mask is None else clone_from_inference(mask.to(images))
         drawn = to_rgb(generator.synthesize(codes, noise))
-        away = (codes - clone_from_inference(generator.w_mean)) / _spread(generator)
+        offset = (codes - clone_from_inference(generator.w_mean)) / _std_of_w(generator)
         error = error_map(drawn, images, mask)
         return Inversion(
             codes,
             drawn,
             psnr_outside(drawn, images, None if mask is None else 1 - mask),
-            away.square().mean(dim=(1, 2)).sqrt(),
+            offset.square().mean(dim=(1, 2)).sqrt(),
             error,
             region_words(error),
             tuple(starts),
@@ -132,134 +140,147 @@ def describe_inversion(
         )
 
 
-class _Job:
-    """What stays the same while codes are looked for."""
+class InversionProblem:
+    """What stays the same while codes are looked for: pictures, weights, and the cloud of W.
 
-    def __init__(self, generator, images, mask, space, learning_rate, pull, perceptual, noise) -> None:
+    Args:
+        generator: draws the pictures; it may be adapted.
+        images: [B, 3, H, W] in -1..1.
+        mask: [B or 1, 1, H, W], 1 where the picture counts; None: everywhere.
+        space: of SPACES.
+        learning_rate: in standard deviations of W.
+        pull: weight of the regularization in W.
+        perceptual: weight of structure and edges.
+        noise: of the synthesis.
+    """
+
+    def __init__(
+        self,
+        generator: GanGenerator,
+        images: Tensor,
+        mask: Tensor | None,
+        space: str,
+        learning_rate: float,
+        pull: float,
+        perceptual: float,
+        noise: str | int,
+    ) -> None:
         self.generator, self.learning_rate, self.noise = generator, learning_rate, noise
         self.pull, self.perceptual = pull, perceptual
         self.images = clone_from_inference(images.to(generator.device, torch.float32))
         self.mask = None if mask is None else clone_from_inference(mask.to(self.images))
-        self.mean, self.spread = clone_from_inference(generator.w_mean), _spread(generator)
+        self.mean, self.std = clone_from_inference(generator.w_mean), _std_of_w(generator)
         self.rows = 1 if space == "w" else generator.num_layers
-        self.coarse = _coarse_height(generator)
-        self.at_once = generator.pictures_per_graph()
-        self.kept: dict[tuple[int, int | None], _Goal] | None = {}
-        if 12 * self.images.nbytes > _KEPT_BYTES:
-            self.kept = None
+        self.coarse_height = _coarse_height(generator)
+        self.batch = generator.pictures_per_graph()
+        self.targets: dict[tuple[int, int | None], _TargetImages] | None = {}  # (first picture, height) -> target
+        if 12 * self.images.nbytes > _CACHE_BYTES:
+            self.targets = None
 
-    def goal(self, begin: int, height: int | None) -> _Goal:
-        """What the pictures from ``begin`` on shall look like at a size: the same at every step, so it is kept."""
-        if self.kept is not None and (begin, height) in self.kept:
-            return self.kept[begin, height]
-        part = slice(begin, begin + self.at_once)
-        mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[part]
-        made = _Goal.of(self.images[part], mask, height)
-        if self.kept is not None:
-            self.kept[begin, height] = made
-        return made
+    def target(self, first: int, height: int | None) -> _TargetImages:
+        """Return the pictures from ``first`` on at a height, prepared for comparison; cached where they fit."""
+        if self.targets is not None and (first, height) in self.targets:
+            return self.targets[first, height]
+        batch = slice(first, first + self.batch)
+        mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[batch]
+        target = _TargetImages.at_height(self.images[batch], mask, height)
+        if self.targets is not None:
+            self.targets[first, height] = target
+        return target
 
     def all_rows(self, codes: Tensor) -> Tensor:
         """[B, 1 or L, D] -> [B, L, D]."""
         return codes.expand(-1, self.generator.num_layers, -1)
 
     def losses(self, offset: Tensor, height: int | None) -> tuple[Tensor, Tensor]:
-        """([B], the first picture [1, 3, h, w]) of codes [B, 1 or L, D] given in spreads from the mean.
+        """Compute the loss of codes, and add its gradient to ``offset.grad`` where that asks for one.
 
-        The gradient is added to ``offset.grad`` where it asks for one. A few pictures share a graph at a time, so that
-        memory does not grow with the batch; every picture has the gradient that it would have alone.
+        A few pictures share a graph at a time, so that memory does not grow with the batch; every picture has the
+        gradient that it would have alone.
+
+        Args:
+            offset: [B, 1 or L, D], the codes in standard deviations from the mean of W.
+            height: of the pictures that are compared; None: the full size.
+
+        Returns:
+            Losses [B], and the first picture [1, 3, h, w].
         """
-        whole = self.all_rows(self.mean + offset.detach() * self.spread)
-        photos = self.generator.network.photos_of(whole)  # whose photo a code is, is seen from the whole batch
-        found, first = [], None
-        for begin in range(0, len(offset), self.at_once):
-            part = slice(begin, begin + self.at_once)
-            codes = self.mean + offset[part] * self.spread
-            rows = self.all_rows(codes)
+        all_codes = self.all_rows(self.mean + offset.detach() * self.std)
+        photos = self.generator.network.photos_of(all_codes)  # whose photo a code is, is seen from the whole batch
+        losses, preview = [], None
+        for first in range(0, len(offset), self.batch):
+            batch = slice(first, first + self.batch)
+            codes = self.mean + offset[batch] * self.std
             options = SynthesisOptions(
                 noise=self.noise,
                 stop_resolution=height,
-                first_index=begin,
-                photos=None if photos is None else photos[part],
+                first_index=first,
+                photos=None if photos is None else photos[batch],
             )
-            seen = to_rgb(self.generator.network.synthesis(rows, options).image)
-            roaming = _roaming((codes - self.mean) / self.spread)
-            loss = self.goal(begin, height).distance(seen, self.perceptual) + self.pull * roaming
+            drawn = to_rgb(self.generator.network.synthesis(self.all_rows(codes), options).image)
+            regularization = _w_regularization((codes - self.mean) / self.std)
+            loss = self.target(first, height).distance(drawn, self.perceptual) + self.pull * regularization
             if offset.requires_grad and torch.is_grad_enabled():
                 loss.sum().backward()
-            found.append(loss.detach())
-            first = seen[:1].detach() if first is None else first
-        return torch.cat(found), first
+            losses.append(loss.detach())
+            preview = drawn[:1].detach() if preview is None else preview
+        return torch.cat(losses), preview
 
 
-class _Count:
-    """Progress over a total that grows with each part of the work."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def step(self, seen: Tensor | None = None) -> None:
-        self.done += 1
-        if self.progress is not None:
-            preview = (seen[0].detach() + 1) / 2 if seen is not None and self.done % 10 == 1 else None
-            self.progress(self.done, max(self.total, self.done), preview)
-
-    def more(self, steps: int) -> Progress | None:
-        """A reporter of another piece of work of about so many steps."""
-        if self.progress is None:
-            return None
-        before, report = self.done, self.progress
-        return lambda step, total, preview=None: report(before + step, before + total, preview)
-
-
-def _descend(job: _Job, first: Tensor, steps: int, count: _Count) -> Tensor:
-    """The best code of each picture, [B, 1 or L, D], the start included: a good start is never made worse."""
-    offset = ((first - job.mean) / job.spread).requires_grad_(True)  # in standard deviations: one rate fits every W
-    optimizer = torch.optim.Adam([offset], lr=job.learning_rate, betas=(0.9, 0.99))
+def _descend(problem: InversionProblem, start: Tensor, steps: int, progress: StepCounter) -> Tensor:
+    """Optimise codes [B, 1 or L, D] and return the best of each, the start included: it is never made worse."""
+    # In standard deviations: one rate fits every W.
+    offset = ((start - problem.mean) / problem.std).requires_grad_(True)
+    optimizer = torch.optim.Adam([offset], lr=problem.learning_rate, betas=(0.9, 0.99))
     with torch.no_grad():
-        best, least = first, job.losses(offset, None)[0]
+        best, best_loss = start, problem.losses(offset, None)[0]
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = job.learning_rate * _schedule(step / steps)
-        height = job.coarse if step < steps // 2 else None
+        optimizer.param_groups[0]["lr"] = problem.learning_rate * _schedule(step / steps)
+        height = problem.coarse_height if step < steps // 2 else None
         optimizer.zero_grad(set_to_none=True)
-        loss, seen = job.losses(offset, height)
+        loss, drawn = problem.losses(offset, height)
         if height is None:
-            best, least = _kept(best, least, job.mean + offset.detach() * job.spread, loss)
+            best, best_loss = _better(best, best_loss, problem.mean + offset.detach() * problem.std, loss)
         optimizer.step()
-        count.step(seen)
+        progress.step(drawn)
     return best
 
 
-def _kept(best: Tensor, least: Tensor, codes: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
-    better = loss < least
-    return torch.where(better[:, None, None], codes, best), torch.where(better, loss, least)
+def _better(best: Tensor, best_loss: Tensor, codes: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each picture the codes of the lower loss, and that loss."""
+    better = loss < best_loss
+    return torch.where(better[:, None, None], codes, best), torch.where(better, loss, best_loss)
 
 
-def _first_codes(
-    job: _Job, start: Tensor | None, starts: int, seed: int, steps: int, count: _Count
+def _race_starts(
+    problem: InversionProblem, start: Tensor | None, starts: int, seed: int, steps: int, progress: StepCounter
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """[B, 1 or L, D] and the name of each picture's start: the one that is ahead after a few steps at a small size."""
-    found = candidates(job.generator, job.images, start, starts, seed, job.noise, job.mask, job.coarse, count.step)
-    narrowed = [(name, codes.mean(dim=1, keepdim=True) if job.rows == 1 else codes) for name, codes in found]
-    if len(narrowed) == 1 or not steps:
-        name, codes = narrowed[0]
+    """Return each picture's best start [B, 1 or L, D] after a few steps at a small size, and its name."""
+    racers = candidates(
+        problem.generator, problem.images, start, starts, seed, problem.noise, problem.mask, problem.coarse_height,
+        progress.step,
+    )  # fmt: skip
+    if problem.rows == 1:
+        racers = [(name, codes.mean(dim=1, keepdim=True)) for name, codes in racers]
+    if len(racers) == 1 or not steps:
+        name, codes = racers[0]
         return codes.clone(), (name,) * len(codes)
-    count.total += RACE_STEPS * len(narrowed)
-    best, least, won = narrowed[0][1], None, [narrowed[0][0]] * len(job.images)
-    for name, codes in narrowed:
-        offset = ((codes - job.mean) / job.spread).requires_grad_(True)
-        optimizer = torch.optim.Adam([offset], lr=job.learning_rate, betas=(0.9, 0.99))
+    progress.total += RACE_STEPS * len(racers)
+    best, best_loss, winners = racers[0][1], None, [racers[0][0]] * len(problem.images)
+    for name, codes in racers:
+        offset = ((codes - problem.mean) / problem.std).requires_grad_(True)
+        optimizer = torch.optim.Adam([offset], lr=problem.learning_rate, betas=(0.9, 0.99))
         for _ in range(RACE_STEPS):
             optimizer.zero_grad(set_to_none=True)
-            loss, seen = job.losses(offset, job.coarse)
+            loss, drawn = problem.losses(offset, problem.coarse_height)
             optimizer.step()
-            count.step(seen)
-        ahead = torch.ones_like(loss, dtype=torch.bool) if least is None else loss < least
-        won = [name if first else old for first, old in zip(ahead.tolist(), won, strict=True)]
+            progress.step(drawn)
+        ahead = torch.ones_like(loss, dtype=torch.bool) if best_loss is None else loss < best_loss
+        winners = [name if wins else winner for wins, winner in zip(ahead.tolist(), winners, strict=True)]
         # The race only chooses: the search begins again at the start itself, which is then never made worse.
         best = torch.where(ahead[:, None, None], codes, best)
-        least = loss if least is None else torch.where(ahead, loss, least)
-    return best.clone(), tuple(won)
+        best_loss = loss if best_loss is None else torch.where(ahead, loss, best_loss)
+    return best.clone(), tuple(winners)
 
 
 def _check(
@@ -271,11 +292,10 @@ def _check(
             f"The pictures have shape {tuple(images.shape)}; '{generator.name}' draws [B, 3, {height}, {width}]. "
             "Resize or crop them first (Load Image Folder does it)."
         )
-    for what, values in (("pictures to invert", images), ("masks", mask)):
+    for name, values in (("pictures to invert", images), ("masks", mask)):
         if values is not None and not bool(torch.isfinite(values).all()):
-            raise InputError(f"The {what} hold values that are not finite (NaN or infinity); look at the step before.")
-    if space not in SPACES:
-        raise InputError(f"Unknown space '{space}'; expected one of {', '.join(SPACES)}.")
+            raise InputError(f"The {name} hold values that are not finite (NaN or infinity); look at the step before.")
+    check_choice("space", space, SPACES)
     if steps < 0:
         raise InputError(f"The number of steps cannot be negative; got {steps}.")
     if start is not None:
@@ -293,12 +313,13 @@ def _check(
         raise InputError("The mask is empty for a picture, so nothing of it counts. It is 1 where the picture counts.")
 
 
-def _spread(generator: GanGenerator) -> Tensor:
-    """One standard deviation of W, a single number for all dimensions so that directions keep their angles."""
+def _std_of_w(generator: GanGenerator) -> Tensor:
+    """Return one standard deviation of W, a single number for all dimensions so that directions keep their angles."""
     return clone_from_inference(generator.w_covariance).diagonal().mean().sqrt()
 
 
 def _coarse_height(generator: GanGenerator) -> int | None:
+    """Return half the height, where a synthesis can stop there and pictures are large enough."""
     config = generator.network.config
     height = generator.resolution[0] // 2
     return height if config.architecture == "skip" and len(config.channels) > 3 else None
@@ -310,15 +331,16 @@ def _schedule(share: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Goal:
-    """Pictures [B, 3, h, w] to reach, where they count [B, 1, h, w], and their looks."""
+class _TargetImages:
+    """Pictures to reach, prepared for comparison."""
 
-    images: Tensor
-    weight: Tensor | None
-    looks: SSIMTarget
+    images: Tensor  # [B, 3, h, w]
+    weight: Tensor | None  # [B, 1, h, w], where they count
+    ssim_target: SSIMTarget
 
     @classmethod
-    def of(cls, images: Tensor, mask: Tensor | None, height: int | None) -> _Goal:
+    def at_height(cls, images: Tensor, mask: Tensor | None, height: int | None) -> _TargetImages:
+        """Shrink pictures [B, 3, H, W] and their mask to a height; None leaves their size."""
         factor = 1 if height is None else images.shape[2] // height
         if factor > 1:
             images = F.avg_pool2d(images, factor)
@@ -326,19 +348,19 @@ class _Goal:
         weight = None if mask is None else mask.expand(images.shape[0], -1, -1, -1)
         return cls(images, weight, SSIMTarget.from_images(images, mask))
 
-    def distance(self, seen: Tensor, perceptual: float) -> Tensor:
-        """[B]: squared error plus structure."""
-        error = (seen - self.images).square()
+    def distance(self, drawn: Tensor, perceptual: float) -> Tensor:
+        """Compute the squared error plus structure of pictures [B, 3, h, w]: [B]."""
+        error = (drawn - self.images).square()
         if self.weight is None:
             error = error.mean(dim=(1, 2, 3))
         else:
-            counted = (3 * self.weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
-            error = (error * self.weight).sum(dim=(1, 2, 3)) / counted
-        return error + perceptual * 0.1 * self.looks.distance(seen)
+            pixels = (3 * self.weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
+            error = (error * self.weight).sum(dim=(1, 2, 3)) / pixels
+        return error + perceptual * 0.1 * self.ssim_target.distance(drawn)
 
 
-def _roaming(offset: Tensor) -> Tensor:
-    """[B]: how far rows differ from one another, and how far all of them are outside the cloud of W."""
-    apart = (offset - offset.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
+def _w_regularization(offset: Tensor) -> Tensor:
+    """Penalise rows [B, 1 or L, D] that differ from one another, or lie outside the cloud of W: [B]."""
+    deviation = (offset - offset.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
     outside = F.relu(offset.square().mean(dim=2) - 1.5).mean(dim=1)
-    return 0.1 * (apart + outside)
+    return 0.1 * (deviation + outside)

@@ -1,9 +1,10 @@
-"""What an inversion could not say: how far its picture is from the photo, and where."""
+"""Error maps of an inversion: how far its picture is from the photo, and where."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 __all__ = ["error_map", "heat_picture", "region_words"]
@@ -14,7 +15,15 @@ _EVEN = 1.35  # times its share of the picture that a region must hold of the er
 
 
 def error_map(drawn: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
-    """[B, 1, H, W]: root mean square over the colours, smoothed over a few pixels; zero where the mask is."""
+    """Compute the root mean square error over the colours, smoothed over a few pixels.
+
+    Args:
+        drawn, images: [B, 3, H, W] in -1..1, clamped first.
+        mask: [B or 1, 1, H, W], 1 where the picture counts; the error is zero where it is zero.
+
+    Returns:
+        [B, 1, H, W].
+    """
     error = (drawn.clamp(-1, 1) - images.clamp(-1, 1)).square().mean(dim=1, keepdim=True)
     if mask is not None:
         error = error * mask.to(error)
@@ -23,7 +32,7 @@ def error_map(drawn: Tensor, images: Tensor, mask: Tensor | None = None) -> Tens
 
 
 def heat_picture(error: Tensor) -> Tensor:
-    """[B, 1, H, W] of :func:`error_map` -> colours [B, 3, H, W] in -1..1: black, red, yellow, white.
+    """Colour an error map [B, 1, H, W]: black, red, yellow, white; [B, 3, H, W] in -1..1.
 
     The scale is the same for all pictures, so that maps compare: white is an error of a quarter of the range.
     """
@@ -32,26 +41,26 @@ def heat_picture(error: Tensor) -> Tensor:
 
 
 def region_words(error: Tensor) -> list[str]:
-    """For each map [B, 1, H, W], which ninths of the picture hold more than their share of the squared error.
+    """Name for each map [B, 1, H, W] the ninths of the picture that hold more than their share of the squared error.
 
     "top left and middle: 46 % of the error on 22 % of the picture", or "even over the picture".
     """
-    cells = F.adaptive_avg_pool2d(error.square(), 3).flatten(1)
+    cells = rearrange(F.adaptive_avg_pool2d(error.square(), 3), "b 1 rows columns -> b (rows columns)")
     share = cells / cells.sum(dim=1, keepdim=True).clamp(min=1e-12)
-    words = []
+    sentences = []
     for row in share.tolist():
         order = sorted(range(9), key=lambda k: -row[k])
         named = [k for k in order[:3] if row[k] > _EVEN / 9]
         if not named:
-            words.append("even over the picture")
+            sentences.append("even over the picture")
             continue
-        places = " and ".join(_place(k) for k in named)
-        words.append(
-            f"{places}: {100 * sum(row[k] for k in named):.0f} % of the error on {100 * len(named) / 9:.0f} % of it"
+        regions = " and ".join(_cell_name(k) for k in named)
+        sentences.append(
+            f"{regions}: {100 * sum(row[k] for k in named):.0f} % of the error on {100 * len(named) / 9:.0f} % of it"
         )
-    return words
+    return sentences
 
 
-def _place(cell: int) -> str:
+def _cell_name(cell: int) -> str:
     row, column = _ROWS[cell // 3], _COLUMNS[cell % 3]
     return f"{row} {column}".strip()

@@ -1,4 +1,4 @@
-"""Where an inversion begins: several starts race for a few steps at a small size, and each picture keeps its best."""
+"""Starts of an inversion: the given codes, the mean of W, and sampled codes near each picture; they race at first."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..common.pictures import to_rgb
 from ..common.sample import sample
 from ..common.similarity import SSIMTarget
 
-__all__ = ["GIVEN", "MEAN", "RACE_STEPS", "candidates"]
+__all__ = ["GIVEN_CODES", "MEAN", "RACE_STEPS", "candidates"]
 
-GIVEN, MEAN = "given codes", "mean"
+GIVEN_CODES, MEAN = "given codes", "mean"
 RACE_STEPS = 15
 _POOL = 96  # sampled pictures among which the nearest are looked for
 _AT_ONCE = 16
@@ -33,44 +33,45 @@ def candidates(
     noise: str | int,
     mask: Tensor | None = None,  # [B or 1, 1, H, W]
     height: int | None = None,  # of the pictures that are compared; None: the full size
-    check: Callable[[], None] = lambda: None,  # may raise
+    on_batch: Callable[[], object] = lambda: None,  # called before each batch of samples; may raise to stop
 ) -> list[tuple[str, Tensor]]:
-    """(name, codes [B, L, D]) of ``count`` starts: the given codes, the mean of W, then sampled codes near by.
+    """Return (name, codes [B, L, D]) of ``count`` starts: the given codes, the mean of W, then sampled codes near by.
 
     A generator without mean (a Progressive GAN's mean code has no direction) takes a sampled code in its place.
+
+    Raises:
+        InputError: no starts are asked for.
     """
     if count < 1:
         raise InputError(f"An inversion needs at least one start; got {count}.")
-    found: list[tuple[str, Tensor]] = []
+    starts: list[tuple[str, Tensor]] = []
     if start is not None:
-        found.append((GIVEN, clone_from_inference(start.to(generator.device, torch.float32))))
+        starts.append((GIVEN_CODES, clone_from_inference(start.to(generator.device, torch.float32))))
     mean = clone_from_inference(generator.w_mean)
-    if len(found) < count and bool(mean.abs().max() > 0):
-        found.append((MEAN, mean.expand(len(images), generator.num_layers, -1).clone()))
-    if len(found) < count:
-        near = _nearest(generator, images, count - len(found), seed, noise, mask, height, check)
-        found += [(f"sample {k + 1}", codes) for k, codes in enumerate(near)]
-    return found
+    if len(starts) < count and bool(mean.abs().max() > 0):
+        starts.append((MEAN, mean.expand(len(images), generator.num_layers, -1).clone()))
+    if len(starts) < count:
+        near = _nearest(generator, images, count - len(starts), seed, noise, mask, height, on_batch)
+        starts += [(f"sample {k + 1}", codes) for k, codes in enumerate(near)]
+    return starts
 
 
-def _nearest(generator, images, count, seed, noise, mask, height, check) -> list[Tensor]:
-    """[B, L, D] each: of a fixed pool of sampled codes, the nearest to every picture, the second nearest, and so on."""
+def _nearest(generator, images, count, seed, noise, mask, height, on_batch) -> list[Tensor]:
+    """Return of a fixed pool of sampled codes the nearest to every picture, the second nearest, ...: [B, L, D] each."""
     codes = clone_from_inference(sample(generator, max(_POOL, count), seed).codes)
     factor = 1 if height is None else images.shape[2] // height
     small = F.avg_pool2d(images, factor)
     weight = None if mask is None else F.avg_pool2d(mask, factor)
-    apart = []
+    distances = []
+    options = SynthesisOptions(noise=noise, stop_resolution=height)
     with torch.no_grad():
-        looks = SSIMTarget.from_images(small, weight)
-        for part in codes.split(_AT_ONCE):
-            check()
-            drawn = to_rgb(
-                generator.network.synthesis(part, SynthesisOptions(noise=noise, stop_resolution=height)).image
-            )
-            for picture in drawn:
-                pair = picture[None].expand_as(small)
-                error = (pair - small).square()
+        target = SSIMTarget.from_images(small, weight)
+        for batch in codes.split(_AT_ONCE):
+            on_batch()
+            for picture in to_rgb(generator.network.synthesis(batch, options).image):
+                repeated = picture[None].expand_as(small)
+                error = (repeated - small).square()
                 error = error if weight is None else error * weight
-                apart.append(error.mean(dim=(1, 2, 3)) + 0.03 * looks.distance(pair))
-    order = torch.stack(apart).argsort(dim=0)[:count]  # [count, B]
+                distances.append(error.mean(dim=(1, 2, 3)) + 0.03 * target.distance(repeated))
+    order = torch.stack(distances).argsort(dim=0)[:count]  # [count, B]
     return [codes[row] for row in order]

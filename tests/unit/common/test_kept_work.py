@@ -89,7 +89,7 @@ def test_an_inversion_without_room_to_keep_looks(tiny_generator, codes, monkeypa
     pictures = tiny_generator.synthesize(codes)
     given = dict(start=codes.roll(1, 0), steps=4, mask=mask if masked else None)
     kept = invert(tiny_generator, pictures, **given).codes
-    monkeypatch.setattr("semantic_edit.editing.photos.inversion._KEPT_BYTES", 0)
+    monkeypatch.setattr("semantic_edit.editing.photos.inversion._CACHE_BYTES", 0)
     assert torch.equal(kept, invert(tiny_generator, pictures, **given).codes)
 
 
@@ -130,7 +130,7 @@ def test_an_adaptation_is_reported_from_where_it_began(tiny_generator, codes, ru
     photos = (0.7 * tiny_generator.synthesize(codes) + 0.1).roll(3, dims=3)
     shared = adapt(tiny_generator, photos, codes, method, steps=2)
     whole = sum(not resumed for _, resumed in runs)
-    monkeypatch.setattr(adaptation_fit, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(adaptation_fit, "_CACHE_BYTES", 0)
     runs.clear()
     again = adapt(tiny_generator, photos, codes, method, steps=2)
     assert torch.equal(shared.images, again.images) and torch.equal(shared.before, again.before)
