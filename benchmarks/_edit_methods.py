@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from baselines.diffusion import ddib, sdedit
 from semantic_edit.editing.common.similarity import perceptual_distance
-from semantic_edit.editing.imagic.conditioning import Entry, as_conditioning, entry_of
+from semantic_edit.editing.imagic.conditioning import Conditioning, conditioning_list, single_conditioning
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from semantic_edit.editing.imagic.eta import choose_eta
 from semantic_edit.editing.imagic.interpolation import interpolate
-from semantic_edit.editing.imagic.sampling import Sampling, Studio
+from semantic_edit.editing.imagic.sampling import Renderer, Sampling
 from semantic_edit.editing.imagic.sweep import SentenceScore, sweep_eta
 from semantic_edit.editing.imagic.tuning import TuneSettings, tune_model
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
@@ -55,7 +55,7 @@ class Learned:
     """A photo that was learned: the model that paints it, the embedding it is painted under, CPU seconds."""
 
     model: DiffusionModel
-    entry: Entry
+    conditioning: Conditioning
     seconds: float
     report: str = ""
 
@@ -108,9 +108,9 @@ class Workshop:
         """Pixels of the pictures that the model was trained on."""
         return int(self.bundle.model.network.config.sample_size) * self.bundle.vae.downscale_ratio
 
-    def said(self, text: str) -> Entry:
+    def said(self, text: str) -> Conditioning:
         """A sentence as an entry of a CONDITIONING."""
-        return entry_of(self.bundle.clip.encode_from_tokens_scheduled(text))
+        return single_conditioning(self.bundle.clip.encode_from_tokens_scheduled(text))
 
     def edit(self, method: str, task: Task, places: Sequence[float] | None = None, seed: int = 0) -> Edits:
         """One photo, one way."""
@@ -149,14 +149,14 @@ class Workshop:
         entry = source
         if method in ("imagic", "all weights", "no tuning"):
             fit = optimize_embedding(model, latent, target, self.embedding)
-            entry, report = fit.entry, fit.report()
+            entry, report = fit.conditioning, fit.report()
         if method == "joint":
             tuning = replace(tuning, joint=True)
         elif method == "all weights":
             tuning = replace(tuning, method="all weights", rate=0.0)
         if method != "no tuning":
             tuned = tune_model(model, latent, entry, tuning)
-            model, entry, report = with_lora(model, tuned.lora), tuned.entry, f"{report} {tuned.report()}"
+            model, entry, report = with_lora(model, tuned.lora), tuned.conditioning, f"{report} {tuned.report()}"
         return Learned(model, entry, time.process_time() - started, report)
 
     def sweep(
@@ -166,32 +166,32 @@ class Workshop:
         target = self.said(task.target)
         started = time.process_time()
         score = None if self.scorer is None else SentenceScore(self.scorer, task.target, task.source)
-        studio = self.studio(learned.model, task, from_photo)
-        found = sweep_eta(studio, learned.entry, target, task.photo, etas, [seed], score=score)
+        renderer = self.renderer(learned.model, task, from_photo)
+        found = sweep_eta(renderer, learned.conditioning, target, task.photo, etas, [seed], score=score)
         places, pictures, chosen = found.etas, found.images[:, 0], None
         if score is not None:
-            chosen = next((k for k, eta in enumerate(places) if abs(eta - found.chosen) < 1e-6), None)
+            chosen = next((k for k, eta in enumerate(places) if abs(eta - found.best_eta) < 1e-6), None)
             if chosen is None:
-                entry = interpolate(learned.entry, target, found.chosen)
-                painted = studio.paint(as_conditioning(entry), seed)
-                places, pictures, chosen = (*places, found.chosen), torch.cat([pictures, painted[None]]), len(places)
+                entry = interpolate(learned.conditioning, target, found.best_eta)
+                painted = renderer.render(conditioning_list(entry), seed)
+                places, pictures, chosen = (*places, found.best_eta), torch.cat([pictures, painted[None]]), len(places)
         return Edits(
             places, pictures, chosen, learned.seconds, time.process_time() - started,
             f"{learned.report} {found.report()}",
         )  # fmt: skip
 
-    def studio(self, model: DiffusionModel, task: Task, from_photo: bool = FROM_PHOTO) -> Studio:
+    def renderer(self, model: DiffusionModel, task: Task, from_photo: bool = FROM_PHOTO) -> Renderer:
         """What paints pictures of the photo's size, from noise alone or from noise on the photo's latent."""
         latent = self.bundle.vae.encode(task.photo)
         start, s = latent if from_photo else torch.zeros_like(latent), self.sampling
 
         def painted(conditioning: list, seed: int) -> Tensor:
             return sample(
-                model, start, conditioning, as_conditioning(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
+                model, start, conditioning, conditioning_list(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
                 seed=seed,
             )  # fmt: skip
 
-        return Studio(painted, self.bundle.vae.decode)
+        return Renderer(painted, self.bundle.vae.decode)
 
     def chosen(self, task: Task, places: Sequence[float], images: Tensor) -> int | None:
         """The place that a scorer would choose among the given ones."""

@@ -12,7 +12,7 @@ from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
 from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.editing.imagic.common_state import common_state
-from semantic_edit.editing.imagic.conditioning import as_conditioning
+from semantic_edit.editing.imagic.conditioning import conditioning_list
 from semantic_edit.editing.imagic.interpolation import interpolate
 from semantic_edit.editing.imagic.sweep import SentenceScore, sweep_eta
 
@@ -26,21 +26,21 @@ def common_figures(workshop: Workshop, count: int, sheets: Path | None) -> dict:
     short = (factors[:, INDEX[ATTRIBUTE]] < 0.5) & (factors[:, INDEX["hat"]] < 0.5)
     images = render(factors[short][:count], workshop.side).images
     photos, score = (images.movedim(1, -1) + 1) / 2, SentenceScore(workshop.scorer, SENTENCE, SOURCE)
-    target, learned, sweeps, studios = workshop.said(SENTENCE), [], [], []
+    target, learned, sweeps, renderers = workshop.said(SENTENCE), [], [], []
     for k in range(count):
         task = Task(f"common {k}", photos[k : k + 1], SENTENCE, SOURCE)
         learned.append(workshop.learn("imagic", task))
-        studios.append(workshop.studio(learned[-1].model, task))
-        sweeps.append(sweep_eta(studios[-1], learned[-1].entry, target, task.photo, ETAS, [0], score=score))
-    state = common_state(ETAS, [sweep.scores or () for sweep in sweeps], [sweep.chosen for sweep in sweeps])
-    one = median(sweep.chosen for sweep in sweeps)
+        renderers.append(workshop.renderer(learned[-1].model, task))
+        sweeps.append(sweep_eta(renderers[-1], learned[-1].conditioning, target, task.photo, ETAS, [0], score=score))
+    state = common_state(ETAS, [sweep.scores or () for sweep in sweeps], [sweep.best_eta for sweep in sweeps])
+    one = median(sweep.best_eta for sweep in sweeps)
     ways = {"one eta": [one] * count, "an eta for each": state.etas}
     found, pictures = {}, [list(photos)]
     for name, etas in ways.items():
         painted = torch.stack(
             [
-                studio.paint(as_conditioning(interpolate(each.entry, target, eta)), 0)
-                for studio, each, eta in zip(studios, learned, etas, strict=True)
+                renderer.render(conditioning_list(interpolate(each.conditioning, target, eta)), 0)
+                for renderer, each, eta in zip(renderers, learned, etas, strict=True)
             ]
         )
         pictures.append(list(painted))

@@ -71,7 +71,7 @@ def peak_memory(way: str, folder: Path, peer: Path | None, settings: dict[str, A
 
         def run() -> None:
             latent, target = workshop.bundle.vae.encode(pair.task.photo), workshop.said(pair.task.target)
-            entry = optimize_embedding(workshop.bundle.model, latent, target, embedding).entry
+            entry = optimize_embedding(workshop.bundle.model, latent, target, embedding).conditioning
             tune_model(workshop.bundle.model, latent, entry, tuning)
 
     _settle(unet)

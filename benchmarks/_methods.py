@@ -390,7 +390,7 @@ class Diffusion:
         side = self.model.network.config.sample_size if world.size == "demo" else side
         self.latent = torch.randn(1, self.model.latent.channels, side, side, generator=rng)
         said = bundle.clip.encode_from_tokens_scheduled("a person with a hat")
-        self.entry = pk("editing.imagic.conditioning", "entry_of")(said)
+        self.entry = pk("editing.imagic.conditioning", "single_conditioning")(said)
         self.context = self.entry.embedding.expand(_DRAWS, -1, -1)
         self.noisy, self.times = self.latent.expand(_DRAWS, -1, -1, -1), torch.arange(_DRAWS) * 200.0 + 100
 

@@ -1,4 +1,4 @@
-"""Several photos: each tuned on its own, swept over eta, and painted at the eta that brings all to one state."""
+"""Imagic for several photos: each tuned on its own, swept over eta, and rendered at the eta of the common state."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..common.progress import Progress, silent
 from .common_state import CommonState
-from .conditioning import Entry, as_conditioning
+from .conditioning import Conditioning, conditioning_list
 from .denoiser import Denoiser
 from .embedding import EmbeddingSettings, optimize_embedding
 from .interpolation import FORMS, interpolate
-from .sampling import Studio
+from .sampling import Renderer
 from .sweep import EtaSweep, SentenceScore, sweep_eta
 from .tuning import TuneSettings, tune_model
 
@@ -25,13 +28,13 @@ __all__ = [
     "PhotoSweeps",
     "TunedPhoto",
     "model_key",
-    "paint_common",
     "photo_key",
+    "render_common_state",
     "sweep_photos",
     "tune_photos",
 ]
 
-_LOOKED_AT = 16  # numbers of a weight that tell a model from another
+_SAMPLED = 16  # numbers of a weight that tell a model from another
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,7 @@ class TunedPhoto:
         name: for messages and files.
         photo: [1, H, W, 3] in 0..1.
         latent: [1, C, h, w], from the VAE.
-        entry: its optimised embedding.
+        conditioning: its optimised embedding.
         lora: what was added to the model.
         report: how that went.
         key: `photo_key`, by which a later job knows it again.
@@ -51,7 +54,7 @@ class TunedPhoto:
     name: str
     photo: Tensor
     latent: Tensor
-    entry: Entry
+    conditioning: Conditioning
     lora: dict[str, Tensor]
     report: str
     key: str
@@ -59,7 +62,11 @@ class TunedPhoto:
 
 @dataclass(frozen=True, eq=False)
 class PhotoEdits:
-    """Photos that were learned with one model (socket IMAGIC_PHOTOS)."""
+    """Photos that were learned with one model (socket IMAGIC_PHOTOS).
+
+    Raises:
+        InputError: when there are none.
+    """
 
     photos: tuple[TunedPhoto, ...]
 
@@ -71,113 +78,135 @@ class PhotoEdits:
         return len(self.photos)
 
     def report(self) -> str:
-        """A line per photo."""
+        """Return a line per photo."""
         return "\n".join(f"{photo.name}: {photo.report}" for photo in self.photos)
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoSweeps:
-    """A sweep for each photo (socket IMAGIC_SWEEPS), and what paints one more picture of it.
+    """A sweep for each photo (socket IMAGIC_SWEEPS), and the renderer of one more picture of it.
 
     Args:
         names: B names.
         sweeps: B sweeps over the same etas.
-        paint: (index of a photo, eta) -> a picture [H, W, 3] in 0..1.
+        render: (index of a photo, eta) -> a picture [H, W, 3] in 0..1.
     """
 
     names: tuple[str, ...]
     sweeps: tuple[EtaSweep, ...]
-    paint: Callable[[int, float], Tensor]
+    render: Callable[[int, float], Tensor]
 
     @property
     def etas(self) -> tuple[float, ...]:
-        """The etas that were swept."""
+        """Return the E etas that were swept."""
         return self.sweeps[0].etas
 
     @property
     def moved(self) -> list[list[bool]]:
-        """B x E: whether the camera had moved."""
+        """Return [B][E] flags, True where the camera moved."""
         return [[move.moved for move in sweep.moves] for sweep in self.sweeps]
 
     @property
     def scores(self) -> list[tuple[float, ...]]:
-        """B x E mean scores."""
+        """Return [B][E] mean scores."""
         return [sweep.scores or () for sweep in self.sweeps]
 
     @property
-    def chosen(self) -> list[float]:
-        """B automatic etas."""
-        return [sweep.chosen for sweep in self.sweeps]
+    def best_etas(self) -> list[float]:
+        """Return B automatic etas."""
+        return [sweep.best_eta for sweep in self.sweeps]
 
 
 def tune_photos(
     denoiser: Denoiser,
     photos: Tensor,  # [B, H, W, 3] in 0..1
     latents: Tensor,  # [B, C, h, w]
-    target: Entry,
+    target: Conditioning,
     names: Sequence[str],
     embedding: EmbeddingSettings,
     tuning: TuneSettings,
-    start: Entry | None = None,
-    free: int | None = None,
-    finished: Callable[[TunedPhoto], None] = lambda photo: None,
-    found: Mapping[str, Mapping[str, Any]] | None = None,
-    progress: Callable[..., None] = lambda step, total, preview=None: None,
+    start: Conditioning | None = None,
+    free: int | None = None,  # bytes of memory that may be used
+    on_tuned: Callable[[TunedPhoto], None] = lambda photo: None,
+    cache: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress = silent,
 ) -> PhotoEdits:
-    """Imagic's first two stages for each photo in turn.
+    """Run Imagic's first two stages for each photo in turn.
 
     Args:
-        finished: called with each photo as soon as it is done, so that a later interruption costs no work.
-        found: by `photo_key`, what an earlier job has learned: embedding, extras, lora.
+        names: B.
+        start: a caption to start from instead of the target.
+        on_tuned: called with each photo as soon as it is done, so that a later interruption costs no work.
+        cache: by `photo_key`, what an earlier job has learned: embedding, extras, lora.
 
     Raises:
-        InputError: photos, latents and names differ in number, or as `optimize_embedding` and `tune_model`.
+        InputError: when photos, latents and names differ in number, or as `optimize_embedding` and `tune_model`.
     """
     if not len(photos) == len(latents) == len(names):
         raise InputError(f"Got {len(photos)} photos, {len(latents)} latents and {len(names)} names.")
-    each = (0 if tuning.joint else embedding.steps) + tuning.steps
-    model, done = model_key(denoiser), []
+    steps_per_photo = (0 if tuning.joint else embedding.steps) + tuning.steps
+    total = len(names) * steps_per_photo
+    model, tuned = model_key(denoiser), []
     for k, name in enumerate(names):
-        latent, first = latents[k : k + 1], k * each
+        photo, latent = photos[k : k + 1], latents[k : k + 1]
         key = photo_key(model, photos[k], target, start, embedding, tuning)
-        known = (found or {}).get(key)
-        if known is not None:
-            entry = Entry(known["embedding"], dict(known["extras"]))
-            done.append(TunedPhoto(name, photos[k : k + 1], latent, entry, known["lora"], "learned before.", key))
-            progress(first + each, len(names) * each)
+        fields = (cache or {}).get(key)
+        if fields is not None:
+            conditioning = Conditioning(fields["embedding"], dict(fields["extras"]))
+            tuned.append(TunedPhoto(name, photo, latent, conditioning, fields["lora"], "learned before.", key))
+            progress((k + 1) * steps_per_photo, total)
             continue
+        report = _offset(progress, k * steps_per_photo, total)
+        conditioning, lora, text = _tune_photo(denoiser, latent, target, embedding, tuning, start, free, report)
+        tuned.append(TunedPhoto(name, photo, latent, conditioning, lora, text, key))
+        on_tuned(tuned[-1])
+    return PhotoEdits(tuple(tuned))
 
-        def report(step: int, total: int, preview: Tensor | None = None, first: int = first) -> None:
-            progress(first + step, len(names) * each, preview=preview)
 
-        entry, text = start or target, ""
-        if not tuning.joint:
-            fit = optimize_embedding(denoiser, latent, target, embedding, start, free=free, progress=report)
-            entry, text = fit.entry, fit.report() + " "
+def _tune_photo(
+    denoiser: Denoiser,
+    latent: Tensor,
+    target: Conditioning,
+    embedding: EmbeddingSettings,
+    tuning: TuneSettings,
+    start: Conditioning | None,
+    free: int | None,
+    progress: Progress,
+) -> tuple[Conditioning, dict[str, Tensor], str]:
+    """Return the optimised conditioning, the LoRA and a report of both stages."""
+    conditioning, text = start or target, ""
+    if not tuning.joint:
+        fit = optimize_embedding(denoiser, latent, target, embedding, start, free=free, progress=progress)
+        conditioning, text = fit.conditioning, fit.report() + " "
+        progress = _offset(progress, embedding.steps, embedding.steps + tuning.steps)
+    tuned = tune_model(denoiser, latent, conditioning, tuning, free=free, progress=progress)
+    return tuned.conditioning, tuned.lora, text + tuned.report()
 
-        def report_tuning(step: int, total: int, preview: Tensor | None = None, first: int = first) -> None:
-            progress(first + each - tuning.steps + step, len(names) * each, preview=preview)
 
-        tuned = tune_model(denoiser, latent, entry, tuning, free=free, progress=report_tuning)
-        done.append(TunedPhoto(name, photos[k : k + 1], latent, tuned.entry, tuned.lora, text + tuned.report(), key))
-        finished(done[-1])
-    return PhotoEdits(tuple(done))
+def _offset(progress: Progress, first: int, total: int) -> Progress:
+    """Report steps of a piece of work as those of the work that it belongs to."""
+
+    def report(step: int, _: int, preview: Tensor | None = None) -> None:
+        progress(first + step, total, preview=preview)
+
+    return report
 
 
 def photo_key(
     model: str,  # `model_key`
-    photo: Tensor,
-    target: Entry,
-    start: Entry | None,
+    photo: Tensor,  # [H, W, 3]
+    target: Conditioning,
+    start: Conditioning | None,
     embedding: EmbeddingSettings,
     tuning: TuneSettings,
 ) -> str:
-    """What a learned photo depends on, but for the VAE: equal keys need no second learning."""
+    """Hash what a learned photo depends on, but for the VAE: equal keys need no second learning."""
+    # The settings' classes and fields are part of the hash: another name there would learn saved photos again.
     digest = hashlib.sha256(repr((model, embedding, tuning, tuple(photo.shape))).encode())
     digest.update(_bytes(photo))
-    for entry in (target, *(() if start is None else (start,))):
-        digest.update(_bytes(entry.embedding))
-        for name, value in sorted(entry.extras.items()):
+    for conditioning in (target, *(() if start is None else (start,))):
+        digest.update(_bytes(conditioning.embedding))
+        for name, value in sorted(conditioning.extras.items()):
             if isinstance(value, Tensor):
                 digest.update(name.encode() + _bytes(value))
             elif isinstance(value, bool | int | float | str):
@@ -186,10 +215,10 @@ def photo_key(
 
 
 def model_key(denoiser: Denoiser) -> str:
-    """A model and the LoRAs on it, told from others by a few numbers of each of its weights."""
+    """Hash a model and the LoRAs on it, told from others by a few numbers of each of its weights."""
     digest = hashlib.sha256(denoiser.name.encode())
     numbers = [
-        weight.detach().flatten()[:: max(1, weight.numel() // _LOOKED_AT)][:_LOOKED_AT].float()
+        weight.detach().flatten()[:: max(1, weight.numel() // _SAMPLED)][:_SAMPLED].float()
         for weight in denoiser.network.parameters()
         if weight.numel()
     ]
@@ -203,48 +232,49 @@ def _bytes(tensor: Tensor) -> bytes:
 
 def sweep_photos(
     edits: PhotoEdits,
-    target: Entry,
-    studio_of: Callable[[TunedPhoto], Studio],
+    target: Conditioning,
+    renderer_for: Callable[[TunedPhoto], Renderer],
     etas: Sequence[float],
     seeds: Sequence[int],
     score: SentenceScore,
     form: str = FORMS[0],
-    progress: Callable[..., None] = lambda step, total, preview=None: None,
+    progress: Progress = silent,
 ) -> PhotoSweeps:
     """Sweep every photo over the same etas and seeds.
 
+    Args:
+        renderer_for: makes the renderer of a photo's tuned model.
+        form: one of `interpolation.FORMS`.
+
     Raises:
-        InputError: fewer than two etas, or as `sweep_eta`.
+        InputError: when there are fewer than two etas, or as `sweep_eta`.
     """
     etas = tuple(sorted(set(etas)))
     if len(etas) < 2:
         raise InputError("A sweep of several photos needs two or more etas.")
-    each, sweeps = len(etas) * len(seeds), []
+    steps_per_photo, sweeps = len(etas) * len(seeds), []
     for k, photo in enumerate(edits.photos):
+        report = _offset(progress, k * steps_per_photo, len(edits) * steps_per_photo)
+        sweeps.append(
+            sweep_eta(renderer_for(photo), photo.conditioning, target, photo.photo, etas, seeds, form, score, report)
+        )
 
-        def report(step: int, total: int, preview: Tensor | None = None, first: int = k * each) -> None:
-            progress(first + step, len(edits) * each, preview=preview)
-
-        sweeps.append(sweep_eta(studio_of(photo), photo.entry, target, photo.photo, etas, seeds, form, score, report))
-
-    def paint(index: int, eta: float) -> Tensor:
+    def render(index: int, eta: float) -> Tensor:
         photo = edits.photos[index]
-        conditioning: list[Any] = as_conditioning(interpolate(photo.entry, target, eta, form))
-        return studio_of(photo).paint(conditioning, seeds[0])
+        conditioning = conditioning_list(interpolate(photo.conditioning, target, eta, form))
+        return renderer_for(photo).render(conditioning, seeds[0])
 
-    return PhotoSweeps(tuple(photo.name for photo in edits.photos), tuple(sweeps), paint)
+    return PhotoSweeps(tuple(photo.name for photo in edits.photos), tuple(sweeps), render)
 
 
-def paint_common(
-    sweeps: PhotoSweeps, state: CommonState, progress: Callable[..., None] = lambda step, total, preview=None: None
-) -> Tensor:
-    """Every photo at its own eta, [B, H, W, 3] in 0..1; photos of several sizes are brought to the first one's."""
+def render_common_state(sweeps: PhotoSweeps, state: CommonState, progress: Progress = silent) -> Tensor:
+    """Render every photo at its own eta, [B, H, W, 3] in 0..1; photos of several sizes are brought to the first's."""
     pictures = []
     for k, eta in enumerate(state.etas):
-        picture = sweeps.paint(k, eta).float().cpu()
+        picture = sweeps.render(k, eta).float().cpu()
         if pictures and picture.shape != pictures[0].shape:
-            resized = torch.nn.functional.interpolate(picture.movedim(-1, 0)[None], pictures[0].shape[:2], mode="area")
-            picture = resized[0].movedim(0, -1)
+            resized = F.interpolate(rearrange(picture, "h w c -> 1 c h w"), pictures[0].shape[:2], mode="area")
+            picture = rearrange(resized, "1 c h w -> h w c")
         pictures.append(picture)
         progress(k + 1, len(state.etas), preview=picture)
     return torch.stack(pictures)

@@ -1,4 +1,4 @@
-"""What a diffusion model looks like to the methods here: denoised pictures, noise levels, and weights to adapt."""
+"""The denoiser interface (k-diffusion's sense): denoised latents, noise levels sigma, and weights to adapt."""
 
 from __future__ import annotations
 
@@ -23,46 +23,64 @@ class Denoiser(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Return the device that the network works on."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """Return the type that the network computes in."""
 
     @property
     def sigma_min(self) -> float:
-        """The least noise the network knows."""
+        """Return the lowest noise level the network knows."""
 
     @property
     def sigma_max(self) -> float:
-        """The most noise the network knows."""
+        """Return the highest noise level the network knows."""
 
     def latent_in(self, latent: Tensor) -> Tensor:
-        """A VAE's latent as the network sees it; InputError where it does not fit."""
+        """Scale a VAE's latent [B, C, h, w] for the network.
+
+        Raises:
+            InputError: when it does not fit the network.
+        """
 
     def latent_out(self, x: Tensor) -> Tensor:
-        """The inverse of `latent_in`."""
+        """Undo `latent_in`."""
 
     def sigmas_at(self, u: Tensor) -> Tensor:
-        """Noise levels at shares u of the trained timesteps, 0 the least noise, 1 the most."""
+        """Return the noise levels [B] at shares u [B] of the trained timesteps, 0 the least noise, 1 the most."""
 
     def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-        """x0 with noise at these levels."""
+        """Return x0 with noise [B, C, h, w] at noise levels sigma [B]: [B, C, h, w]."""
 
     def output_gain(self, sigma: Tensor) -> Tensor:
-        """d(x0 estimate) / d(network's output), [B]."""
+        """Return d(denoised) / d(network output) at noise levels sigma [B]: [B]."""
 
     def condition(self, embedding: Tensor, extras: Mapping[str, Any], shape: tuple[int, ...]) -> Any:
-        """One CONDITIONING entry, made ready; gradients flow to the embedding and to extras["pooled_output"]."""
+        """Turn one CONDITIONING entry into the network's arguments.
+
+        Gradients flow to the embedding and to extras["pooled_output"].
+
+        Args:
+            embedding: [1, T, D].
+            extras: the entry's dictionary.
+            shape: of the latents, [B, C, h, w].
+
+        Raises:
+            InputError: when it comes from the text encoder of another model.
+        """
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Any) -> Tensor:
-        """x0 estimates, float32, differentiable."""
+        """Return the denoised latents [B, C, h, w], float32, of noisy ones x [B, C, h, w] at noise levels sigma [B].
+
+        Differentiable.
+        """
 
     def lora_name(self, layer: str) -> str:
-        """The name of a layer of `network` in LoRA files."""
+        """Return the name of a layer of `network` in LoRA files."""
 
     def preview(self, x0: Tensor) -> Tensor:
-        """A denoised latent [1, C, h, w] as a rough picture [3, h, w] in 0..1."""
+        """Turn a denoised latent [1, C, h, w] into a rough picture [3, h, w] in 0..1."""
 
     def training(self) -> AbstractContextManager[None]:
-        """Gradients may be taken inside; afterwards the model is as it was, whatever happened."""
+        """Allow gradients to be taken inside; afterwards the model is as it was, whatever happened."""

@@ -1,8 +1,7 @@
-"""Stage 1 of Imagic: the embedding, near the target's, under which the frozen model paints this very photo."""
+"""Embedding optimisation, Imagic's stage 1: the embedding near the target's under which the model paints the photo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -11,20 +10,23 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.inference import enable_training
-from .autograd.memory import fitting_draws, graph_bytes
+from ..common.progress import Progress, silent
+from .autograd.memory import draws_at_once, graph_bytes, weight_storages
 from .autograd.out_of_place import out_of_place
-from .conditioning import Entry, same_text_space
+from .conditioning import Conditioning, match_lengths
 from .denoiser import Denoiser
-from .fixed_noise_loss import Gained, Probe, Reporter, check_gradient, weight_storages
-from .loss import Photo, check_levels, denoising_loss
-from .scaled_adam import Descent
+from .fixed_noise_loss import FixedNoiseLoss, LossReport
+from .gradient_check import check_gradient
+from .loss import TargetLatent, check_levels, denoising_loss
+from .preview_progress import PreviewProgress
+from .scaled_adam import ScaledAdam
 
-__all__ = ["EmbeddingFit", "EmbeddingSettings", "optimize_embedding"]
+__all__ = ["EmbeddingFit", "EmbeddingSettings", "optimize_embedding", "root_mean_square"]
 
 
 @dataclass(frozen=True)
 class EmbeddingSettings:
-    """How the embedding is optimised.
+    """Settings of the optimisation.
 
     Args:
         steps: Adam steps.
@@ -33,6 +35,9 @@ class EmbeddingSettings:
         levels: share of the timesteps used, from least (0) to most noise (1).
         pooled: optimise the pooled output as well, where there is one.
         seed: decides the noise.
+
+    Raises:
+        InputError: when a value is out of range.
     """
 
     steps: int = 100
@@ -49,27 +54,27 @@ class EmbeddingSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddingFit(Gained):
+class EmbeddingFit(LossReport):
     """An optimised embedding.
 
     Args:
-        entry: the optimised conditioning entry.
+        conditioning: the optimised entry.
         losses: mean loss of each step.
-        before, after: loss over the same fixed noise draws, before and after.
+        loss_before, loss_after: over the same fixed noise.
         moved: |e_opt - e_start| / |e_start|.
     """
 
-    entry: Entry
+    conditioning: Conditioning
     losses: tuple[float, ...]
-    before: float
-    after: float
+    loss_before: float
+    loss_after: float
     moved: float
 
     def report(self) -> str:
-        """A sentence for people, with a warning where the embedding has hardly moved."""
+        """Say in a sentence how far it went, with a warning where the embedding has hardly moved."""
         text = (
             f"The embedding moved by {self.moved:.0%} of its length, and the loss on fixed noise fell from "
-            f"{self.before:.4f} to {self.after:.4f} ({self.gain:.1%})."
+            f"{self.loss_before:.4f} to {self.loss_after:.4f} ({self.gain:.1%})."
         )
         if self.moved < 0.05 or self.gain < 0.005:
             text += (
@@ -81,71 +86,90 @@ class EmbeddingFit(Gained):
 def optimize_embedding(
     denoiser: Denoiser,
     latent: Tensor,  # [1, C, h, w], from the VAE
-    target: Entry,
+    target: Conditioning,
     settings: EmbeddingSettings | None = None,
-    start: Entry | None = None,
+    start: Conditioning | None = None,
     mask: Tensor | None = None,  # [1, H, W], 1 where the photo counts `mask_weight` fold
     mask_weight: float = 1.0,
     free: int | None = None,  # bytes of memory that may be used
-    progress: Callable[..., None] = lambda step, total, preview=None: None,
+    progress: Progress = silent,
 ) -> EmbeddingFit:
     """Minimise the denoising loss of the photo over the embedding, from the target's (or from a caption's).
 
+    Args:
+        start: a caption to start from instead of the target.
+
     Returns:
-        The fit; its entry has every other key of ``target``.
+        The fit; its conditioning has every other key of ``target``.
 
     Raises:
-        InputError: several photos, a model without gradients, too little memory, a loss that explodes.
+        InputError: when there are several photos, the model has no gradients, the memory is too small, or the loss
+            explodes.
 
-    Source: Imagic, section 3.2 (A); several noise draws per step instead of one.
+    Source: Imagic (2210.09276), section 3.2 (A), Eq. 2; several noise draws per step instead of one.
     """
     settings = settings or EmbeddingSettings()
     rng = torch.Generator().manual_seed(settings.seed)
     with enable_training(), denoiser.training(), ExitStack() as stack:
-        photo = Photo.of(denoiser, _normal(latent), mask, mask_weight)
+        target_latent = TargetLatent.from_vae(denoiser, latent.detach().clone(), mask, mask_weight)
         if start is not None:
-            start, target = same_text_space(start, target, ("start", "target"))
-        first = (start or target).trainable(denoiser.device)
-        free_tensors = [first.embedding.clone().requires_grad_(True)]
-        if settings.pooled and first.pooled is not None:
-            free_tensors.append(first.pooled.clone().requires_grad_(True))
-
-        def entry() -> Entry:
-            return first.replaced(free_tensors[0], free_tensors[1] if len(free_tensors) > 1 else first.pooled)
-
-        stack.enter_context(out_of_place(denoiser.network, check_gradient(denoiser, photo, entry())))
-        one = photo.draws(denoiser, 1, settings.levels, torch.Generator().manual_seed(0))
-        per_draw = graph_bytes(lambda: denoising_loss(denoiser, photo, one, entry()), weight_storages(denoiser.network))
-        trained = sum(tensor.numel() for tensor in free_tensors)
-        at_once = fitting_draws(settings.draws, per_draw, trained, free, "Optimising the embedding")
-        probe = Probe(denoiser, photo, settings.levels, settings.seed)
-        before = probe.loss(first)
-        descent = Descent(
-            [([tensor], settings.rate * _rms(tensor)) for tensor in free_tensors], denoiser.dtype == torch.float16
-        )
-        losses, reporter = [], Reporter(denoiser, photo, progress)
+            start, target = match_lengths(start, target, ("start", "target"))
+        variable = _Variable((start or target).trainable_copy(denoiser.device), settings.pooled)
+        overwrites = check_gradient(denoiser, target_latent, variable.conditioning())
+        stack.enter_context(out_of_place(denoiser.network, overwrites))
+        at_once = _draws_at_once(denoiser, target_latent, variable, settings, free)
+        fixed_noise_loss = FixedNoiseLoss(denoiser, target_latent, settings.levels, settings.seed)
+        loss_before = fixed_noise_loss(variable.start)
+        rates = [([tensor], settings.rate * root_mean_square(tensor)) for tensor in variable.tensors]
+        optimizer = ScaledAdam(rates, denoiser.dtype == torch.float16)
+        losses, report = [], PreviewProgress(denoiser, target_latent, progress)
         for step in range(settings.steps):
-            draws = photo.draws(denoiser, settings.draws, settings.levels, rng)
+            noise = target_latent.draw_noise(denoiser, settings.draws, settings.levels, rng)
             losses.append(
-                descent.step(
-                    denoising_loss(denoiser, photo, part, entry()) * (len(part.sigma) / settings.draws)
-                    for part in draws.parts(at_once)
+                optimizer.step(
+                    denoising_loss(denoiser, target_latent, draws, variable.conditioning())
+                    * (len(draws.sigma) / settings.draws)
+                    for draws in noise.split(at_once)
                 )
             )
-            reporter.step(step + 1, settings.steps, entry())
-        last = entry()
-        found = last.replaced(last.embedding.detach(), None if last.pooled is None else last.pooled.detach())
-        after = probe.loss(found)
-    moved = float((found.embedding - first.embedding).norm() / first.embedding.norm().clamp(min=1e-12))
-    placed = target.embedding
-    pooled = None if found.pooled is None else found.pooled.to(placed.device, placed.dtype)
-    result = target.replaced(found.embedding.to(placed.device, placed.dtype), pooled)
-    return EmbeddingFit(result, tuple(losses), before, after, moved)
+            report(step + 1, settings.steps, variable.conditioning())
+        optimised = variable.conditioning().detached_like(variable.start)
+        loss_after = fixed_noise_loss(optimised)
+    start_embedding = variable.start.embedding
+    moved = float((optimised.embedding - start_embedding).norm() / start_embedding.norm().clamp(min=1e-12))
+    return EmbeddingFit(optimised.detached_like(target), tuple(losses), loss_before, loss_after, moved)
 
 
-def _rms(tensor: Tensor) -> float:
+def root_mean_square(tensor: Tensor) -> float:
+    """Return the root mean square of a tensor of any shape, above zero."""
     return float(tensor.detach().square().mean().sqrt().clamp(min=1e-6))
 
 
-def _normal(latent: Tensor) -> Tensor:
-    return latent.detach().clone()
+class _Variable:
+    """The tensors that are optimised, as part of a conditioning."""
+
+    def __init__(self, start: Conditioning, with_pooled: bool) -> None:
+        self.start = start
+        self.tensors = [start.embedding.clone().requires_grad_(True)]
+        if with_pooled and start.pooled is not None:
+            self.tensors.append(start.pooled.clone().requires_grad_(True))
+
+    def conditioning(self) -> Conditioning:
+        """Return the conditioning as it is now, in the graph."""
+        return self.start.with_tensors(self.tensors[0], self.tensors[1] if len(self.tensors) > 1 else self.start.pooled)
+
+
+def _draws_at_once(
+    denoiser: Denoiser,
+    target_latent: TargetLatent,
+    variable: _Variable,
+    settings: EmbeddingSettings,
+    free: int | None,
+) -> int:
+    noise = target_latent.draw_noise(denoiser, 1, settings.levels, torch.Generator().manual_seed(0))
+    per_draw = graph_bytes(
+        lambda: denoising_loss(denoiser, target_latent, noise, variable.conditioning()),
+        weight_storages(denoiser.network),
+    )
+    trained = sum(tensor.numel() for tensor in variable.tensors)
+    return draws_at_once(settings.draws, per_draw, trained, free, "Optimising the embedding")

@@ -1,7 +1,7 @@
-"""Which eta: the authors' open question, answered from what a sweep shows.
+"""The choice of eta, Imagic's open question, answered by isotonic regression of what a sweep shows.
 
 The score rises with eta, and so does the distance from the photo; beyond a point the score stands still while the
-distance goes on. Chosen is the eta where what has been reached, times the nearness that is left, is largest.
+distance goes on. The best eta is where the rise that is reached, times the nearness that is left, is largest.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import numpy as np
 
 from ...models.errors import InputError
 
-__all__ = ["DISTANCE_COST", "choose_eta", "eta_for_level", "rising"]
+__all__ = ["DISTANCE_COST", "choose_eta", "eta_for_level", "isotonic_regression"]
 
 DISTANCE_COST = 0.5  # share of the worth that is lost between the sweep's nearest and its farthest picture
-_FINE = 201  # places between the first eta and the last that are looked at
+_GRID = 201  # points between the first eta and the last at which the worth is computed
 
 
-def rising(values: Sequence[float]) -> np.ndarray:
-    """The closest never-falling curve (pool adjacent violators), which takes sampling noise out of a score curve."""
-    blocks: list[list[float]] = []
+def isotonic_regression(values: Sequence[float]) -> np.ndarray:
+    """Return the closest never-falling curve [N] of N values, by pool adjacent violators.
+
+    It takes sampling noise out of a score curve.
+    """
+    blocks: list[list[float]] = []  # [mean, count]
     for value in values:
         blocks.append([float(value), 1.0])
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
@@ -37,20 +40,21 @@ def choose_eta(
     moved: Sequence[bool] | None = None,
     cost: float = DISTANCE_COST,
 ) -> float:
-    """The eta, between the samples too, with the largest (share of the rise reached) x (1 - cost x share of distance).
+    """Return the eta, between the samples too, with the largest (share of the rise) x (1 - cost x share of distance).
 
     Both curves are taken as rising, which takes sampling noise out; both shares are of what this sweep spans, so that
     neither the scale of a scorer nor that of a distance matters. With equal worth the least eta is taken.
 
     Args:
-        etas: in any order.
-        scores: of the pictures at these etas, mean over seeds.
-        distances: of the same pictures from the photo.
+        etas: E values in any order.
+        scores: E, of the pictures at these etas, mean over seeds.
+        distances: E, of the same pictures from the photo.
         photo_score: of the photo itself, which the rise is counted from.
-        moved: whether the camera had moved there; such etas and those beyond are left out, if others remain.
+        moved: E flags, True where the camera moved; such etas and those beyond are left out, if others remain.
+        cost: share of the worth that the farthest picture loses.
 
     Raises:
-        InputError: as many scores and distances as etas are needed, two at least.
+        InputError: when there are not as many scores and distances as etas, two at least.
     """
     if not len(etas) == len(scores) == len(distances) >= 2:
         raise InputError(
@@ -60,28 +64,32 @@ def choose_eta(
     order = np.argsort(etas)
     etas, scores, distances = (np.asarray(values, float)[order] for values in (etas, scores, distances))
     if moved is not None:
-        first = next((place for place, index in enumerate(order) if moved[index]), len(order))
-        keep = max(first, 2)
-        etas, scores, distances = etas[:keep], scores[:keep], distances[:keep]
-    fine = np.linspace(etas[0], etas[-1], _FINE)
-    reached, gone = (np.interp(fine, etas, rising(values)) for values in (scores, distances))
-    start = min(photo_score, reached[0])
-    reached = (reached - start) / max(reached[-1] - start, 1e-9)
-    gone = (gone - gone[0]) / max(gone[-1] - gone[0], 1e-9)
-    return float(fine[int(np.argmax(np.round(reached * (1 - cost * gone), 9)))])
+        first_moved = next((k for k, index in enumerate(order) if moved[index]), len(order))
+        count = max(first_moved, 2)
+        etas, scores, distances = etas[:count], scores[:count], distances[:count]
+    grid = np.linspace(etas[0], etas[-1], _GRID)
+    score, distance = (np.interp(grid, etas, isotonic_regression(values)) for values in (scores, distances))
+    base = min(photo_score, score[0])
+    rise = (score - base) / max(score[-1] - base, 1e-9)
+    departure = (distance - distance[0]) / max(distance[-1] - distance[0], 1e-9)
+    return float(grid[int(np.argmax(np.round(rise * (1 - cost * departure), 9)))])
 
 
 def eta_for_level(etas: Sequence[float], scores: Sequence[float], level: float) -> tuple[float, bool]:
-    """The least eta at which a rising curve reaches ``level``, between the samples too, and whether it does at all.
+    """Return the least eta at which the rising curve reaches ``level``, between the samples too, and if it does at all.
 
     A level out of reach gives the nearest end.
+
+    Args:
+        etas: E rising values.
+        scores: E.
     """
-    curve = rising(scores)
+    curve = isotonic_regression(scores)
     if level <= curve[0]:
         return float(etas[0]), bool(np.isclose(level, curve[0]))
     if level > curve[-1] + 1e-9:
         return float(etas[int(np.argmax(curve >= curve[-1] - 1e-9))]), False
-    after = max(int(np.argmax(curve >= level - 1e-12)), 1)
-    low, high = curve[after - 1], curve[after]
-    share = min(max((level - low) / max(high - low, 1e-12), 0.0), 1.0)
-    return float(etas[after - 1] + share * (etas[after] - etas[after - 1])), True
+    right = max(int(np.argmax(curve >= level - 1e-12)), 1)
+    low, high = curve[right - 1], curve[right]
+    fraction = min(max((level - low) / max(high - low, 1e-12), 0.0), 1.0)
+    return float(etas[right - 1] + fraction * (etas[right] - etas[right - 1])), True

@@ -1,4 +1,4 @@
-"""What Imagic's stages show: losses, the grid over eta and seed, and the curves that decide eta."""
+"""Figures of Imagic: losses, the grid over eta and seed, and the curves that decide eta."""
 
 from __future__ import annotations
 
@@ -16,16 +16,24 @@ from .sweep import EtaSweep
 __all__ = ["common_plot", "loss_plot", "sweep_plot", "sweep_sheet"]
 
 
-def loss_plot(losses: Sequence[float], before: float, after: float, title: str) -> Tensor:
-    """The loss of each step, its running mean, and the loss on fixed noise before and after. [H, W, 3] in 0..1."""
-    losses = [value if math.isfinite(value) else before for value in losses]  # steps that overflowed and were not taken
+def loss_plot(losses: Sequence[float], loss_before: float, loss_after: float, title: str) -> Tensor:
+    """Plot the loss of each step, its running mean, and the loss on fixed noise before and after.
+
+    Args:
+        losses: one per step; those that are not finite are steps that overflowed and were not taken.
+        loss_before, loss_after: over the same fixed noise.
+
+    Returns:
+        [H, W, 3] in 0..1.
+    """
+    losses = [loss if math.isfinite(loss) else loss_before for loss in losses]
     width, height = 760, 360
     picture = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(picture)
     left, right, top, bottom = 64, width - 150, 48, height - 44
-    high = max(*losses, before, after) * 1.05 or 1.0
+    high = max(*losses, loss_before, loss_after) * 1.05 or 1.0
 
-    def place(step: float, value: float) -> tuple[float, float]:
+    def point(step: float, value: float) -> tuple[float, float]:
         x = left + (right - left) * step / max(1, len(losses) - 1)
         return x, bottom - min(value / high, 1.0) * (bottom - top)
 
@@ -34,14 +42,14 @@ def loss_plot(losses: Sequence[float], before: float, after: float, title: str) 
         y = bottom - k / 4 * (bottom - top)
         draw.line([(left, y), (right, y)], fill=LIGHT)
         draw.text((left - 8, y), f"{high * k / 4:.3f}", fill=GREY, font=font(11), anchor="rm")
-    _line(draw, [place(k, value) for k, value in enumerate(losses)], BEFORE, 1)
+    _line(draw, [point(k, value) for k, value in enumerate(losses)], BEFORE, 1)
     mean, curve = losses[0], []
     for k, value in enumerate(losses):
         mean = mean + (value - mean) / min(k + 1, 20)
-        curve.append(place(k, mean))
+        curve.append(point(k, mean))
     _line(draw, curve, AFTER, 2)
-    for name, value, step in (("before", before, 0), ("after", after, len(losses) - 1)):
-        x, y = place(step, value)
+    for name, value, step in (("before", loss_before, 0), ("after", loss_after, len(losses) - 1)):
+        x, y = point(step, value)
         draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=TARGET)
         draw.text((right + 14, y), f"{name} {value:.4f}", fill=TARGET, font=font(12), anchor="lm")
     draw.text(((left + right) / 2, height - 18), f"{len(losses)} steps; red: on fixed noise", fill=GREY,
@@ -50,17 +58,21 @@ def loss_plot(losses: Sequence[float], before: float, after: float, title: str) 
 
 
 def sweep_sheet(sweep: EtaSweep) -> Tensor:
-    """The photo on top, then a row of pictures for each seed, eta rising to the right; a frame on the chosen one."""
+    """Draw the photo, below it a row of pictures for each seed, eta rising to the right; a frame on the best eta.
+
+    Returns:
+        [H, W, 3] in 0..1.
+    """
     seeds = [[sweep.images[e, s] for e in range(len(sweep.etas))] for s in range(len(sweep.seeds))]
     scale = max(1, 128 // seeds[0][0].shape[1])
     grid = contact_sheet(seeds, [f"seed {seed}" for seed in sweep.seeds], scale)
     head = contact_sheet([[sweep.photo]], ["photo"], scale)
     width = max(grid.shape[1], head.shape[1])
-    sheet = as_picture(torch.cat([_widened(head, width), torch.ones(26, width, 3), _widened(grid, width)]))
+    sheet = as_picture(torch.cat([_pad_right(head, width), torch.ones(26, width, 3), _pad_right(grid, width)]))
     draw = ImageDraw.Draw(sheet)
     tile = seeds[0][0].shape[1] * scale + 4
     left = grid.shape[1] - 4 - tile * len(sweep.etas)
-    nearest = min(range(len(sweep.etas)), key=lambda k: abs(sweep.etas[k] - sweep.chosen))
+    nearest = min(range(len(sweep.etas)), key=lambda k: abs(sweep.etas[k] - sweep.best_eta))
     for k, eta in enumerate(sweep.etas):
         name = f"eta {eta:g}" + (" (camera moved)" if sweep.moves[k].moved else "")
         middle = left + (k + 0.5) * tile
@@ -71,16 +83,29 @@ def sweep_sheet(sweep: EtaSweep) -> Tensor:
 
 
 def sweep_plot(sweep: EtaSweep, title: str) -> Tensor:
-    """The score and the distance from the photo over eta, each on its own scale, and the chosen eta."""
+    """Plot the score and the distance from the photo over eta, each on its own scale, and the best eta.
+
+    Returns:
+        [H, W, 3] in 0..1.
+    """
     curves = [("distance from the photo", sweep.distances, BEFORE)]
     if sweep.scores is not None:
         curves.append(("fits the sentence", sweep.scores, AFTER))
-    marks = [(sweep.chosen, f"eta {sweep.chosen:.2f}")]
+    marks = [(sweep.best_eta, f"eta {sweep.best_eta:.2f}")]
     return _curves(sweep.etas, curves, marks, title)
 
 
 def common_plot(etas: Sequence[float], scores: Sequence[Sequence[float]], state: CommonState, title: str) -> Tensor:
-    """A curve for each photo, the level that all are brought to, and where each meets it."""
+    """Plot a score curve for each photo, the level that all are brought to, and the eta at which each meets it.
+
+    Args:
+        etas: E.
+        scores: [B][E].
+        state: of these B photos.
+
+    Returns:
+        [H, W, 3] in 0..1.
+    """
     width, height = 760, 420
     picture = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(picture)
@@ -93,14 +118,14 @@ def common_plot(etas: Sequence[float], scores: Sequence[Sequence[float]], state:
         _line(draw, [frame.at(eta, value) for eta, value in zip(etas, row, strict=True)], BEFORE, 2)
     (x0, y), (x1, _) = frame.at(min(etas), state.level), frame.at(max(etas), state.level)
     draw.line([(x0, y), (x1, y)], fill=TARGET, width=2)
-    for eta, there in zip(state.etas, state.reached, strict=True):
+    for eta, reached in zip(state.etas, state.reached, strict=True):
         x, y = frame.at(eta, state.level)
-        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=AFTER if there else PAPER, outline=AFTER, width=2)
+        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=AFTER if reached else PAPER, outline=AFTER, width=2)
     return as_tensor(picture)
 
 
 class _Frame:
-    """From values to places of a plot."""
+    """The axes of a plot: from values to pixels."""
 
     def __init__(self, left, right, top, bottom, x_low, x_high, low, high) -> None:
         self.left, self.right, self.top, self.bottom = left, right, top, bottom
@@ -160,5 +185,5 @@ def _line(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], colour, 
     draw.line(points * (2 if len(points) == 1 else 1), fill=colour, width=width)
 
 
-def _widened(sheet: Tensor, width: int) -> Tensor:
+def _pad_right(sheet: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(sheet, (0, 0, 0, width - sheet.shape[1]), value=1.0)

@@ -1,4 +1,4 @@
-"""Low-rank changes of a network's layers (LoRA, 2106.09685), added by hooks: the user's weights are never written."""
+"""LoRA (2106.09685): low-rank changes of a network's layers, added by hooks; the user's weights are never written."""
 
 from __future__ import annotations
 
@@ -14,99 +14,113 @@ from torch import Tensor, nn
 
 from ...models.errors import InputError
 
-__all__ = ["BLOCKS", "Lora", "adapted", "chosen_layers", "in_blocks", "new_loras"]
+__all__ = ["BLOCKS", "HookSwitch", "Lora", "in_blocks", "init_loras", "lora_hooks", "select_layers"]
 
-# What a layer's name says of its place, in ComfyUI's and in diffusers' spelling, U-shaped and transformer networks.
-_PLACES = {
+# Marks of the levels in layers' names, in ComfyUI's and in diffusers' spelling, U-shaped and transformer networks.
+_LEVELS = {
     "encoder": ("input_blocks.", "down_blocks."),
     "middle": ("middle_block.", "mid_block."),
     "decoder": ("output_blocks.", "up_blocks."),
 }
 _ATTENTION = ("attn", "qkv", "to_q", "to_k", "to_v", "to_out", "proj_out", "linear1", "linear2")
-_CROSS = ("attn2.", "add_q", "add_k", "add_v", "txt_attn", "context_block", "cross_attn")
+_CROSS_ATTENTION = ("attn2.", "add_q", "add_k", "add_v", "txt_attn", "context_block", "cross_attn")
+_DOTTED = ("input_blocks", "middle_block", "output_blocks", "down_blocks", "mid_block", "up_blocks", "attn1", "attn2")
 BLOCKS = ("attention", "cross attention", "encoder", "middle", "decoder", "all")
 
 
 @dataclass(frozen=True, eq=False)
 class Lora:
-    """One layer's change ``up @ down``: down [r, in] or [r, in, k, k], up [out, r] or [out, r, 1, 1], float32."""
+    """One layer's change ``up @ down``.
+
+    Args:
+        up: [out, r] or [out, r, 1, 1], float32.
+        down: [r, in] or [r, in, k, k], float32.
+    """
 
     up: Tensor
     down: Tensor
 
     @property
     def delta(self) -> Tensor:
-        """The change in the layer's own shape."""
-        flat = self.up.flatten(1) @ self.down.flatten(1)
-        return flat.reshape(self.up.shape[0], *self.down.shape[1:])
+        """Return the change in the layer's own shape, [out, in] or [out, in, k, k]."""
+        product = self.up.flatten(1) @ self.down.flatten(1)
+        return product.reshape(self.up.shape[0], *self.down.shape[1:])
 
 
 def in_blocks(layer: str, blocks: str) -> bool:
-    """Whether a layer's name, in any tool's spelling, lies in one of BLOCKS."""
-    layer = _canonical(layer)
+    """Tell whether a layer lies in one of BLOCKS, by its name in any tool's spelling."""
+    layer = _canonical_name(layer)
     if blocks == "all":
         return True
     if blocks == "attention":
         return any(mark in layer for mark in _ATTENTION)
     if blocks == "cross attention":
-        return any(mark in f"{layer}." for mark in _CROSS)
-    return any(mark in f".{layer}" for mark in _PLACES[blocks])
+        return any(mark in f"{layer}." for mark in _CROSS_ATTENTION)
+    return any(mark in f".{layer}" for mark in _LEVELS[blocks])
 
 
-def chosen_layers(network: nn.Module, blocks: Sequence[str]) -> dict[str, nn.Module]:
-    """The linear and convolutional layers that lie in any of ``blocks``, by name, in the network's order.
+def select_layers(network: nn.Module, blocks: Sequence[str]) -> dict[str, nn.Module]:
+    """Return the linear and convolutional layers that lie in any of ``blocks``, by name, in the network's order.
 
     Raises:
-        InputError: an unknown block, none at all, or layers whose weights hold no plain numbers (quantised).
+        InputError: when a block is unknown, there is none at all, or weights hold no plain numbers (quantised).
     """
     unknown = [name for name in blocks if name not in BLOCKS]
     if unknown or not blocks:
         raise InputError(f"The blocks are {', '.join(blocks) or 'empty'}; expected some of {', '.join(BLOCKS)}.")
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
-    chosen = {name: module for name, module in layers.items() if any(in_blocks(name, block) for block in blocks)}
-    if not chosen:
+    selected = {name: module for name, module in layers.items() if any(in_blocks(name, block) for block in blocks)}
+    if not selected:
         raise InputError(
             f"No layer of this model lies in {', '.join(blocks)}: it has {len(layers)} layers, such as "
             f"{', '.join(list(layers)[:3])}. Choose 'attention' or 'all'."
         )
-    for name, module in chosen.items():
-        if module.weight is None or module.weight.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-            kind = "no weight" if module.weight is None else str(module.weight.dtype).removeprefix("torch.")
-            raise InputError(
-                f"The layer '{name}' is stored as {kind}, which has no gradient: load the model unquantised (float16, "
-                "bfloat16 or float32)."
-            )
-        if isinstance(module, nn.Conv2d) and module.groups != 1:
-            raise InputError(f"The layer '{name}' is a grouped convolution; choose 'attention' instead.")
-    return chosen
+    for name, module in selected.items():
+        _check_trainable(name, module)
+    return selected
 
 
-def new_loras(layers: Mapping[str, nn.Module], rank: int, rng: torch.Generator) -> dict[str, Lora]:
-    """Trainable changes that are zero at first: down random, up zero.
+def _check_trainable(name: str, module: nn.Linear | nn.Conv2d) -> None:
+    if module.weight is None or module.weight.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        kind = "no weight" if module.weight is None else str(module.weight.dtype).removeprefix("torch.")
+        raise InputError(
+            f"The layer '{name}' is stored as {kind}, which has no gradient: load the model unquantised (float16, "
+            "bfloat16 or float32)."
+        )
+    if isinstance(module, nn.Conv2d) and module.groups != 1:
+        raise InputError(f"The layer '{name}' is a grouped convolution; choose 'attention' instead.")
+
+
+def init_loras(layers: Mapping[str, nn.Module], rank: int, rng: torch.Generator) -> dict[str, Lora]:
+    """Make trainable changes that are zero at first: down random, up zero.
+
+    Args:
+        rank: at most; a layer with a smaller side takes that.
+        rng: on the CPU.
 
     Raises:
-        InputError: a rank below 1.
+        InputError: when the rank is below 1.
     """
     if rank < 1:
         raise InputError(f"The rank is {rank}; expected 1 or more.")
-    made = {}
+    loras = {}
     for name, layer in layers.items():
         weight = layer.weight
         fan_in = weight[0].numel()
-        used = min(rank, weight.shape[0], fan_in)
+        layer_rank = min(rank, weight.shape[0], fan_in)
         bound = 1 / math.sqrt(fan_in)
-        down = (torch.rand(used, *weight.shape[1:], generator=rng) * 2 - 1) * bound
-        up = torch.zeros(weight.shape[0], used, *[1] * (weight.ndim - 2))
-        made[name] = Lora(*(tensor.to(weight.device).requires_grad_(True) for tensor in (up, down)))
-    return made
+        down = (torch.rand(layer_rank, *weight.shape[1:], generator=rng) * 2 - 1) * bound
+        up = torch.zeros(weight.shape[0], layer_rank, *[1] * (weight.ndim - 2))
+        loras[name] = Lora(*(tensor.to(weight.device).requires_grad_(True) for tensor in (up, down)))
+    return loras
 
 
 @contextlib.contextmanager
-def adapted(layers: Mapping[str, nn.Module], loras: Mapping[str, Lora]) -> Iterator[Switch]:
-    """The network with these changes while inside; the switch turns them off for a moment."""
-    switch = Switch()
+def lora_hooks(layers: Mapping[str, nn.Module], loras: Mapping[str, Lora]) -> Iterator[HookSwitch]:
+    """Add these changes to the layers' outputs while inside; the switch turns them off for a moment."""
+    switch = HookSwitch()
     hooks = [
-        layers[name].register_forward_hook(_Adding(lora, switch), with_kwargs=True) for name, lora in loras.items()
+        layers[name].register_forward_hook(_LoraHook(lora, switch), with_kwargs=True) for name, lora in loras.items()
     ]
     try:
         yield switch
@@ -115,24 +129,15 @@ def adapted(layers: Mapping[str, nn.Module], loras: Mapping[str, Lora]) -> Itera
             hook.remove()
 
 
-def _canonical(name: str) -> str:
-    """A layer's name with dots, and without the lists that diffusers counts transformers in."""
+def _canonical_name(name: str) -> str:
+    """Write a layer's name with dots, and without the lists that diffusers counts transformers in."""
     name = name.removeprefix("lora_unet_")
-    for block in (
-        "input_blocks",
-        "middle_block",
-        "output_blocks",
-        "down_blocks",
-        "mid_block",
-        "up_blocks",
-        "attn1",
-        "attn2",
-    ):
+    for block in _DOTTED:
         name = name.replace(f"{block}_", f"{block}.")
     return re.sub(r"attentions[._]\d+[._]", "", name)
 
 
-class Switch:
+class HookSwitch:
     """Turns changes off and on."""
 
     def __init__(self) -> None:
@@ -140,7 +145,7 @@ class Switch:
 
     @contextlib.contextmanager
     def off(self) -> Iterator[None]:
-        """The network as it was, while inside."""
+        """Run the network as it was, while inside."""
         self.on = False
         try:
             yield
@@ -148,10 +153,10 @@ class Switch:
             self.on = True
 
 
-class _Adding:
+class _LoraHook:
     """A forward hook that adds ``up(down(x))`` to a layer's output."""
 
-    def __init__(self, lora: Lora, switch: Switch) -> None:
+    def __init__(self, lora: Lora, switch: HookSwitch) -> None:
         self.lora, self.switch = lora, switch
 
     def __call__(self, layer: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Tensor:

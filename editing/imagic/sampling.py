@@ -1,4 +1,4 @@
-"""What sampling needs to know: the settings of ComfyUI's KSampler."""
+"""Sampling settings, in the terms of ComfyUI's KSampler, and the renderer that the host makes of them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from torch import Tensor
 
 from ...models.errors import InputError
 
-__all__ = ["Sampling", "Studio"]
+__all__ = ["Renderer", "Sampling"]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a latent is sampled, in KSampler's terms.
+    """KSampler's settings.
 
     Args:
         steps: sampling steps.
         cfg: classifier-free guidance.
         sampler, scheduler: names that the host knows.
         denoise: 1 starts from noise alone, less from the latent given (SDEdit).
+
+    Raises:
+        InputError: when there is no step, or ``denoise`` lies outside 0..1.
     """
 
     steps: int = 20
@@ -35,17 +38,17 @@ class Sampling:
 
 
 @dataclass(frozen=True, eq=False)
-class Studio:
-    """What turns a conditioning into a picture; the host makes it from MODEL, VAE and the other inputs.
+class Renderer:
+    """Samples and decodes pictures; the host makes it from MODEL, VAE and the other inputs.
 
     Args:
-        sample: (conditioning, seed) -> a latent [1, C, h, w].
+        sample: (CONDITIONING, seed) -> a latent [1, C, h, w].
         decode: a latent -> pictures [B, H, W, 3] in 0..1.
     """
 
     sample: Callable[[list, int], Tensor]
     decode: Callable[[Tensor], Tensor]
 
-    def paint(self, conditioning: list, seed: int) -> Tensor:
-        """One picture [H, W, 3] in 0..1."""
+    def render(self, conditioning: list, seed: int) -> Tensor:
+        """Return one picture [H, W, 3] in 0..1 of a CONDITIONING."""
         return self.decode(self.sample(conditioning, seed))[0]

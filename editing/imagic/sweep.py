@@ -1,4 +1,4 @@
-"""A grid of pictures over eta and seed, what they reach and what they cost, and the eta that follows."""
+"""A sweep over eta and seed: pictures, their scores and distances, and the eta that follows."""
 
 from __future__ import annotations
 
@@ -7,31 +7,38 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.scorers.scorer import TextImageScorer
+from ..common.progress import Progress, silent
 from ..common.similarity import perceptual_distance
-from .camera import CameraMove, camera_move
-from .conditioning import Entry, as_conditioning
+from .camera import CameraMove, estimate_camera_move
+from .conditioning import Conditioning, conditioning_list
 from .eta import choose_eta
 from .interpolation import FORMS, interpolate
-from .sampling import Studio
+from .sampling import Renderer
 
 __all__ = ["EtaSweep", "SentenceScore", "sweep_eta"]
 
+_USUAL_ETA = 0.7  # the middle of the published range
+_SMALL_RISE = 0.02  # of a score over a sweep
+
 
 class SentenceScore:
-    """How well pictures fit one sentence rather than another, -1..1: the difference of two cosines.
+    """Directional CLIP score (StyleGAN-NADA, 2108.00946): how well pictures fit one sentence rather than another.
+
+    A difference of two cosines, -1..1.
 
     Args:
         scorer: the text-image model.
         prompt: what the edit asks for.
         source: what the photo shows now, in few words.
-        ready: called before each use of the scorer: what painted meanwhile may have pushed it out of the memory.
+        ready: called before each use of the scorer: sampling in between may have pushed it out of the memory.
 
     Raises:
-        InputError: an empty sentence, or one that the scorer cannot tell from the source.
+        InputError: when a sentence is empty, or the scorer cannot tell it from the source.
     """
 
     def __init__(
@@ -44,19 +51,19 @@ class SentenceScore:
         target, start = scorer.encode_text([prompt])[0], scorer.encode_text([source])[0]
         if float((target - start).norm()) < 1e-3:
             raise InputError(f"The scorer sees no difference between '{prompt}' and '{source}'; describe a change.")
-        self.change = F.normalize(target - start, dim=0)
+        self.direction = F.normalize(target - start, dim=0)  # [D]
 
     def __call__(self, images: Tensor) -> list[float]:
-        """Pictures [B, H, W, 3] in 0..1 -> B scores."""
+        """Return the B scores of pictures [B, H, W, 3] in 0..1."""
         self.ready()
         with torch.no_grad():
-            found = self.scorer.encode_images(images[..., :3].movedim(-1, 1) * 2 - 1)
-            return (found @ self.change.to(found)).tolist()
+            features = self.scorer.encode_images(rearrange(images[..., :3], "b h w c -> b c h w") * 2 - 1)
+            return (features @ self.direction.to(features)).tolist()
 
 
 @dataclass(frozen=True, eq=False)
 class EtaSweep:
-    """What a sweep showed.
+    """The pictures of a sweep and what was measured on them.
 
     Args:
         photo: [H, W, 3] in 0..1.
@@ -67,7 +74,7 @@ class EtaSweep:
         photo_score: the photo's own score.
         distances: E mean perceptual distances from the photo.
         moves: E camera moves, of the first seed's pictures.
-        chosen: the automatic eta; without a scorer the one nearest to 0.7, the middle of the published range.
+        best_eta: the automatic eta; without a scorer the one nearest to 0.7, the middle of the published range.
     """
 
     photo: Tensor
@@ -78,20 +85,20 @@ class EtaSweep:
     photo_score: float | None
     distances: tuple[float, ...]
     moves: tuple[CameraMove, ...]
-    chosen: float
+    best_eta: float
 
     def report(self) -> str:
-        """What to know, in sentences."""
+        """Say in sentences which eta is best and what to look out for."""
         if self.scores is None:
-            text = f"No scorer is connected: eta {self.chosen:g} is the one nearest to 0.7, which is usual."
+            text = f"No scorer is connected: eta {self.best_eta:g} is the one nearest to 0.7, which is usual."
         elif len(self.etas) == 1:
-            text = f"eta {self.chosen:g}: score {self.scores[0]:.3f} (the photo itself: {self.photo_score:.3f})."
+            text = f"eta {self.best_eta:g}: score {self.scores[0]:.3f} (the photo itself: {self.photo_score:.3f})."
         else:
             text = (
-                f"eta {self.chosen:.2f}: the score rises from {self.scores[0]:.3f} at eta {self.etas[0]:g} to "
+                f"eta {self.best_eta:.2f}: the score rises from {self.scores[0]:.3f} at eta {self.etas[0]:g} to "
                 f"{max(self.scores):.3f} (the photo itself: {self.photo_score:.3f})."
             )
-            if max(self.scores) - min(self.scores) < 0.02:
+            if max(self.scores) - min(self.scores) < _SMALL_RISE:
                 text += " It hardly rises: optimise the embedding for longer, or write a plainer sentence."
         moved = [(eta, move) for eta, move in zip(self.etas, self.moves, strict=True) if move.moved]
         if moved:
@@ -101,62 +108,82 @@ class EtaSweep:
 
 
 def sweep_eta(
-    studio: Studio,
-    optimised: Entry,
-    target: Entry,
+    renderer: Renderer,
+    optimised: Conditioning,
+    target: Conditioning,
     photo: Tensor,  # [1, H, W, 3] in 0..1
     etas: Sequence[float],
     seeds: Sequence[int],
     form: str = FORMS[0],
-    score: SentenceScore | None = None,
-    progress: Callable[..., None] = lambda step, total, preview=None: None,
+    score: Callable[[Tensor], list[float]] | None = None,  # [B, H, W, 3] -> B scores
+    progress: Progress = silent,
 ) -> EtaSweep:
-    """Paint every (eta, seed), and look at what came.
+    """Render every (eta, seed), and measure the pictures.
+
+    Args:
+        etas: in any order; equal ones are rendered once.
+        seeds: likewise.
+        form: one of `interpolation.FORMS`.
 
     Raises:
-        InputError: no eta or seed, several photos, embeddings that do not go together, or pictures that are none.
+        InputError: when there is no eta or seed, there are several photos, the embeddings do not go together, or the
+            pictures hold numbers that are not finite.
     """
     etas, seeds = tuple(sorted(set(etas))), tuple(dict.fromkeys(seeds))
     if not etas or not seeds or len(photo) != 1:
         raise InputError(f"A sweep needs etas, seeds and one photo; got {len(etas)}, {len(seeds)} and {len(photo)}.")
     if photo.ndim != 4 or photo.shape[-1] not in (3, 4) or 0 in photo.shape or not bool(torch.isfinite(photo).all()):
         raise InputError(f"The photo has shape {list(photo.shape)}; expected an IMAGE [1, H, W, 3] of finite numbers.")
-    rows, done, total = [], 0, len(etas) * len(seeds)
+    images = _render_grid(renderer, optimised, target, etas, seeds, form, progress)
+    photo = _resized(photo, images.shape[-3:-1])
+    distances = [float(_distance(photo, row).mean()) for row in images]
+    moves = [estimate_camera_move(photo[0], row[0]) for row in images]
+    scores = photo_score = None
+    best_eta = min(etas, key=lambda eta: abs(eta - _USUAL_ETA))
+    if score is not None:
+        scores = tuple(sum(values) / len(values) for values in (score(row) for row in images))
+        photo_score = score(photo)[0]
+        if len(etas) > 1:
+            best_eta = choose_eta(etas, scores, distances, photo_score, [move.moved for move in moves])
+    return EtaSweep(
+        photo[0], etas, seeds, images, scores, photo_score, tuple(distances), tuple(moves), round(best_eta, 4)
+    )
+
+
+def _render_grid(
+    renderer: Renderer,
+    optimised: Conditioning,
+    target: Conditioning,
+    etas: Sequence[float],
+    seeds: Sequence[int],
+    form: str,
+    progress: Progress,
+) -> Tensor:
+    """Render [E, S, H, W, 3] in 0..1, float32 on the CPU."""
+    rows, total = [], len(etas) * len(seeds)
     for eta in etas:
-        conditioning = as_conditioning(interpolate(optimised, target, eta, form))
-        row = []
+        conditioning, row = conditioning_list(interpolate(optimised, target, eta, form)), []
         for seed in seeds:
-            row.append(studio.paint(conditioning, seed))
+            row.append(renderer.render(conditioning, seed))
             if not bool(torch.isfinite(row[-1]).all()):
                 raise InputError(
                     f"At eta {eta:g} and seed {seed} the model painted numbers that are not finite. Check the latent "
                     "and both embeddings, lower the eta or the cfg, or load the model in a wider type than float16."
                 )
-            done += 1
-            progress(done, total, preview=row[-1])
+            progress(len(rows) * len(seeds) + len(row), total, preview=row[-1])
         rows.append(torch.stack(row))
-    images = torch.stack(rows).float().cpu()
-    own = fitted(photo, images.shape[-3:-1])
-    distances = [float(_distance(own, row).mean()) for row in images]
-    moves = [camera_move(own[0], row[0]) for row in images]
-    scores = photo_score = None
-    chosen = min(etas, key=lambda eta: abs(eta - 0.7))
-    if score is not None:
-        scores = tuple(sum(found) / len(found) for found in (score(row) for row in images))
-        photo_score = score(own)[0]
-        if len(etas) > 1:
-            chosen = choose_eta(etas, scores, distances, photo_score, [move.moved for move in moves])
-    return EtaSweep(own[0], etas, seeds, images, scores, photo_score, tuple(distances), tuple(moves), round(chosen, 4))
+    return torch.stack(rows).float().cpu()
 
 
-def fitted(photo: Tensor, size: tuple[int, ...]) -> Tensor:
-    """The photo [B, H, W, 3] in another size, for comparing."""
-    picture = photo[..., :3].detach().float().cpu().movedim(-1, 1)
-    if tuple(picture.shape[-2:]) != tuple(size):
-        picture = F.interpolate(picture, size=tuple(size), mode="area")
-    return picture.movedim(1, -1)
+def _resized(photo: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resize a photo [B, H, W, 3 or 4] to the pictures' size, [B, h, w, 3]."""
+    colours = rearrange(photo[..., :3].detach().float().cpu(), "b h w c -> b c h w")
+    if tuple(colours.shape[-2:]) != tuple(size):
+        colours = F.interpolate(colours, size=tuple(size), mode="area")
+    return rearrange(colours, "b c h w -> b h w c")
 
 
 def _distance(photo: Tensor, images: Tensor) -> Tensor:
-    a, b = (tensor.movedim(-1, 1) * 2 - 1 for tensor in (photo.expand_as(images), images))
+    """Return the perceptual distances [B] of pictures [B, H, W, 3] from a photo [1, H, W, 3]."""
+    a, b = (rearrange(tensor, "b h w c -> b c h w") * 2 - 1 for tensor in (photo.expand_as(images), images))
     return perceptual_distance(a, b)

@@ -1,42 +1,45 @@
-"""Stage 2 of Imagic: the model learns the photo, as a small change beside its weights, the embedding held fixed.
+"""Model tuning, Imagic's stage 2: the model learns the photo, as a change beside its weights, the embedding held fixed.
 
 Or both at once (``joint``), from the photo's own caption, as Forgedit does (2309.10556).
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.inference import enable_training
-from .autograd.checkpointing import checkpointed
-from .autograd.memory import fitting_draws, graph_bytes
+from ..common.progress import Progress, silent
+from .autograd.checkpointing import CheckpointedBlocks, checkpointed
+from .autograd.memory import draws_at_once, graph_bytes, storage_addresses, weight_storages
 from .autograd.out_of_place import out_of_place
-from .conditioning import Entry
+from .conditioning import Conditioning
 from .denoiser import Denoiser
-from .fixed_noise_loss import Gained, Probe, Reporter, check_gradient, weight_storages
-from .full_weights import WholeWeights, count_numbers
-from .lora import adapted, chosen_layers, new_loras
-from .lora_file import lora_tensors, whole_tensors
-from .loss import Draws, Photo, check_levels, denoising_loss, network_error
-from .scaled_adam import Descent
+from .embedding import root_mean_square
+from .fixed_noise_loss import FixedNoiseLoss, LossReport
+from .full_weights import count_parameters
+from .gradient_check import check_gradient
+from .lora import select_layers
+from .loss import NoiseBatch, TargetLatent, check_levels, denoising_loss, network_error
+from .preview_progress import PreviewProgress
+from .scaled_adam import ScaledAdam
+from .weight_change import FullChange, LoraChange, WeightChange
 
-__all__ = ["METHODS", "TuneSettings", "Tuning", "tune_model"]
+__all__ = ["METHODS", "TuneSettings", "Tuning", "automatic_rate", "tune_model"]
 
 METHODS = ("LoRA", "all weights")
 _LARGE = 200_000_000  # parameters
+_SMALL_GAIN = 0.05
 _ADVICE = "Turn on checkpointing, choose fewer blocks or a smaller rank, or use a smaller picture."
 
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """How the model is tuned.
+    """Settings of the tuning.
 
     Args:
         method: one of METHODS.
@@ -48,9 +51,12 @@ class TuneSettings:
         blocks: where the model may change, some of `lora.BLOCKS`.
         joint: optimise the embedding as well.
         embedding_rate: its learning rate, as a share of its root mean square.
-        prior_weight: how much the model's answer to the prior text may not change.
-        checkpointing: half the speed or less of memory: blocks are computed twice.
+        prior_weight: weight of keeping the model's answer to the prior text.
+        checkpointing: compute blocks twice instead of keeping them: less memory, a third more time.
         seed: decides noise and start.
+
+    Raises:
+        InputError: when a value is out of range.
     """
 
     method: str = METHODS[0]
@@ -67,44 +73,43 @@ class TuneSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"The method is {self.method!r}; expected one of {', '.join(METHODS)}.")
+        check_choice("method", self.method, METHODS)
         if self.steps < 1 or self.draws < 1 or self.rank < 1 or not 0 <= self.rate <= 1:
             raise InputError("Steps, draws and rank have to be 1 or more, and the rate between 0 and 1.")
         check_levels(self.levels)
 
 
 @dataclass(frozen=True, eq=False)
-class Tuning(Gained):
+class Tuning(LossReport):
     """A tuned model, as what was added to it.
 
     Args:
         lora: tensors of a LoRA file.
-        entry: the embedding it was tuned under; the optimised one where it was joint.
+        conditioning: the entry it was tuned under; the optimised one where it was joint.
         losses: mean loss of each step.
-        before, after: loss over the same fixed noise draws.
+        loss_before, loss_after: over the same fixed noise.
         at_once: noise draws that fitted the memory together.
         settings: how it came about.
     """
 
     lora: dict[str, Tensor]
-    entry: Entry
+    conditioning: Conditioning
     losses: tuple[float, ...]
-    before: float
-    after: float
+    loss_before: float
+    loss_after: float
     at_once: int
     settings: TuneSettings
 
     def report(self) -> str:
-        """A sentence for people."""
+        """Say in sentences what was learned, with a warning where it is little."""
         count = sum(tensor.numel() for key, tensor in self.lora.items() if not key.endswith(".alpha"))
         text = (
-            f"The loss on fixed noise fell from {self.before:.4f} to {self.after:.4f} ({self.gain:.0%}), with "
-            f"{count:,} numbers beside the model's own."
+            f"The loss on fixed noise fell from {self.loss_before:.4f} to {self.loss_after:.4f} ({self.gain:.0%}), "
+            f"with {count:,} numbers beside the model's own."
         )
         if self.at_once < self.settings.draws:
             text += f" Memory allowed {self.at_once} of {self.settings.draws} draws at once."
-        if self.gain < 0.05:
+        if self.gain < _SMALL_GAIN:
             text += " That is little: the photo may not come back. Raise the steps or the rate."
         return text
 
@@ -112,15 +117,15 @@ class Tuning(Gained):
 def tune_model(
     denoiser: Denoiser,
     latent: Tensor,  # [1, C, h, w], from the VAE
-    entry: Entry,
+    conditioning: Conditioning,
     settings: TuneSettings | None = None,
-    prior: Entry | None = None,
-    mask: Tensor | None = None,  # [1, H, W]
+    prior: Conditioning | None = None,
+    mask: Tensor | None = None,  # [1, H, W], 1 where the photo counts `mask_weight` fold
     mask_weight: float = 1.0,
-    free: int | None = None,
-    progress: Callable[..., None] = lambda step, total, preview=None: None,
+    free: int | None = None,  # bytes of memory that may be used
+    progress: Progress = silent,
 ) -> Tuning:
-    """Let the model paint this photo under this embedding.
+    """Fine-tune the model to paint this photo under this conditioning.
 
     Args:
         prior: a text whose meaning the model must keep; its answer under it is compared with its answer before.
@@ -129,105 +134,117 @@ def tune_model(
         The change; the model itself is as it was.
 
     Raises:
-        InputError: several photos, layers without gradients, too little memory, a loss that explodes.
+        InputError: when there are several photos, layers have no gradients, the memory is too small, or the loss
+            explodes.
 
-    Source: Imagic, section 3.2 (B); LoRA as in FastEdit; the joint form is Forgedit's.
+    Source: Imagic (2210.09276), section 3.2 (B); LoRA as in FastEdit; the joint form is Forgedit's.
     """
     settings = settings or TuneSettings()
     rng = torch.Generator().manual_seed(settings.seed)
     with enable_training(), denoiser.training(), ExitStack() as stack:
-        photo = Photo.of(denoiser, latent.detach().clone(), mask, mask_weight)
-        layers = chosen_layers(denoiser.network, settings.blocks)
-        if settings.method != METHODS[0]:  # before the copies are made
-            fitting_draws(1, 0, count_numbers(layers), free, f"Tuning {METHODS[1]}", _ADVICE)
-        change = _LoraChange(layers, settings.rank, rng) if settings.method == METHODS[0] else _WholeChange(layers)
-        own, kept = entry.trainable(denoiser.device), None if prior is None else prior.trainable(denoiser.device)
-        own.embedding.requires_grad_(True)
+        target = TargetLatent.from_vae(denoiser, latent.detach().clone(), mask, mask_weight)
+        change = _make_change(denoiser, settings, free, rng)
         blocks = stack.enter_context(checkpointed(denoiser.network, settings.checkpointing))
-        stack.enter_context(out_of_place(denoiser.network, check_gradient(denoiser, photo, own)))
-        learned = [own.embedding] if settings.joint else []
-        if settings.joint and own.pooled is not None:
-            learned.append(own.pooled.requires_grad_(True))
-        own.embedding.requires_grad_(settings.joint)
-
-        def loss_of(part: Draws) -> Tensor:
-            loss = denoising_loss(denoiser, photo, part, own)
-            return (
-                loss if kept is None else loss + settings.prior_weight * _forgotten(denoiser, photo, part, kept, change)
-            )
-
-        probe = Probe(denoiser, photo, settings.levels, settings.seed)
-        before = probe.loss(own)
-        with change.inside():
-            one = photo.draws(denoiser, 1, settings.levels, torch.Generator().manual_seed(0))
-            own_memory = weight_storages(denoiser.network) | {t.untyped_storage().data_ptr() for t in change.parameters}
-            per_draw = graph_bytes(lambda: loss_of(one), own_memory, blocks if settings.checkpointing else None)
-            trained = sum(tensor.numel() for tensor in (*change.parameters, *learned))
-            at_once = fitting_draws(settings.draws, per_draw, trained, free, f"Tuning with {settings.method}", _ADVICE)
-            groups = [(change.parameters, settings.rate or automatic_rate(settings.method, denoiser))]
-            groups += [([t], settings.embedding_rate * float(t.detach().square().mean().sqrt())) for t in learned]
-            descent = Descent(groups, denoiser.dtype == torch.float16)
-            losses, reporter = [], Reporter(denoiser, photo, progress)
+        trained, overwrites = _trainable_conditioning(denoiser, target, conditioning, settings.joint)
+        stack.enter_context(out_of_place(denoiser.network, overwrites))
+        objective = _Objective(denoiser, target, trained, change, prior, settings.prior_weight)
+        fixed_noise_loss = FixedNoiseLoss(denoiser, target, settings.levels, settings.seed)
+        loss_before = fixed_noise_loss(trained)
+        with change.applied():
+            embedding_tensors = _trained_tensors(trained) if settings.joint else []
+            at_once = _draws_at_once(objective, embedding_tensors, settings, free, blocks)
+            optimizer = _optimizer(denoiser, change, embedding_tensors, settings)
+            losses, report = [], PreviewProgress(denoiser, target, progress)
             for step in range(settings.steps):
-                draws = photo.draws(denoiser, settings.draws, settings.levels, rng)
-                parts = draws.parts(at_once)
-                losses.append(descent.step(loss_of(part) * (len(part.sigma) / settings.draws) for part in parts))
-                reporter.step(step + 1, settings.steps, own)
-            after = probe.loss(own)
-        lora = change.tensors(denoiser)
-        found = entry
-        if settings.joint:
-            placed = entry.embedding
-            pooled = None if own.pooled is None else own.pooled.detach().to(placed.device, placed.dtype)
-            found = entry.replaced(own.embedding.detach().to(placed.device, placed.dtype), pooled)
-    return Tuning(lora, found, tuple(losses), before, after, at_once, settings)
+                noise = target.draw_noise(denoiser, settings.draws, settings.levels, rng)
+                losses.append(
+                    optimizer.step(
+                        objective(draws) * (len(draws.sigma) / settings.draws) for draws in noise.split(at_once)
+                    )
+                )
+                report(step + 1, settings.steps, trained)
+            loss_after = fixed_noise_loss(trained)
+        lora = change.lora_file(denoiser.lora_name)
+    tuned = trained.detached_like(conditioning) if settings.joint else conditioning
+    return Tuning(lora, tuned, tuple(losses), loss_before, loss_after, at_once, settings)
 
 
 def automatic_rate(method: str, denoiser: Denoiser) -> float:
-    """A learning rate by method and size: large networks want smaller steps, and whole weights smaller ones."""
+    """Return a learning rate by method and size: large networks want smaller steps, and full weights smaller ones."""
     large = sum(weight.numel() for weight in denoiser.network.parameters()) > _LARGE
     return {METHODS[0]: (1e-3, 1e-4), METHODS[1]: (1e-4, 1e-6)}[method][large]
 
 
-def _forgotten(denoiser: Denoiser, photo: Photo, draws: Draws, prior: Entry, change: _Change) -> Tensor:
-    """How far the model's answer to the prior text has moved from what it was."""
-    with torch.no_grad(), change.off():
-        before = network_error(denoiser, photo, draws, prior)
-    return (network_error(denoiser, photo, draws, prior) - before).square().mean()
+def _trainable_conditioning(
+    denoiser: Denoiser, target: TargetLatent, conditioning: Conditioning, joint: bool
+) -> tuple[Conditioning, bool]:
+    """Return the conditioning to tune under, and whether the network has gradients `out_of_place` alone."""
+    trained = conditioning.trainable_copy(denoiser.device)
+    trained.embedding.requires_grad_(True)
+    overwrites = check_gradient(denoiser, target, trained)
+    for tensor in _trained_tensors(trained):
+        tensor.requires_grad_(joint)
+    return trained, overwrites
 
 
-class _LoraChange:
-    def __init__(self, layers: dict, rank: int, rng: torch.Generator) -> None:
-        self.layers, self.loras = layers, new_loras(layers, rank, rng)
-        self.parameters = [tensor for lora in self.loras.values() for tensor in (lora.up, lora.down)]
-
-    @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
-        with adapted(self.layers, self.loras) as self._switch:
-            yield
-
-    def off(self):
-        return self._switch.off()
-
-    def tensors(self, denoiser: Denoiser) -> dict[str, Tensor]:
-        return lora_tensors(self.loras, {layer: denoiser.lora_name(layer) for layer in self.loras})
+def _trained_tensors(conditioning: Conditioning) -> list[Tensor]:
+    pooled = conditioning.pooled
+    return [conditioning.embedding] if pooled is None else [conditioning.embedding, pooled]
 
 
-class _WholeChange:
-    def __init__(self, layers: dict) -> None:
-        self.weights = WholeWeights(layers)
-        self.parameters = self.weights.copies
+class _Objective:
+    """The loss of one step: the photo's denoising loss, and the drift of the model's answer to the prior text."""
 
-    @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
-        with self.weights.standing_in():
-            yield
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        target: TargetLatent,
+        conditioning: Conditioning,
+        change: WeightChange,
+        prior: Conditioning | None,
+        prior_weight: float,
+    ) -> None:
+        self.denoiser, self.target, self.conditioning, self.change = denoiser, target, conditioning, change
+        self.prior = None if prior is None else prior.trainable_copy(denoiser.device)
+        self.prior_weight = prior_weight
 
-    def off(self):
-        return self.weights.off()
+    def __call__(self, noise: NoiseBatch) -> Tensor:
+        """Return the loss [] under this noise."""
+        loss = denoising_loss(self.denoiser, self.target, noise, self.conditioning)
+        return loss if self.prior is None else loss + self.prior_weight * self._prior_drift(noise, self.prior)
 
-    def tensors(self, denoiser: Denoiser) -> dict[str, Tensor]:
-        return whole_tensors(self.weights.changes(), denoiser.lora_name)
+    def _prior_drift(self, noise: NoiseBatch, prior: Conditioning) -> Tensor:
+        with torch.no_grad(), self.change.off():
+            original = network_error(self.denoiser, self.target, noise, prior)
+        return (network_error(self.denoiser, self.target, noise, prior) - original).square().mean()
 
 
-_Change = _LoraChange | _WholeChange
+def _draws_at_once(
+    objective: _Objective,
+    embedding_tensors: list[Tensor],
+    settings: TuneSettings,
+    free: int | None,
+    blocks: CheckpointedBlocks,
+) -> int:
+    denoiser, parameters = objective.denoiser, objective.change.parameters
+    noise = objective.target.draw_noise(denoiser, 1, settings.levels, torch.Generator().manual_seed(0))
+    permanent = weight_storages(denoiser.network) | storage_addresses(parameters)
+    per_draw = graph_bytes(lambda: objective(noise), permanent, blocks if settings.checkpointing else None)
+    trained = sum(tensor.numel() for tensor in (*parameters, *embedding_tensors))
+    return draws_at_once(settings.draws, per_draw, trained, free, f"Tuning with {settings.method}", _ADVICE)
+
+
+def _optimizer(
+    denoiser: Denoiser, change: WeightChange, embedding_tensors: list[Tensor], settings: TuneSettings
+) -> ScaledAdam:
+    groups = [(change.parameters, settings.rate or automatic_rate(settings.method, denoiser))]
+    groups += [([tensor], settings.embedding_rate * root_mean_square(tensor)) for tensor in embedding_tensors]
+    return ScaledAdam(groups, denoiser.dtype == torch.float16)
+
+
+def _make_change(denoiser: Denoiser, settings: TuneSettings, free: int | None, rng: torch.Generator) -> WeightChange:
+    layers = select_layers(denoiser.network, settings.blocks)
+    if settings.method == METHODS[0]:
+        return LoraChange(layers, settings.rank, rng)
+    draws_at_once(1, 0, count_parameters(layers), free, f"Tuning {METHODS[1]}", _ADVICE)  # before the copies are made
+    return FullChange(layers)

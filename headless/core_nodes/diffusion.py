@@ -12,7 +12,7 @@ from ... import host
 from ...models.diffusion.model import DiffusionModel
 from ...models.diffusion.sampling import SAMPLERS, SCHEDULES, sample
 from ...models.diffusion.text import TextEncoder
-from ...models.diffusion.vae import PictureCoder
+from ...models.diffusion.vae import VAE
 from ...models.errors import InputError
 from ..comfy_api import io
 from .diffusers_folders import checkpoint_folder, checkpoints, folder_named, folders
@@ -140,7 +140,7 @@ class VAEEncode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, pixels: torch.Tensor, vae: PictureCoder) -> io.NodeOutput:
+    def execute(cls, pixels: torch.Tensor, vae: VAE) -> io.NodeOutput:
         host.current().place(vae.network)
         return io.NodeOutput({"samples": vae.encode(pixels)})
 
@@ -159,7 +159,7 @@ class VAEDecode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, samples: dict, vae: PictureCoder) -> io.NodeOutput:
+    def execute(cls, samples: dict, vae: VAE) -> io.NodeOutput:
         host.current().place(vae.network)
         return io.NodeOutput(vae.decode(samples["samples"]))
 

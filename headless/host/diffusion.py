@@ -13,14 +13,14 @@ from ...editing.imagic.sampling import Sampling
 from ...models.diffusion.lora import with_lora
 from ...models.diffusion.model import DiffusionModel
 from ...models.diffusion.text import TextEncoder
-from ...models.diffusion.vae import PictureCoder
+from ...models.diffusion.vae import VAE
 from ...models.inference import no_inference_mode
 
 __all__ = ["HeadlessDiffusion"]
 
 
 class HeadlessDiffusion:
-    """Runs `models.diffusion`: MODEL is a `DiffusionModel`, CLIP a `TextEncoder`, VAE a `PictureCoder`."""
+    """Runs `models.diffusion`: MODEL is a `DiffusionModel`, CLIP a `TextEncoder`, VAE a `VAE`."""
 
     def samplers(self) -> list[str]:
         """Return the names of the samplers."""
@@ -34,7 +34,7 @@ class HeadlessDiffusion:
 
         return list(SCHEDULES)
 
-    def load_pipeline(self, folder: Path) -> tuple[DiffusionModel, TextEncoder, PictureCoder]:
+    def load_pipeline(self, folder: Path) -> tuple[DiffusionModel, TextEncoder, VAE]:
         """Return the counterparts of MODEL, CLIP and VAE from a diffusers folder, on the host's device.
 
         Raises:
@@ -80,12 +80,12 @@ class HeadlessDiffusion:
             indices=indices, progress=lambda step, total, preview=None: host.current().check_interrupt(),
         )  # fmt: skip
 
-    def encode(self, vae: PictureCoder, images: Tensor) -> Tensor:
+    def encode(self, vae: VAE, images: Tensor) -> Tensor:
         """Return the latents [B, C, h, w] of pictures [B, H, W, 3] in 0..1."""
         host.current().place(vae.network)
         return vae.encode(images)
 
-    def decode(self, vae: PictureCoder, latent: Tensor) -> Tensor:
+    def decode(self, vae: VAE, latent: Tensor) -> Tensor:
         """Return the pictures [B, H, W, 3] in 0..1 of latents [B, C, h, w]."""
         host.current().place(vae.network)
         return vae.decode(latent)

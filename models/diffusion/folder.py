@@ -1,4 +1,4 @@
-"""Stable Diffusion 1, 2 and SDXL from a diffusers folder, offline, safetensors only."""
+"""The diffusers folder: Stable Diffusion 1, 2 and SDXL, offline, safetensors only."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from ..errors import InputError
 from ..inference import no_inference_mode
 from ..loading.config_limits import check_config_limits
 from ..loading.libraries import import_diffusers, import_transformers
-from .model import DiffusionModel, LatentForm
+from .model import DiffusionModel, LatentFormat
 from .schedule import NoiseSchedule
 from .text import TextEncoder, TextTower
-from .vae import PictureCoder
+from .vae import VAE
 
 __all__ = ["DiffusionBundle", "is_diffusers_folder", "load_diffusion"]
 
 INDEX = "model_index.json"
 _UNET, _VAE = "UNet2DConditionModel", "AutoencoderKL"
-_MOST_TIMESTEPS = 100_000
+_MAX_TIMESTEPS = 100_000
 _ENCODERS = {"CLIPTextModel", "CLIPTextModelWithProjection"}
 
 
 @dataclass(frozen=True, eq=False)
 class DiffusionBundle:
-    """What a loader gives: the counterparts of ComfyUI's MODEL, CLIP and VAE."""
+    """The counterparts of ComfyUI's MODEL, CLIP and VAE."""
 
     model: DiffusionModel
     clip: TextEncoder
-    vae: PictureCoder
+    vae: VAE
 
 
 def is_diffusers_folder(folder: Path) -> bool:
-    """Whether a folder says of itself that it holds a diffusers pipeline."""
+    """Tell whether a folder says of itself that it holds a diffusers pipeline."""
     return (folder / INDEX).is_file()
 
 
@@ -52,15 +52,15 @@ def load_diffusion(
 
     Args:
         folder: with model_index.json, unet, vae, text_encoder, tokenizer and scheduler.
-        device: where the networks go.
-        dtype: what they compute in; default float32 on the CPU, float16 elsewhere (the VAE always float32).
+        device: for the networks.
+        dtype: the type they compute in; default float32 on the CPU, float16 elsewhere (the VAE always float32).
 
     Raises:
-        InputError: no such folder, another kind of model in it, a part missing or damaged, weights only as pickle, or
-            diffusers and transformers are not installed.
+        InputError: when there is no such folder, it holds another kind of model, a component is missing or damaged or
+            has its weights only as pickle, or diffusers and transformers are not installed.
     """
     folder, device = Path(folder), torch.device(device)
-    parts = _parts(folder)
+    components = _components(folder)
     schedule = _schedule(folder)
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
     diffusers, transformers = import_diffusers(), import_transformers()
@@ -70,10 +70,10 @@ def load_diffusion(
         towers = [
             _tower(transformers, folder, suffix, device, dtype)
             for suffix in ("", "_2")
-            if f"text_encoder{suffix}" in parts
+            if f"text_encoder{suffix}" in components
         ]
-    coder = PictureCoder(vae, folder.name)
-    latent = LatentForm(
+    coder = VAE(vae, folder.name)
+    latent = LatentFormat(
         channels=coder.latent_channels,
         scale=_factor(vae, "scaling_factor", folder),
         shift=_factor(vae, "shift_factor", folder),
@@ -83,25 +83,25 @@ def load_diffusion(
     return DiffusionBundle(model, TextEncoder(towers, len(towers) > 1, folder.name), coder)
 
 
-def _parts(folder: Path) -> dict[str, str]:
-    """Part -> class, of the parts that are there; refuses what is not a Stable Diffusion."""
+def _components(folder: Path) -> dict[str, str]:
+    """Return component -> class, of those that the index names; refuse what is not a Stable Diffusion."""
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}; expected one with {INDEX}, as diffusers saves a pipeline.")
     index = _json(folder / INDEX)
-    parts = {name: value[1] for name, value in index.items() if _names_a_class(value)}
-    wrong = [
-        f"{name} is {parts.get(name, 'missing')}"
+    components = {name: value[1] for name, value in index.items() if _names_a_class(value)}
+    unknown = [
+        f"{name} is {components.get(name, 'missing')}"
         for name, known in (("unet", {_UNET}), ("vae", {_VAE}), ("text_encoder", _ENCODERS), ("scheduler", None))
-        if name not in parts or (known is not None and parts[name] not in known)
+        if name not in components or (known is not None and components[name] not in known)
     ]
-    if parts.get("text_encoder_2", "CLIPTextModelWithProjection") != "CLIPTextModelWithProjection":
-        wrong.append(f"text_encoder_2 is {parts['text_encoder_2']}")
-    if wrong:
+    if components.get("text_encoder_2", "CLIPTextModelWithProjection") != "CLIPTextModelWithProjection":
+        unknown.append(f"text_encoder_2 is {components['text_encoder_2']}")
+    if unknown:
         raise InputError(
-            f"The folder {folder.name} holds {index.get('_class_name', 'another model')} ({'; '.join(wrong)}). Outside "
-            "ComfyUI only Stable Diffusion 1, 2 and SDXL are read; other models work inside ComfyUI."
+            f"The folder {folder.name} holds {index.get('_class_name', 'another model')} ({'; '.join(unknown)}). "
+            "Outside ComfyUI only Stable Diffusion 1, 2 and SDXL are read; other models work inside ComfyUI."
         )
-    return parts
+    return components
 
 
 def _schedule(folder: Path) -> NoiseSchedule:
@@ -113,47 +113,51 @@ def _schedule(folder: Path) -> NoiseSchedule:
     steps = config.get("num_train_timesteps", 1000)
     if not (_is_number(first) and _is_number(last) and 0 < first < 1 and 0 < last < 1):
         raise InputError(f"The scheduler of {folder.name} has betas from {first} to {last}; expected numbers in 0..1.")
-    if type(steps) is not int or not 2 <= steps <= _MOST_TIMESTEPS:
-        raise InputError(f"The scheduler of {folder.name} has {steps} timesteps; expected 2 to {_MOST_TIMESTEPS}.")
+    if type(steps) is not int or not 2 <= steps <= _MAX_TIMESTEPS:
+        raise InputError(f"The scheduler of {folder.name} has {steps} timesteps; expected 2 to {_MAX_TIMESTEPS}.")
     prediction, curve = config.get("prediction_type", "epsilon"), config.get("beta_schedule", "scaled_linear")
     return NoiseSchedule.discrete(str(prediction), float(first), float(last), str(curve), steps)
 
 
-def _network(kind: type, folder: Path, part: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _network(kind: type, folder: Path, component: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "torch_dtype": dtype}
-    variant = _variant(folder / part)
-    if part.startswith(("unet", "vae")):
+    variant = _variant(folder / component)
+    if component.startswith(("unet", "vae")):
         options["low_cpu_mem_usage"] = False  # the other way needs one more package
-    _check_config(folder, part)
+    _check_config(folder, component)
     try:
-        with _quiet():
-            network, found = kind.from_pretrained(
-                str(folder), subfolder=part, variant=variant, output_loading_info=True, **options
+        with _without_progress_bars():
+            network, info = kind.from_pretrained(
+                str(folder), subfolder=component, variant=variant, output_loading_info=True, **options
             )
     except Exception as error:  # of every kind, from whatever in a description a library stumbles over
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"The {part} of {folder.name} cannot be read: {reason}") from None
-    lacking = sorted(name for name in found.get("missing_keys", ()) if not name.endswith("position_ids"))
-    if lacking:  # a library fills them with random numbers, and says so in a log only
+        raise _unreadable(component, folder, error) from None
+    missing = sorted(name for name in info.get("missing_keys", ()) if not name.endswith("position_ids"))
+    if missing:  # a library fills them with random numbers, and says so in a log only
         raise InputError(
-            f"The {part} of {folder.name} lacks {len(lacking)} of its weights, {lacking[0]} for one; it is damaged, or "
-            "its configuration belongs to other weights."
+            f"The {component} of {folder.name} lacks {len(missing)} of its weights, {missing[0]} for one; it is "
+            "damaged, or its configuration belongs to other weights."
         )
     return network.to(device).eval().requires_grad_(False)
 
 
-def _check_config(folder: Path, part: str) -> None:
+def _check_config(folder: Path, component: str) -> None:
     shapes: dict[str, tuple[int, ...]] = {}
     try:
-        for file in (folder / part).glob("*.safetensors"):
+        for file in (folder / component).glob("*.safetensors"):
             shapes |= read_shapes(file)
-        check_config_limits(_json(folder / part / "config.json"), shapes, "Its config.json")
+        check_config_limits(_json(folder / component / "config.json"), shapes, "Its config.json")
     except InputError as error:
-        raise InputError(f"The {part} of {folder.name} cannot be read: {error}") from None
+        raise InputError(f"The {component} of {folder.name} cannot be read: {error}") from None
+
+
+def _unreadable(component: str, folder: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:300]
+    return InputError(f"The {component} of {folder.name} cannot be read: {reason}")
 
 
 def _factor(vae: nn.Module, name: str, folder: Path) -> float:
-    """A number of the VAE's description; a shift may be left out."""
+    """Return a number of the VAE's description; a shift may be left out."""
     value = getattr(vae.config, name, None)
     if value is None and name == "shift_factor":
         return 0.0
@@ -163,8 +167,8 @@ def _factor(vae: nn.Module, name: str, folder: Path) -> float:
 
 
 def _names_a_class(value: Any) -> bool:
-    """Whether an entry of the index is [library, class]; [null, null] stands for a part that was left out."""
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, str) for each in value)
+    """Tell whether an entry of the index is [library, class]; [null, null] stands for a component that was left out."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
 
 
 def _is_number(value: Any) -> bool:
@@ -172,40 +176,39 @@ def _is_number(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars, which end up among what the command line prints."""
+def _without_progress_bars() -> Iterator[None]:
+    """Turn off transformers' progress bars, which end up among what the command line prints."""
     logging = import_transformers().logging
-    shown = logging.is_progress_bar_enabled()
+    was_enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if was_enabled:
             logging.enable_progress_bar()
 
 
 def _tower(transformers: Any, folder: Path, suffix: str, device: torch.device, dtype: torch.dtype) -> TextTower:
     kind = transformers.CLIPTextModelWithProjection if suffix else transformers.CLIPTextModel
     network = _network(kind, folder, f"text_encoder{suffix}", device, dtype)
-    place = folder / f"tokenizer{suffix}"
+    tokenizer_folder = folder / f"tokenizer{suffix}"
     try:
         # A folder on disk: nothing is fetched.
-        tokenizer = transformers.CLIPTokenizer.from_pretrained(str(place), local_files_only=True)  # nosec B615
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(str(tokenizer_folder), local_files_only=True)  # nosec B615
     except Exception as error:  # the library below raises a bare Exception over a damaged vocabulary
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"The {place.name} of {folder.name} cannot be read: {reason}") from None
+        raise _unreadable(tokenizer_folder.name, folder, error) from None
     return TextTower(network, tokenizer)
 
 
-def _variant(part: Path) -> str | None:
-    """None, or "fp16" where the weights are there in no other form; refuses pickles."""
-    files = [path.name for path in part.glob("*")] if part.is_dir() else []
+def _variant(folder: Path) -> str | None:
+    """Return None, or "fp16" where a component's weights are there in no other form; refuse pickles."""
+    files = [path.name for path in folder.glob("*")] if folder.is_dir() else []
     weights = [name for name in files if name.endswith(".safetensors")]
     if not weights:
-        there = "only pickles" if any(name.endswith((".bin", ".ckpt", ".pt")) for name in files) else "no weights"
+        contents = "only pickles" if any(name.endswith((".bin", ".ckpt", ".pt")) for name in files) else "no weights"
         raise InputError(
-            f"The folder {part.parent.name}/{part.name} has {there}; expected .safetensors files. Save the pipeline "
-            "again with safe_serialization=True."
+            f"The folder {folder.parent.name}/{folder.name} has {contents}; expected .safetensors files. Save the "
+            "pipeline again with safe_serialization=True."
         )
     return "fp16" if all(".fp16" in name for name in weights) else None
 

@@ -19,16 +19,19 @@ from ..errors import InputError
 from ..inference import clone_from_inference, no_inference_mode
 from .schedule import NoiseSchedule
 
-__all__ = ["DiffusionModel", "LatentForm", "normalized_preview"]
+__all__ = ["DiffusionModel", "LatentFormat", "normalized_preview"]
 
 _SIZES = ("height", "width", "crop_h", "crop_w", "target_height", "target_width")  # SDXL's order
 
 
 @dataclass(frozen=True)
-class LatentForm:
-    """What lies between a VAE's latents and the network's: ``(latent - shift) * scale``.
+class LatentFormat:
+    """The scaling between a VAE's latents and the network's: ``(latent - shift) * scale``.
 
-    downscale: pixels per latent cell, along each side.
+    Args:
+        channels: of a latent.
+        scale, shift: as above.
+        downscale: pixels per latent cell, along each side.
     """
 
     channels: int = 4
@@ -39,7 +42,7 @@ class LatentForm:
 
 @dataclass(frozen=True, eq=False)
 class DiffusionModel:
-    """One network that removes noise.
+    """A diffusion network, as `editing.imagic.denoiser.Denoiser` describes it.
 
     Args:
         network: diffusers' UNet2DConditionModel or SD3Transformer2DModel, frozen, in evaluation mode.
@@ -51,40 +54,40 @@ class DiffusionModel:
 
     network: nn.Module
     schedule: NoiseSchedule
-    latent: LatentForm = LatentForm()
+    latent: LatentFormat = LatentFormat()
     name: str = "diffusion model"
     changes: tuple[str, ...] = field(default=())
 
     @property
     def prediction(self) -> str:
-        """epsilon, v_prediction or flow."""
+        """Return epsilon, v_prediction or flow."""
         return self.schedule.prediction
 
     @property
     def device(self) -> torch.device:
-        """Where the network's weights are."""
+        """Return the device of the network's weights."""
         return next(self.network.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """Return the type that the network computes in."""
         return next(self.network.parameters()).dtype
 
     @property
     def sigma_min(self) -> float:
-        """The least noise the network knows."""
+        """Return the lowest noise level the network knows."""
         return float(self.schedule.sigmas[0])
 
     @property
     def sigma_max(self) -> float:
-        """The most noise the network knows."""
+        """Return the highest noise level the network knows."""
         return float(self.schedule.sigmas[-1])
 
     def latent_in(self, latent: Tensor) -> Tensor:
-        """A VAE's latent [B, C, h, w] as the network sees it, float32 on its device.
+        """Scale a VAE's latent [B, C, h, w] for the network: [B, C, h, w], float32 on its device.
 
         Raises:
-            InputError: another number of channels than the network's.
+            InputError: when it has another number of channels than the network.
         """
         if latent.ndim != 4 or latent.shape[1] != self.latent.channels:
             raise InputError(
@@ -94,23 +97,23 @@ class DiffusionModel:
         return (latent.to(self.device, torch.float32) - self.latent.shift) * self.latent.scale
 
     def latent_out(self, x: Tensor) -> Tensor:
-        """The inverse of `latent_in`."""
+        """Undo `latent_in` for latents [B, C, h, w]."""
         return x / self.latent.scale + self.latent.shift
 
     def sigmas_at(self, u: Tensor) -> Tensor:
-        """Noise levels [B] at shares u [B] of the trained timesteps, 0 the least noise, 1 the most."""
-        return self.schedule.at(u).to(self.device)
+        """Return the noise levels [B] at shares u [B] of the trained timesteps, 0 the least noise, 1 the most."""
+        return self.schedule.sigmas_at(u).to(self.device)
 
     def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-        """x0 and noise [B, ...] at noise levels [B]."""
+        """Return x0 with noise [B, C, h, w] at noise levels sigma [B]: [B, C, h, w]."""
         return self.schedule.noised(x0, noise, sigma)
 
     def output_gain(self, sigma: Tensor) -> Tensor:
-        """d(x0 estimate) / d(network's output) at noise levels [B]."""
+        """Return d(denoised) / d(network output) at noise levels sigma [B]: [B]."""
         return self.schedule.output_gain(sigma)
 
     def condition(self, embedding: Tensor, extras: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """One CONDITIONING entry as the network's arguments; gradients flow to the embedding and the pooled output.
+        """Turn one CONDITIONING entry into the network's arguments; gradients flow to its tensors.
 
         Args:
             embedding: [1 or B, T, D].
@@ -118,33 +121,33 @@ class DiffusionModel:
             shape: of the latents, [B, C, h, w]; gives the sizes that the entry does not name.
 
         Raises:
-            InputError: the network needs a pooled output and the entry has none, or widths differ.
+            InputError: when the network needs a pooled output and the entry has none, or widths differ.
         """
-        given = {"encoder_hidden_states": embedding.to(self.device, self.dtype)}
+        arguments = {"encoder_hidden_states": embedding.to(self.device, self.dtype)}
         config = self.network.config
-        width = getattr(config, "cross_attention_dim", None) or getattr(config, "joint_attention_dim", None)
-        if isinstance(width, int) and embedding.shape[-1] != width:
+        dim = getattr(config, "cross_attention_dim", None) or getattr(config, "joint_attention_dim", None)
+        if isinstance(dim, int) and embedding.shape[-1] != dim:
             raise InputError(
-                f"The conditioning is {embedding.shape[-1]} wide; '{self.name}' takes {width}: encode the text with "
+                f"The conditioning is {embedding.shape[-1]} wide; '{self.name}' takes {dim}: encode the text with "
                 "the CLIP of the same model."
             )
         if not self._takes_pooled:
-            return given
+            return arguments
         pooled = extras.get("pooled_output")
         if pooled is None:
             raise InputError(f"'{self.name}' needs a pooled output in its conditioning, and this one has none.")
-        given["pooled"] = pooled.to(self.device, self.dtype)
+        arguments["pooled"] = pooled.to(self.device, self.dtype)
         if self._takes_sizes:
-            height, wide = (side * self.latent.downscale for side in shape[-2:])
-            usual = {"height": height, "width": wide, "crop_h": 0, "crop_w": 0}
-            usual["target_height"] = extras.get("height", height)
-            usual["target_width"] = extras.get("width", wide)
-            sizes = [float(extras.get(name, usual[name])) for name in _SIZES]
-            given["sizes"] = torch.tensor([sizes], device=self.device, dtype=self.dtype)
-        return given
+            height, width = (cells * self.latent.downscale for cells in shape[-2:])
+            defaults = {"height": height, "width": width, "crop_h": 0, "crop_w": 0}
+            defaults["target_height"] = extras.get("height", height)
+            defaults["target_width"] = extras.get("width", width)
+            sizes = [float(extras.get(name, defaults[name])) for name in _SIZES]
+            arguments["sizes"] = torch.tensor([sizes], device=self.device, dtype=self.dtype)
+        return arguments
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        """The picture the network sees in x.
+        """Estimate the latents without noise; differentiable.
 
         Args:
             x: noisy latents [B, C, h, w], float32.
@@ -152,22 +155,25 @@ class DiffusionModel:
             condition: from `condition`.
 
         Returns:
-            x0 estimates [B, C, h, w], float32.
+            Denoised latents [B, C, h, w], float32.
         """
         batch = len(x)
         sigma = sigma.to(x).expand(batch)
         text, pooled, sizes = (condition.get(key) for key in ("encoder_hidden_states", "pooled", "sizes"))
         inputs = self.schedule.network_input(x, sigma).to(self.dtype)
-        arguments: dict[str, Any] = {"encoder_hidden_states": _rows(text, batch), "return_dict": False}
+        arguments: dict[str, Any] = {"encoder_hidden_states": _expand_batch(text, batch), "return_dict": False}
         if self._takes_sizes:
-            arguments["added_cond_kwargs"] = {"text_embeds": _rows(pooled, batch), "time_ids": _rows(sizes, batch)}
+            arguments["added_cond_kwargs"] = {
+                "text_embeds": _expand_batch(pooled, batch),
+                "time_ids": _expand_batch(sizes, batch),
+            }
         elif pooled is not None:
-            arguments["pooled_projections"] = _rows(pooled, batch)
+            arguments["pooled_projections"] = _expand_batch(pooled, batch)
         output = self.network(inputs, timestep=self.schedule.timestep(sigma), **arguments)[0]
         return self.schedule.denoised(x, output.float(), sigma)
 
     def lora_name(self, layer: str) -> str:
-        """A layer's name in LoRA files, in the spelling that most tools know."""
+        """Return a layer's name in LoRA files, in the spelling that most tools know."""
         return "lora_unet_" + layer.replace(".", "_")
 
     def preview(self, x0: Tensor) -> Tensor:
@@ -176,32 +182,33 @@ class DiffusionModel:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Gradients may be taken inside; the weights ask for none, and are as they were afterwards."""
+        """Allow gradients to be taken inside; the weights ask for none, and are as they were afterwards."""
         clone_from_inference(self.network)
-        asking = [weight for weight in self.network.parameters() if weight.requires_grad]
-        for weight in asking:
+        trainable = [weight for weight in self.network.parameters() if weight.requires_grad]
+        for weight in trainable:
             weight.requires_grad_(False)
         try:
             yield
         finally:
-            for weight in asking:
+            for weight in trainable:
                 weight.requires_grad_(True)
 
     def patched(self, deltas: Mapping[str, Tensor], strength: float = 1.0) -> DiffusionModel:
-        """Another model with ``strength * delta`` added to the named parameters; every other weight is shared.
+        """Return another model with ``strength * delta`` added to the named parameters; every other weight is shared.
 
         Args:
             deltas: parameter name -> tensor of the parameter's shape.
+            strength: any number.
 
         Raises:
-            InputError: a name the network does not have, or another shape.
+            InputError: when the network has no such parameter, or one of another shape.
         """
         weights = dict(self.network.named_parameters())
         for name, delta in deltas.items():
             if name not in weights or weights[name].shape != delta.shape:
-                there = f"has shape {list(weights[name].shape)}" if name in weights else "does not exist"
+                fact = f"has shape {list(weights[name].shape)}" if name in weights else "does not exist"
                 raise InputError(
-                    f"The change of '{name}' has shape {list(delta.shape)}, which {there} in '{self.name}': "
+                    f"The change of '{name}' has shape {list(delta.shape)}, which {fact} in '{self.name}': "
                     "it was made for another model."
                 )
         with no_inference_mode():
@@ -209,8 +216,8 @@ class DiffusionModel:
             memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
             for name, delta in deltas.items():
                 weight = weights[name]
-                fresh = weight.float() + strength * delta.to(weight.device, torch.float32)
-                memo[id(weight)] = nn.Parameter(fresh.to(weight.dtype), requires_grad=False)
+                patched = weight.float() + strength * delta.to(weight.device, torch.float32)
+                memo[id(weight)] = nn.Parameter(patched.to(weight.dtype), requires_grad=False)
             network = copy.deepcopy(self.network, memo)
         return replace(self, network=network, changes=tuple(dict.fromkeys([*self.changes, *deltas])))
 
@@ -229,5 +236,5 @@ def normalized_preview(latent: Tensor) -> Tensor:
     return colours.sub(colours.amin()).div((colours.amax() - colours.amin()).clamp(min=1e-6))
 
 
-def _rows(values: Tensor, batch: int) -> Tensor:
+def _expand_batch(values: Tensor, batch: int) -> Tensor:
     return values.expand(batch, *values.shape[1:]) if len(values) == 1 else values

@@ -1,4 +1,4 @@
-"""Sampling in sigma space, with ComfyUI's noise, step sizes and guidance, so that one seed gives one picture in both.
+"""k-diffusion's samplers, with ComfyUI's noise, step sizes and guidance, so that one seed gives one picture in both.
 
 Samplers: Euler and Euler ancestral (2206.00364 and its k-diffusion variant), DDIM (2010.02502; in sigma it is Euler's
 step) and DPM-Solver++ 2M (2211.01095). Schedules: the ones of ComfyUI that need the model's own noise levels only.
@@ -8,43 +8,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
+from .guidance import CFGDenoiser, euler_step
 from .model import DiffusionModel
 
-__all__ = ["SAMPLERS", "SCHEDULES", "noise_like", "noise_levels", "sample"]
+__all__ = ["SAMPLERS", "SCHEDULES", "calculate_sigmas", "prepare_noise", "sample"]
 
 SAMPLERS = ("euler", "euler_ancestral", "ddim", "dpmpp_2m")
 SCHEDULES = ("simple", "sgm_uniform", "karras", "exponential", "ddim_uniform", "normal")
 # What a conditioning may carry besides its embedding; anything else would change the picture in ComfyUI.
 _KNOWN = {"pooled_output", "width", "height", "crop_w", "crop_h", "target_width", "target_height", "prompt_type"}
+_KARRAS_RHO = 7
 
 Conditioning = list[list]  # [[embedding, extras], ...]
+Report = Callable[[int, int], None]  # (step, steps)
+Denoise = Callable[[Tensor, Tensor], Tensor]  # (x [B, C, h, w], sigma []) -> denoised [B, C, h, w]
 
 
-def noise_like(latent: Tensor, seed: int, indices: list[int] | None = None) -> Tensor:
-    """ComfyUI's noise for a latent [B, ...] and a seed, on the CPU.
+def prepare_noise(latent: Tensor, seed: int, indices: list[int] | None = None) -> Tensor:
+    """Draw ComfyUI's noise for a latent [B, ...] and a seed, on the CPU: [B, ...].
 
     Args:
-        indices: the place of each latent in the batch that it comes from; the noise is that batch's.
+        indices: the index of each latent in the batch that it comes from; the noise is that batch's.
     """
     rng = torch.Generator().manual_seed(seed)
     if indices is None:
         return torch.randn(latent.shape, generator=rng)
-    each = [torch.randn(1, *latent.shape[1:], generator=rng) for _ in range(max(indices) + 1)]
-    return torch.cat([each[index] for index in indices])
+    batch = [torch.randn(1, *latent.shape[1:], generator=rng) for _ in range(max(indices) + 1)]
+    return torch.cat([batch[index] for index in indices])
 
 
-def noise_levels(model: DiffusionModel, scheduler: str, steps: int, denoise: float = 1.0) -> Tensor:
-    """Falling noise levels [steps + 1], the last one 0; empty where ``denoise`` is 0.
+def calculate_sigmas(model: DiffusionModel, scheduler: str, steps: int, denoise: float = 1.0) -> Tensor:
+    """Return falling noise levels [steps + 1], the last one 0; empty where ``denoise`` is 0.
+
+    Args:
+        scheduler: one of SCHEDULES.
+        denoise: share of a longer schedule that is left: its last ``steps``.
 
     Raises:
-        InputError: an unknown schedule.
+        InputError: when the schedule is unknown.
     """
     if scheduler not in SCHEDULES:
         raise InputError(
@@ -53,13 +60,13 @@ def noise_levels(model: DiffusionModel, scheduler: str, steps: int, denoise: flo
     if denoise <= 0:
         return torch.zeros(0)
     if denoise > 0.9999:
-        return _levels(model, scheduler, steps)
-    return _levels(model, scheduler, int(steps / denoise))[-(steps + 1) :]
+        return _full_schedule(model, scheduler, steps)
+    return _full_schedule(model, scheduler, int(steps / denoise))[-(steps + 1) :]
 
 
 def sample(
     model: DiffusionModel,
-    latent: Tensor,
+    latent: Tensor,  # [B, C, h, w]
     positive: Conditioning,
     negative: Conditioning,
     sampler: str = "euler",
@@ -68,144 +75,134 @@ def sample(
     cfg: float = 8.0,
     denoise: float = 1.0,
     seed: int = 0,
-    mask: Tensor | None = None,
+    mask: Tensor | None = None,  # [B or 1, H, W]
     indices: list[int] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Report = lambda step, total: None,
 ) -> Tensor:
-    """What ComfyUI's KSampler makes of the same inputs: raw latents [B, C, h, w] on the CPU.
+    """Sample as ComfyUI's KSampler does: raw latents [B, C, h, w] on the CPU.
 
     Args:
         latent: raw latents to start from; all zero for a new picture.
         positive, negative: conditionings of one entry each.
         cfg: guidance; at 1 the negative one is not looked at.
         denoise: 1 starts from noise alone, less from the latent.
-        mask: [B or 1, H, W], 1 where the latent may change; None for everywhere.
-        indices: see `noise_like`.
+        mask: 1 where the latent may change; None for everywhere.
+        indices: see `prepare_noise`.
         progress: called with (step, steps); may raise to stop.
 
     Raises:
-        InputError: an unknown sampler or schedule, a conditioning that does not fit or asks for more than this does.
+        InputError: when the sampler or schedule is unknown, or a conditioning does not fit or asks for more than this
+            does.
     """
     _check(model, sampler, positive, negative)
-    levels = noise_levels(model, scheduler, steps, denoise)
-    if not len(levels):
+    sigmas = calculate_sigmas(model, scheduler, steps, denoise)
+    if not len(sigmas):
         return latent
-    noise = noise_like(latent, seed, indices)
     device = model.device
-    levels = levels.to(device)
+    sigmas = sigmas.to(device)
+    noise = prepare_noise(latent, seed, indices).to(device)
     # ComfyUI leaves an all-zero latent as it is: zero is also where the model's own shift begins.
     x0 = model.latent_in(latent) if bool((latent != 0).any()) else latent.to(device, torch.float32)
-    guided = _Guided(model, x0.shape, positive, negative, cfg)
-    start = noise.to(device)
-    full = math.isclose(float(levels[0]), model.sigma_max, rel_tol=1e-5) or float(levels[0]) > model.sigma_max
-    if full and not model.schedule.is_flow:
-        x = start * (1 + levels[0] ** 2).sqrt() + x0
-    else:
-        x = model.noised(x0, start, levels[:1])
-    denoised: Callable[[Tensor, Tensor], Tensor] = guided
+    denoiser: Denoise = CFGDenoiser(model, tuple(positive[0]), tuple(negative[0]), cfg, x0.shape)
     if mask is not None:
-        kept = noise_like(latent, (seed + 1) % 2**64).to(device) if sampler == "ddim" else start
-        denoised = _masked(model, guided, mask, x0, kept)
+        # ComfyUI's DDIM draws other noise for what is masked.
+        mask_noise = prepare_noise(latent, (seed + 1) % 2**64).to(device) if sampler == "ddim" else noise
+        denoiser = _masked_denoiser(model, denoiser, mask, x0, mask_noise)
     # ComfyUI steps aside from the first noise where both are made on the CPU (versions since late 2025).
     rng = torch.Generator(device).manual_seed((seed + (device.type == "cpu")) % 2**64)
-    x = _STEPS[sampler](denoised, x, levels, rng, progress or (lambda step, total: None))
+    x = _SAMPLERS[sampler](denoiser, _initial_noise(model, x0, noise, sigmas[0]), sigmas, rng, progress)
     return model.latent_out(x).cpu()
 
 
-class _Guided:
-    """Classifier-free guidance (2207.12598) round a model."""
-
-    def __init__(self, model: DiffusionModel, shape, positive: Conditioning, negative: Conditioning, cfg: float):
-        self.model, self.cfg = model, cfg
-        (embedding, extras), (other, other_extras) = positive[0], negative[0]
-        self.positive = model.condition(embedding, extras, tuple(shape))
-        self.negative = None if math.isclose(cfg, 1.0) else model.condition(other, other_extras, tuple(shape))
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = self.model.denoise(x, sigma.expand(len(x)), self.positive)
-            if self.negative is None:
-                return wanted
-            other = self.model.denoise(x, sigma.expand(len(x)), self.negative)
-        return other + (wanted - other) * self.cfg
+def _initial_noise(model: DiffusionModel, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """Add noise of the first level to latents, both [B, C, h, w]; at the model's full noise scaled as ComfyUI's."""
+    full = math.isclose(float(sigma), model.sigma_max, rel_tol=1e-5) or float(sigma) > model.sigma_max
+    if full and not model.schedule.is_flow:
+        return noise * (1 + sigma**2).sqrt() + x0
+    return model.noised(x0, noise, sigma[None])
 
 
-def _masked(model: DiffusionModel, guided: _Guided, mask: Tensor, x0: Tensor, noise: Tensor):
+def _masked_denoiser(model: DiffusionModel, denoiser: Denoise, mask: Tensor, x0: Tensor, noise: Tensor) -> Denoise:
+    """Hold x0 [B, C, h, w], under this noise, where the mask [B or 1, H, W] is 0."""
     mask = mask.reshape(-1, 1, *mask.shape[-2:]).to(x0)
     mask = F.interpolate(mask, x0.shape[-2:], mode="bilinear")
     mask = mask[torch.arange(len(x0), device=x0.device) % len(mask)]
 
-    def denoised(x: Tensor, sigma: Tensor) -> Tensor:
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         x = x * mask + model.noised(x0, noise, sigma.expand(len(x))) * (1 - mask)
-        return guided(x, sigma) * mask + x0 * (1 - mask)
+        return denoiser(x, sigma) * mask + x0 * (1 - mask)
 
-    return denoised
+    return denoise
 
 
-def _euler(denoised, x: Tensor, levels: Tensor, rng: torch.Generator, progress) -> Tensor:
-    for step in range(len(levels) - 1):
-        slope = (x - denoised(x, levels[step : step + 1])) / levels[step]
-        x = x + slope * (levels[step + 1] - levels[step])
-        progress(step + 1, len(levels) - 1)
+def _sample_euler(denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Report) -> Tensor:
+    """Follow the ordinary differential equation of 2206.00364 (Algorithm 2 without its correction)."""
+    for i in range(len(sigmas) - 1):
+        x = euler_step(x, denoiser(x, sigmas[i]), sigmas[i], sigmas[i + 1])
+        progress(i + 1, len(sigmas) - 1)
     return x
 
 
-def _euler_ancestral(denoised, x: Tensor, levels: Tensor, rng: torch.Generator, progress) -> Tensor:
-    for step in range(len(levels) - 1):
-        here, there = levels[step], levels[step + 1]
-        clean = denoised(x, levels[step : step + 1])
-        fresh = min(there, (there**2 * (here**2 - there**2) / here**2).sqrt())
-        down = (there**2 - fresh**2).sqrt()
-        if there == 0:
-            x = clean
+def _sample_euler_ancestral(
+    denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Report
+) -> Tensor:
+    """Step below the next level and add noise up to it."""
+    for i in range(len(sigmas) - 1):
+        sigma, sigma_next = sigmas[i], sigmas[i + 1]
+        denoised = denoiser(x, sigma)
+        sigma_up = min(sigma_next, (sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2).sqrt())
+        sigma_down = (sigma_next**2 - sigma_up**2).sqrt()
+        if sigma_next == 0:
+            x = denoised
         else:
             noise = torch.randn(x.shape, generator=rng, device=x.device)
-            x = x + (x - clean) / here * (down - here) + noise * fresh
-        progress(step + 1, len(levels) - 1)
+            x = euler_step(x, denoised, sigma, sigma_down) + noise * sigma_up
+        progress(i + 1, len(sigmas) - 1)
     return x
 
 
-def _dpmpp_2m(denoised, x: Tensor, levels: Tensor, rng: torch.Generator, progress) -> Tensor:
-    before, times = None, -levels.log()
-    for step in range(len(levels) - 1):
-        clean = denoised(x, levels[step : step + 1])
-        width, aim = times[step + 1] - times[step], clean
-        if before is not None and levels[step + 1] > 0:
-            half = width / (2 * (times[step] - times[step - 1]))
-            aim = (1 + half) * clean - half * before
-        x = levels[step + 1] / levels[step] * x - (-width).expm1() * aim
-        before = clean
-        progress(step + 1, len(levels) - 1)
+def _sample_dpmpp_2m(denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Report) -> Tensor:
+    """DPM-Solver++(2M): a multistep solver in t = -log(sigma) (2211.01095, Algorithm 2)."""
+    t, old_denoised = -sigmas.log(), None
+    for i in range(len(sigmas) - 1):
+        denoised = denoiser(x, sigmas[i])
+        h = t[i + 1] - t[i]
+        denoised_d = denoised
+        if old_denoised is not None and sigmas[i + 1] > 0:
+            half_r = h / (2 * (t[i] - t[i - 1]))  # 1 / (2 r), with r of the paper
+            denoised_d = (1 + half_r) * denoised - half_r * old_denoised
+        x = sigmas[i + 1] / sigmas[i] * x - (-h).expm1() * denoised_d
+        old_denoised = denoised
+        progress(i + 1, len(sigmas) - 1)
     return x
 
 
-_STEPS: dict[str, Any] = {
-    "euler": _euler,
-    "euler_ancestral": _euler_ancestral,
-    "ddim": _euler,
-    "dpmpp_2m": _dpmpp_2m,
+_SAMPLERS: dict[str, Callable[..., Tensor]] = {
+    "euler": _sample_euler,
+    "euler_ancestral": _sample_euler_ancestral,
+    "ddim": _sample_euler,
+    "dpmpp_2m": _sample_dpmpp_2m,
 }
 
 
-def _levels(model: DiffusionModel, scheduler: str, steps: int) -> Tensor:
-    known = model.schedule.sigmas.float().cpu()
-    zero = torch.zeros(1)
+def _full_schedule(model: DiffusionModel, scheduler: str, steps: int) -> Tensor:
+    trained = model.schedule.sigmas.float().cpu()
     if scheduler == "simple":
-        stride = len(known) / steps  # divided first, as in ComfyUI: elsewhere the last bit decides which level it is
-        picked = [-(1 + int(step * stride)) for step in range(steps)]
-        return torch.cat([known[picked], zero])
-    if scheduler == "karras":
-        ends = torch.tensor([model.sigma_max, model.sigma_min], dtype=torch.float64) ** (1 / 7)
+        stride = len(trained) / steps  # divided first, as in ComfyUI: elsewhere the last bit decides which level it is
+        sigmas = trained[[-(1 + int(i * stride)) for i in range(steps)]]
+    elif scheduler == "karras":
+        first, last = torch.tensor([model.sigma_max, model.sigma_min], dtype=torch.float64) ** (1 / _KARRAS_RHO)
         ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
-        return torch.cat([((ends[0] + ramp * (ends[1] - ends[0])) ** 7).float(), zero])
-    if scheduler == "exponential":
-        return torch.cat([torch.linspace(math.log(model.sigma_max), math.log(model.sigma_min), steps).exp(), zero])
-    if scheduler == "ddim_uniform":
-        picked = torch.arange(1, len(known), max(len(known) // steps, 1)).flip(0)
-        return torch.cat([known[picked], zero])
-    count = steps + 1 if scheduler == "sgm_uniform" else steps
-    places = torch.linspace(len(known) - 1, 0, count)[:steps]
-    return torch.cat([model.schedule.at(places / (len(known) - 1)), zero])
+        sigmas = ((first + ramp * (last - first)) ** _KARRAS_RHO).float()
+    elif scheduler == "exponential":
+        sigmas = torch.linspace(math.log(model.sigma_max), math.log(model.sigma_min), steps).exp()
+    elif scheduler == "ddim_uniform":
+        sigmas = trained[torch.arange(1, len(trained), max(len(trained) // steps, 1)).flip(0)]
+    else:
+        count = steps + 1 if scheduler == "sgm_uniform" else steps
+        timesteps = torch.linspace(len(trained) - 1, 0, count)[:steps]
+        sigmas = model.schedule.sigmas_at(timesteps / (len(trained) - 1))
+    return torch.cat([sigmas, torch.zeros(1)])
 
 
 def _check(model: DiffusionModel, sampler: str, positive: Conditioning, negative: Conditioning) -> None:

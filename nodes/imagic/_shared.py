@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ... import host
 from ...editing.common.pictures import check_pictures
-from ...editing.imagic.sampling import Sampling, Studio
+from ...editing.imagic.sampling import Renderer, Sampling
 from ...editing.imagic.sweep import SentenceScore
 from ...host import io
 from ...models.errors import InputError, check_choice
@@ -24,13 +24,13 @@ ImagicSweepsType = io.Custom("IMAGIC_SWEEPS")
 
 def sampling_inputs() -> list:
     """KSampler's own inputs, for nodes that paint."""
-    side = host.current().diffusion
+    backend = host.current().diffusion
     return [
         seed_input(tooltip="Seed of the first picture's noise; the others count on from it."),
         io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps per picture."),
         io.Float.Input("cfg", default=4.0, min=0.0, max=30.0, step=0.1, tooltip="Guidance; Imagic likes 3 to 7.5."),
-        io.Combo.Input("sampler_name", options=side.samplers(), default="euler", tooltip="As in KSampler."),
-        io.Combo.Input("scheduler", options=side.schedulers(), default="normal", tooltip="As in KSampler."),
+        io.Combo.Input("sampler_name", options=backend.samplers(), default="euler", tooltip="As in KSampler."),
+        io.Combo.Input("scheduler", options=backend.schedulers(), default="normal", tooltip="As in KSampler."),
     ]
 
 
@@ -40,9 +40,9 @@ def sampling_of(steps: int, cfg: float, sampler_name: str, scheduler: str) -> Sa
     Raises:
         InputError: a sampler or scheduler that the host does not know.
     """
-    side = host.current().diffusion
-    check_choice("sampler_name", sampler_name, side.samplers())
-    check_choice("scheduler", scheduler, side.schedulers())
+    backend = host.current().diffusion
+    check_choice("sampler_name", sampler_name, backend.samplers())
+    check_choice("scheduler", scheduler, backend.schedulers())
     return Sampling(steps, cfg, sampler_name, scheduler)
 
 
@@ -139,28 +139,28 @@ def free_memory(denoiser: Any) -> int | None:
 
 def learned_before(name: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What earlier jobs saved under a name, of photos with these keys: key -> the fields of its file."""
-    side, found = host.current(), {}
-    for file in side.list_models("imagic"):
+    current, saved = host.current(), {}
+    for file in current.list_models("imagic"):
         if file.replace("\\", "/").startswith(f"{host.safe_name(name)}_"):
             try:
-                fields = read_imagic(side.model_path("imagic", file))
+                fields = read_imagic(current.model_path("imagic", file))
             except InputError:
                 continue  # another kind of file, or a damaged one: the photo is learned again
             key = fields["provenance"].get("key")
             if key in keys:
-                found[key] = fields
-    return found
+                saved[key] = fields
+    return saved
 
 
-def studio_of(model: Any, vae: Any, negative: list, latent: dict, sampling: Sampling) -> Studio:
+def renderer_for(model: Any, vae: Any, negative: list, latent: dict, sampling: Sampling) -> Renderer:
     """What paints pictures with this model, from all noise on the photo's LATENT, whose mask counts as in KSampler."""
-    side, samples = host.current().diffusion, latent_of(latent)
+    backend, samples = host.current().diffusion, latent_of(latent)
     mask, indices = latent.get("noise_mask"), latent.get("batch_index")
 
     def sample(conditioning: list, seed: int) -> Tensor:
         host.current().check_interrupt()
         # Noise on the photo rather than alone, as KSampler has it with the photo's latent at denoise 1: at the most
         # noise little of a photo is left but its mean colours, and those are what a short tuning learns last.
-        return side.sample(model, conditioning, negative, samples, sampling, seed, mask, indices)
+        return backend.sample(model, conditioning, negative, samples, sampling, seed, mask, indices)
 
-    return Studio(sample, lambda found: side.decode(vae, found))
+    return Renderer(sample, lambda samples: backend.decode(vae, samples))

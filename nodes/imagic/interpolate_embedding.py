@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...editing.imagic.conditioning import as_conditioning, entry_of
+from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ...host import io
 from ...models.errors import check_choice
@@ -62,6 +62,6 @@ class InterpolateEmbedding(io.ComfyNode):
     def execute(cls, optimised, target, eta: float, form: str, etas: str = "") -> io.NodeOutput:
         check_choice("form", form, FORMS)
         values = parse_etas(etas) if etas.strip() else (eta,)
-        start, end = entry_of(optimised, "optimised"), entry_of(target, "target")
-        made = [as_conditioning(interpolate(start, end, value, form)) for value in values]
+        start, end = single_conditioning(optimised, "optimised"), single_conditioning(target, "target")
+        made = [conditioning_list(interpolate(start, end, value, form)) for value in values]
         return io.NodeOutput(made, list(values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import host
-from ...editing.imagic.conditioning import Entry, as_conditioning
+from ...editing.imagic.conditioning import Conditioning, conditioning_list
 from ...host import io
 from ...models.files.imagic import read_imagic
 from ..common.model_files import file_input, model_file, model_file_fingerprint
@@ -41,5 +41,5 @@ class LoadImagicEdit(io.ComfyNode):
     def execute(cls, model, file: str) -> io.NodeOutput:
         fields = read_imagic(model_file("imagic", file))
         tuned = host.current().diffusion.apply_lora(model, fields["lora"])
-        entry = Entry(fields["embedding"], fields["extras"])
-        return io.NodeOutput(tuned, as_conditioning(entry), fields["lora"], fields["prompt"])
+        entry = Conditioning(fields["embedding"], fields["extras"])
+        return io.NodeOutput(tuned, conditioning_list(entry), fields["lora"], fields["prompt"])

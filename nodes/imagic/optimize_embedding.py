@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import host
-from ...editing.imagic.conditioning import as_conditioning, entry_of
+from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from ...editing.imagic.figures import loss_plot
 from ...host import io
@@ -80,13 +80,13 @@ class OptimizeEmbedding(io.ComfyNode):
         mask=None, mask_weight: float = 4.0, noise_from: float = 0.0, noise_to: float = 1.0,
     ) -> io.NodeOutput:  # fmt: skip
         settings = EmbeddingSettings(steps, rate, draws, (noise_from, noise_to), pooled, seed)
-        goal = entry_of(target, "target", plain=True)
-        first = None if start is None else entry_of(start, "start", plain=True)
+        goal = single_conditioning(target, "target", for_training=True)
+        first = None if start is None else single_conditioning(start, "start", for_training=True)
         samples = latent_of(latent)
         denoiser = host.current().diffusion.denoiser(model)
         fit = optimize_embedding(
             denoiser, samples, goal, settings, first, mask, mask_weight, free_memory(denoiser),
             progress_for(steps, "optimising the embedding"),
         )  # fmt: skip
-        plot = loss_plot(fit.losses, fit.before, fit.after, "optimising the embedding")
-        return io.NodeOutput(as_conditioning(fit.entry), plot[None], fit.report())
+        plot = loss_plot(fit.losses, fit.loss_before, fit.loss_after, "optimising the embedding")
+        return io.NodeOutput(conditioning_list(fit.conditioning), plot[None], fit.report())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...editing.imagic.batch import PhotoSweeps, paint_common
+from ...editing.imagic.batch import PhotoSweeps, render_common_state
 from ...editing.imagic.common_state import common_state
 from ...editing.imagic.figures import common_plot
 from ...host import io
@@ -49,10 +49,12 @@ class ReachCommonState(io.ComfyNode):
 
     @classmethod
     def execute(cls, sweeps: PhotoSweeps, example: int, example_eta: float, shift: float) -> io.NodeOutput:
-        chosen = None if example == 0 else example - 1
-        state = common_state(sweeps.etas, sweeps.scores, sweeps.chosen, None, chosen, example_eta or None, sweeps.moved)
+        index = None if example == 0 else example - 1
+        state = common_state(
+            sweeps.etas, sweeps.scores, sweeps.best_etas, None, index, example_eta or None, sweeps.moved
+        )
         if shift:
-            state = common_state(sweeps.etas, sweeps.scores, sweeps.chosen, state.level + shift, moved=sweeps.moved)
-        images = paint_common(sweeps, state, progress_for(len(sweeps.names), "painting at the common state"))
+            state = common_state(sweeps.etas, sweeps.scores, sweeps.best_etas, state.level + shift, moved=sweeps.moved)
+        images = render_common_state(sweeps, state, progress_for(len(sweeps.names), "painting at the common state"))
         plot = common_plot(sweeps.etas, sweeps.scores, state, "score over eta; red: the common state")
         return io.NodeOutput(images, list(state.etas), plot[None], state.report(sweeps.names))

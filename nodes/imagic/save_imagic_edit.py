@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import host
-from ...editing.imagic.conditioning import entry_of
+from ...editing.imagic.conditioning import single_conditioning
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.imagic import write_imagic
@@ -36,7 +36,7 @@ class SaveImagicEdit(io.ComfyNode):
     def execute(cls, optimised, lora: dict, name: str, prompt: str = "", notes: str = "") -> io.NodeOutput:
         if not name.strip():
             raise InputError("The name is empty; give the edit a name such as 'anna'.")
-        entry, side = entry_of(optimised, "optimised"), host.current()
+        entry, side = single_conditioning(optimised, "optimised"), host.current()
         path = side.save_path("imagic", name)
         write_imagic(path, entry.embedding, entry.extras, lora, prompt, {"notes": notes, "method": "imagic"})
         listed = path.relative_to(side.output_directory() / "semantic_edit" / "imagic").as_posix()

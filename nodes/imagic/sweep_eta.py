@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...editing.imagic.conditioning import as_conditioning, entry_of
+from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.figures import sweep_plot, sweep_sheet
 from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ...editing.imagic.sweep import sweep_eta
@@ -11,7 +11,7 @@ from ...models.errors import check_choice
 from ..common.progress import progress_for
 from ..common.schema import menu_category
 from ..common.sockets import TextImageScorerType
-from ._shared import check_photo, latent_of, sampling_inputs, sampling_of, seeds_from, sentence_score, studio_of
+from ._shared import check_photo, latent_of, renderer_for, sampling_inputs, sampling_of, seeds_from, sentence_score
 
 
 class SweepEta(io.ComfyNode):
@@ -69,16 +69,20 @@ class SweepEta(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("form", form, FORMS)
         sampling = sampling_of(steps, cfg, sampler_name, scheduler)
-        start, end, values = entry_of(optimised, "optimised"), entry_of(target, "target"), parse_etas(etas)
+        start, end, values = (
+            single_conditioning(optimised, "optimised"),
+            single_conditioning(target, "target"),
+            parse_etas(etas),
+        )
         score = None if scorer is None else sentence_score(scorer, prompt, source)
         check_photo(photo, latent_of(latent))
-        studio = studio_of(model, vae, negative, latent, sampling)
+        renderer = renderer_for(model, vae, negative, latent, sampling)
         found = sweep_eta(
-            studio, start, end, photo, values, seeds_from(seed, seeds), form, score,
+            renderer, start, end, photo, values, seeds_from(seed, seeds), form, score,
             progress_for(len(values) * seeds, "sweeping eta"),
         )  # fmt: skip
-        chosen = as_conditioning(interpolate(start, end, found.chosen, form))
+        chosen = conditioning_list(interpolate(start, end, found.best_eta, form))
         plot = sweep_plot(found, prompt or "eta")
         return io.NodeOutput(
-            sweep_sheet(found)[None], found.images[:, 0], plot[None], found.chosen, chosen, found.report()
+            sweep_sheet(found)[None], found.images[:, 0], plot[None], found.best_eta, chosen, found.report()
         )

@@ -7,9 +7,9 @@ import torch
 from ... import host
 from ...editing.common.figures import contact_sheet
 from ...editing.imagic.batch import PhotoEdits, TunedPhoto, sweep_photos
-from ...editing.imagic.conditioning import entry_of
+from ...editing.imagic.conditioning import single_conditioning
 from ...editing.imagic.interpolation import FORMS, parse_etas
-from ...editing.imagic.sampling import Studio
+from ...editing.imagic.sampling import Renderer
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
@@ -18,11 +18,11 @@ from ..common.sockets import TextImageScorerType
 from ._shared import (
     ImagicPhotosType,
     ImagicSweepsType,
+    renderer_for,
     sampling_inputs,
     sampling_of,
     seeds_from,
     sentence_score,
-    studio_of,
 )
 
 
@@ -68,15 +68,15 @@ class SweepPhotos(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("form", form, FORMS)
         sampling, values = sampling_of(steps, cfg, sampler_name, scheduler), parse_etas(etas)
-        end, score = entry_of(target, "target"), sentence_score(scorer, prompt, source)
+        end, score = single_conditioning(target, "target"), sentence_score(scorer, prompt, source)
         backend = host.current().diffusion
 
-        def studio(photo: TunedPhoto) -> Studio:
+        def renderer(photo: TunedPhoto) -> Renderer:
             tuned = backend.apply_lora(model, photo.lora)
-            return studio_of(tuned, vae, negative, {"samples": photo.latent}, sampling)
+            return renderer_for(tuned, vae, negative, {"samples": photo.latent}, sampling)
 
         sweeps = sweep_photos(
-            learned, end, studio, values, seeds_from(seed, seeds), score, form,
+            learned, end, renderer, values, seeds_from(seed, seeds), score, form,
             progress_for(len(learned) * len(values) * seeds, "sweeping photos"),
         )  # fmt: skip
         rows = [[sweep.photo, *sweep.images[:, 0]] for sweep in sweeps.sweeps]

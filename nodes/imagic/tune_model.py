@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import host
-from ...editing.imagic.conditioning import as_conditioning, entry_of
+from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.figures import loss_plot
 from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
@@ -127,15 +127,15 @@ class TuneModel(io.ComfyNode):
             method, steps, rate, rank, draws, (noise_from, noise_to), (blocks,), joint, embedding_rate, prior_weight,
             checkpointing, seed,
         )  # fmt: skip
-        entry = entry_of(conditioning, plain=True)
-        kept = entry_of(prior, "prior") if prior is not None and prior_weight > 0 else None
+        entry = single_conditioning(conditioning, for_training=True)
+        kept = single_conditioning(prior, "prior") if prior is not None and prior_weight > 0 else None
         samples = latent_of(latent)
-        side = host.current().diffusion
-        denoiser = side.denoiser(model)
+        backend = host.current().diffusion
+        denoiser = backend.denoiser(model)
         tuning = tune_model(
             denoiser, samples, entry, settings, kept, mask, mask_weight, free_memory(denoiser),
             progress_for(steps, "tuning the model"),
         )  # fmt: skip
-        plot = loss_plot(tuning.losses, tuning.before, tuning.after, f"tuning the model ({method})")
-        tuned = side.apply_lora(model, tuning.lora)
-        return io.NodeOutput(tuned, tuning.lora, as_conditioning(tuning.entry), plot[None], tuning.report())
+        plot = loss_plot(tuning.losses, tuning.loss_before, tuning.loss_after, f"tuning the model ({method})")
+        tuned = backend.apply_lora(model, tuning.lora)
+        return io.NodeOutput(tuned, tuning.lora, conditioning_list(tuning.conditioning), plot[None], tuning.report())

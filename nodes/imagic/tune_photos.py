@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ... import host
 from ...editing.imagic.batch import TunedPhoto, model_key, photo_key, tune_photos
-from ...editing.imagic.conditioning import entry_of
+from ...editing.imagic.conditioning import single_conditioning
 from ...editing.imagic.embedding import EmbeddingSettings
 from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.tuning import TuneSettings
@@ -74,8 +74,8 @@ class TunePhotos(io.ComfyNode):
         check_choice("blocks", blocks, BLOCKS)
         if photos.ndim != 4 or not len(photos):
             raise InputError(f"The photos have shape {list(photos.shape)}; expected an IMAGE [B, H, W, 3].")
-        goal = entry_of(target, "target", plain=True)
-        first = None if start is None else entry_of(start, "start", plain=True)
+        goal = single_conditioning(target, "target", for_training=True)
+        first = None if start is None else single_conditioning(start, "start", for_training=True)
         embedding = EmbeddingSettings(embedding_steps, embedding_rate, draws, seed=seed)
         tuning = TuneSettings(
             steps=tuning_steps, rate=tuning_rate, rank=rank, draws=draws, joint=joint, embedding_rate=embedding_rate,
@@ -84,8 +84,8 @@ class TunePhotos(io.ComfyNode):
         side = host.current()
         if save_as.strip():
             host.safe_name(save_as)  # before the work, not after it
-        latents = latent_of({"samples": side.diffusion.encode(vae, photos)})
-        denoiser = side.diffusion.denoiser(model)
+        latents = latent_of({"samples": host.current().diffusion.encode(vae, photos)})
+        denoiser = host.current().diffusion.denoiser(model)
         found = {}
         if save_as.strip():
             model_is = model_key(denoiser)
@@ -96,7 +96,9 @@ class TunePhotos(io.ComfyNode):
             if save_as.strip():
                 path = side.save_path("imagic", save_as)
                 provenance = {"photo": photo.name, "key": photo.key, "report": photo.report}
-                write_imagic(path, photo.entry.embedding, photo.entry.extras, photo.lora, provenance=provenance)
+                write_imagic(
+                    path, photo.conditioning.embedding, photo.conditioning.extras, photo.lora, provenance=provenance
+                )
 
         learned = tune_photos(
             denoiser, photos, latents, goal, [f"#{k + 1}" for k in range(len(photos))], embedding, tuning, first,

@@ -1,85 +1,98 @@
-"""How much memory a step needs, measured before the work starts instead of guessed."""
+"""The memory of a training step, measured before the work starts instead of guessed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ....models.errors import InputError
-from .checkpointing import Blocks
+from .checkpointing import CheckpointedBlocks
 
-__all__ = ["fitting_draws", "graph_bytes", "megabytes"]
+__all__ = ["draws_at_once", "graph_bytes", "megabytes", "storage_addresses", "weight_storages"]
 
-_MARGIN = 1.15  # what allocators lose to fragments
-_ADAM = 16  # bytes per float32 parameter: the parameter, its gradient and two moments
+_FRAGMENTATION = 1.15  # what allocators lose to fragments
+_ADAM_BYTES = 16  # per float32 parameter: the parameter, its gradient and two moments
 
 
-def graph_bytes(forward: Callable[[], object], weights: set[int], blocks: Blocks | None = None) -> int:
-    """Bytes that a backward pass through ``forward`` keeps, found by making that graph once.
+def graph_bytes(forward: Callable[[], object], weights: set[int], blocks: CheckpointedBlocks | None = None) -> int:
+    """Return the bytes that a backward pass through ``forward`` keeps, found by making that graph once.
 
     Args:
         forward: makes the loss of one draw.
         weights: addresses of storages that are there anyway.
         blocks: of a checkpointed network: while one block is computed again, its graph is there besides.
     """
+    if blocks is None:
+        return _saved_bytes(forward, weights)
     largest = 0
 
     def measure(block: Callable[[], object]) -> None:
         nonlocal largest
-        largest = max(largest, graph_bytes(block, weights))
+        largest = max(largest, _saved_bytes(block, weights))
 
-    if blocks is not None:
-        blocks.measure = measure
-        try:
-            return graph_bytes(forward, weights) + largest
-        finally:
-            blocks.measure = None
-    seen: dict[int, int] = {}
+    blocks.measure = measure
+    try:
+        return _saved_bytes(forward, weights) + largest
+    finally:
+        blocks.measure = None
+
+
+def _saved_bytes(forward: Callable[[], object], weights: set[int]) -> int:
+    sizes: dict[int, int] = {}  # by address
 
     def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            seen[storage.data_ptr()] = storage.nbytes()
+            sizes[storage.data_ptr()] = storage.nbytes()
         # Not the tensor itself: an operation that keeps its own result would hold itself, and never be freed.
         return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         forward()
-    return sum(seen.values())
+    return sum(sizes.values())
 
 
-def fitting_draws(
-    draws: int, per_draw: int, trained: int, free: int | None, what: str, advice: str = "Use a smaller picture."
+def storage_addresses(tensors: Iterable[Tensor]) -> set[int]:
+    """Return the addresses of the memory that tensors of any shape lie in."""
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+
+
+def weight_storages(network: nn.Module) -> set[int]:
+    """Return the addresses of the network's own memory."""
+    return storage_addresses([*network.parameters(), *network.buffers()])
+
+
+def draws_at_once(
+    draws: int, per_draw: int, trained: int, free: int | None, work: str, advice: str = "Use a smaller picture."
 ) -> int:
-    """How many noise draws fit at once.
+    """Return how many noise draws fit into the memory at once.
 
     Args:
         draws: draws per step.
         per_draw: bytes of one draw's graph.
         trained: parameters that are optimised.
         free: bytes available, None when unknown.
-        what: names the work.
+        work: names the work, for the message.
         advice: what a person can do about it.
 
     Raises:
-        InputError: not even one draw fits; the sentence gives the numbers.
+        InputError: when not even one draw fits; the sentence gives the numbers.
     """
     if free is None:
         return draws
-    left = free - trained * _ADAM
-    at_once = int(left / max(per_draw * _MARGIN, 1))
-    if at_once < 1:
-        needed = trained * _ADAM + per_draw * _MARGIN
+    optimizer_bytes, draw_bytes = trained * _ADAM_BYTES, per_draw * _FRAGMENTATION
+    count = int((free - optimizer_bytes) / max(draw_bytes, 1))
+    if count < 1:
         raise InputError(
-            f"{what} needs about {megabytes(needed)} beside the model ({megabytes(trained * _ADAM)} for "
-            f"{trained:,} trained numbers, {megabytes(per_draw * _MARGIN)} for one step), and {megabytes(free)} are "
-            f"free. {advice}"
+            f"{work} needs about {megabytes(optimizer_bytes + draw_bytes)} beside the model "
+            f"({megabytes(optimizer_bytes)} for {trained:,} trained numbers, {megabytes(draw_bytes)} for one step), "
+            f"and {megabytes(free)} are free. {advice}"
         )
-    return min(draws, at_once)
+    return min(draws, count)
 
 
 def megabytes(count: float) -> str:
-    """Bytes for people."""
+    """Write bytes for people: "512 MB", "1.5 GB"."""
     return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"

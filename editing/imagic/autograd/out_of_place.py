@@ -1,8 +1,7 @@
-"""Gradients through networks that write ``x += y``, which overwrites what the way back needs.
+"""Augmented assignments out of place: gradients through networks that write ``x += y`` over what the way back needs.
 
-Some of the networks that hosts run were written for sampling alone. While one of them learns, an augmented assignment
-makes a new tensor instead; the name is bound to it, so that nothing else changes. A method call such as ``x.add_(y)``
-is left as it is: there the name would keep the old tensor.
+While such a network learns, an augmented assignment makes a new tensor instead; the name is bound to it, so that
+nothing else changes. A method call such as ``x.add_(y)`` is left as it is: there the name would keep the old tensor.
 """
 
 from __future__ import annotations
@@ -19,46 +18,48 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["OutOfPlace", "out_of_place"]
 
-_INSTEAD = {
+_OUT_OF_PLACE = {
     torch.Tensor.add_: torch.add,
     torch.Tensor.sub_: torch.sub,
     torch.Tensor.mul_: torch.mul,
     torch.Tensor.div_: torch.div,
 }
-_FIRST_INPLACE = 13  # of BINARY_OP's arguments, from Python 3.11 on
+# BINARY_OP's arguments from Python 3.11 on: NB_INPLACE_ADD to NB_INPLACE_XOR of CPython's opcode.h.
+_INPLACE_OPERATORS = range(13, 26)
 
 
 class OutOfPlace(TorchFunctionMode):
     """Turns augmented assignments into new tensors while inside."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        instead = _INSTEAD.get(func)
-        if instead is not None and torch.is_grad_enabled() and _assigns(sys._getframe(1)):
-            return instead(*args, **(kwargs or {}))
+        """Call ``func``, or its counterpart that makes a new tensor when the caller is an augmented assignment."""
+        counterpart = _OUT_OF_PLACE.get(func)
+        if counterpart is not None and torch.is_grad_enabled() and _is_augmented_assignment(sys._getframe(1)):
+            return counterpart(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager
 def out_of_place(network: nn.Module, on: bool = True) -> Iterator[None]:
-    """The network with its augmented assignments made harmless while inside."""
+    """Run the network's own ``forward`` under `OutOfPlace` while inside."""
     if not on or "forward" in network.__dict__:
         yield
         return
     forward = network.forward
 
-    def run(*args, **kwargs):
+    def guarded_forward(*args, **kwargs):
         with OutOfPlace():
             return forward(*args, **kwargs)
 
-    network.forward = run  # an attribute of the instance, which hides the class's method
+    network.forward = guarded_forward  # an attribute of the instance, which hides the class's method
     try:
         yield
     finally:
         network.__dict__.pop("forward", None)
 
 
-def _assigns(frame: FrameType) -> bool:
-    """Whether the instruction that a frame is at is an augmented assignment."""
-    code, place = frame.f_code.co_code, frame.f_lasti
-    name = dis.opname[code[place]]
-    return name.startswith("INPLACE_") or (name == "BINARY_OP" and code[place + 1] >= _FIRST_INPLACE)
+def _is_augmented_assignment(frame: FrameType) -> bool:
+    """Read the instruction that a frame is at."""
+    code, offset = frame.f_code.co_code, frame.f_lasti
+    name = dis.opname[code[offset]]
+    return name.startswith("INPLACE_") or (name == "BINARY_OP" and code[offset + 1] in _INPLACE_OPERATORS)

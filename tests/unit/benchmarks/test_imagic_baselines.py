@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from baselines.diffusion import ddib, sdedit
-from semantic_edit.editing.imagic.conditioning import Entry
+from semantic_edit.editing.imagic.conditioning import Conditioning
 from semantic_edit.models.errors import InputError
 
 
@@ -35,7 +35,7 @@ class Gaussian:
 
 
 def said(mean):
-    return Entry(torch.full((1, 3, 8), float(mean)), {})
+    return Conditioning(torch.full((1, 3, 8), float(mean)), {})
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_sdedit_forgets_the_photo_with_more_noise(latent):
 
 def test_on_a_network_they_repeat_to_the_byte_and_report(tiny_denoiser, latent):
     rng = torch.Generator().manual_seed(2)
-    target, source, negative = (Entry(torch.randn(1, 7, 32, generator=rng), {}) for _ in range(3))
+    target, source, negative = (Conditioning(torch.randn(1, 7, 32, generator=rng), {}) for _ in range(3))
     seen = []
     first = sdedit(tiny_denoiser, latent, target, negative, 0.5, 4, seed=3, progress=lambda *at, **_: seen.append(at))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.editing.imagic.camera import camera_move
+from semantic_edit.editing.imagic.camera import estimate_camera_move
 from semantic_edit.editing.imagic.common_state import common_state
-from semantic_edit.editing.imagic.conditioning import Entry
-from semantic_edit.editing.imagic.eta import choose_eta, eta_for_level, rising
+from semantic_edit.editing.imagic.conditioning import Conditioning
+from semantic_edit.editing.imagic.eta import choose_eta, eta_for_level, isotonic_regression
 from semantic_edit.editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from semantic_edit.models.errors import InputError
 
@@ -25,7 +25,7 @@ def entries(length=(77, 77), pooled=True):
     made = []
     for k, tokens in enumerate(length):
         extras = {"pooled_output": torch.randn(1, 6, generator=rng)} if pooled else {}
-        made.append(Entry(torch.randn(1, tokens, 8, generator=rng), {**extras, f"key{k}": k, "area": k}))
+        made.append(Conditioning(torch.randn(1, tokens, 8, generator=rng), {**extras, f"key{k}": k, "area": k}))
     return made
 
 
@@ -63,7 +63,7 @@ def test_lengths():
     with pytest.raises(InputError, match="60 tokens.*77"):
         interpolate(*entries((60, 77), pooled=False), 0.5)
     with pytest.raises(InputError, match="8 wide.*9"):
-        interpolate(a, Entry(torch.randn(1, 77, 9), {}), 0.5)
+        interpolate(a, Conditioning(torch.randn(1, 77, 9), {}), 0.5)
     with pytest.raises(InputError, match="pooled outputs differ: optimised none"):
         interpolate(a, entries()[1], 0.5)
     with pytest.raises(InputError, match="expected one of"):
@@ -86,10 +86,10 @@ def test_other_texts_are_refused(text):
 
 @given(SCORES)
 @settings(max_examples=60, deadline=None)
-def test_rising_is_the_closest_rising_curve(scores):
-    curve = rising(scores)
+def test_isotonic_regression_is_the_closest_rising_curve(scores):
+    curve = isotonic_regression(scores)
     assert bool((np.diff(curve) >= -1e-12).all()) and math.isclose(curve.mean(), np.mean(scores), abs_tol=1e-9)
-    assert np.allclose(rising(curve), curve)
+    assert np.allclose(isotonic_regression(curve), curve)
     if list(scores) == sorted(scores):
         assert np.allclose(curve, scores)
 
@@ -99,7 +99,7 @@ def test_rising_is_the_closest_rising_curve(scores):
 def test_a_level_is_met_where_it_can_be(scores, level):
     etas = np.linspace(0, 1, len(scores))
     eta, there = eta_for_level(etas, scores, level)
-    curve = rising(scores)
+    curve = isotonic_regression(scores)
     assert 0 <= eta <= 1
     assert there == bool(curve[0] - 1e-9 <= level <= curve[-1] + 1e-9) or math.isclose(level, curve[0], abs_tol=1e-6)
     if there and curve[0] < level < curve[-1]:
@@ -186,7 +186,7 @@ def test_a_moved_camera_is_seen(zoom, turn, shift):
         padding_mode="border",
         align_corners=False,
     )
-    found = camera_move(portrait(), moved[0].movedim(0, -1))
+    found = estimate_camera_move(portrait(), moved[0].movedim(0, -1))
     assert found.moved, found
     assert found.zoom == pytest.approx(zoom, abs=0.05) and found.turn == pytest.approx(turn, abs=0.05)
     assert found.shift == pytest.approx(shift, abs=0.03)
@@ -194,13 +194,13 @@ def test_a_moved_camera_is_seen(zoom, turn, shift):
 
 def test_a_picture_of_no_numbers_is_no_moved_camera():
     """Fitting one would end the process, not raise."""
-    assert not camera_move(portrait(), torch.full_like(portrait(), float("nan"))).moved
-    assert not camera_move(torch.full_like(portrait(), float("inf")), portrait()).moved
+    assert not estimate_camera_move(portrait(), torch.full_like(portrait(), float("nan"))).moved
+    assert not estimate_camera_move(torch.full_like(portrait(), float("inf")), portrait()).moved
 
 
 def test_an_edit_is_no_moved_camera():
     edited = portrait()
     edited[60:78, 34:62] = torch.tensor([0.8, 0.1, 0.1])
-    found = camera_move(portrait(), edited)
+    found = estimate_camera_move(portrait(), edited)
     assert not found.moved and found.zoom == pytest.approx(1, abs=0.05)
-    assert not camera_move(portrait(), portrait()).moved
+    assert not estimate_camera_move(portrait(), portrait()).moved

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.editing.imagic.conditioning import Entry
-from semantic_edit.editing.imagic.loss import Draws, Photo, denoising_loss
+from semantic_edit.editing.imagic.conditioning import Conditioning
+from semantic_edit.editing.imagic.loss import NoiseBatch, TargetLatent, denoising_loss
 from semantic_edit.models.diffusion.model import DiffusionModel
 from semantic_edit.models.diffusion.schedule import PREDICTIONS, NoiseSchedule
 from semantic_edit.models.errors import InputError
@@ -22,11 +22,11 @@ def test_the_loss_is_the_one_the_network_was_trained_on(prediction, tiny_unet):
     """Against the textbook losses, written out: noise, velocity and flow."""
     model = DiffusionModel(tiny_unet, schedule_of(prediction))
     rng = torch.Generator().manual_seed(3)
-    photo = Photo(torch.randn(1, 4, 8, 8, generator=rng))
-    entry = Entry(torch.randn(1, 7, 32, generator=rng), {})
+    photo = TargetLatent(torch.randn(1, 4, 8, 8, generator=rng))
+    entry = Conditioning(torch.randn(1, 7, 32, generator=rng), {})
     sigma, noise = model.sigmas_at(torch.tensor([0.1, 0.5, 0.9])), torch.randn(3, 4, 8, 8, generator=rng)
     with torch.no_grad():
-        found = denoising_loss(model, photo, Draws(sigma, noise), entry)
+        found = denoising_loss(model, photo, NoiseBatch(sigma, noise), entry)
         s, x0 = sigma[:, None, None, None], photo.x0.expand(3, -1, -1, -1)
         if prediction == "flow":
             x, wanted = (1 - s) * x0 + s * noise, noise - x0
@@ -45,7 +45,7 @@ def test_the_gain_is_the_slope_of_the_picture(prediction, share, seed):
     schedule = schedule_of(prediction)
     rng = torch.Generator().manual_seed(seed)
     x, output = torch.randn(1, 2, 3, 3, generator=rng).double(), torch.randn(1, 2, 3, 3, generator=rng).double()
-    sigma = schedule.at(torch.tensor([share])).double()
+    sigma = schedule.sigmas_at(torch.tensor([share])).double()
     slope = schedule.denoised(x, output + 1, sigma) - schedule.denoised(x, output, sigma)
     assert torch.allclose(slope, schedule.output_gain(sigma).expand_as(slope), rtol=1e-6, atol=1e-9)
 
@@ -56,7 +56,7 @@ def test_perfect_output_gives_back_the_picture(prediction, share):
     schedule = schedule_of(prediction)
     rng = torch.Generator().manual_seed(1)
     x0, noise = torch.randn(1, 2, 3, 3, generator=rng).double(), torch.randn(1, 2, 3, 3, generator=rng).double()
-    sigma = schedule.at(torch.tensor([share])).double()
+    sigma = schedule.sigmas_at(torch.tensor([share])).double()
     root = (sigma**2 + 1).sqrt()
     answer = {"epsilon": noise, "v_prediction": (noise - sigma * x0) / root, "flow": noise - x0}[prediction]
     assert torch.allclose(schedule.denoised(schedule.noised(x0, noise, sigma), answer, sigma), x0, atol=1e-6)
@@ -64,7 +64,7 @@ def test_perfect_output_gives_back_the_picture(prediction, share):
 
 def test_levels_rise_and_stay_in_range():
     schedule = NoiseSchedule.discrete()
-    levels = schedule.at(torch.linspace(0, 1, 50))
+    levels = schedule.sigmas_at(torch.linspace(0, 1, 50))
     assert bool((levels.diff() > 0).all())
     assert float(levels[0]) == pytest.approx(float(schedule.sigmas[0])) and float(levels[-1]) == pytest.approx(
         14.6146, rel=1e-4
@@ -73,8 +73,8 @@ def test_levels_rise_and_stay_in_range():
 
 
 def test_draws_cover_all_levels_in_pairs(tiny_denoiser):
-    photo = Photo(torch.zeros(1, 4, 8, 8))
-    draws = photo.draws(tiny_denoiser, 8, (0.0, 1.0), torch.Generator().manual_seed(0))
+    photo = TargetLatent(torch.zeros(1, 4, 8, 8))
+    draws = photo.draw_noise(tiny_denoiser, 8, (0.0, 1.0), torch.Generator().manual_seed(0))
     assert torch.equal(draws.noise[0::2], -draws.noise[1::2])
     shares = tiny_denoiser.schedule.timestep(draws.sigma).sort().values / 999
     assert all(k / 8 - 0.002 <= share <= (k + 1) / 8 + 0.002 for k, share in enumerate(shares.tolist()))
@@ -83,16 +83,16 @@ def test_draws_cover_all_levels_in_pairs(tiny_denoiser):
 def test_a_mask_moves_the_weight_and_keeps_the_mean(tiny_denoiser):
     mask = torch.zeros(1, 32, 32)
     mask[:, :16] = 1
-    photo = Photo.of(tiny_denoiser, torch.randn(1, 4, 8, 8), mask, 3.0)
+    photo = TargetLatent.from_vae(tiny_denoiser, torch.randn(1, 4, 8, 8), mask, 3.0)
     assert float(photo.weight.mean()) == pytest.approx(1.0)
     assert float(photo.weight[0, 0, 0, 0] / photo.weight[0, 0, -1, -1]) == pytest.approx(3.0)
 
 
 def test_several_photos_and_other_channels_are_refused(tiny_denoiser):
     with pytest.raises(InputError, match="Got 2 photos"):
-        Photo.of(tiny_denoiser, torch.zeros(2, 4, 8, 8))
+        TargetLatent.from_vae(tiny_denoiser, torch.zeros(2, 4, 8, 8))
     with pytest.raises(InputError, match=r"\[1, 3, 8, 8\].*4, h, w"):
-        Photo.of(tiny_denoiser, torch.zeros(1, 3, 8, 8))
+        TargetLatent.from_vae(tiny_denoiser, torch.zeros(1, 3, 8, 8))
     with pytest.raises(InputError, match="expected one of|works with"):
         NoiseSchedule("sample", torch.tensor([0.1, 1.0]))
 
@@ -108,7 +108,7 @@ def test_a_transformer_with_a_pooled_output_denoises_as_a_flow():
             num_attention_heads=2, joint_attention_dim=32, caption_projection_dim=16, pooled_projection_dim=6,
         )  # fmt: skip
     model = DiffusionModel(network.eval().requires_grad_(False), NoiseSchedule.flow(3.0))
-    entry = Entry(torch.randn(1, 7, 32), {"pooled_output": torch.randn(1, 6)})
+    entry = Conditioning(torch.randn(1, 7, 32), {"pooled_output": torch.randn(1, 6)})
     x0, noise, sigma = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.8])
     with torch.no_grad():
         x = model.noised(x0, noise, sigma)

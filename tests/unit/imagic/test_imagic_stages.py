@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing.imagic.autograd.checkpointing import _blocks, checkpointed
-from semantic_edit.editing.imagic.autograd.memory import graph_bytes
-from semantic_edit.editing.imagic.conditioning import Entry, entry_of
+from semantic_edit.editing.imagic.autograd.memory import graph_bytes, weight_storages
+from semantic_edit.editing.imagic.conditioning import Conditioning, single_conditioning
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from semantic_edit.editing.imagic.figures import loss_plot
-from semantic_edit.editing.imagic.fixed_noise_loss import Probe, weight_storages
-from semantic_edit.editing.imagic.lora import BLOCKS, adapted, chosen_layers, in_blocks, new_loras
+from semantic_edit.editing.imagic.fixed_noise_loss import FixedNoiseLoss
+from semantic_edit.editing.imagic.lora import BLOCKS, in_blocks, init_loras, lora_hooks, select_layers
 from semantic_edit.editing.imagic.lora_file import without_blocks
-from semantic_edit.editing.imagic.loss import Photo, denoising_loss
+from semantic_edit.editing.imagic.loss import TargetLatent, denoising_loss
 from semantic_edit.editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.model import DiffusionModel
@@ -32,7 +32,7 @@ def latent():
 
 @pytest.fixture
 def entry():
-    return Entry(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {"strength": 0.5})
+    return Conditioning(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {"strength": 0.5})
 
 
 def state_of(model):
@@ -49,12 +49,12 @@ def test_the_embedding_learns_the_photo_and_repeats_to_the_byte(tiny_denoiser, l
     with torch.inference_mode():
         fit = optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING)
         again = optimize_embedding(tiny_denoiser, latent.clone(), entry, EMBEDDING)
-    assert fit.after < fit.before and fit.moved > 0.05 and fit.gain > 0
-    assert torch.equal(fit.entry.embedding, again.entry.embedding) and fit.losses == again.losses
-    assert fit.entry.extras == {"strength": 0.5}
+    assert fit.loss_after < fit.loss_before and fit.moved > 0.05 and fit.gain > 0
+    assert torch.equal(fit.conditioning.embedding, again.conditioning.embedding) and fit.losses == again.losses
+    assert fit.conditioning.extras == {"strength": 0.5}
     assert torch.equal(entry.embedding, given) and same(before, tiny_denoiser)
     other = optimize_embedding(tiny_denoiser, latent, entry, replace(EMBEDDING, seed=1))
-    assert not torch.equal(fit.entry.embedding, other.entry.embedding)
+    assert not torch.equal(fit.conditioning.embedding, other.conditioning.embedding)
 
 
 def test_too_small_a_rate_is_told(tiny_denoiser, latent, entry):
@@ -63,10 +63,10 @@ def test_too_small_a_rate_is_told(tiny_denoiser, latent, entry):
 
 
 def test_a_start_is_where_it_starts(tiny_denoiser, latent, entry):
-    start = Entry(entry.embedding + 3, {"other": 1})
+    start = Conditioning(entry.embedding + 3, {"other": 1})
     fit = optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING, start)
-    assert float((fit.entry.embedding - start.embedding).abs().max()) < 1.5
-    assert fit.entry.extras == {"strength": 0.5}, "the target's keys, not the caption's"
+    assert float((fit.conditioning.embedding - start.embedding).abs().max()) < 1.5
+    assert fit.conditioning.extras == {"strength": 0.5}, "the target's keys, not the caption's"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -78,8 +78,8 @@ def test_what_was_learned_is_what_the_merged_model_does(method, tiny_denoiser, l
         )
         merged = with_lora(tiny_denoiser, tuning.lora)
     assert same(before, tiny_denoiser) and tuning.gain > 0.02
-    probe = Probe(merged, Photo.of(merged, latent), (0.0, 1.0), 0)
-    assert probe.loss(entry.trainable(merged.device)) == pytest.approx(tuning.after, rel=1e-4)
+    fixed_noise_loss = FixedNoiseLoss(merged, TargetLatent.from_vae(merged, latent), (0.0, 1.0), 0)
+    assert fixed_noise_loss(entry.trainable_copy(merged.device)) == pytest.approx(tuning.loss_after, rel=1e-4)
     half = with_lora(tiny_denoiser, tuning.lora, 0.0)
     assert all(
         torch.equal(a, b) for a, b in zip(half.network.parameters(), tiny_denoiser.network.parameters(), strict=True)
@@ -88,9 +88,9 @@ def test_what_was_learned_is_what_the_merged_model_does(method, tiny_denoiser, l
 
 def test_joint_tuning_moves_both(tiny_denoiser, latent, entry):
     tuning = tune_model(tiny_denoiser, latent, entry, replace(TUNING, joint=True, embedding_rate=0.05))
-    assert float((tuning.entry.embedding - entry.embedding).norm()) > 0.1
+    assert float((tuning.conditioning.embedding - entry.embedding).norm()) > 0.1
     fixed = tune_model(tiny_denoiser, latent, entry, TUNING)
-    assert torch.equal(fixed.entry.embedding, entry.embedding)
+    assert torch.equal(fixed.conditioning.embedding, entry.embedding)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -155,16 +155,16 @@ def fits(model, latent, entry, free):
 
 
 def test_whole_weights_are_refused_before_they_are_copied(tiny_denoiser, latent, entry, monkeypatch):
-    monkeypatch.setattr("semantic_edit.editing.imagic.tuning.WholeWeights", None)  # what would copy them
+    monkeypatch.setattr("semantic_edit.editing.imagic.weight_change.FullWeights", None)  # what would copy them
     with pytest.raises(InputError, match="all weights needs about"):
         tune_model(tiny_denoiser, latent, entry, replace(TUNING, method=METHODS[1]), free=2**20)
 
 
 def test_the_estimate_knows_what_checkpointing_saves_and_costs(tiny_denoiser, latent, entry):
     """The largest block's own graph is there while it is computed again; the rest is not."""
-    photo = Photo.of(tiny_denoiser, latent)
-    draw = photo.draws(tiny_denoiser, 1, (0.4, 0.6), torch.Generator().manual_seed(0))
-    given, weights = entry.trainable(tiny_denoiser.device), weight_storages(tiny_denoiser.network)
+    photo = TargetLatent.from_vae(tiny_denoiser, latent)
+    draw = photo.draw_noise(tiny_denoiser, 1, (0.4, 0.6), torch.Generator().manual_seed(0))
+    given, weights = entry.trainable_copy(tiny_denoiser.device), weight_storages(tiny_denoiser.network)
     given.embedding.requires_grad_(True)
 
     def loss():
@@ -198,7 +198,7 @@ def test_names_of_both_spellings_lie_in_the_same_blocks():
 def test_the_last_seed_and_a_start_of_another_length(tiny_denoiser, latent, entry):
     optimize_embedding(tiny_denoiser, latent, entry, replace(EMBEDDING, steps=1, seed=2**64 - 1))
     with pytest.raises(InputError, match="start text has 9 tokens and the target one 7"):
-        optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING, Entry(torch.randn(1, 9, 32), {}))
+        optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING, Conditioning(torch.randn(1, 9, 32), {}))
 
 
 def test_a_loss_that_overflows_is_drawn_all_the_same():
@@ -206,7 +206,7 @@ def test_a_loss_that_overflows_is_drawn_all_the_same():
 
 
 def test_a_prior_holds_the_answer_to_other_sentences(tiny_denoiser, latent, entry):
-    prior = Entry(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(9)), {})
+    prior = Conditioning(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(9)), {})
     settings = replace(TUNING, steps=12)
     free = tune_model(tiny_denoiser, latent, entry, settings)
     held = tune_model(tiny_denoiser, latent, entry, replace(settings, prior_weight=5.0), prior)
@@ -224,15 +224,15 @@ def test_a_prior_holds_the_answer_to_other_sentences(tiny_denoiser, latent, entr
 def test_half_precision_learns_too(tiny_denoiser, latent, entry):
     half = DiffusionModel(copy.deepcopy(tiny_denoiser.network).to(torch.bfloat16), tiny_denoiser.schedule)
     fit = optimize_embedding(half, latent, entry, EMBEDDING)
-    tuning = tune_model(half, latent, fit.entry, TUNING)
-    assert fit.entry.embedding.dtype == torch.float32 and tuning.gain > 0.02
+    tuning = tune_model(half, latent, fit.conditioning, TUNING)
+    assert fit.conditioning.embedding.dtype == torch.float32 and tuning.gain > 0.02
 
 
 def test_float16_scales_its_loss(latent, entry, tiny_denoiser):
-    from semantic_edit.editing.imagic.scaled_adam import Descent
+    from semantic_edit.editing.imagic.scaled_adam import ScaledAdam
 
     weight = torch.tensor([1.0], requires_grad=True)
-    descent = Descent([([weight], 0.1)], half=True)
+    descent = ScaledAdam([([weight], 0.1)], half=True)
     descent.step([(weight.half() * 2e-3).float().sum() * 5e-6])  # a gradient of 1e-8, which float16 rounds to zero
     moved = float(weight.detach())
     assert moved < 0.97
@@ -240,16 +240,16 @@ def test_float16_scales_its_loss(latent, entry, tiny_denoiser):
     descent.step([weight.sum() * float("inf")])
     assert descent.scale < first and float(weight.detach()) == moved, "an overflow takes no step"
     with pytest.raises(InputError, match="not finite"):
-        Descent([([weight], 0.1)]).step([weight.sum() * float("nan")])
+        ScaledAdam([([weight], 0.1)]).step([weight.sum() * float("nan")])
 
 
 def test_hooks_add_exactly_what_is_merged(tiny_denoiser):
-    layers = chosen_layers(tiny_denoiser.network, ["attention", "decoder"])
-    loras = new_loras(layers, 3, torch.Generator().manual_seed(0))
+    layers = select_layers(tiny_denoiser.network, ["attention", "decoder"])
+    loras = init_loras(layers, 3, torch.Generator().manual_seed(0))
     x, text = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 32)
     with torch.no_grad():
         plain = tiny_denoiser.network(x, 10, text).sample
-        with adapted(layers, loras) as switch:
+        with lora_hooks(layers, loras) as switch:
             assert torch.equal(tiny_denoiser.network(x, 10, text).sample, plain), "zero at first"
             for lora in loras.values():
                 lora.up.normal_(std=0.05)
@@ -295,15 +295,15 @@ def test_a_model_without_gradient_is_refused(tiny_denoiser, latent, entry):
 def test_wrong_conditionings_are_refused(tiny_denoiser, latent, entry):
     good = [[entry.embedding, {}]]
     with pytest.raises(InputError, match="2 entries"):
-        entry_of([*good, *good])
+        single_conditioning([*good, *good])
     with pytest.raises(InputError, match="is empty"):
-        entry_of([])
+        single_conditioning([])
     with pytest.raises(InputError, match=r"\[2, 7, 32\]"):
-        entry_of([[entry.embedding.repeat(2, 1, 1), {}]])
+        single_conditioning([[entry.embedding.repeat(2, 1, 1), {}]])
     with pytest.raises(InputError, match="not finite"):
-        entry_of([[entry.embedding * float("nan"), {}]])
+        single_conditioning([[entry.embedding * float("nan"), {}]])
     with pytest.raises(InputError, match="40 wide.*takes 32"):
-        optimize_embedding(tiny_denoiser, latent, Entry(torch.randn(1, 7, 40), {}), EMBEDDING)
+        optimize_embedding(tiny_denoiser, latent, Conditioning(torch.randn(1, 7, 40), {}), EMBEDDING)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_unknown_or_empty_blocks_are_refused(tiny_denoiser, latent, entry):
     with pytest.raises(InputError, match="expected some of"):
         tune_model(tiny_denoiser, latent, entry, replace(TUNING, blocks=("nose",)))
     with pytest.raises(InputError, match="No layer"):
-        chosen_layers(torch.nn.Sequential(torch.nn.Linear(2, 2)), ["encoder"])
+        select_layers(torch.nn.Sequential(torch.nn.Linear(2, 2)), ["encoder"])
     quantised = torch.nn.Sequential(torch.nn.Linear(2, 2).to(torch.float8_e4m3fn))
     with pytest.raises(InputError, match="float8_e4m3fn.*unquantised"):
-        chosen_layers(quantised, ["all"])
+        select_layers(quantised, ["all"])

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from semantic_edit.models.diffusion.folder import is_diffusers_folder, load_diffusion
-from semantic_edit.models.diffusion.sampling import SAMPLERS, SCHEDULES, noise_levels, noise_like, sample
-from semantic_edit.models.diffusion.text import weighted
+from semantic_edit.models.diffusion.sampling import SAMPLERS, SCHEDULES, calculate_sigmas, prepare_noise, sample
+from semantic_edit.models.diffusion.text import weighted_pieces
 from semantic_edit.models.errors import InputError
 
 pytest.importorskip("transformers")
@@ -73,7 +73,7 @@ def test_text_is_encoded_as_the_pipeline_does(bundles, pipelines, kind):
 def test_samples_are_those_of_the_pipeline(bundles, pipelines, kind):
     """Euler on four levels that both schedules put at whole timesteps: 999, 666, 333, 0."""
     bundle, pipeline = bundles[kind], pipelines[kind]
-    noise = noise_like(torch.zeros(1, 4, 8, 8), 11)
+    noise = prepare_noise(torch.zeros(1, 4, 8, 8), 11)
     # diffusers begins with sigma times the noise on this spacing, ComfyUI with the whole variance, 1 + sigma ** 2.
     begun = noise * (1 + bundle.model.sigma_max**2) ** 0.5 / bundle.model.sigma_max
     pipeline.set_progress_bar_config(disable=True)
@@ -112,7 +112,7 @@ def test_every_sampler_repeats_itself_and_ends_clean(bundles, sampler, scheduler
         for _ in range(2)
     ]  # fmt: skip
     assert torch.equal(*steps) and torch.isfinite(steps[0]).all()
-    levels = noise_levels(bundle.model, scheduler, 3)
+    levels = calculate_sigmas(bundle.model, scheduler, 3)
     assert levels[-1] == 0 and bool((levels.diff() < 0).all())
     assert seen[: len(levels) - 1] == [(step + 1, len(levels) - 1) for step in range(len(levels) - 1)]
 
@@ -121,9 +121,9 @@ def test_every_sampler_repeats_itself_and_ends_clean(bundles, sampler, scheduler
 @given(steps=st.integers(1, 40), denoise=st.floats(0.05, 1.0), scheduler=st.sampled_from(SCHEDULES))
 def test_less_denoising_starts_later_on_a_longer_schedule(bundles, steps, denoise, scheduler):
     model = bundles["sd1"].model
-    levels = noise_levels(model, scheduler, steps, denoise)
+    levels = calculate_sigmas(model, scheduler, steps, denoise)
     assert levels[-1] == 0 and len(levels) >= 2 and float(levels[0]) <= model.sigma_max * 1.0001
-    whole = noise_levels(model, scheduler, steps)
+    whole = calculate_sigmas(model, scheduler, steps)
     assert float(levels[0]) <= float(whole[0]) * 1.0001
 
 
@@ -132,7 +132,7 @@ def test_the_simple_schedule_takes_the_levels_that_comfyui_takes(bundles):
     model = bundles["sd1"].model
     stride = 1000 / 38
     expected = [model.schedule.sigmas[-(1 + int(step * stride))] for step in range(38)]
-    assert torch.equal(noise_levels(model, "simple", 38), torch.stack([*expected, torch.tensor(0.0)]))
+    assert torch.equal(calculate_sigmas(model, "simple", 38), torch.stack([*expected, torch.tensor(0.0)]))
 
 
 def test_a_mask_keeps_the_rest(bundles):
@@ -149,9 +149,9 @@ def test_a_mask_keeps_the_rest(bundles):
 
 
 def test_noise_of_a_batch_is_that_of_its_places():
-    whole = torch.cat([noise_like(torch.zeros(1, 4, 2, 2), 3, [place]) for place in (0, 2)])
-    assert torch.equal(noise_like(torch.zeros(2, 4, 2, 2), 3, [0, 2]), whole)
-    assert torch.equal(noise_like(torch.zeros(1, 4, 2, 2), 3), whole[:1])
+    whole = torch.cat([prepare_noise(torch.zeros(1, 4, 2, 2), 3, [place]) for place in (0, 2)])
+    assert torch.equal(prepare_noise(torch.zeros(2, 4, 2, 2), 3, [0, 2]), whole)
+    assert torch.equal(prepare_noise(torch.zeros(1, 4, 2, 2), 3), whole[:1])
 
 
 def test_weights_pull_words_apart(bundles):
@@ -161,12 +161,12 @@ def test_weights_pull_words_apart(bundles):
     # Start, "a", "red": only "red" is weighted, as its distance from the empty sentence.
     torch.testing.assert_close(heavier[:, 2], empty[:, 2] + 1.5 * (plain[:, 2] - empty[:, 2]), rtol=0, atol=1e-5)
     torch.testing.assert_close(heavier[:, [0, 1, 3, 4]], plain[:, [0, 1, 3, 4]], rtol=0, atol=1e-5)
-    assert list(weighted(r"a (b (c:2)) \(d\) (e")) == [
+    assert list(weighted_pieces(r"a (b (c:2)) \(d\) (e")) == [
         ("a ", 1.0), ("b ", 1.1), ("c", 2.0), (r" (d) ", 1.0), ("(e", 1.0)]  # fmt: skip
     # ComfyUI's answers where parentheses do not match, and for other ways to write a number.
-    assert list(weighted("a smile :) (a hat:1.2)")) == [("a smile :) (a hat:1.2)", 1.0)]
-    assert list(weighted("(a (b:1.2)")) == [("a ", 1.2), ("(b", 1.2)]
-    assert list(weighted("(a:5e-1)(:2)()")) == [("a", 0.5), (":2", 1.1)]
+    assert list(weighted_pieces("a smile :) (a hat:1.2)")) == [("a smile :) (a hat:1.2)", 1.0)]
+    assert list(weighted_pieces("(a (b:1.2)")) == [("a ", 1.2), ("(b", 1.2)]
+    assert list(weighted_pieces("(a:5e-1)(:2)()")) == [("a", 0.5), (":2", 1.1)]
 
 
 def test_a_long_sentence_goes_on_in_another_row(bundles):
