@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
-from ..models.files.pictures import is_picture_name, natural
+from ..models.files.pictures import is_picture_name, natural_key
 
 __all__ = ["name_results", "picture_names", "source_state"]
 
@@ -22,7 +22,7 @@ def picture_names(folder: Path) -> list[str]:
     """
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if is_picture_name(entry.name) and entry.is_file()]
-    return sorted(names, key=lambda name: (natural(name), name))
+    return sorted(names, key=lambda name: (natural_key(name), name))
 
 
 def source_state(file: Path) -> tuple[int, int]:

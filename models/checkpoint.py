@@ -1,4 +1,4 @@
-"""Reading and writing the pack's safetensors files.
+"""Safetensors files of the pack: reading and writing.
 
 A file of ours carries its meaning in the safetensors header: ``format`` is always ``semantic_edit``, ``kind`` says what
 the tensors are (generator, latents, direction, ...), ``config`` and ``provenance`` are JSON, ``family`` names the
@@ -25,40 +25,60 @@ _PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".npy", "
 
 
 def read_metadata(path: str | Path, kind: str | None = None) -> dict[str, str]:
-    """The header of a safetensors file without its tensors; see :func:`read_safetensors` for the errors."""
-    path = _existing(path)
+    """Read the header of a safetensors file without its tensors.
+
+    Args:
+        path: the file.
+        kind: when given, the header must name exactly this kind.
+
+    Raises:
+        CheckpointError: as :func:`read_safetensors`.
+    """
+    path = _check_path(path)
     return _read(path, kind, with_tensors=False)[1]
 
 
 def read_safetensors(path: str | Path, kind: str | None = None) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read all tensors (on the CPU) and the header strings of ``path``.
+    """Read all tensors (on the CPU, in their own shapes) and the header strings of ``path``.
 
-    kind: when given, the header must name exactly this kind, and all numbers must be finite.
-    Raises CheckpointError when the file is missing, is a folder, a pickle, truncated, no safetensors, or another kind.
+    Args:
+        path: the file.
+        kind: when given, the header must name exactly this kind, and all numbers must be finite.
+
+    Raises:
+        CheckpointError: when the file is missing, is a folder, a pickle, truncated, no safetensors, or another kind.
     """
-    path = _existing(path)
+    path = _check_path(path)
     return _read(path, kind, with_tensors=True)
 
 
 def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor, without reading them; the errors of :func:`read_safetensors`."""
-    path = _existing(path)
+    """Read name -> shape of every tensor, without the tensors.
+
+    Raises:
+        CheckpointError: as :func:`read_safetensors`.
+    """
+    path = _check_path(path)
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
     except _READING_ERRORS as error:
-        raise CheckpointError(_damaged(path, error)) from None
+        raise CheckpointError(_damage_message(path, error)) from None
 
 
 def write_safetensors(
     path: str | Path,
-    tensors: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],  # of any shape, type and device
     kind: str,
-    config: Mapping[str, object] | None = None,
-    provenance: Mapping[str, object] | None = None,
+    config: Mapping[str, object] | None = None,  # JSON-ready
+    provenance: Mapping[str, object] | None = None,  # JSON-ready
     family: str | None = None,
 ) -> Path:
-    """Write ``tensors`` with their header atomically: the file appears whole under its name, or not at all."""
+    """Write ``tensors`` with their header atomically: the file appears whole under its name, or not at all.
+
+    Raises:
+        CheckpointError: when the name does not end in .safetensors.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(f"Cannot write {path.name}: the name must end in .safetensors.")
@@ -70,15 +90,24 @@ def write_safetensors(
         "family": family or "",
     }
     # Clones drop shared storage and views, which safetensors refuses; contiguous() drops odd strides.
-    plain = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
+    copies = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(plain, temporary, metadata)
-        _order_header(temporary)
+        save_file(copies, temporary, metadata)
+        _sort_header_in_place(temporary)
     return path
 
 
+def strip_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with ``prefix``, under the other half of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def parse_json(metadata: Mapping[str, str], key: str, path: str | Path) -> dict:
-    """The JSON object stored under ``key`` of a header, {} when absent; CheckpointError when it is no object."""
+    """Read the JSON object stored under ``key`` of a header, {} when absent.
+
+    Raises:
+        CheckpointError: when it is no object.
+    """
     text = metadata.get(key) or "{}"
     try:
         value = json.loads(text)
@@ -89,23 +118,24 @@ def parse_json(metadata: Mapping[str, str], key: str, path: str | Path) -> dict:
     return value
 
 
-def ordered_header(header: bytes) -> bytes:
-    """The same safetensors header with its keys in order and its length unchanged.
+def sort_header(header: bytes) -> bytes:
+    """Sort the keys of a safetensors header, its length unchanged.
 
     The library writes its metadata in another order each time; with this, equal content makes equal files.
     """
-    ordered = json.dumps(json.loads(header), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return ordered.ljust(len(header)) if len(ordered) <= len(header) else header
+    sorted_header = json.dumps(json.loads(header), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return sorted_header.ljust(len(header)) if len(sorted_header) <= len(header) else header
 
 
-def _order_header(path: Path) -> None:
+def _sort_header_in_place(path: Path) -> None:
     with open(path, "r+b") as file:
         header = file.read(int.from_bytes(file.read(8), "little"))
         file.seek(8)
-        file.write(ordered_header(header))
+        file.write(sort_header(header))
 
 
-def _existing(path: str | Path) -> Path:
+def _check_path(path: str | Path) -> Path:
+    """Return the path of a file that may be opened; CheckpointError for folders, missing files and pickles."""
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path.name} is a folder; expected a .safetensors file.")
@@ -119,7 +149,7 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def _damage_message(path: Path, error: Exception) -> str:
     return f"{path.name} cannot be read as safetensors: it is damaged, cut short, or another kind of file ({error})."
 
 
@@ -129,11 +159,13 @@ def _read(path: Path, kind: str | None, with_tensors: bool) -> tuple[dict[str, t
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}
     except _READING_ERRORS as error:
-        raise CheckpointError(_damaged(path, error)) from None
+        raise CheckpointError(_damage_message(path, error)) from None
     if kind is not None and (metadata.get("format") != FORMAT or metadata.get("kind") != kind):
-        found = metadata.get("kind") if metadata.get("format") == FORMAT else None
-        what = f"it holds '{found}'" if found else "its header does not say that it comes from Semantic Edit"
-        raise CheckpointError(f"{path.name} is not a '{kind}' file: {what}. Choose another file, or convert it first.")
+        actual = metadata.get("kind") if metadata.get("format") == FORMAT else None
+        reason = f"it holds '{actual}'" if actual else "its header does not say that it comes from Semantic Edit"
+        raise CheckpointError(
+            f"{path.name} is not a '{kind}' file: {reason}. Choose another file, or convert it first."
+        )
     for name, tensor in tensors.items() if kind is not None else ():  # other writers keep masks of -inf
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path.name}: '{name}' holds numbers that are not finite; the file is damaged.")

@@ -1,4 +1,4 @@
-"""Errors whose text is written for the person who wired the graph or typed the command."""
+"""Input errors: their text is written for the person who wired the graph or typed the command."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""In and out of torch's inference mode, which a whole ComfyUI prompt runs under.
+"""Inference mode of torch, which a whole ComfyUI prompt runs under: leaving it, and cloning its tensors.
 
-Tensors made there may not enter autograd, not even later. So networks are built outside of it, optimising code leaves
-it, and whatever another node made is replaced by a normal tensor before it enters a graph.
+Tensors made in it may not enter autograd, not even later. So networks are built outside of it, optimising code leaves
+it, and every tensor of another node is replaced by a normal one before it enters a graph.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 def enable_training() -> Iterator[None]:
     """Leave the inference mode that nodes run under, with gradients on.
 
-    What was made under it must go through `clone_from_inference` before it enters a graph.
+    Tensors that were made under it must go through `clone_from_inference` before it enters a graph.
     """
     with torch.inference_mode(False), torch.enable_grad():
         yield
@@ -31,26 +31,26 @@ def no_inference_mode() -> Iterator[None]:
         yield
 
 
-def clone_from_inference(thing: Tensor | nn.Module) -> Any:
+def clone_from_inference(value: Tensor | nn.Module) -> Any:
     """Replace inference tensors by normal ones, which autograd accepts.
 
     Args:
-        thing: a tensor (a normal one is returned as it is), or a module, whose parameters and buffers are replaced in
+        value: a tensor (a normal one is returned as it is), or a module, whose parameters and buffers are replaced in
             place; tensors shared between submodules stay shared, and `requires_grad` is kept.
 
     Returns:
         The normal tensor, or the same module.
     """
     with no_inference_mode():
-        if isinstance(thing, Tensor):
-            return thing.clone() if thing.is_inference() else thing
-        moved: dict[int, Tensor] = {}
-        for module in thing.modules():
+        if isinstance(value, Tensor):
+            return value.clone() if value.is_inference() else value
+        clones: dict[int, Tensor] = {}
+        for module in value.modules():
             for name, parameter in module._parameters.items():
                 if parameter is not None and parameter.is_inference():
-                    fresh = moved.setdefault(id(parameter), nn.Parameter(parameter.clone(), parameter.requires_grad))
-                    module._parameters[name] = fresh
+                    clone = nn.Parameter(parameter.clone(), parameter.requires_grad)
+                    module._parameters[name] = clones.setdefault(id(parameter), clone)
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.is_inference():
-                    module._buffers[name] = moved.setdefault(id(buffer), buffer.clone())
-        return thing
+                    module._buffers[name] = clones.setdefault(id(buffer), buffer.clone())
+        return value

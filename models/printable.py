@@ -1,8 +1,8 @@
-"""Text from files, fit for a terminal and for one line."""
+"""Sanitising of text from files, so that it fits a terminal and one line."""
 
 
 def printable(text: str) -> str:
-    """`text` with every line break and control character as a question mark.
+    """Replace every line break and control character by a question mark.
 
     Names inside a foreign file may hold anything, escape sequences that rewrite the terminal included.
     """

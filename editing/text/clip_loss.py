@@ -57,7 +57,7 @@ class TextGoal:
         self.rng = rng or torch.Generator().manual_seed(0)
         target, start = (_embed_text(scorer, text, templates) for text in (prompt, source))
         self.target, self.start = target, start
-        self.sharpness = scorer.sharpness
+        self.sharpness = scorer.logit_scale
         with no_inference_mode():
             self.change = F.normalize(target - start, dim=0)
         if float((target - start).norm()) < 1e-3:

@@ -1,1 +1,1 @@
-"""Networks that read pictures into codes."""
+"""Encoders: networks that predict codes of W+ from pictures, in one forward pass."""

@@ -1,4 +1,4 @@
-"""What every encoder offers: checked pictures in, codes of W+ out."""
+"""Base class of the encoders: checked pictures in, codes of W+ out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ class PictureEncoder(nn.Module):
     per_pass = 64  # pictures at a time
 
     def encode(self, pictures: Tensor, generator: GanGenerator) -> Tensor:
-        """Codes [B, L, D] of pictures [B, 3, H, W] in -1..1 for ``generator``, a few pictures at a time.
+        """Predict codes, a few pictures at a time.
 
-        Raises InputError when the encoder was trained for another generator.
+        Args:
+            pictures: [B, 3, H, W] in -1..1.
+            generator: the one that the codes are for.
+
+        Returns:
+            Codes [B, L, D].
+
+        Raises:
+            InputError: when the encoder was trained for another generator, or the pictures have another shape.
         """
         if self.family and generator.family and self.family != generator.family:
             raise InputError(
@@ -35,9 +43,9 @@ class PictureEncoder(nn.Module):
             raise InputError(f"The pictures have shape {list(pictures.shape)}; expected [B, 3, H, W].")
         like = next(self.parameters())
         with torch.no_grad():
-            parts = [self.codes_of(part.to(like), generator) for part in pictures.split(self.per_pass)]
-        return torch.cat(parts)
+            codes = [self.encode_batch(batch.to(like), generator) for batch in pictures.split(self.per_pass)]
+        return torch.cat(codes)
 
-    def codes_of(self, pictures: Tensor, generator: GanGenerator) -> Tensor:
-        """[B, 3, H, W] -> [B, L, D]; for encoders that need nothing from the generator."""
+    def encode_batch(self, pictures: Tensor, generator: GanGenerator) -> Tensor:
+        """Predict codes [B, L, D] of [B, 3, H, W]; subclasses that need the generator override it."""
         return self(pictures)

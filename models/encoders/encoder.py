@@ -1,4 +1,4 @@
-"""A network that guesses codes from pictures: one forward pass where an inversion takes hundreds.
+"""Encoder into W+: a network that predicts codes from pictures, one forward pass where an inversion takes hundreds.
 
 The idea of an encoder into W+ as a start for optimisation follows pixel2style2pixel (2008.00951) and e4e (2102.02766):
 one shared code, near the mean of W, plus a small offset for each row.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
@@ -25,7 +26,7 @@ from .irse import IRSE, IrseConfig, IrseEncoder
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """What an encoder is made of."""
+    """Dimensions of an encoder."""
 
     size: int  # pixels of the square picture it sees; others are resized
     width: int  # channels after the first halving; they double at each further one, up to eightfold
@@ -35,7 +36,7 @@ class EncoderConfig:
 
 
 class Encoder(PictureEncoder):
-    """Pictures [B, 3, H, W] in -1..1 -> codes [B, L, D]."""
+    """Encoder of the pack's own kind: pictures [B, 3, H, W] in -1..1 -> codes [B, L, D]."""
 
     def __init__(self, config: EncoderConfig, family: str = "") -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class Encoder(PictureEncoder):
             raise CheckpointError(f"An encoder needs a power of two from 16 as its size, and widths: {config}")
         widths = [config.width * min(8, 2**k) for k in range(halvings)]
         self.stages = nn.ModuleList(
-            _Stage(before, after) for before, after in zip([3, *widths[:-1]], widths, strict=True)
+            _Stage(in_channels, channels) for in_channels, channels in zip([3, *widths[:-1]], widths, strict=True)
         )
         self.trunk = nn.Sequential(nn.Linear(widths[-1] * 16, config.hidden), nn.SiLU())
         self.shared = nn.Linear(config.hidden, config.w_dim)
@@ -56,35 +57,40 @@ class Encoder(PictureEncoder):
         self.register_buffer("w_scale", torch.ones(config.w_dim))  # standard deviation of each entry of w
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, L, D]."""
-        x = images if images.shape[-2:] == (self.config.size,) * 2 else self._resized(images)
+        """Predict codes [B, L, D] of pictures [B, 3, H, W] in -1..1."""
+        x = images if images.shape[-2:] == (self.config.size,) * 2 else self._resize(images)
         x = x.contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)
         x = self.trunk(x.flatten(1))
-        offsets = self.offsets(x).unflatten(1, (self.config.num_layers, self.config.w_dim))
+        offsets = rearrange(self.offsets(x), "b (l d) -> b l d", l=self.config.num_layers)
         return self.w_mean + self.w_scale * (self.shared(x)[:, None] + offsets)
 
-    def _resized(self, images: Tensor) -> Tensor:
+    def _resize(self, images: Tensor) -> Tensor:
         size = (self.config.size, self.config.size)
         return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> PictureEncoder:
-    """Read an encoder of either kind: frozen, in float32, on ``device``. Raises CheckpointError."""
+    """Read an encoder of either kind: frozen, in float32, on ``device``.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, or describes no encoder.
+    """
     path = Path(path)
     # Outside inference mode, reading included: a module takes no parameters that were made inside.
     with no_inference_mode():
         tensors, metadata = read_safetensors(path, "encoder")
         values, family = parse_json(metadata, "config", path), metadata.get("family", "")
-        encoder = _shared(values, family, path) if values.get("kind") == IRSE else _own(values, family, path)
+        build = _build_irse if values.get("kind") == IRSE else _build_encoder
+        encoder = build(values, family, path)
         check_shapes(encoder, tensors, path, "encoder")
         encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
         return encoder.eval().requires_grad_(False).to(device)
 
 
 def save_encoder(path: str | Path, encoder: PictureEncoder, provenance: dict[str, object] | None = None) -> Path:
-    """Write an encoder so that :func:`load_encoder` reads it back; our own kind in half precision."""
+    """Write an encoder so that :func:`load_encoder` reads it back; `Encoder` in half precision."""
     if isinstance(encoder, IrseEncoder):
         config = encoder.config.to_json()
         return write_safetensors(path, encoder.state_dict(), "encoder", config, provenance, encoder.family)
@@ -92,11 +98,11 @@ def save_encoder(path: str | Path, encoder: PictureEncoder, provenance: dict[str
     return write_safetensors(path, tensors, "encoder", asdict(encoder.config), provenance, encoder.family)
 
 
-def _own(values: Mapping[str, object], family: str, path: Path) -> Encoder:
+def _build_encoder(values: Mapping[str, object], family: str, path: Path) -> Encoder:
     return Encoder(_checked_config(values, path), family)
 
 
-def _shared(values: Mapping[str, object], family: str, path: Path) -> IrseEncoder:
+def _build_irse(values: Mapping[str, object], family: str, path: Path) -> IrseEncoder:
     try:
         config = IrseConfig.from_json(values)
     except CheckpointError as problem:
@@ -118,13 +124,13 @@ def _checked_config(values: Mapping[str, object], path: Path) -> EncoderConfig:
 
 
 class _Stage(nn.Module):
-    """Halve the size, then one residual block."""
+    """Stage of an encoder: halve the size, then one residual block."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.down = nn.Conv2d(before, after, 4, 2, 1)
-        self.norm1, self.conv1 = nn.GroupNorm(_groups(after), after), nn.Conv2d(after, after, 3, 1, 1)
-        self.norm2, self.conv2 = nn.GroupNorm(_groups(after), after), nn.Conv2d(after, after, 3, 1, 1)
+        self.down = nn.Conv2d(in_channels, channels, 4, 2, 1)
+        self.norm1, self.conv1 = nn.GroupNorm(_groups(channels), channels), nn.Conv2d(channels, channels, 3, 1, 1)
+        self.norm2, self.conv2 = nn.GroupNorm(_groups(channels), channels), nn.Conv2d(channels, channels, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.down(x)

@@ -1,4 +1,4 @@
-"""Encoders of real photographs that people share: e4e (2102.02766) and pixel2style2pixel (2008.00951).
+"""IR-SE encoders of real photographs: e4e (2102.02766) and pixel2style2pixel (2008.00951).
 
 Both are a residual face network (improved ResNet with squeeze-and-excitation, IR-SE 50) whose maps of three sizes feed
 one small head per row of W+. e4e's first head gives one code for all rows and the others add an offset to theirs;
@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 
 import torch
 import torch.nn.functional as F
+from einops import reduce, repeat
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
@@ -27,11 +28,11 @@ _REDUCTION = 16  # of the squeeze
 
 @dataclass(frozen=True)
 class IrseConfig:
-    """The dimensions, all but the rows' number the same in every published checkpoint."""
+    """Dimensions; all but the number of rows are the same in every published checkpoint."""
 
     num_layers: int  # L
     heads: str = "e4e"  # one of HEADS
-    size: tuple[int, int] = (256, 256)  # height, width of what it sees; cars are seen at 192 x 256
+    size: tuple[int, int] = (256, 256)  # height, width of its input; cars are seen at 192 x 256
     widths: tuple[int, ...] = (64, 64, 128, 256, 512)  # of the input layer and the four stages
     units: tuple[int, ...] = (3, 4, 14, 3)  # residual units of each stage
     w_dim: int = 512  # D
@@ -51,29 +52,33 @@ class IrseConfig:
             raise CheckpointError(f"An encoder sees multiples of 16 pixels, and has at most 64 rows; got {self.size}.")
 
     def to_json(self) -> dict:
-        """A JSON-ready dict; :meth:`from_json` reverses it."""
+        """Return a JSON-ready dict; :meth:`from_json` reverses it."""
         return {"kind": IRSE, **asdict(self)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> IrseConfig:
-        """Checks names and types; CheckpointError names the field that is wrong."""
-        known = {field.name: field.type for field in fields(cls)}
-        clean: dict[str, object] = {}
+        """Build a config from JSON, names and types checked.
+
+        Raises:
+            CheckpointError: names the field that is wrong.
+        """
+        types = {field.name: field.type for field in fields(cls)}
+        arguments: dict[str, object] = {}
         for name, value in values.items():
             if name == "kind":
                 continue
-            expected = {"int": int, "str": str, "bool": bool}.get(str(known.get(name)), list)
-            numbers = expected is not list or isinstance(value, list) and all(type(v) is int for v in value)
-            if name not in known or type(value) is not expected or not numbers:
+            expected = {"int": int, "str": str, "bool": bool}.get(str(types.get(name)), list)
+            integers = expected is not list or isinstance(value, list) and all(type(v) is int for v in value)
+            if name not in types or type(value) is not expected or not integers:
                 raise CheckpointError(f"the encoder's config has no valid field {name!r}: {value!r}")
-            clean[name] = tuple(value) if isinstance(value, list) else value
-        if "num_layers" not in clean:
+            arguments[name] = tuple(value) if isinstance(value, list) else value
+        if "num_layers" not in arguments:
             raise CheckpointError("the encoder's config lacks num_layers")
-        return cls(**clean)  # type: ignore[arg-type]
+        return cls(**arguments)  # type: ignore[arg-type]
 
 
 class IrseEncoder(PictureEncoder):
-    """Pictures [B, 3, H, W] in -1..1 -> codes [B, L, D]."""
+    """IR-SE network with one head per row: pictures [B, 3, H, W] in -1..1 -> codes [B, L, D]."""
 
     per_pass = 8  # the widest maps of a picture take 17 MB
 
@@ -83,39 +88,39 @@ class IrseEncoder(PictureEncoder):
         stem, *stages = config.widths
         self.input_layer = nn.Sequential(nn.Conv2d(3, stem, 3, 1, 1, bias=False), _Norm(stem), nn.PReLU(stem))
         units: list[nn.Module] = []
-        before = stem
+        channels = stem
         for width, count in zip(stages, config.units, strict=True):
             for index in range(count):
-                units.append(_Unit(before, width, 1 if index else 2, config.squeeze))
-                before = width
+                units.append(_Unit(channels, width, 1 if index else 2, config.squeeze))
+                channels = width
         self.body = nn.Sequential(*units)
         self.stage_ends = [sum(config.units[: k + 1]) - 1 for k in range(4)]
         if config.heads == "single":
-            self.linear = _ScaledLinear(before, config.w_dim)
+            self.linear = _ScaledLinear(channels, config.w_dim)
         else:
             halvings = (max(config.size) // 16).bit_length() - 1  # of the smallest map, to one pixel
             self.styles = nn.ModuleList(
-                _Head(before, config.w_dim, halvings + (row >= config.coarse) + (row >= config.middle))
+                _Head(channels, config.w_dim, halvings + (row >= config.coarse) + (row >= config.middle))
                 for row in range(config.num_layers)
             )
-            self.latlayer1 = nn.Conv2d(stages[2], before, 1)
-            self.latlayer2 = nn.Conv2d(stages[1], before, 1)
+            self.latlayer1 = nn.Conv2d(stages[2], channels, 1)
+            self.latlayer2 = nn.Conv2d(stages[1], channels, 1)
         self.register_buffer("w_mean", torch.zeros(config.num_layers, config.w_dim))
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, L, D], without the generator's mean where the file has none of its own."""
+        """Predict codes [B, L, D] of [B, 3, H, W], without the generator's mean where the file has none of its own."""
         config = self.config
-        x = self.input_layer(self._seen(images))
+        x = self.input_layer(self._crop_and_resize(images))
         ends: list[Tensor] = []
         for index, unit in enumerate(self.body):
             x = unit(x)
             if index in self.stage_ends:
                 ends.append(x)
         if config.heads == "single":
-            w = self.linear(x.mean(dim=(2, 3)))[:, None].repeat(1, config.num_layers, 1)
+            w = repeat(self.linear(reduce(x, "b c h w -> b c", "mean")), "b d -> b l d", l=config.num_layers)
             return w + self.w_mean
-        middle = _added(ends[3], self.latlayer1(ends[2]))
-        fine = _added(middle, self.latlayer2(ends[1]))
+        middle = _add_upsampled(ends[3], self.latlayer1(ends[2]))
+        fine = _add_upsampled(middle, self.latlayer2(ends[1]))
         rows = [
             head(ends[3] if row < config.coarse else middle if row < config.middle else fine)
             for row, head in enumerate(self.styles)
@@ -125,36 +130,38 @@ class IrseEncoder(PictureEncoder):
             w = torch.cat([w[:, :1], w[:, :1] + w[:, 1:]], dim=1)
         return w + self.w_mean
 
-    def codes_of(self, pictures: Tensor, generator: GanGenerator) -> Tensor:
+    def encode_batch(self, pictures: Tensor, generator: GanGenerator) -> Tensor:
+        """Predict codes [B, L, D] of [B, 3, H, W], the generator's mean added where the file has none of its own."""
         codes = self(pictures)
         if self.config.adds_mean and not self.config.own_mean:
             codes = codes + generator.w_mean.to(codes)
         return codes
 
-    def _seen(self, images: Tensor) -> Tensor:
-        """The middle of the picture in the aspect that the encoder sees, at its size."""
+    def _crop_and_resize(self, images: Tensor) -> Tensor:
+        """Crop the middle in the aspect of the encoder's input, and bring it to its size."""
         height, width = self.config.size
-        given = images.shape[2:]
-        tall, wide = min(given[0], given[1] * height // width), min(given[1], given[0] * width // height)
-        top, left = (given[0] - tall) // 2, (given[1] - wide) // 2
-        images = images[..., top : top + tall, left : left + wide]
+        full_height, full_width = images.shape[2:]
+        crop_height = min(full_height, full_width * height // width)
+        crop_width = min(full_width, full_height * width // height)
+        top, left = (full_height - crop_height) // 2, (full_width - crop_width) // 2
+        images = images[..., top : top + crop_height, left : left + crop_width]
         if images.shape[2:] == (height, width):
             return images
         return F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
 class _Unit(nn.Module):
-    """Norm, two convolutions, norm, squeeze-and-excitation, beside a shortcut."""
+    """Residual unit: norm, two convolutions, norm, squeeze-and-excitation, beside a shortcut."""
 
-    def __init__(self, before: int, width: int, stride: int, squeeze: bool) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, squeeze: bool) -> None:
         super().__init__()
-        if before == width:
+        if in_channels == width:
             self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)  # every stride-th pixel
         else:
-            self.shortcut_layer = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), _Norm(width))
+            self.shortcut_layer = nn.Sequential(nn.Conv2d(in_channels, width, 1, stride, bias=False), _Norm(width))
         layers = [
-            _Norm(before),
-            nn.Conv2d(before, width, 3, 1, 1, bias=False),
+            _Norm(in_channels),
+            nn.Conv2d(in_channels, width, 3, 1, 1, bias=False),
             nn.PReLU(width),
             nn.Conv2d(width, width, 3, stride, 1, bias=False),
             _Norm(width),
@@ -179,7 +186,7 @@ class _Norm(nn.Module):
 
 
 class _Squeeze(nn.Module):
-    """Channels weighed by what the whole map says of them (1709.01507)."""
+    """Squeeze-and-excitation (1709.01507): channels weighed by the mean of the map."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -192,11 +199,11 @@ class _Squeeze(nn.Module):
 
 
 class _ScaledLinear(nn.Module):
-    """x W^T + b with the weights' scale applied at run time."""
+    """Linear layer with equalised learning rate (1710.10196): the weights' scale is applied at run time."""
 
-    def __init__(self, before: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.empty(width, before)), nn.Parameter(torch.zeros(width))
+        self.weight, self.bias = nn.Parameter(torch.empty(width, in_channels)), nn.Parameter(torch.zeros(width))
         if not self.weight.is_meta:
             nn.init.normal_(self.weight)
 
@@ -205,13 +212,13 @@ class _ScaledLinear(nn.Module):
 
 
 class _Head(nn.Module):
-    """A map halved down to one pixel, then a linear layer: one row of W+."""
+    """Head of one row of W+: a map halved down to one pixel, then a linear layer."""
 
-    def __init__(self, before: int, width: int, halvings: int) -> None:
+    def __init__(self, in_channels: int, width: int, halvings: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for index in range(halvings):
-            layers += [nn.Conv2d(width if index else before, width, 3, 2, 1), nn.LeakyReLU()]
+            layers += [nn.Conv2d(width if index else in_channels, width, 3, 2, 1), nn.LeakyReLU()]
         self.convs = nn.Sequential(*layers)
         self.linear = _ScaledLinear(width, width)
 
@@ -219,6 +226,6 @@ class _Head(nn.Module):
         return self.linear(self.convs(x).flatten(1))
 
 
-def _added(small: Tensor, large: Tensor) -> Tensor:
-    """A feature pyramid's step: the coarser map, enlarged, joins the finer one."""
+def _add_upsampled(small: Tensor, large: Tensor) -> Tensor:
+    """Add a coarser map, enlarged, to the finer one: a step of a feature pyramid (1612.03144)."""
     return F.interpolate(small, large.shape[2:], mode="bilinear", align_corners=True) + large

@@ -1,1 +1,1 @@
-"""Reading and writing the pack's own files, one module per format."""
+"""File formats of the pack, one module each."""

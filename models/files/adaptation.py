@@ -1,4 +1,4 @@
-"""Adaptations as files: a photo is learned once and edited on every later day.
+"""Adaptation files: a photo is learned once and edited on every later day.
 
 Codes are stored in float32, all else in float16, which is what `adapt` rounds to. Deltas that a perturbation network
 made are stored as that network: a hundred kilobytes instead of megabytes.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
-from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..checkpoint import parse_json, read_safetensors, strip_prefix, write_safetensors
 from ..errors import CheckpointError, InputError
 from ..gan.adaptation import Adaptation
 from ..gan.perturbation import perturbation_deltas
@@ -19,11 +17,17 @@ from ..inference import no_inference_mode
 __all__ = ["read_adaptation", "write_adaptation"]
 
 KIND = "adaptation"
-_MOST_VALUES = 2**28  # of one photo's deltas that a header may ask for
+_LARGEST_DELTAS = 2**28  # values of one photo's deltas that a header may ask for
 
 
 def write_adaptation(path: str | Path, adaptation: Adaptation, provenance: dict[str, object] | None = None) -> Path:
-    """Write an adaptation so that :func:`read_adaptation` reads it back; the file appears whole or not at all."""
+    """Write an adaptation so that :func:`read_adaptation` reads it back.
+
+    Args:
+        path: ends in .safetensors; the file appears whole or not at all.
+        adaptation: of any device; deltas of a perturbation network are stored as its weights.
+        provenance: JSON-ready.
+    """
     tensors = adaptation.tensors()
     sizes = None
     if adaptation.state:
@@ -45,7 +49,7 @@ def read_adaptation(path: str | Path) -> Adaptation:
     """Read a file of :func:`write_adaptation`, in float32 on the CPU.
 
     Raises:
-        CheckpointError: missing, damaged, of another kind, or with parts that do not belong together.
+        CheckpointError: when the file is missing, damaged, of another kind, or its tensors do not belong together.
     """
     path = Path(path)
     with no_inference_mode():
@@ -57,30 +61,26 @@ def read_adaptation(path: str | Path) -> Adaptation:
         tensors = {name: tensor.float() for name, tensor in stored.items()}
         if "codes" not in tensors:
             raise CheckpointError(f"{path.name} holds no codes of photos; it is not an adaptation.")
-        state = _below(tensors, "network.")
-        seed = _whole(path, config, "seed", 0)
+        state = strip_prefix(tensors, "network.")
+        seed = _integer(path, config, "seed", 0)
         try:
-            deltas = {_layer(path, name): tensor for name, tensor in _below(tensors, "delta.").items()}
+            deltas = {_layer(path, name): tensor for name, tensor in strip_prefix(tensors, "delta.").items()}
             if state:
                 deltas = perturbation_deltas(state, _sizes(path, config), seed)
             return Adaptation(
                 codes=tensors["codes"],
                 deltas=deltas,
                 residual=tensors.get("residual"),
-                weights=_below(tensors, "weight."),
+                weights=strip_prefix(tensors, "weight."),
                 names=_names(path, config),
                 family=metadata.get("family", ""),
                 method=str(config.get("method") or ""),
-                guide=_whole(path, config, "guide", None),
+                guide=_integer(path, config, "guide", None),
                 state=state,
                 seed=seed,
             )
         except (InputError, RuntimeError, IndexError, TypeError, ValueError) as problem:
             raise CheckpointError(f"{path.name}: {problem}") from None
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _layer(path: Path, text: str) -> int:
@@ -89,9 +89,9 @@ def _layer(path: Path, text: str) -> int:
     return int(text)
 
 
-def _whole(path: Path, config: dict, name: str, otherwise: int | None) -> int | None:
-    value = config.get(name, otherwise)
-    if value is None and otherwise is None:
+def _integer(path: Path, config: dict, name: str, default: int | None) -> int | None:
+    value = config.get(name, default)
+    if value is None and default is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
         raise CheckpointError(f"{path.name}: its field '{name}' should be a whole number.")
@@ -106,13 +106,14 @@ def _names(path: Path, config: dict) -> tuple[str, ...]:
 
 
 def _sizes(path: Path, config: dict) -> dict[int, tuple[int, int, int]]:
+    """Read layer -> (channels, height, width)."""
     sizes = config.get("sizes")
-    good = isinstance(sizes, dict) and sizes and len(sizes) <= 64
-    good = good and all(
-        isinstance(size, list) and len(size) == 3 and all(type(side) is int and 1 <= side <= 65536 for side in size)
+    valid = isinstance(sizes, dict) and sizes and len(sizes) <= 64
+    valid = valid and all(
+        isinstance(size, list) and len(size) == 3 and all(type(n) is int and 1 <= n <= 65536 for n in size)
         for size in sizes.values()
     )
     # A header alone must not decide how much memory is taken.
-    if not good or sum(channels * height * width for channels, height, width in sizes.values()) > _MOST_VALUES:
+    if not valid or sum(channels * height * width for channels, height, width in sizes.values()) > _LARGEST_DELTAS:
         raise CheckpointError(f"{path.name}: its sizes of layers are damaged.")
     return dict(sorted((_layer(path, layer), tuple(size)) for layer, size in sizes.items()))

@@ -1,4 +1,4 @@
-"""What was found about a generator's units, as files: a dissection takes minutes, and its result is small."""
+"""Concept files: the result of a GAN dissection (1811.10597), which takes minutes, and is small."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ STEPS = ("steps", "normals", "levels")
 def write_concepts(
     path: str | Path,
     tensors: dict[str, Tensor | None],  # TENSORS, and STEPS where they are known
-    layer: int,
+    layer: int,  # of the units
     names: tuple[str, ...],
     family: str = "",
     provenance: dict[str, object] | None = None,
 ) -> Path:
-    """Write one dissection."""
-    kept = {name: tensors[name].float() for name in (*TENSORS, *STEPS) if tensors.get(name) is not None}
-    return write_safetensors(path, kept, KIND, {"layer": layer, "names": list(names)}, provenance, family)
+    """Write one dissection; shapes as in `ConceptUnits`."""
+    stored = {name: tensors[name].float() for name in (*TENSORS, *STEPS) if tensors.get(name) is not None}
+    return write_safetensors(path, stored, KIND, {"layer": layer, "names": list(names)}, provenance, family)
 
 
 def read_concepts(path: str | Path) -> dict[str, object]:
-    """The fields of :func:`write_concepts`: layer, names, family and the tensors, float32.
+    """Read the fields of :func:`write_concepts`: layer, names, family and the tensors, float32.
 
-    Raises CheckpointError naming the field that is wrong. Whether the shapes agree is for the value that they become.
+    The shapes are checked by the `ConceptUnits` that they become.
+
+    Raises:
+        CheckpointError: names the field that is wrong.
     """
     path = Path(path)
     tensors, metadata = read_safetensors(path, kind=KIND)

@@ -1,4 +1,4 @@
-"""`semantic-edit info`: what a .safetensors file holds, in a few lines."""
+"""Description of a .safetensors file in a few lines (`semantic-edit info`)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ..checkpoint import FORMAT, parse_json, read_safetensors
 from ..gan.progan import ARCHITECTURE
 from ..printable import printable
 
-MAX_SHOWN = 12
-MAX_VALUE = 200
+MAX_LINES = 12  # of tensors, or groups of them
+MAX_VALUE = 200  # characters
 
 
 def describe_file(path: str | Path) -> str:
-    """Kind, size, config, family, provenance and shapes of a safetensors file, as text of several lines.
+    """Describe kind, size, config, family, provenance and shapes of a safetensors file, in lines of text.
 
-    Raises CheckpointError with one sentence for anything that is no readable safetensors file.
+    Raises:
+        CheckpointError: for anything that is no readable safetensors file.
     """
     path = Path(path)
     tensors, metadata = read_safetensors(path)
@@ -32,7 +33,7 @@ def describe_file(path: str | Path) -> str:
                 lines.append(
                     "network: " + ("Progressive GAN" if values.get("architecture") == ARCHITECTURE else "StyleGAN2")
                 )
-            lines += [f"{title}:"] * bool(values) + [f"  {name}: {_short(value)}" for name, value in values.items()]
+            lines += [f"{title}:"] * bool(values) + [f"  {name}: {_shorten(value)}" for name, value in values.items()]
     lines.append(f"tensors: {len(tensors)}, {sum(t.numel() for t in tensors.values()):,} numbers")
     lines += [f"  {line}" for line in _shapes(tensors)]
     return "\n".join(printable(line) for line in lines)
@@ -44,21 +45,21 @@ def _kind(metadata: dict[str, str]) -> str:
     return "a safetensors file that does not come from Semantic Edit"
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]} ..."
 
 
 def _shapes(tensors: dict[str, Tensor]) -> list[str]:
-    """Small files tensor by tensor, large ones by the part of the network."""
-    if len(tensors) <= MAX_SHOWN:
+    """List the tensors of small files, and of large ones the modules of the network."""
+    if len(tensors) <= MAX_LINES:
         return [f"{name} {list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in sorted(tensors.items())]
     groups: dict[str, list[Tensor]] = {}
     for name, tensor in tensors.items():
-        part = ".".join(name.split(".")[:2]) if name.count(".") > 1 else name.split(".")[0]
-        groups.setdefault(part, []).append(tensor)
-    shown = [
+        module = ".".join(name.split(".")[:2]) if name.count(".") > 1 else name.split(".")[0]
+        groups.setdefault(module, []).append(tensor)
+    lines = [
         f"{group}: {len(members)} tensors, {sum(math.prod(t.shape) for t in members):,} numbers"
-        for group, members in list(groups.items())[:MAX_SHOWN]
+        for group, members in list(groups.items())[:MAX_LINES]
     ]
-    return shown + [f"... and {len(groups) - MAX_SHOWN} more parts"] * (len(groups) > MAX_SHOWN)
+    return lines + [f"... and {len(groups) - MAX_LINES} more parts"] * (len(groups) > MAX_LINES)

@@ -1,4 +1,4 @@
-"""Edit directions as files: what was found once is used on every later batch."""
+"""Direction files: an edit direction is fitted once and used on every later batch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LARGEST_THUMBNAIL = 4096  # px: beyond, a picture beside a direction is somethi
 
 @dataclass(frozen=True)
 class DirectionSummary:
-    """What a library lists of a direction file. shape: [L, D], or [1, D] for all rows alike; layers None: all."""
+    """Summary of a direction file, as a library lists it."""
 
     name: str
-    shape: tuple[int, int]
-    layers: tuple[int, ...] | None
-    has_states: bool  # whether a same state can be asked for
+    shape: tuple[int, int]  # [L, D], or [1, D] for all rows alike
+    layers: tuple[int, ...] | None  # edited rows; None: all
+    has_states: bool  # a same final state can be asked for
     family: str
     method: str
     notes: str
@@ -37,9 +37,9 @@ class DirectionSummary:
 def write_direction(
     path: str | Path,
     direction: Tensor,  # [L, D], or [1, D] for all rows alike
-    normal: Tensor | None = None,
-    layers: tuple[int, ...] | None = None,
-    start: float | None = None,
+    normal: Tensor | None = None,  # v, of the same shape
+    layers: tuple[int, ...] | None = None,  # edited rows; None: all
+    start: float | None = None,  # v . w of the example before its edit
     offset: float | None = None,  # v . w of the edited example
     method: str = "",
     family: str = "",
@@ -59,9 +59,13 @@ def write_direction(
 
 
 def read_direction(path: str | Path) -> dict[str, object]:
-    """The fields of :func:`write_direction`, checked; what the file does not know is None or ''.
+    """Read the fields of :func:`write_direction`, checked; a field that the file does not know is None or ''.
 
-    direction and normal are [L, D] or [1, D]. Raises CheckpointError naming the field that is wrong.
+    Returns:
+        Fields by name; direction and normal are [L, D] or [1, D], the example [2, L, D].
+
+    Raises:
+        CheckpointError: names the field that is wrong.
     """
     path = Path(path)
     tensors, metadata = read_safetensors(path, kind=KIND)
@@ -89,7 +93,11 @@ def read_direction(path: str | Path) -> dict[str, object]:
 
 
 def summarize_direction(path: str | Path) -> DirectionSummary:
-    """What the file says of itself; CheckpointError as :func:`read_direction`."""
+    """Summarize a direction file.
+
+    Raises:
+        CheckpointError: as :func:`read_direction`.
+    """
     path = Path(path)
     fields = read_direction(path)
     _, metadata = read_safetensors(path, kind=KIND)
@@ -118,7 +126,7 @@ def write_thumbnail(path: str | Path, image: Tensor) -> Path:  # [H, W, 3] in 0.
 
 
 def read_thumbnail(path: str | Path) -> Tensor | None:
-    """The picture beside a direction file, [H, W, 3] in 0..1; None when there is none that can be read."""
+    """Read the picture beside a direction file, [H, W, 3] in 0..1; None when there is none that can be read."""
     target = Path(path).with_suffix(THUMBNAIL)
     try:
         with Image.open(target, formats=("JPEG",)) as picture:
@@ -131,6 +139,7 @@ def read_thumbnail(path: str | Path) -> Tensor | None:
 
 
 def _rows(path: Path, tensors: dict[str, Tensor], name: str) -> Tensor:
+    """Return a tensor [L, D] or [D] as [L, D] or [1, D], checked."""
     tensor = tensors.get(name)
     if tensor is None:
         raise CheckpointError(f"{path.name} holds no tensor '{name}'; it is not a direction file.")
@@ -147,8 +156,8 @@ def _rows(path: Path, tensors: dict[str, Tensor], name: str) -> Tensor:
 def _layers(path: Path, value: object, rows: int) -> tuple[int, ...] | None:
     if value is None:
         return None
-    good = isinstance(value, list) and value and all(isinstance(k, int) and not isinstance(k, bool) for k in value)
-    if not good or min(value) < 0 or (rows > 1 and max(value) >= rows):
+    valid = isinstance(value, list) and value and all(isinstance(k, int) and not isinstance(k, bool) for k in value)
+    if not valid or min(value) < 0 or (rows > 1 and max(value) >= rows):
         raise CheckpointError(f"{path.name}: its list of edited rows is damaged.")
     return tuple(sorted(set(value)))
 

@@ -1,4 +1,4 @@
-"""An Imagic edit as one file: the photo's embedding, what was added to the model, and how it came about."""
+"""Imagic files (2210.09276): the optimised embedding, the LoRA of the tuned model, and their provenance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..checkpoint import parse_json, read_safetensors, strip_prefix, write_safetensors
 from ..errors import CheckpointError
 
 __all__ = ["KIND", "read_imagic", "write_imagic"]
@@ -21,24 +21,24 @@ _LORA, _EXTRA = "lora.", "extra."
 def write_imagic(
     path: str | Path,
     embedding: Tensor,  # [1, T, D]
-    extras: Mapping[str, Any],
-    lora: Mapping[str, Tensor],
+    extras: Mapping[str, Any],  # of the conditioning: pooled output, sizes, masks
+    lora: Mapping[str, Tensor],  # factors by name, [R, in] and [out, R]
     prompt: str = "",
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write one edit. Of the extras, tensors, numbers, texts and truth values are kept, and nothing else."""
+    """Write one edit. Of the extras, only tensors, numbers, texts and truth values are stored."""
     tensors = {"embedding": embedding.float()}
     tensors.update({_LORA + name: tensor for name, tensor in lora.items()})
     tensors.update({_EXTRA + name: value for name, value in extras.items() if isinstance(value, Tensor)})
-    plain = {name: value for name, value in extras.items() if isinstance(value, bool | int | float | str)}
-    return write_safetensors(path, tensors, KIND, {"prompt": prompt, "extras": plain}, provenance)
+    scalars = {name: value for name, value in extras.items() if isinstance(value, bool | int | float | str)}
+    return write_safetensors(path, tensors, KIND, {"prompt": prompt, "extras": scalars}, provenance)
 
 
 def read_imagic(path: str | Path) -> dict[str, Any]:
-    """embedding, extras, lora, prompt and provenance of :func:`write_imagic`.
+    """Read embedding [1, T, D], extras, lora, prompt and provenance of :func:`write_imagic`, by name.
 
     Raises:
-        CheckpointError: naming what is wrong with the file.
+        CheckpointError: names the field that is wrong.
     """
     path = Path(path)
     tensors, metadata = read_safetensors(path, kind=KIND)
@@ -55,15 +55,11 @@ def read_imagic(path: str | Path) -> dict[str, Any]:
     if not isinstance(extras, dict) or not isinstance(prompt, str):
         raise CheckpointError(f"{path.name}: its fields 'extras' and 'prompt' should be an object and a text.")
     extras = {name: value for name, value in extras.items() if isinstance(value, bool | int | float | str)}
-    extras.update(_below(tensors, _EXTRA))
+    extras.update(strip_prefix(tensors, _EXTRA))
     return {
         "embedding": embedding.float(),
         "extras": extras,
-        "lora": _below(tensors, _LORA),
+        "lora": strip_prefix(tensors, _LORA),
         "prompt": prompt,
         "provenance": parse_json(metadata, "provenance", path),
     }
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

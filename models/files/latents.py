@@ -1,4 +1,4 @@
-"""Latents as files: safetensors, or inside the PNG of the picture they make.
+"""Latent files: safetensors, or the PNG of the picture that the code makes.
 
 A picture carries its own code in a compressed text chunk (PNG specification, zTXt) that holds the same safetensors
 bytes as a file would, in base64. The chunk is put into a finished PNG without touching its pixels or its other texts.
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..checkpoint import FORMAT, ordered_header, parse_json, read_safetensors, write_safetensors
+from ..checkpoint import FORMAT, parse_json, read_safetensors, sort_header, write_safetensors
 from ..errors import CheckpointError
 from ..inference import no_inference_mode
 from .atomic import atomic_write
@@ -30,20 +30,20 @@ __all__ = ["StoredLatent", "embed_latent", "extract_latent", "read_latent", "wri
 KIND = "latents"
 KEYWORD = b"semantic_edit_latent"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MOST_BYTES = 64 * 2**20  # of one code in a picture; the largest published W+ takes 0.04 MiB
+_LARGEST_CODE = 64 * 2**20  # bytes of one code in a picture; the largest published W+ takes 0.04 MiB
 _DAMAGE = (zlib.error, binascii.Error, struct.error, SafetensorError, ValueError, KeyError, TypeError, RecursionError)
 
 
 class StoredLatent(NamedTuple):
-    """What a file says: codes [B, L, D] float32 on the CPU, B names, and the family ("" when it names none)."""
+    """Latents of a file."""
 
-    codes: Tensor
-    names: tuple[str, ...]
-    family: str
+    codes: Tensor  # [B, L, D], float32 on the CPU
+    names: tuple[str, ...]  # B
+    family: str  # "" when the file names none
 
 
 def write_latent(path: str | Path, codes: Tensor, names: Sequence[str], family: str) -> Path:
-    """Write codes [B, L, D] as safetensors; the file appears whole or not at all."""
+    """Write codes [B, L, D] and their B names as safetensors; the file appears whole or not at all."""
     return write_safetensors(path, {"codes": codes.float()}, KIND, {"names": list(names)}, family=family)
 
 
@@ -51,44 +51,44 @@ def read_latent(path: str | Path) -> StoredLatent:
     """Read a file of :func:`write_latent`.
 
     Raises:
-        CheckpointError: missing, damaged, of another kind, or without codes [B, L, D].
+        CheckpointError: when it is missing, damaged, of another kind, or without codes [B, L, D].
     """
     with no_inference_mode():
         tensors, metadata = read_safetensors(path, kind=KIND)
-        return _stored(tensors, metadata, Path(path))
+        return _check_latent(tensors, metadata, Path(path))
 
 
 def embed_latent(path: str | Path, code: Tensor, name: str, family: str) -> None:
     """Put one code [L, D] into an existing PNG, replacing an earlier one; pixels and other texts stay as they are.
 
     Raises:
-        CheckpointError: the file is no PNG.
+        CheckpointError: when the file is no PNG, or a damaged one.
     """
     path = Path(path)
     metadata = {"format": FORMAT, "kind": KIND, "config": json.dumps({"names": [name]}), "family": family}
     content = save({"codes": code.detach().cpu().float()[None].contiguous().clone()}, metadata)
-    chunk = KEYWORD + b"\0\0" + zlib.compress(base64.b64encode(_in_order(content)), 9)
-    parts = [_SIGNATURE]
+    chunk = KEYWORD + b"\0\0" + zlib.compress(base64.b64encode(_with_sorted_header(content)), 9)
+    chunks = [_SIGNATURE]
     for kind, body in _chunks(path.read_bytes(), path):
         if kind == b"IDAT" and chunk:  # readers that stop at the pixels, as Pillow does, still see it
-            parts.append(_chunk(b"zTXt", chunk))
+            chunks.append(_chunk(b"zTXt", chunk))
             chunk = b""
-        if not _is_ours(kind, body):
-            parts.append(_chunk(kind, body))
+        if not _carries_code(kind, body):
+            chunks.append(_chunk(kind, body))
     with atomic_write(path) as temporary:
-        temporary.write_bytes(b"".join(parts))
+        temporary.write_bytes(b"".join(chunks))
 
 
 def extract_latent(path: str | Path) -> StoredLatent:
     """Read the code that a PNG carries, as a batch of one.
 
     Raises:
-        CheckpointError: no PNG, a damaged one, or one that carries no code.
+        CheckpointError: when it is no PNG, a damaged one, or one that carries no code.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path.name} does not exist; expected a PNG that carries its code.")
-    texts = [body for kind, body in _chunks(path.read_bytes(), path) if _is_ours(kind, body)]
+    texts = [body for kind, body in _chunks(path.read_bytes(), path) if _carries_code(kind, body)]
     if not texts:
         raise CheckpointError(
             f"{path.name} carries no code. Only PNG files saved by Save Latents do, and only while no other program "
@@ -104,14 +104,15 @@ def extract_latent(path: str | Path) -> StoredLatent:
         raise CheckpointError(f"{path.name}: its code is damaged ({error}). Take the original file.") from None
     if metadata.get("format") != FORMAT or metadata.get("kind") != KIND:
         raise CheckpointError(f"{path.name}: what it carries is not a code of this pack. Take the original file.")
-    return _stored(tensors, metadata, path)
+    return _check_latent(tensors, metadata, path)
 
 
-def _stored(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> StoredLatent:
+def _check_latent(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> StoredLatent:
+    """Build the latents of a file's tensors and header; CheckpointError unless they are codes [B, L, D]."""
     codes = tensors.get("codes")
     if codes is None or codes.ndim != 3 or 0 in codes.shape or not codes.is_floating_point():
-        what = "none" if codes is None else f"{codes.dtype} of shape {list(codes.shape)}"
-        raise CheckpointError(f"{path.name}: expected the tensor 'codes' [B, L, D] in floating point; got {what}.")
+        actual = "none" if codes is None else f"{codes.dtype} of shape {list(codes.shape)}"
+        raise CheckpointError(f"{path.name}: expected the tensor 'codes' [B, L, D] in floating point; got {actual}.")
     codes = codes.to(torch.float32)
     if not bool(torch.isfinite(codes).all()):
         raise CheckpointError(f"{path.name}: its codes contain numbers that are not finite; the file is damaged.")
@@ -122,21 +123,23 @@ def _stored(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) ->
 
 
 def _chunks(content: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (kind, body) of each chunk of a PNG, checked."""
     if not content.startswith(_SIGNATURE):
         raise CheckpointError(f"{path.name} is no PNG; only PNG files can carry a code.")
-    at = len(_SIGNATURE)
-    while at < len(content):
-        if at + 12 > len(content):
+    position = len(_SIGNATURE)
+    while position < len(content):
+        if position + 12 > len(content):
             raise CheckpointError(f"{path.name} is a PNG that was cut short.")
-        length = int.from_bytes(content[at : at + 4], "big")
-        kind, body = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
-        crc = content[at + 8 + length : at + 12 + length]
+        length = int.from_bytes(content[position : position + 4], "big")
+        body_start = position + 8
+        kind, body = content[position + 4 : body_start], content[body_start : body_start + length]
+        crc = content[body_start + length : body_start + length + 4]
         if len(crc) != 4 or int.from_bytes(crc, "big") != zlib.crc32(kind + body):
             raise CheckpointError(f"{path.name} is a damaged PNG: its checksums do not fit, or it was cut short.")
         yield kind, body
         if kind == b"IEND":
             return
-        at += 12 + length
+        position += 12 + length
     raise CheckpointError(f"{path.name} is a PNG that was cut short.")
 
 
@@ -144,19 +147,20 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
 
 
-def _is_ours(kind: bytes, body: bytes) -> bool:
+def _carries_code(kind: bytes, body: bytes) -> bool:
     return kind == b"zTXt" and body.startswith(KEYWORD + b"\0\0")
 
 
-def _in_order(content: bytes) -> bytes:
+def _with_sorted_header(content: bytes) -> bytes:
+    """Sort the header of a safetensors file in memory."""
     end = 8 + struct.unpack("<Q", content[:8])[0]
-    return content[:8] + ordered_header(content[8:end]) + content[end:]
+    return content[:8] + sort_header(content[8:end]) + content[end:]
 
 
 def _inflate(packed: bytes) -> bytes:
     # A few bytes can unpack to gigabytes: stop at what a code can need.
     unpacker = zlib.decompressobj()
-    content = unpacker.decompress(packed, _MOST_BYTES)
+    content = unpacker.decompress(packed, _LARGEST_CODE)
     if not unpacker.eof:
         raise ValueError("it does not end where it should")
     return content

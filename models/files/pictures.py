@@ -1,4 +1,4 @@
-"""Pictures from a folder as one batch: any size, any mode, and a bad file never stops the rest."""
+"""Picture files: a folder as one batch, of any size and mode; a damaged file does not stop the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, check_choice
 from ..printable import printable
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -24,22 +24,22 @@ class PictureError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class PictureBatch:
-    """images [B, H, W, 3] in 0..1; masks [B, H, W], 1 where a picture is transparent; names; what was left out."""
+    """Pictures of one size, and the files that could not be read."""
 
-    images: Tensor
-    masks: Tensor
+    images: Tensor  # [B, H, W, 3] in 0..1
+    masks: Tensor  # [B, H, W], 1 where a picture is transparent
     names: tuple[str, ...]
     skipped: tuple[str, ...]  # one sentence per file that could not be read
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The picture files of a folder (not of its subfolders), in natural order: 2.png before 10.png."""
-    found = [file for file in folder.iterdir() if is_picture_name(file.name)]
-    return sorted((file for file in found if file.is_file()), key=lambda file: natural(file.name))
+def list_pictures(folder: Path) -> list[Path]:
+    """List the picture files of a folder (not of its subfolders), in natural order: 2.png before 10.png."""
+    files = [file for file in folder.iterdir() if is_picture_name(file.name)]
+    return sorted((file for file in files if file.is_file()), key=lambda file: natural_key(file.name))
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether a file of this name counts as a picture; hidden files never do."""
+    """Return whether a file of this name counts as a picture; hidden files never do."""
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
@@ -51,7 +51,8 @@ def read_pictures(
 ) -> PictureBatch:
     """Read and fit all files. Files that are no pictures, or damaged, are listed in ``skipped``.
 
-    Raises InputError when there is no file, when none can be read, or when ``fit`` is unknown.
+    Raises:
+        InputError: when there is no file, when none can be read, or when ``fit`` is unknown.
     """
     images, masks, names, skipped = [], [], [], []
     for file in files:
@@ -78,12 +79,16 @@ def read_picture(
     fit: str = "crop",
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> tuple[Tensor, Tensor]:
-    """One file as :func:`read_pictures` reads it: colours [H, W, 3] and opacity [H, W], both in 0..1.
+    """Read one file as :func:`read_pictures` does.
 
-    Raises PictureError for any file that cannot be read, and InputError when ``fit`` is unknown.
+    Returns:
+        Colours [H, W, 3] and opacity [H, W], both in 0..1.
+
+    Raises:
+        PictureError: for any file that cannot be read.
+        InputError: when ``fit`` is unknown.
     """
-    if fit not in FITS:
-        raise InputError(f"Unknown fit '{fit}'; expected one of {', '.join(FITS)}.")
+    check_choice("fit", fit, FITS)
     try:
         picture = _open(file)
         fitted = picture if size is None else fit_picture(picture, size, fit)
@@ -105,22 +110,23 @@ def fit_picture(picture: Image.Image, size: tuple[int, int], fit: str) -> Image.
 
 
 def _open(file: Path) -> Image.Image:
-    with Image.open(file) as opened:
-        opened.load()
-        picture = ImageOps.exif_transpose(opened)  # phones store the turn beside the pixels
+    with Image.open(file) as image:
+        image.load()
+        picture = ImageOps.exif_transpose(image)  # phones store the turn beside the pixels
     if picture.mode == "F":
         raise ValueError("floating-point grey has no fixed brightness")
     if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
-        sixteen = np.array(picture, dtype=np.float64) / 257.0
-        picture = Image.fromarray(sixteen.clip(0, 255).round().astype(np.uint8), "L")
+        grey = np.array(picture, dtype=np.float64) / 257.0
+        picture = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8), "L")
     return picture.convert("RGBA")
 
 
 def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Blend RGBA over the background: colours [H, W, 3] and opacity [H, W] in 0..1."""
     pixels = torch.from_numpy(np.array(picture, dtype=np.float32) / 255.0)
     colours, alpha = pixels[..., :3], pixels[..., 3:]
-    behind = torch.tensor(background, dtype=torch.float32) / 255.0
-    return colours * alpha + behind * (1 - alpha), alpha[..., 0]
+    backdrop = torch.tensor(background, dtype=torch.float32) / 255.0
+    return colours * alpha + backdrop * (1 - alpha), alpha[..., 0]
 
 
 def _reason(error: Exception) -> str:
@@ -134,7 +140,7 @@ def _reason(error: Exception) -> str:
     return f"damaged or unsupported ({text})" if len(text) < 90 else "damaged or unsupported"
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sorting key that counts: 2.png before 10.png."""
-    parts = re.split(r"(\d+)", name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Return a sorting key that counts: 2.png before 10.png."""
+    tokens = re.split(r"(\d+)", name.lower())
+    return [(0, int(token), "") if token.isdecimal() else (1, 0, token) for token in tokens if token]

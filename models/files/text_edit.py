@@ -1,4 +1,4 @@
-"""Text edits as files: a sentence, what it changes and where, some kB to a few MB."""
+"""Text-edit files (CoralStyleCLIP): a sentence, the change of codes and its region, some kB to a few MB."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..checkpoint import parse_json, read_safetensors, write_safetensors
+from ..checkpoint import parse_json, read_safetensors, strip_prefix, write_safetensors
 from ..errors import CheckpointError
 from ..gan.text_edit_networks import LatentMapper, LayerAttention
 from ..inference import no_inference_mode
@@ -22,7 +22,13 @@ _LARGEST_ATTENTION = 64  # layers; the largest published generators have 26 and 
 def write_text_edit(
     path: str | Path, values: Mapping[str, Any], provenance: Mapping[str, object] | None = None
 ) -> Path:
-    """Write the fields of a text edit by name; None for what it has not."""
+    """Write the fields of a text edit by name; None for those that it lacks.
+
+    Args:
+        path: ends in .safetensors.
+        values: fields of a `TextEdit`: offset [L, D], selection, region and extra tensors, networks, texts.
+        provenance: JSON-ready.
+    """
     tensors = {name: values[name].float() for name in _TENSORS if values.get(name) is not None}
     config: dict[str, Any] = {name: str(values.get(name) or "") for name in _TEXTS}
     config |= {"parts": list(values.get("parts") or ()), "rows": list(values.get("rows") or ())}
@@ -38,7 +44,11 @@ def write_text_edit(
 
 
 def read_text_edit(path: str | Path) -> dict[str, Any]:
-    """The fields of a text edit by name, networks frozen. Raises CheckpointError for anything damaged."""
+    """Read the fields of a text edit by name, its networks frozen.
+
+    Raises:
+        CheckpointError: for anything damaged.
+    """
     path = Path(path)
     with no_inference_mode():
         tensors, metadata = read_safetensors(path, KIND)
@@ -48,28 +58,24 @@ def read_text_edit(path: str | Path) -> dict[str, Any]:
             raise CheckpointError(f"{path.name} holds no change of codes [L, D]; it is damaged.")
         values: dict[str, Any] = {name: _text(config, name, path) for name in _TEXTS}
         values |= {name: tensors[name].float() for name in _TENSORS if name in tensors}
-        values |= {"parts": tuple(_strings(config, path)), "rows": tuple(_rows(config, len(offset), path))}
+        values |= {"parts": tuple(_part_names(config, path)), "rows": tuple(_rows(config, len(offset), path))}
         values |= {"threshold": _threshold(config, path), "family": metadata.get("family", "")}
         values["keeps_outside"] = config.get("keeps_outside") is True
-        mapper, attention = (_under(tensors, f"{name}.") for name in ("mapper", "attention"))
+        mapper, attention = (strip_prefix(tensors, f"{name}.") for name in ("mapper", "attention"))
         if mapper:
-            values["mapper"] = _filled(LatentMapper(*offset.shape), mapper, path)
+            values["mapper"] = _load_weights(LatentMapper(*offset.shape), mapper, path)
         if attention:
-            values["attention"] = _filled(LayerAttention(_channels(config, path)), attention, path)
+            values["attention"] = _load_weights(LayerAttention(_channels(config, path)), attention, path)
         return values
 
 
-def _filled(network: nn.Module, weights: dict[str, Tensor], path: Path) -> nn.Module:
+def _load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> nn.Module:
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     except RuntimeError as problem:
         reason = " ".join(str(problem).split())[:200]
         raise CheckpointError(f"{path.name}: its networks do not match its header ({reason}).") from None
     return network.eval().requires_grad_(False)
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _text(config: Mapping[str, Any], name: str, path: Path) -> str:
@@ -79,11 +85,11 @@ def _text(config: Mapping[str, Any], name: str, path: Path) -> str:
     return value
 
 
-def _strings(config: Mapping[str, Any], path: Path) -> list[str]:
-    parts = config.get("parts", [])
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+def _part_names(config: Mapping[str, Any], path: Path) -> list[str]:
+    names = config.get("parts", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{path.name}: its header names its parts wrongly.")
-    return parts
+    return names
 
 
 def _rows(config: Mapping[str, Any], count: int, path: Path) -> list[int]:

@@ -1,4 +1,4 @@
-"""Whether a description of a network can belong to its weights, before a library builds what it describes.
+"""Limits of a network's config: checked against its weights before a library builds the network.
 
 A damaged or hostile configuration may ask for a thousand million layers, and building them takes all memory and time
 long before anything is compared. Weights say what is plausible: no width is larger than the largest side of any tensor,
@@ -20,41 +20,41 @@ _WIDTHS = {
     "latent_channels", "out_channels", "projection_dim", "vocab_size", "width",
 }  # fmt: skip
 _DEPTHS = {"layers", "layers_per_block", "num_hidden_layers", "transformer_layers_per_block"}
-_SIDES = {"image_size", "sample_size"}
-_MOST_PIXELS = 2048
-_MOST = 1 << 20  # of anything else that is counted: tokens, heads, groups
+_SIZES = {"image_size", "sample_size"}
+_LARGEST_IMAGE = 2048  # pixels
+_LARGEST_COUNT = 1 << 20  # of anything else that is counted: tokens, heads, groups
 
 
-def check_config_limits(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
+def check_config_limits(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], subject: str) -> None:
     """Refuse numbers that the weights cannot have.
 
     Args:
         config: as read from JSON, nested as it comes.
         shapes: of all tensors of the network.
-        what: names the description in the error.
+        subject: begins the error's sentence: the name of the description.
 
     Raises:
         CheckpointError: naming the field, its value and what the weights allow.
     """
-    widest = max((side for shape in shapes.values() for side in shape), default=0)
+    widest = max((size for shape in shapes.values() for size in shape), default=0)
     for name, value in _numbers(config, ""):
-        most = _MOST
-        for names, limit in ((_WIDTHS, widest), (_DEPTHS, len(shapes)), (_SIDES, _MOST_PIXELS)):
-            most = limit if name in names else most
-        if isinstance(value, float) and not math.isfinite(value) or value > most:
+        limit = _LARGEST_COUNT
+        for names, largest in ((_WIDTHS, widest), (_DEPTHS, len(shapes)), (_SIZES, _LARGEST_IMAGE)):
+            limit = largest if name in names else limit
+        if isinstance(value, float) and not math.isfinite(value) or value > limit:
             raise CheckpointError(
-                f"{what} has {str(value)[:40]} for '{name}', where its weights allow {most} at most; it is damaged, or "
-                "belongs to other weights."
+                f"{subject} has {str(value)[:40]} for '{name}', where its weights allow {limit} at most; it is "
+                "damaged, or belongs to other weights."
             )
 
 
 def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
-    """(innermost key, number) of a JSON tree."""
+    """Yield (innermost key, number) of a JSON tree."""
     if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _numbers(each, str(key))
+        for key, child in value.items():
+            yield from _numbers(child, str(key))
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _numbers(each, name)
+        for child in value:
+            yield from _numbers(child, name)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield name, value

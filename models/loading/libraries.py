@@ -1,4 +1,4 @@
-"""diffusers and transformers, imported when they are needed and not before."""
+"""Lazy imports of diffusers and transformers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ from .torchvision_stubs import declare_where_allowed
 
 
 def import_diffusers() -> ModuleType:
-    """The diffusers package. Raises InputError, saying how to get it, when it is missing or does not work."""
-    return _imported("diffusers")
+    """Import diffusers.
+
+    Raises:
+        InputError: says how to get the package, when it is missing or does not work.
+    """
+    return _import_package("diffusers")
 
 
 def import_transformers() -> ModuleType:
-    """The transformers package; the errors of ``import_diffusers``."""
-    return _imported("transformers")
+    """Import transformers.
+
+    Raises:
+        InputError: as ``import_diffusers``.
+    """
+    return _import_package("transformers")
 
 
-def _imported(name: str) -> ModuleType:
+def _import_package(name: str) -> ModuleType:
     declare_where_allowed()  # both look at torchvision, which does not import beside every torch
     try:
         return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""Building a network of a library without drawing the random weights that a file replaces.
+"""Network construction without random initialisation: a file replaces the weights anyway.
 
 A CLIP of 400 million parameters takes many seconds for random numbers that nobody will ever see, and a description
 that a damaged file makes ten times as large takes all memory for them.
@@ -15,15 +15,15 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["skip_init"]
 
-_DRAWS = {
+_INITIALISERS = {
     *(getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "erfinv_")),
     *(getattr(nn.init, name) for name in ("normal_", "uniform_", "trunc_normal_")),
-    *(getattr(nn.init, f"{who}_{how}_") for who in ("kaiming", "xavier") for how in ("normal", "uniform")),
+    *(getattr(nn.init, f"{scheme}_{law}_") for scheme in ("kaiming", "xavier") for law in ("normal", "uniform")),
 }
 
 
 class skip_init(TorchFunctionMode):  # noqa: N801 (used as a context, and named like torch's own ones)
-    """Inside, torch's in-place random initialisation does nothing: tensors hold whatever was in their memory.
+    """Context in which torch's in-place random initialisation does nothing: tensors hold what their memory held.
 
     The caller must overwrite every parameter before use, and check that it did. Tensors that are computed (attention
     masks, tables of positions, constants) are made as ever.
@@ -37,6 +37,6 @@ class skip_init(TorchFunctionMode):  # noqa: N801 (used as a context, and named 
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if function in _DRAWS:
+        if function in _INITIALISERS:
             return args[0] if args else kwargs["tensor"]
         return function(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Make torchvision's import work beside a torch that has none of its compiled operators.
+"""Stubs of torchvision's operators, so that it imports beside a torch that has none of the compiled ones.
 
 The torchvision on the package index is built for CUDA builds of torch; beside a CPU wheel its import fails because two
 operators, which we never call, have no declaration. Declaring them lets open_clip be imported. This changes torch's
@@ -17,17 +17,17 @@ _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_kept: list[torch.library.Library] = []  # a declaration lasts as long as its library object
+_libraries: list[torch.library.Library] = []  # a declaration lasts as long as its library object
 _allowed: list[bool] = []
 
 
 def allow_declaring() -> None:
-    """This process is ours: what torchvision misses may be declared when it is needed."""
+    """Allow stubs in this process, which is ours, for when they are needed."""
     _allowed.append(True)
 
 
 def declare_where_allowed() -> None:
-    """Declare what torchvision misses; nothing when it is absent, imports as it is, or the process is not ours."""
+    """Declare the operators that torchvision lacks, unless it is absent, imports already, or stubs are not allowed."""
     if not _allowed:
         return
     try:
@@ -39,6 +39,6 @@ def declare_where_allowed() -> None:
         for name, schema in _SCHEMAS.items():
             if not hasattr(torch.ops.torchvision, name):
                 library.define(schema)
-        _kept.append(library)
+        _libraries.append(library)
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]  # what the failed import left behind

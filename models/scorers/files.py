@@ -1,4 +1,4 @@
-"""Which open_clip model a file holds: from the config beside it, from a name, or from the shapes of its weights."""
+"""Recognition of open_clip models in files: by the config beside them, a name, or the shapes of the weights."""
 
 from __future__ import annotations
 
@@ -24,22 +24,32 @@ _LARGEST_CONFIG = 1 << 20
 
 @dataclass(frozen=True)
 class ScorerDescription:
-    """``model``: open_clip's model_cfg; ``preprocess``: its preprocess_cfg; ``weights``: the .safetensors file."""
+    """Description of an open_clip model."""
 
-    name: str
-    model: dict[str, Any]
-    preprocess: dict[str, Any]
-    weights: Path
+    name: str  # of its folder or architecture
+    model: dict[str, Any]  # open_clip's model_cfg
+    preprocess: dict[str, Any]  # open_clip's preprocess_cfg
+    weights: Path  # the .safetensors file
 
-    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights under open_clip's names, whichever library wrote them."""
+    def rename(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights under open_clip's names, whichever library wrote them."""
         return from_transformers(weights) if is_transformers(weights) else dict(weights)
 
 
 def describe_scorer(path: Path, architecture: str, open_clip: Any) -> ScorerDescription:
-    """Find config and weights of a folder or file; CheckpointError or InputError when that cannot be done."""
+    """Find config and weights of a folder or file.
+
+    Args:
+        path: a folder, or a .safetensors file.
+        architecture: one of open_clip's names; "auto": the config beside the weights, else by their shapes.
+        open_clip: the library.
+
+    Raises:
+        CheckpointError: when the files are damaged or of no known architecture.
+        InputError: for an architecture that open_clip does not have.
+    """
     folder = path if path.is_dir() else path.parent
-    weights = _weights_of(path) if path.is_dir() else path
+    weights = _find_weights(path) if path.is_dir() else path
     config = folder / CONFIG_NAME
     if config.is_file() and architecture == "auto":
         model, preprocess = _read_config(config)
@@ -52,70 +62,74 @@ def describe_scorer(path: Path, architecture: str, open_clip: Any) -> ScorerDesc
     if model is None:
         raise InputError(f"open_clip has no architecture '{architecture}'; leave it on 'auto' or choose from its list.")
     _refuse_downloads(model, architecture)
-    return ScorerDescription(architecture, model, _usual_pictures(architecture, open_clip), weights)
+    return ScorerDescription(architecture, model, _usual_preprocessing(architecture, open_clip), weights)
 
 
-def _usual_pictures(architecture: str, open_clip: Any) -> dict[str, Any]:
-    """How pictures were prepared for the weights that open_clip lists; nothing where those differ from each other."""
+def _usual_preprocessing(architecture: str, open_clip: Any) -> dict[str, Any]:
+    """Return the preprocessing of the weights that open_clip lists, {} where those differ from each other."""
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    known = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
-    ways = [{name: cfg[name] for name in ("mean", "std", "resize_mode") if cfg.get(name)} for cfg in known]
-    return ways[0] if ways and all(way == ways[0] for way in ways) else {}
+    configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    options = [{name: cfg[name] for name in ("mean", "std", "resize_mode") if cfg.get(name)} for cfg in configs]
+    return options[0] if options and all(option == options[0] for option in options) else {}
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]], open_clip: Any, file_name: str) -> str:
-    """The open_clip architecture whose towers have these shapes.
+    """Name the open_clip architecture whose towers have these shapes.
 
-    Raises CheckpointError when none has. Where two differ in nothing but their activation, weights in the form of the
+    Where two differ in nothing but their activation, weights in the form of the
     transformers library are taken for OpenAI's ("quickgelu"), others for open_clip's own; a warning names the other.
+
+    Raises:
+        CheckpointError: when no architecture has these shapes.
     """
     transformers = is_transformers(shapes)
-    found = _signature(from_transformers_shapes(shapes) if transformers else shapes)
-    if found is None:
+    signature = _signature(from_transformers_shapes(shapes) if transformers else shapes)
+    if signature is None:
         raise CheckpointError(
             f"{file_name} does not hold both towers of a CLIP model; choose a file with an image and a text tower."
         )
-    fits = [name for name in open_clip.list_models() if _config_signature(open_clip.get_model_config(name)) == found]
-    if not fits:
+    configs = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
+    matches = [name for name, config in configs.items() if _config_signature(config) == signature]
+    if not matches:
         raise CheckpointError(f"{file_name} has the shapes of no architecture that this open_clip knows.")
-    quick = [name for name in fits if name.endswith("-quickgelu")]
-    plain = [name for name in fits if name not in quick]
-    chosen = (quick or plain)[0] if transformers else (plain or quick)[0]
-    if len(fits) > 1:
-        log.warning("%s: taken for %s; it could also be %s.", file_name, chosen, ", ".join(sorted({*fits} - {chosen})))
-    return chosen
+    quick = [name for name in matches if name.endswith("-quickgelu")]
+    gelu = [name for name in matches if name not in quick]
+    best = (quick or gelu)[0] if transformers else (gelu or quick)[0]
+    if len(matches) > 1:
+        log.warning("%s: taken for %s; it could also be %s.", file_name, best, ", ".join(sorted({*matches} - {best})))
+    return best
 
 
 def from_transformers_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The few shapes that tell architectures apart, under open_clip's names."""
+    """Return the few shapes that distinguish architectures, under open_clip's names."""
     names = {
         "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
         "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
         "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
         "text_model.embeddings.position_embedding.weight": "positional_embedding",
     }
-    found = {ours: shapes[theirs] for theirs, ours in names.items() if theirs in shapes}
+    renamed = {ours: shapes[theirs] for theirs, ours in names.items() if theirs in shapes}
     if "text_projection.weight" in shapes:
-        found["text_projection"] = tuple(reversed(shapes["text_projection.weight"]))
+        renamed["text_projection"] = tuple(reversed(shapes["text_projection.weight"]))
     for tower, ours in (("vision_model", "visual.transformer"), ("text_model", "transformer")):
         prefix = f"{tower}.encoder.layers."
         for index in {name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)}:
-            found[f"{ours}.resblocks.{index}.ln_1.weight"] = (0,)
-    return found
+            renamed[f"{ours}.resblocks.{index}.ln_1.weight"] = (0,)
+    return renamed
 
 
 def _signature(shapes: Mapping[str, tuple[int, ...]]) -> tuple | None:
-    """Text width, context, vocabulary, depth, embedding; then the image tower."""
+    """Return text width, context, vocabulary, depth and embedding, then the same of the image tower."""
     text = {name.removeprefix("text."): shape for name, shape in shapes.items()}
-    needed = ("token_embedding.weight", "positional_embedding", "text_projection")
-    if any(name not in text for name in needed) or "visual.conv1.weight" not in shapes:
+    required = ("token_embedding.weight", "positional_embedding", "text_projection")
+    if any(name not in text for name in required) or "visual.conv1.weight" not in shapes:
         return None
     vocabulary, width = text["token_embedding.weight"]
     head = (width, text["positional_embedding"][0], vocabulary, _depth(text, "transformer"), text["text_projection"][1])
     if "visual.positional_embedding" in shapes:
         width, _, patch, _ = shapes["visual.conv1.weight"]
-        places = shapes["visual.positional_embedding"][0] - 1
-        return (*head, width, patch, places, _depth(shapes, "visual.transformer"))
+        patches = shapes["visual.positional_embedding"][0] - 1
+        return (*head, width, patch, patches, _depth(shapes, "visual.transformer"))
     stages = tuple(_depth(shapes, f"visual.layer{stage}", "") for stage in range(1, 5))
     return (*head, 2 * shapes["visual.conv1.weight"][0], stages)
 
@@ -135,20 +149,21 @@ def _config_signature(config: dict[str, Any] | None) -> tuple | None:
         return None  # towers of timm or of the transformers library
 
 
-def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str, middle: str = ".resblocks") -> int:
-    start = f"{prefix}{middle}."
+def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str, blocks: str = ".resblocks") -> int:
+    """Count the blocks of a tower."""
+    start = f"{prefix}{blocks}."
     return len({name[len(start) :].split(".")[0] for name in shapes if name.startswith(start)})
 
 
-def _weights_of(folder: Path) -> Path:
+def _find_weights(folder: Path) -> Path:
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(folder.glob("*.safetensors"))
-    if len(found) == 1:
-        return found[0]
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) == 1:
+        return files[0]
     raise CheckpointError(
-        f"The folder {folder.name} holds {len(found)} .safetensors files; expected one, or {_WEIGHTS[0]}."
+        f"The folder {folder.name} holds {len(files)} .safetensors files; expected one, or {_WEIGHTS[0]}."
     )
 
 
@@ -158,7 +173,8 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError("it is larger than any such file")
         values = json.loads(path.read_text(encoding="utf-8"))
         model, preprocess = values["model_cfg"], values.get("preprocess_cfg") or {}
-        if not all(isinstance(part, dict) for part in (model, model["text_cfg"], model["vision_cfg"], preprocess)):
+        sections = (model, model["text_cfg"], model["vision_cfg"], preprocess)
+        if not all(isinstance(section, dict) for section in sections):
             raise ValueError("its parts are no objects")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise CheckpointError(
@@ -169,7 +185,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _refuse_downloads(model: dict[str, Any], name: str) -> None:
-    """Towers of other libraries fetch their own descriptions when they are built; nothing is fetched here."""
+    """Refuse towers of other libraries, which fetch their own descriptions when they are built."""
     if model["text_cfg"].get("hf_model_name"):
         raise CheckpointError(f"{name} takes its text tower from another library, which would download it: not usable.")
     if model["vision_cfg"].get("timm_model_name"):

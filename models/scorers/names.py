@@ -1,4 +1,4 @@
-"""CLIP weights as the transformers library names them, under open_clip's names."""
+"""Tensor names of CLIP: from the transformers library's to open_clip's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 
-_PLACES = {
+_RENAMED = {
     "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
     "text_model.embeddings.position_embedding.weight": "positional_embedding",
     "text_model.final_layer_norm.weight": "ln_final.weight",
@@ -25,7 +25,7 @@ _PLACES = {
     "logit_scale": "logit_scale",
 }
 _TRANSPOSED = {"text_projection.weight": "text_projection", "visual_projection.weight": "visual.proj"}
-_IN_A_LAYER = {
+_IN_LAYER = {
     "layer_norm1": "ln_1",
     "layer_norm2": "ln_2",
     "self_attn.out_proj": "attn.out_proj",
@@ -36,39 +36,41 @@ _TOWERS = {"text_model": "transformer", "vision_model": "visual.transformer"}
 
 
 def is_transformers(names: Iterable[str]) -> bool:
-    """Whether these names are the transformers library's."""
+    """Return whether these tensor names are the transformers library's."""
     return any(name.startswith(("text_model.", "vision_model.")) for name in names)
 
 
 def from_transformers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under open_clip's names; the three projections of an attention become one.
+    """Rename tensors to open_clip's names; the three projections of an attention become one.
 
-    Raises CheckpointError for a name that belongs to no CLIP model.
+    Raises:
+        CheckpointError: for a name that belongs to no CLIP model.
     """
-    result: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for name, tensor in weights.items():
-        if name in _PLACES:
-            result[_PLACES[name]] = tensor
+        if name in _RENAMED:
+            renamed[_RENAMED[name]] = tensor
         elif name in _TRANSPOSED:
-            result[_TRANSPOSED[name]] = tensor.t().contiguous()
+            renamed[_TRANSPOSED[name]] = tensor.t().contiguous()
         elif ".encoder.layers." in name:
-            _place_layer(result, name, tensor, weights)
+            _rename_layer(renamed, name, tensor, weights)
         elif not name.endswith("position_ids"):
             raise CheckpointError(f"The weights hold '{name}', which is no part of a CLIP model.")
-    return result
+    return renamed
 
 
-def _place_layer(result: dict[str, Tensor], name: str, tensor: Tensor, weights: Mapping[str, Tensor]) -> None:
-    tower, rest = name.split(".encoder.layers.", 1)
-    index, inner = rest.split(".", 1)
-    place, kind = inner.rsplit(".", 1)
+def _rename_layer(renamed: dict[str, Tensor], name: str, tensor: Tensor, weights: Mapping[str, Tensor]) -> None:
+    """Put one tensor of a transformer layer under open_clip's name."""
+    tower, path = name.split(".encoder.layers.", 1)
+    index, inner = path.split(".", 1)
+    module, kind = inner.rsplit(".", 1)
     target = f"{_TOWERS.get(tower, '')}.resblocks.{index}"
-    if place in _IN_A_LAYER:
-        result[f"{target}.{_IN_A_LAYER[place]}.{kind}"] = tensor
-    elif place == "self_attn.q_proj":
-        parts = [weights.get(name.replace("q_proj", f"{part}_proj")) for part in "qkv"]
-        if any(part is None for part in parts):
+    if module in _IN_LAYER:
+        renamed[f"{target}.{_IN_LAYER[module]}.{kind}"] = tensor
+    elif module == "self_attn.q_proj":
+        projections = [weights.get(name.replace("q_proj", f"{letter}_proj")) for letter in "qkv"]
+        if any(projection is None for projection in projections):
             raise CheckpointError(f"The weights lack a part of the attention of layer {index} of {tower}.")
-        result[f"{target}.attn.in_proj_{kind}"] = torch.cat(parts)  # type: ignore[arg-type]
-    elif place not in ("self_attn.k_proj", "self_attn.v_proj"):
+        renamed[f"{target}.attn.in_proj_{kind}"] = torch.cat(projections)  # type: ignore[arg-type]
+    elif module not in ("self_attn.k_proj", "self_attn.v_proj"):
         raise CheckpointError(f"The weights hold '{name}', which is no part of a CLIP model.")

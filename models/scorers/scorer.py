@@ -1,4 +1,4 @@
-"""How well a picture fits a sentence: open_clip's contrastive models (CLIP, 2103.00020) as a differentiable score.
+"""Text-image scorer: open_clip's contrastive models (CLIP, 2103.00020) as a differentiable score.
 
 A model is a folder as open_clip publishes it (open_clip_config.json, weights, perhaps a vocabulary), or one
 .safetensors file whose architecture is named or recognised by its shapes. Nothing is downloaded.
@@ -24,7 +24,7 @@ from ..loading.skip_init import skip_init
 from ..loading.torchvision_stubs import declare_where_allowed
 from .files import ScorerDescription, describe_scorer
 
-_AT_ONCE = 64  # sentences or pictures per pass where no gradient is asked for
+_BATCH = 64  # sentences or pictures per pass where no gradient is asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +38,24 @@ class TextImageScorer:
     std: tuple[float, ...]
     context_length: int  # tokens of the longest sentence, both markers included
     name: str = "scorer"
-    squashes: bool = False  # pictures of another shape are bent into the tower's (SigLIP) instead of cut
+    squash: bool = False  # pictures of another shape are bent into the tower's (SigLIP) instead of cut
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return next(self.model.parameters()).device
 
     @property
-    def sharpness(self) -> float:
-        """What similarities are multiplied by before they become probabilities, as the model was trained."""
+    def logit_scale(self) -> float:
+        """Return the factor of similarities before their softmax, 1 / temperature, as the model was trained."""
         scale = getattr(self.model, "logit_scale", None)
         return 100.0 if scale is None else float(scale.detach().exp().clamp(1, 100))
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors [N, E] of N sentences, without gradient.
+        """Embed N sentences as unit vectors [N, E], without gradient.
 
-        Raises InputError for no sentence, an empty one, or one longer than the model reads.
+        Raises:
+            InputError: for no sentence, an empty one, or one longer than the model reads.
         """
         if not texts:
             raise InputError("No sentence was given to encode.")
@@ -62,32 +63,38 @@ class TextImageScorer:
             self._check_length(text)
         with torch.inference_mode(False), torch.no_grad():
             tokens = self.tokenizer(list(texts), context_length=self.context_length).to(self.device)
-            found = [self.model.encode_text(part) for part in tokens.split(_AT_ONCE)]
-            return F.normalize(torch.cat(found).float(), dim=1)
+            embeddings = [self.model.encode_text(batch) for batch in tokens.split(_BATCH)]
+            return F.normalize(torch.cat(embeddings).float(), dim=1)
 
     def encode_images(self, pictures: Tensor) -> Tensor:
-        """Unit vectors [B, E] of pictures [B, 3, H, W] in -1..1; gradients flow back into the pictures."""
+        """Embed pictures [B, 3, H, W] in -1..1 as unit vectors [B, E]; gradients flow back into the pictures."""
         prepared = self.prepare(pictures)
         if torch.is_grad_enabled() and pictures.requires_grad:
             return F.normalize(self.model.encode_image(prepared).float(), dim=1)
-        return F.normalize(
-            torch.cat([self.model.encode_image(part) for part in prepared.split(_AT_ONCE)]).float(), dim=1
-        )
+        embeddings = [self.model.encode_image(batch) for batch in prepared.split(_BATCH)]
+        return F.normalize(torch.cat(embeddings).float(), dim=1)
 
     def prepare(self, pictures: Tensor) -> Tensor:
-        """[B, 3, H, W] in -1..1 -> what the image tower reads: its size and shape, its mean and deviation.
+        """Preprocess pictures for the image tower: its size, its mean and deviation.
 
-        Values beyond the range, which generators paint, are brought back into it, as they would be in a file.
+        Args:
+            pictures: [B, 3, H, W] in -1..1. Values beyond, which generators paint, are clamped as in a file.
+
+        Returns:
+            [B, 3, height, width], normalised.
+
+        Raises:
+            InputError: for another shape.
         """
         if pictures.ndim != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
             raise InputError(f"The pictures to score have shape {list(pictures.shape)}; expected [B, 3, H, W].")
         x = (pictures.to(self.device, torch.float32) * 0.5 + 0.5).clamp(0, 1)
-        x = _fitted(x, self.image_size, self.squashes)
+        x = _resize_and_crop(x, self.image_size, self.squash)
         mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.mean, self.std))
         return (x - mean) / std
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a sentence with both markers, before any cutting."""
+        """Count the tokens of a sentence with both markers, before any cutting."""
         if hasattr(self.tokenizer, "encode"):
             return len(self.tokenizer.encode(text)) + 2
         return len(self.tokenizer.tokenizer(text)["input_ids"])
@@ -110,14 +117,16 @@ def load_scorer(
 ) -> TextImageScorer:
     """Read an open_clip model from a folder or a .safetensors file; frozen, float32, on ``device``.
 
-    Raises CheckpointError or InputError with one sentence for anything that cannot be used.
+    Raises:
+        CheckpointError: for files that are damaged or of another architecture.
+        InputError: for an unknown architecture, and when open_clip is missing.
     """
     open_clip = import_open_clip()
     description = describe_scorer(Path(path), architecture, open_clip)
     with no_inference_mode():
-        model = _built(description, open_clip)
+        model = _build_model(description, open_clip)
         weights, _ = read_safetensors(description.weights)
-        _fill(model, description.renamed(weights), description)
+        _load_weights(model, description.rename(weights), description)
         model = model.float().eval().requires_grad_(False).to(device)
     size = getattr(model.visual, "image_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
@@ -125,27 +134,31 @@ def load_scorer(
         model,
         _tokenizer(description, open_clip),
         (int(height), int(width)),
-        _colours(description, "mean", open_clip.OPENAI_DATASET_MEAN),
-        _colours(description, "std", open_clip.OPENAI_DATASET_STD),
+        _channel_statistic(description, "mean", open_clip.OPENAI_DATASET_MEAN),
+        _channel_statistic(description, "std", open_clip.OPENAI_DATASET_STD),
         int(description.model["text_cfg"].get("context_length", 77)),
         description.name,
         description.preprocess.get("resize_mode") == "squash",
     )
 
 
-def _colours(description: ScorerDescription, name: str, usual: Sequence[float]) -> tuple[float, ...]:
-    """Three numbers of the description, one for each colour."""
-    found = description.preprocess.get(name, usual)
-    numbers = isinstance(found, list | tuple) and all(
-        isinstance(each, int | float) and math.isfinite(each) for each in found
+def _channel_statistic(description: ScorerDescription, name: str, default: Sequence[float]) -> tuple[float, ...]:
+    """Return the mean or deviation of the description, one number for each colour."""
+    values = description.preprocess.get(name, default)
+    finite = isinstance(values, list | tuple) and all(
+        isinstance(value, int | float) and math.isfinite(value) for value in values
     )
-    if not numbers or len(found) != 3 or (name == "std" and min(found) <= 0):
+    if not finite or len(values) != 3 or (name == "std" and min(values) <= 0):
         raise CheckpointError(f"{description.name}: its '{name}' of colours should be three numbers, it is damaged.")
-    return tuple(float(each) for each in found)
+    return tuple(float(value) for value in values)
 
 
 def import_open_clip() -> Any:
-    """The library, imported when it is first needed; InputError says how to get it."""
+    """Import open_clip when it is first needed.
+
+    Raises:
+        InputError: says how to get it.
+    """
     declare_where_allowed()
     try:
         import open_clip
@@ -163,27 +176,28 @@ def import_open_clip() -> Any:
     return open_clip
 
 
-def _built(description: ScorerDescription, open_clip: Any) -> nn.Module:
+def _build_model(description: ScorerDescription, open_clip: Any) -> nn.Module:
     config = {name: value for name, value in description.model.items() if name not in ("custom_text", "multimodal_cfg")}
     kind = open_clip.CustomTextCLIP if description.model.get("custom_text") else open_clip.CLIP
     try:
-        with skip_init():  # `_fill` sees to it that every weight comes from the file
+        with skip_init():  # `_load_weights` checks that every weight comes from the file
             return kind(**config)
     except Exception as problem:  # of every kind, from whatever in a description the library stumbles over
         reason = " ".join(str(problem).split())[:300]
         raise CheckpointError(f"{description.name}: open_clip cannot build this model ({reason}).") from None
 
 
-def _fill(model: nn.Module, weights: dict[str, Tensor], description: ScorerDescription) -> None:
-    wanted = model.state_dict()
+def _load_weights(model: nn.Module, weights: dict[str, Tensor], description: ScorerDescription) -> None:
+    expected = model.state_dict()
     # Position counters are stored by some writers; they hold no weights.
-    weights = {name: t for name, t in weights.items() if name in wanted or not name.endswith("position_ids")}
-    wrong = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
-    extra = sorted(set(weights) - set(wanted))
+    weights = {name: t for name, t in weights.items() if name in expected or not name.endswith("position_ids")}
+    wrong = [name for name in expected if name not in weights or weights[name].shape != expected[name].shape]
+    extra = sorted(set(weights) - set(expected))
     if wrong or extra:
-        what = f"does not fit at {wrong[0]}" if wrong else f"has the unknown tensor {extra[0]}"
+        reason = f"does not fit at {wrong[0]}" if wrong else f"has the unknown tensor {extra[0]}"
         raise CheckpointError(
-            f"{description.weights.name} {what}; its architecture is not '{description.name}'. Choose the architecture."
+            f"{description.weights.name} {reason}; its architecture is not '{description.name}'. "
+            "Choose the architecture."
         )
     model.load_state_dict(weights)
 
@@ -201,14 +215,14 @@ def _tokenizer(description: ScorerDescription, open_clip: Any) -> Callable[..., 
                 f"{description.name} needs its tokenizer beside the weights: put the tokenizer.json of "
                 f"'{text['hf_tokenizer_name']}' into the folder {folder.name}."
             )
-        with _damage_said(description, "tokenizer.json"):
+        with _vocabulary_errors(description, "tokenizer.json"):
             return open_clip.tokenizer.HFTokenizer(str(folder), context_length=length, **options)
     if "bpe_path" in options:
         vocabulary = description.weights.parent / Path(str(options["bpe_path"])).name  # never outside the folder
         if not vocabulary.is_file():
             raise CheckpointError(f"{description.name} names the vocabulary {vocabulary.name}, which is not beside it.")
         options["bpe_path"] = str(vocabulary)
-    with _damage_said(description, Path(str(options.get("bpe_path", "vocabulary"))).name):
+    with _vocabulary_errors(description, Path(str(options.get("bpe_path", "vocabulary"))).name):
         tokenizer = open_clip.SimpleTokenizer(context_length=length, **options)
     if tokenizer.vocab_size != text.get("vocab_size", 49408):
         raise CheckpointError(
@@ -219,8 +233,8 @@ def _tokenizer(description: ScorerDescription, open_clip: Any) -> Callable[..., 
 
 
 @contextlib.contextmanager
-def _damage_said(description: ScorerDescription, file: str) -> Iterator[None]:
-    """What a library raises over a damaged vocabulary, as a sentence; some of them raise a bare Exception."""
+def _vocabulary_errors(description: ScorerDescription, file: str) -> Iterator[None]:
+    """Turn whatever a library raises over a damaged vocabulary, even a bare Exception, into a CheckpointError."""
     try:
         yield
     except Exception as problem:
@@ -228,13 +242,13 @@ def _damage_said(description: ScorerDescription, file: str) -> Iterator[None]:
         raise CheckpointError(f"{description.name}: its {file} cannot be read, it is damaged ({reason}).") from None
 
 
-def _fitted(x: Tensor, size: tuple[int, int], squashes: bool = False) -> Tensor:
-    """Resize so that the shorter side fits, then cut the middle out; or to the whole size at once."""
+def _resize_and_crop(x: Tensor, size: tuple[int, int], squash: bool = False) -> Tensor:
+    """Resize [B, 3, H, W] so that the shorter side fits, and crop the middle; or bend it to ``size`` (squash)."""
     height, width = size
     scale = max(height / x.shape[-2], width / x.shape[-1])
-    near = (max(height, round(x.shape[-2] * scale)), max(width, round(x.shape[-1] * scale)))
-    near = (height, width) if squashes else near
-    if near != tuple(x.shape[-2:]):
-        x = F.interpolate(x, near, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-    top, left = (near[0] - height) // 2, (near[1] - width) // 2
+    resized = (max(height, round(x.shape[-2] * scale)), max(width, round(x.shape[-1] * scale)))
+    resized = (height, width) if squash else resized
+    if resized != tuple(x.shape[-2:]):
+        x = F.interpolate(x, resized, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+    top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
     return x[..., top : top + height, left : left + width]

@@ -7,7 +7,7 @@ import logging
 from ... import host
 from ...host import io
 from ...models.errors import InputError
-from ...models.files.pictures import FITS, picture_files, read_pictures
+from ...models.files.pictures import FITS, list_pictures, read_pictures
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category
@@ -119,5 +119,5 @@ class LoadImageFolder(io.ComfyNode):
 
 
 def _files(folder: str, first: int, limit: int):
-    files = picture_files(input_folder(folder))[first:]
+    files = list_pictures(input_folder(folder))[first:]
     return files[:limit] if limit else files

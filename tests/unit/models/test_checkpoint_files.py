@@ -9,7 +9,7 @@ import pytest
 import torch
 from semantic_edit.models import CheckpointError, read_metadata, read_safetensors, write_safetensors
 from semantic_edit.models import checkpoint as checkpoint_module
-from semantic_edit.models.checkpoint import ordered_header, parse_json
+from semantic_edit.models.checkpoint import parse_json, sort_header
 
 
 def test_there_and_back(tmp_path):
@@ -49,16 +49,16 @@ def test_equal_content_makes_equal_files(tmp_path):
 
 def test_a_reordered_header_keeps_its_length():
     header = b'{"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"__metadata__":{"z":"1","a":"2"}}   '
-    ordered = ordered_header(header)
+    ordered = sort_header(header)
     assert len(ordered) == len(header) and json.loads(ordered) == json.loads(header)
     assert ordered.startswith(b'{"__metadata__":{"a":"2","z":"1"}')
-    assert ordered_header(b'{"a":"\\u00e9\\ud83d\\ude00"}   ') is not None
+    assert sort_header(b'{"a":"\\u00e9\\ud83d\\ude00"}   ') is not None
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = write_safetensors(tmp_path / "x.safetensors", {"a": torch.zeros(3)}, "latents")
     before = path.read_bytes()
-    for step in ("save_file", "_order_header"):
+    for step in ("save_file", "_sort_header_in_place"):
 
         def fail(*_arguments):
             raise KeyboardInterrupt

@@ -9,7 +9,7 @@ from PIL import Image
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
 from semantic_edit.models import CheckpointError, InputError, write_safetensors
 from semantic_edit.models.files.direction import read_direction, write_direction
-from semantic_edit.models.files.pictures import picture_files, read_pictures
+from semantic_edit.models.files.pictures import list_pictures, read_pictures
 
 
 def test_a_direction_survives_its_file(tmp_path):
@@ -94,7 +94,7 @@ def test_mixed_sizes_and_modes_become_one_batch(tmp_path):
     picture(tmp_path / "see.png", (8, 8), "RGBA", (0, 0, 255, 0))
     picture(tmp_path / "palette.gif", (8, 8), "P", 0)
     Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(tmp_path / "sixteen.png")
-    files = picture_files(tmp_path)
+    files = list_pictures(tmp_path)
     assert [f.name for f in files] == ["2.jpg", "10.png", "grey.png", "palette.gif", "see.png", "sixteen.png"]
     batch = read_pictures(files, (12, 16))
     assert batch.images.shape == (6, 12, 16, 3) and batch.masks.shape == (6, 12, 16)
@@ -108,7 +108,7 @@ def test_fits(tmp_path):
     left_red = Image.new("RGB", (40, 20), (0, 0, 0))
     left_red.paste((255, 0, 0), (0, 0, 10, 20))
     left_red.save(tmp_path / "wide.png")
-    files = picture_files(tmp_path)
+    files = list_pictures(tmp_path)
     assert read_pictures(files, None).images.shape == (1, 20, 40, 3)
     crop = read_pictures(files, (20, 20), "crop")
     assert float(crop.images[..., 0].mean()) < 0.1
@@ -125,7 +125,7 @@ def test_a_bad_file_is_reported_and_the_rest_load(tmp_path):
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.webp").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("ignored")
-    batch = read_pictures(picture_files(tmp_path), (10, 20))
+    batch = read_pictures(list_pictures(tmp_path), (10, 20))
     assert batch.names == ("good.png",)
     assert [sentence.split(":")[0] for sentence in batch.skipped] == ["cut.jpg", "empty.webp", "text.png"]
     assert "text.png: not a picture" in batch.skipped
@@ -133,17 +133,17 @@ def test_a_bad_file_is_reported_and_the_rest_load(tmp_path):
 
 def test_no_readable_picture_is_an_error(tmp_path):
     with pytest.raises(InputError, match="No picture could be read"):
-        read_pictures(picture_files(tmp_path), None)
+        read_pictures(list_pictures(tmp_path), None)
     (tmp_path / "a.png").write_text("no")
     with pytest.raises(InputError, match="a.png: not a picture"):
-        read_pictures(picture_files(tmp_path), None)
+        read_pictures(list_pictures(tmp_path), None)
 
 
 def test_phones_store_the_turn_beside_the_pixels(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     picture(tmp_path / "turned.jpg", (20, 10), exif=exif)
-    assert read_pictures(picture_files(tmp_path), None).images.shape == (1, 20, 10, 3)
+    assert read_pictures(list_pictures(tmp_path), None).images.shape == (1, 20, 10, 3)
 
 
 def test_header_json_that_is_not_json(tmp_path):

@@ -48,7 +48,7 @@ def generator_of(kind: str = "skip", channels=(8, 8, 8, 8, 6, 4)) -> GanGenerato
     return GanGenerator(network, family_fingerprint(network), kind)
 
 
-def codes_of(generator: GanGenerator, count: int = 2, seed: int = 1) -> torch.Tensor:
+def encode_batch(generator: GanGenerator, count: int = 2, seed: int = 1) -> torch.Tensor:
     return generator.map(torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed)))
 
 
@@ -62,7 +62,7 @@ def box_mask(top: int, bottom: int, left: int, right: int, size: int = 128) -> t
 def test_reach_is_how_far_a_change_is_felt(kind):
     """One cell is changed; beyond the reach nothing is, and just within it something is."""
     generator = generator_of(kind)
-    synthesis, codes = generator.network.synthesis, codes_of(generator, 1)
+    synthesis, codes = generator.network.synthesis, encode_batch(generator, 1)
     count = len(synthesis.layers)
     for layer in range(3, count - 1):
         state = synthesis(codes, SynthesisOptions(stop_layer=layer)).state
@@ -89,7 +89,7 @@ def test_reach_is_how_far_a_change_is_felt(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_part_is_drawn_as_in_the_whole(kind, noise):
     generator = generator_of(kind)
-    synthesis, codes = generator.network.synthesis, codes_of(generator)
+    synthesis, codes = generator.network.synthesis, encode_batch(generator)
     whole = synthesis(codes, SynthesisOptions(noise=noise)).image
     for layer in (5, 6):
         state = synthesis(codes, SynthesisOptions(noise=noise, stop_layer=layer)).state
@@ -108,7 +108,7 @@ def test_a_part_is_drawn_as_in_the_whole(kind, noise):
 def strokes_of(generator: GanGenerator, codes: torch.Tensor) -> list:
     layers, middle = donor_layers(generator), donor_layers(generator)[0] - 1
     units = generator.network.synthesis.layer_size(middle)[0]
-    rows = codes_of(generator, len(codes), 7) - codes
+    rows = encode_batch(generator, len(codes), 7) - codes
     values = torch.randn(1, units, 16, 16, generator=torch.Generator().manual_seed(2))
     return [
         DonorStroke(box_mask(80, 95, 66, 90), layers, rows),
@@ -122,7 +122,7 @@ def strokes_of(generator: GanGenerator, codes: torch.Tensor) -> list:
 @pytest.mark.parametrize("chosen", [(0,), (1,), (2,), (0, 1), (0, 2), (2, 1, 0), (3,), (0, 3)])
 def test_strokes_on_a_canvas_are_those_of_the_whole_picture(kind, chosen, monkeypatch):
     generator = generator_of(kind)
-    codes = codes_of(generator)
+    codes = encode_batch(generator)
     strokes = strokes_of(generator, codes)
     painting = Painting(tuple(strokes[k] for k in chosen))
     drawn = Canvas(generator, codes).draw(painting)
@@ -137,18 +137,18 @@ def test_small_strokes_are_drawn_as_parts():
     """What the tests above compare with the whole would say nothing if nothing were cut."""
     generator = generator_of()
     synthesis = generator.network.synthesis
-    stroke = strokes_of(generator, codes_of(generator))[0]
+    stroke = strokes_of(generator, encode_batch(generator))[0]
     masks = marks_at([stroke], generator)
     first = donor_layers(generator)[0]
     layer, early = cut_early(synthesis, masks, first)
     part = painted_part(synthesis, masks, first - 1)
     assert layer <= first and early.share < 0.5 and part.share < 0.7
     seen = []
-    hook = painting_hook(Painting((stroke,)), generator, codes_of(generator))
+    hook = painting_hook(Painting((stroke,)), generator, encode_batch(generator))
     run = hook.within(part)
-    state = synthesis(codes_of(generator), SynthesisOptions(stop_layer=first - 1)).state.part(part)
+    state = synthesis(encode_batch(generator), SynthesisOptions(stop_layer=first - 1)).state.part(part)
     watch = FunctionHook(lambda layer, x: seen.append(tuple(x.shape[2:])) or run(layer, x))
-    synthesis(codes_of(generator), SynthesisOptions(resume=state, hook=watch))
+    synthesis(encode_batch(generator), SynthesisOptions(resume=state, hook=watch))
     assert seen == [part.size(*synthesis.layer_size(k)[1:]) for k in range(first, len(synthesis.layers))]
 
 
@@ -168,7 +168,7 @@ def test_copied_looks_are_those_of_the_whole_picture(kind, form, monkeypatch):
     if (kind, form) == ("progressive", "fine rows"):
         pytest.skip("one row of codes for all layers")
     generator = generator_of(kind)
-    codes, reference = codes_of(generator), codes_of(generator, 1, 9)
+    codes, reference = encode_batch(generator), encode_batch(generator, 1, 9)
     below = Painting((strokes_of(generator, codes)[0],), generator.family)
     masks = box_mask(70, 95, 60, 90), box_mask(20, 50, 30, 60)
 
@@ -193,7 +193,7 @@ def test_copied_looks_are_those_of_the_whole_picture(kind, form, monkeypatch):
 def test_strokes_on_an_adapted_photo_are_those_of_the_whole_picture(guide, bare, edited, monkeypatch):
     """Deltas, residual and their flow, for the photos' own codes and for edited ones; details end where strokes are."""
     plain = generator_of()
-    codes = codes_of(plain)
+    codes = encode_batch(plain)
     rng = torch.Generator().manual_seed(5)
     sizes = {layer: plain.network.synthesis.layer_size(layer) for layer in (7, 9)}
     deltas = {layer: 0.3 * torch.randn(2, *size, generator=rng) for layer, size in sizes.items()}
@@ -220,7 +220,7 @@ def adapted_early(plain: GanGenerator, codes: torch.Tensor, layers=(7, 9), guide
 def test_donors_on_strokes_of_an_adapted_photo_are_those_of_the_whole_picture(guide, monkeypatch):
     """What lies below hides details where the guide's features are new: in a donor as in a picture."""
     plain = generator_of()
-    codes = codes_of(plain)
+    codes = encode_batch(plain)
     generator = adapted_early(plain, codes, guide=guide)
     unit, donor = (strokes_of(generator, codes)[k] for k in (3, 0))
     donor = replace(donor, step=0.1 * donor.step)  # some of the photo is still there
@@ -234,7 +234,7 @@ def test_donors_on_strokes_of_an_adapted_photo_are_those_of_the_whole_picture(gu
 
 def test_donors_do_not_depend_on_later_strokes():
     plain = generator_of()
-    codes = codes_of(plain)
+    codes = encode_batch(plain)
     generator = adapted_early(plain, codes, guide=None)
     first, unit, second, _ = strokes_of(generator, codes)
     second = replace(second, mask=0.6 * second.mask)
@@ -246,7 +246,7 @@ def test_donors_do_not_depend_on_later_strokes():
 
 def test_donors_have_the_details_of_their_photos():
     plain = generator_of()
-    codes = codes_of(plain)
+    codes = encode_batch(plain)
     generator = adapted_early(plain, codes, guide=None)
     first, _, second, _ = strokes_of(generator, codes)
     kept = {}
@@ -263,7 +263,7 @@ def test_donors_have_the_details_of_their_photos():
 def test_a_canvas_draws_with_details_after_it_drew_without_them():
     """Donors make up for colours of the layers below, which differ where details of early layers are left out."""
     plain = generator_of()
-    codes = codes_of(plain)
+    codes = encode_batch(plain)
     generator = adapted_early(plain, codes, (2, 3), None)
     canvas, painting = Canvas(generator, codes), Painting((strokes_of(generator, codes)[0],))
     for bare in (True, False, True):
@@ -294,7 +294,7 @@ def test_what_is_felt_lies_within_the_part_that_is_drawn(data):
 
 def test_wrong_parts_are_refused():
     generator = generator_of()
-    synthesis, codes = generator.network.synthesis, codes_of(generator)
+    synthesis, codes = generator.network.synthesis, encode_batch(generator)
     state = synthesis(codes, SynthesisOptions(stop_layer=4)).state
     with pytest.raises(InputError, match="no part of a layer of 16 x 16"):
         Window(4, 20, 0, 8, 16, 16)
