@@ -1,4 +1,4 @@
-"""The batch at many strengths, one after the other: a film of the slider.
+"""Animation: the batch at many strengths, one after the other, as a film of the slider.
 
 Two ways of moving. Along its *own path*, each picture goes from what it is to where its strength takes it. With the
 *slider*, all pictures follow the strength slider itself, so that at every moment all are in one state, the example's.
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
-from ..common.pictures import to_rgb
+from ..common.pictures import as_images
+from ..common.progress import Progress, stage
 from ..common.types import EditDirection
 from .closed_form import apply_edit, plan_strength
 
@@ -33,9 +34,12 @@ _MOST_BYTES = 8 * 2**30  # of all frames together: beyond it, a film belongs int
 
 
 def eased_strengths(count: int, start: float, end: float, easing: str = "smooth") -> list[float]:
-    """``count`` strengths from start to end; both ends are exact. Raises InputError for unknown easings."""
-    if easing not in EASINGS:
-        raise InputError(f"Unknown easing '{easing}'; expected one of {', '.join(EASINGS)}.")
+    """Return ``count`` strengths from start to end; both ends are exact.
+
+    Raises:
+        InputError: an unknown easing, or fewer than two frames.
+    """
+    check_choice("easing", easing, EASINGS)
     if count < 2:
         raise InputError(f"An animation needs at least 2 frames; got {count}.")
     shares = [EASINGS[easing](k / (count - 1)) for k in range(count)]
@@ -43,17 +47,23 @@ def eased_strengths(count: int, start: float, end: float, easing: str = "smooth"
 
 
 def play_order(count: int, loop: str) -> list[int]:
-    """The frames in the order they are shown; "there and back" shows neither end twice, so that it repeats evenly."""
-    if loop not in LOOPS:
-        raise InputError(f"Unknown loop '{loop}'; expected one of {', '.join(LOOPS)}.")
-    forth = list(range(count))
-    return forth + forth[-2:0:-1] if loop == LOOPS[1] else forth
+    """Return the frames in playing order; "there and back" shows neither end twice, so that it repeats evenly.
+
+    Raises:
+        InputError: an unknown loop.
+    """
+    check_choice("loop", loop, LOOPS)
+    forward = list(range(count))
+    return forward + forward[-2:0:-1] if loop == LOOPS[1] else forward
 
 
 def frame_layout(pictures: int, height: int, width: int, columns: int, layout: str) -> tuple[int, int, int]:
-    """Pictures per frame, and height and width of a frame."""
-    if layout not in LAYOUTS:
-        raise InputError(f"Unknown layout '{layout}'; expected one of {', '.join(LAYOUTS)}.")
+    """Return pictures per frame, and height and width of a frame, for pictures of height x width.
+
+    Raises:
+        InputError: an unknown layout, or a negative number of columns.
+    """
+    check_choice("layout", layout, LAYOUTS)
     if columns < 0:
         raise InputError(f"The number of columns cannot be negative; got {columns}.")
     if layout == LAYOUTS[1]:
@@ -72,11 +82,12 @@ def animate(
     columns: int = 0,  # of the grid; 0: about square
     loop: str = LOOPS[0],
     limit: float | None = None,  # of |alpha| on the slider
-    progress: Callable[..., None] | None = None,  # (pictures drawn, pictures in all, preview [3, H, W] in 0..1)
+    progress: Progress | None = None,  # counts drawn pictures
 ) -> Tensor:
-    """The frames [N, H, W, 3] in 0..1, on the CPU: N moments of all pictures, or each picture's moments in turn.
+    """Draw the frames, one moment at a time and each just once; the fine grain stays still.
 
-    Only one moment is drawn at a time, each just once; the fine grain stays still.
+    Returns:
+        [N, H, W, 3] in 0..1, on the CPU: N moments of all pictures, or each picture's moments in turn.
 
     Raises:
         InputError: no moments, codes that do not fit, or more frames than memory should hold.
@@ -93,29 +104,21 @@ def animate(
             "Take fewer frames, or fewer pictures with Select Latents."
         )
     film = torch.zeros(count, tall, wide, 3) if per_frame == 1 else torch.ones(count, tall, wide, 3)
-    drawn = 0
     for moment, codes in enumerate(_moments(w, direction, strengths, alpha, limit)):
-        report = None
-        if progress is not None:
-            before = drawn
-
-            def report(step: int, total: int, preview: Tensor | None = None, before: int = before) -> None:
-                progress(before + step, len(strengths) * len(w), preview)
-
-        pictures = generator.synthesize(codes, progress=report)
-        drawn += len(w)
-        pictures = to_rgb(pictures).to("cpu", torch.float32).movedim(1, -1).add(1).mul(0.5).clamp(0, 1)
-        for place in (k for k, shown in enumerate(order) if shown == moment):
+        drawing = stage(progress, moment * len(w), len(strengths) * len(w))
+        pictures = as_images(generator.synthesize(codes, progress=drawing)).cpu()
+        for frame in (k for k, moment_of_frame in enumerate(order) if moment_of_frame == moment):
             if per_frame == 1:
-                film[place :: len(order)] = pictures
+                film[frame :: len(order)] = pictures
             else:
-                _lay_out(film[place], pictures)
+                _lay_out(film[frame], pictures)
     return film
 
 
 def _moments(
     w: Tensor, direction: EditDirection, strengths: Sequence[float], alpha: Tensor | None, limit: float | None
 ) -> Iterator[Tensor]:
+    """Yield the codes [B, L, D] of each moment."""
     for strength in strengths:
         if alpha is None:
             yield apply_edit(w, direction, plan_strength(direction, w, strength, limit=limit).alpha)
@@ -124,7 +127,7 @@ def _moments(
 
 
 def _lay_out(frame: Tensor, pictures: Tensor) -> None:
-    """Pictures [B, h, w, 3] into a frame [H, W, 3], row by row; places left over stay as they are."""
+    """Copy pictures [B, h, w, 3] into a frame [H, W, 3], row by row; tiles that are left over stay as they are."""
     height, width = pictures.shape[1:3]
     columns = frame.shape[1] // width
     for k, picture in enumerate(pictures):

@@ -1,4 +1,4 @@
-"""Changing one example by a known direction: the simplest way to make the edit that the batch will follow."""
+"""Known attribute directions: fitted to a generator, and slid along to make the edit that the batch will follow."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from .example_edit import row_mask
 def fit_to_generator(
     generator: GanGenerator,
     direction: Tensor,  # [L, D], or [1, D] for the same step in every row
-    normal: Tensor | None = None,
+    normal: Tensor | None = None,  # likewise; None: the direction
     layers: Sequence[int] | None = None,  # None: all rows
-    start: float | None = None,
-    offset: float | None = None,
+    start: float | None = None,  # v . w of the example before its edit
+    offset: float | None = None,  # and after
     method: str = "",
     family: str = "",
     name: str = "direction",
-    example: Tensor | None = None,
+    example: Tensor | None = None,  # [2, L, D]
     rows: Sequence[int] | None = None,  # act on these instead of the saved ones
 ) -> EditDirection:
-    """The fields of a direction file as a direction of this generator.
+    """Build a direction of this generator from the fields of a direction file.
 
     A file of one row [1, D] fits any number of rows; its start and offset are those of one row and grow with them.
-    Raises InputError when the width or the number of rows is another generator's, or the family is.
+
+    Raises:
+        InputError: the width, the number of rows or the family is another generator's.
     """
     normal = direction if normal is None else normal
     count, width = generator.num_layers, generator.w_dim
@@ -50,15 +52,15 @@ def fit_to_generator(
         raise InputError(f"The direction '{name}' acts on row {max(saved)}; this generator has rows 0 to {count - 1}.")
     layers = saved if rows is None else check_rows(rows, count, f"The generator '{generator.name}'")
     example = None if example is None or example.shape[1] != count else example.to(generator.device)
-    inside = row_mask(layers, torch.empty(count, 1))
-    one_row, normal = direction.shape[0] == 1, (normal.expand(count, width) * inside).to(generator.device)
-    if one_row and start is not None and offset is not None:
+    mask = row_mask(layers, torch.empty(count, 1))
+    normal = (normal.expand(count, width) * mask).to(generator.device)
+    if direction.shape[0] == 1 and start is not None and offset is not None:
         start, offset = start * len(layers), offset * len(layers)
     elif set(layers) != set(saved):
         # Fewer rows hold less of v . w: the saved values would be another state.
         start, offset = (float((normal * code).sum()) for code in example) if example is not None else (None, None)
     return EditDirection(
-        direction=(direction.expand(count, width) * inside).to(generator.device),
+        direction=(direction.expand(count, width) * mask).to(generator.device),
         normal=normal,
         layers=layers,
         start=start,
@@ -76,14 +78,17 @@ def slide_attribute(
     amount: float,  # lengths of the direction; negative for the opposite
     rows: Sequence[int] | None = None,  # None: the direction's own rows
 ) -> Tensor:
-    """The example moved along ``direction``, [1, L, D]. Raises InputError for an amount of 0, which is no edit."""
+    """Move the example along ``direction``: [1, L, D].
+
+    Raises:
+        InputError: an amount of 0, which is no edit, or rows on which the direction does not act.
+    """
     if amount == 0:
         raise InputError("An amount of 0 leaves the example as it is; move the slider to make an edit.")
     if rows is not None:
-        left_out = set(direction.layers) - set(rows)
-        kept = direction.direction.clone()
-        kept[list(left_out)] = 0
-        if not bool(kept.any()):
+        restricted = direction.direction.clone()
+        restricted[list(set(direction.layers) - set(rows))] = 0
+        if not bool(restricted.any()):
             raise InputError(f"The direction '{direction.name}' acts on rows {list(direction.layers)} only.")
-        direction = replace(direction, direction=kept)
+        direction = replace(direction, direction=restricted)
     return apply_edit(w, direction, torch.tensor([float(amount)]))

@@ -1,4 +1,4 @@
-"""Did the whole batch arrive in one state? Spread and landing, in the attribute's own standard deviation."""
+"""Consistency of a batch: spread and landing of one attribute, in its own standard deviation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ...models.errors import InputError
 
 @dataclass(frozen=True)
 class Consistency:
-    """spread: std after / std before. landing: |mean after - target| / std before, None without a target."""
+    """The state of a batch before and after its edit."""
 
-    spread: float
-    landing: float | None
+    spread: float  # std after / std before
+    landing: float | None  # |mean after - target| / std before; None without a target
     mean_before: float
     mean_after: float
     std_before: float
@@ -28,9 +28,10 @@ def measure_consistency(
     target: float | None = None,  # the example's value
     reference_std: float | None = None,  # of the attribute, where the batch is too small or too alike to tell
 ) -> Consistency:
-    """How closely a batch comes together, and where.
+    """Measure how closely a batch comes together, and where.
 
-    Raises InputError for different counts and values that are not finite.
+    Raises:
+        InputError: different counts, or values that are not finite.
     """
     if before.ndim != 1 or before.shape != after.shape or before.numel() == 0:
         shapes = f"{tuple(before.shape)} and {tuple(after.shape)}"
@@ -38,9 +39,7 @@ def measure_consistency(
     before, after = before.cpu().double(), after.cpu().double()  # they may lie on two devices; not all have float64
     if not bool(torch.isfinite(torch.cat([before, after])).all()):
         raise InputError("The values to compare are not all finite numbers.")
-    one = before.numel() == 1
-    std_before = 0.0 if one else float(before.std())
-    std_after = 0.0 if one else float(after.std())
+    std_before, std_after = (0.0 if len(values) == 1 else float(values.std()) for values in (before, after))
     unit = reference_std or std_before
     mean_after = float(after.mean())
     if unit <= 0:

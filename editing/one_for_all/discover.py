@@ -1,4 +1,4 @@
-"""Directions without labels or examples: what varies most in W, and what the style weights listen to most.
+"""Unsupervised directions: GANSpace and SeFa, what varies most in W, and what the style weights listen to most.
 
 GANSpace (2004.02546): principal components of W. SeFa (2007.06600): unit vectors n that change the styles A n of the
 chosen layers most, the eigenvectors of A^T A, every style's weights being taken at length 1.
@@ -6,17 +6,19 @@ chosen layers most, the eigenvectors of A^T A, every style's weights being taken
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.figures import contact_sheet
 from ..common.pictures import as_images, draw_states
+from ..common.progress import Progress
 from ..common.types import EditDirection, check_rows
 from .example_edit import row_mask
 
@@ -30,8 +32,15 @@ _LARGEST = 256  # px: a taller generator stops here for a sheet, where its archi
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """vectors [D, D]: unit vectors in W, the most important first. deviations [D]: of W along each. shares [D]: of the
-    variance of W (principal components) or of the styles' change (style weights), summing to 1. mean [D] of W."""
+    """Directions of W, the most important first, in float64.
+
+    Args:
+        vectors: [D, D], unit vectors as rows.
+        deviations: [D], the standard deviation of W along each.
+        shares: [D], of the variance of W (principal components) or of the styles' change (style weights); sum 1.
+        mean: [D], of W.
+        method: of `METHODS`.
+    """
 
     vectors: Tensor
     deviations: Tensor
@@ -46,14 +55,16 @@ class Components:
 
 
 def find_components(generator: GanGenerator, method: str, rows: Sequence[int] | None = None) -> Components:
-    """All components, in float64 arithmetic on the CPU; the sign is such that the largest entry is positive.
+    """Find all components, in float64 arithmetic on the CPU; the sign is such that the largest entry is positive.
 
-    rows: whose style weights count (style weights alone; None: all).
+    Args:
+        rows: whose style weights count (style weights alone); None: all.
 
-    Raises InputError for an unknown method, and for principal components of a generator whose codes are plain noise.
+    Raises:
+        InputError: an unknown method, rows that do not exist, or principal components of a generator whose codes are
+            plain noise.
     """
-    if method not in METHODS:
-        raise InputError(f"Unknown method '{method}'; expected {' or '.join(METHODS)}.")
+    check_choice("method", method, METHODS)
     covariance = generator.w_covariance.cpu().double()
     if method == METHODS[0]:
         if generator.codes_are_noise:
@@ -63,12 +74,8 @@ def find_components(generator: GanGenerator, method: str, rows: Sequence[int] | 
             )
         gram = covariance
     else:
-        chosen = check_rows(
-            range(generator.num_layers) if rows is None else rows,
-            generator.num_layers,
-            f"The generator '{generator.name}'",
-        )
-        weights = F.normalize(torch.cat([_style_weights(generator, row) for row in chosen]), dim=1)
+        weights = torch.cat([_style_weights(generator, row) for row in _rows(generator, rows)])
+        weights = F.normalize(weights, dim=1)
         gram = weights.t() @ weights
     values, columns = torch.linalg.eigh(gram)
     vectors, values = columns.t().flip(0), values.flip(0).clamp(min=0)
@@ -80,29 +87,32 @@ def find_components(generator: GanGenerator, method: str, rows: Sequence[int] | 
 
 
 def component_edit(
-    generator: GanGenerator, found: Components, index: int, rows: Sequence[int] | None = None, name: str = ""
+    generator: GanGenerator, components: Components, index: int, rows: Sequence[int] | None = None, name: str = ""
 ) -> EditDirection:
-    """Component ``index`` as an edit: one length is one standard deviation of W along it.
+    """Turn component ``index`` into an edit: one length is one standard deviation of W along it.
 
     Its normal measures in the same deviations, from the mean of W; state 0 is the mean, state 1 one deviation above it.
-    Raises InputError for a component or a row that does not exist.
+
+    Args:
+        rows: that are edited; None: all.
+
+    Raises:
+        InputError: a component or a row that does not exist.
     """
-    if not 0 <= index < len(found):
-        raise InputError(f"There are the components 0 to {len(found) - 1}; got {index}.")
-    rows = check_rows(
-        range(generator.num_layers) if rows is None else rows, generator.num_layers, f"The generator '{generator.name}'"
-    )
-    unit, deviation = found.vectors[index], found.deviations[index]
+    if not 0 <= index < len(components):
+        raise InputError(f"There are the components 0 to {len(components) - 1}; got {index}.")
+    rows = _rows(generator, rows)
+    unit, deviation = components.vectors[index], components.deviations[index]
     shape = (generator.num_layers, generator.w_dim)
-    inside = row_mask(rows, torch.empty(shape[0], 1))
-    start = float(unit @ found.mean / deviation)
+    mask = row_mask(rows, torch.empty(shape[0], 1))
+    start = float(unit @ components.mean / deviation)
     return EditDirection(
-        direction=((unit * deviation).float().expand(shape) * inside).to(generator.device),
-        normal=((unit / deviation / len(rows)).float().expand(shape) * inside).to(generator.device),
+        direction=((unit * deviation).float().expand(shape) * mask).to(generator.device),
+        normal=((unit / deviation / len(rows)).float().expand(shape) * mask).to(generator.device),
         layers=rows,
         start=start,
         offset=start + 1.0,
-        method=f"{found.method}, component {index}",
+        method=f"{components.method}, component {index}",
         family=generator.family,
         name=name or f"component {index}",
     )
@@ -110,36 +120,43 @@ def component_edit(
 
 def components_sheet(
     generator: GanGenerator,
-    found: Components,
-    count: int,  # how many components from the first
+    components: Components,
+    count: int,  # components from the first
     rows: Sequence[int] | None = None,
     code: Tensor | None = None,  # [L, D]: the picture that is changed; None: the mean of W
-    amounts: Sequence[float] = AMOUNTS,
-    progress: Callable[..., None] | None = None,
+    amounts: Sequence[float] = AMOUNTS,  # in standard deviations
+    progress: Progress | None = None,  # counts components
 ) -> Tensor:
-    """A row of pictures for each component, from -3 to 3 deviations, to look at and choose from. [H, W, 3] in 0..1."""
+    """Draw a row of pictures for each component, from -3 to 3 deviations, to choose from: [H, W, 3] in 0..1."""
     if code is None:
         code = generator.w_mean.to(generator.device).expand(generator.num_layers, generator.w_dim)
     stop = _stop_height(generator)
     pictures, labels = [], []
-    count = min(count, len(found))
+    count = min(count, len(components))
     for k in range(count):
-        edit = component_edit(generator, found, k, rows)
+        edit = component_edit(generator, components, k, rows)
         steps = torch.tensor(amounts, device=edit.direction.device)[:, None, None]
         images = draw_states(generator, code.to(edit.direction)[None] + steps * edit.direction, stop)
         images = _tiles(images)
         pictures.append(list(images))
-        labels.append(f"{k}: {float(found.shares[k]):.1%}")
+        labels.append(f"{k}: {float(components.shares[k]):.1%}")
         if progress is not None:
             progress(k + 1, count, images[-1])
     return contact_sheet(pictures, labels)
 
 
+def _rows(generator: GanGenerator, rows: Sequence[int] | None) -> tuple[int, ...]:
+    """Check rows against the generator; None: all."""
+    rows = range(generator.num_layers) if rows is None else rows
+    return check_rows(rows, generator.num_layers, f"The generator '{generator.name}'")
+
+
 def _style_weights(generator: GanGenerator, row: int) -> Tensor:
-    """[styles, D] of what a row of W+ feeds: its convolution, for the last row the colours."""
+    """Return A [styles, D] of what a row of W+ feeds: its convolution, for the last row ToRGB."""
     synthesis = generator.network.synthesis
     if generator.codes_are_noise:
-        return synthesis.layer1.weight.cpu().double().transpose(1, 3).flatten(0, 2)
+        weight = synthesis.layer1.weight.cpu().double()
+        return rearrange(weight, "out d kh kw -> (out kw kh) d")
     if row < len(synthesis.layers):
         block, name = synthesis.layers[row]
     else:
@@ -148,6 +165,7 @@ def _style_weights(generator: GanGenerator, row: int) -> Tensor:
 
 
 def _stop_height(generator: GanGenerator) -> int | None:
+    """Return the height at which a synthesis for a sheet may stop; None: finished pictures."""
     config, height = generator.network.config, generator.resolution[0]
     if config.architecture != "skip" or max(generator.resolution) <= _LARGEST:
         return None
@@ -157,9 +175,9 @@ def _stop_height(generator: GanGenerator) -> int | None:
 
 
 def _tiles(images: Tensor) -> Tensor:
-    """[B, C, H, W] in -1..1 -> [B, h, w, 3] in 0..1, at most `_TILE` pixels."""
+    """Shrink [B, C, H, W] in -1..1 -> [B, h, w, 3] in 0..1, at most `_TILE` pixels."""
     longest = max(images.shape[2:])
     if longest > _TILE:
-        size = [max(1, round(side * _TILE / longest)) for side in images.shape[2:]]
+        size = [max(1, round(length * _TILE / longest)) for length in images.shape[2:]]
         images = F.interpolate(images, size=size, mode="area")
     return as_images(images).cpu()

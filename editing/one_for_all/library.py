@@ -1,4 +1,4 @@
-"""What a library of directions shows: a strip per edit, a sheet of the strips, a table of what fits."""
+"""A library of directions: a strip per edit, a sheet of the strips, a table of which fit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -25,9 +26,14 @@ _CELL, _CAPTION, _GAP = (260, 130), 40, 10
 
 
 def before_after_strip(generator: GanGenerator, edit: EditDirection, codes: Tensor, amount: float = 1.0) -> Tensor:
-    """The first of ``codes`` [B, L, D] before and after the edit, side by side: [h, w, 3] in 0..1, at most 160 px high.
+    """Draw a picture before and after the edit, together in a strip [h, w, 3] in 0..1, at most 160 px high.
 
-    amount: as a strength: of the example's state where the edit has one, else lengths of the direction.
+    Args:
+        codes: [B, L, D]; the first one is drawn.
+        amount: as a strength: of the example's state where the edit has one, else lengths of the direction.
+
+    Raises:
+        InputError: codes or an edit of another generator.
     """
     generator.check_latent(codes, "", "The code for the thumbnail")
     generator.check_latent(edit.direction[None], edit.family, f"The direction '{edit.name}'")
@@ -38,12 +44,11 @@ def before_after_strip(generator: GanGenerator, edit: EditDirection, codes: Tens
     if height > _STRIP_HEIGHT:
         size = (_STRIP_HEIGHT, max(1, round(width * _STRIP_HEIGHT / height)))
         images = F.interpolate(images, size=size, mode="area")
-    images = as_images(images)
-    return torch.cat(list(images), dim=1).cpu()
+    return rearrange(as_images(images), "states h w c -> h (states w) c").cpu()
 
 
 def misfit_reason(summary: DirectionSummary, generator: GanGenerator) -> str:
-    """ "" when the direction can be used with the generator, else why not, in a few words."""
+    """Say in a few words why the direction cannot be used with the generator; "" when it can."""
     rows, width = summary.shape
     if width != generator.w_dim or rows not in (1, generator.num_layers):
         return f"no: [{rows}, {width}] instead of [{generator.num_layers}, {generator.w_dim}]"
@@ -55,10 +60,10 @@ def misfit_reason(summary: DirectionSummary, generator: GanGenerator) -> str:
 
 
 def library_table(
-    entries: Sequence[tuple[str, DirectionSummary | str]],  # file name, what it holds or why it cannot be read
+    entries: Sequence[tuple[str, DirectionSummary | str]],  # file name, summary or why it cannot be read
     generator: GanGenerator | None = None,
 ) -> str:
-    """One line per file: what it is, its rows, its family, and whether it fits the generator."""
+    """Write one line per file: its name, rows, states and family, and its fit to the generator."""
     if not entries:
         return "There are no directions."
     lines = [f"{len(entries)} directions"]
@@ -66,18 +71,25 @@ def library_table(
         if isinstance(summary, str):
             lines.append(f"{file}: cannot be used: {summary}")
             continue
-        parts = [f"'{summary.name}'", _rows(summary), summary.method or "method unknown"]
-        parts.append("with states" if summary.has_states else "constant only, or with a reference")
-        parts.append(f"family {summary.family}" if summary.family else "family unknown (checked by shape)")
-        parts += [text for text in (summary.date, summary.notes) if text]
+        cells = [f"'{summary.name}'", _rows(summary), summary.method or "method unknown"]
+        cells.append("with states" if summary.has_states else "constant only, or with a reference")
+        cells.append(f"family {summary.family}" if summary.family else "family unknown (checked by shape)")
+        cells += [text for text in (summary.date, summary.notes) if text]
         if generator is not None:
-            parts.append(misfit_reason(summary, generator) or f"fits '{generator.name}'")
-        lines.append(f"{file}: {'; '.join(' '.join(part.split()) for part in parts)}")
+            cells.append(misfit_reason(summary, generator) or f"fits '{generator.name}'")
+        lines.append(f"{file}: {'; '.join(' '.join(cell.split()) for cell in cells)}")
     return "\n".join(printable(line) for line in lines)  # a foreign file's name must not write on a terminal
 
 
 def library_sheet(entries: Sequence[tuple[str, str, Tensor | None]], columns: int = 3) -> Tensor:
-    """(title, subtitle, strip [H, W, 3] or None) of every direction on one sheet, [H, W, 3] in 0..1."""
+    """Lay out the directions on one sheet, [H, W, 3] in 0..1.
+
+    Args:
+        entries: title, subtitle and strip [h, w, 3] in 0..1 (or None) of each direction.
+
+    Raises:
+        InputError: no entries.
+    """
     if not entries:
         raise InputError("There are no directions to show.")
     columns = min(columns, len(entries))
@@ -95,8 +107,8 @@ def library_sheet(entries: Sequence[tuple[str, str, Tensor | None]], columns: in
             scale = min(_CELL[0] / picture.width, _CELL[1] / picture.height)
             size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
             sheet.paste(picture.resize(size, Image.Resampling.BICUBIC), (x, y + _CELL[1] - size[1]))
-        draw.text((x, y + _CELL[1] + 6), _cut(title, 34), fill=INK, font=font(14))
-        draw.text((x, y + _CELL[1] + 23), _cut(subtitle, 42), fill=GREY, font=font(12))
+        draw.text((x, y + _CELL[1] + 6), _shorten(title, 34), fill=INK, font=font(14))
+        draw.text((x, y + _CELL[1] + 23), _shorten(subtitle, 42), fill=GREY, font=font(12))
     return as_tensor(sheet)
 
 
@@ -104,9 +116,9 @@ def _rows(summary: DirectionSummary) -> str:
     if summary.layers is None:
         return "all rows"
     rows = summary.layers
-    together = rows == tuple(range(rows[0], rows[-1] + 1))
-    return "rows " + (f"{rows[0]}-{rows[-1]}" if together and len(rows) > 1 else ", ".join(map(str, rows)))
+    contiguous = rows == tuple(range(rows[0], rows[-1] + 1))
+    return "rows " + (f"{rows[0]}-{rows[-1]}" if contiguous and len(rows) > 1 else ", ".join(map(str, rows)))
 
 
-def _cut(text: str, length: int) -> str:
+def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."

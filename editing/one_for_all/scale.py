@@ -1,4 +1,4 @@
-"""More of an edit, less of it, or its opposite."""
+"""Scaled edits: more of an edit, less of it, or its opposite."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from ..common.types import EditDirection
 
 
 def scale_edit(edit: EditDirection, factor: float, name: str = "") -> EditDirection:
-    """The edit ``factor`` times as far, from the same start; below 0 it does the opposite.
+    """Return the edit ``factor`` times as far, from the same start; below 0 it does the opposite.
 
     The direction, the way from start to target and the example's edited code are scaled alike, so the example's own
-    strength stays 1. The normal stays: what is measured is the same attribute. Raises InputError for 0, which is no
-    edit, and for what is no number.
+    strength stays 1. The normal stays: what is measured is the same attribute.
+
+    Raises:
+        InputError: a factor of 0, which is no edit, or one that is not finite.
     """
     if factor == 0 or not math.isfinite(factor):
         raise InputError(f"An edit can be scaled by any number but 0; got {factor}. Negative numbers invert it.")
@@ -24,14 +26,14 @@ def scale_edit(edit: EditDirection, factor: float, name: str = "") -> EditDirect
         example[1] = example[0] + factor * (edit.example[1] - edit.example[0])
     offset = edit.start + factor * (edit.offset - edit.start) if edit.has_example else edit.offset
     if factor == -1:
-        called, note = f"opposite of {edit.name}", "inverted"
+        new_name, note = f"opposite of {edit.name}", "inverted"
     else:
-        called, note = f"{edit.name} x {factor:g}", f"scaled by {factor:g}"
+        new_name, note = f"{edit.name} x {factor:g}", f"scaled by {factor:g}"
     return replace(
         edit,
         direction=edit.direction * factor,
         offset=offset,
         example=example,
         method=f"{edit.method}, {note}".strip(", "),
-        name=name or called,
+        name=name or new_name,
     )
