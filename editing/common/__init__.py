@@ -1,1 +1,1 @@
-"""What several methods share: sockets, rows, pictures, figures."""
+"""Common ground of several methods: sockets, rows, pictures, figures."""

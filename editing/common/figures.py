@@ -1,4 +1,4 @@
-"""Small plots and contact sheets as pictures, drawn with Pillow: no plotting library is needed to see a result."""
+"""Plots and contact sheets, drawn with Pillow: no plotting library is needed to see a result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAPER = (255, 255, 255)
 
 
 def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Pillow's own font at ``size`` pixels (a small bitmap one where Pillow was built without FreeType)."""
+    """Return Pillow's own font at ``size`` pixels (a small bitmap one where Pillow was built without FreeType)."""
     try:
         return ImageFont.load_default(size)
     except (TypeError, OSError, ImportError):
@@ -23,24 +23,24 @@ def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 
 def as_tensor(picture: Image.Image) -> Tensor:
-    """A Pillow picture as [H, W, 3] in 0..1."""
+    """Convert a Pillow picture to [H, W, 3] in 0..1."""
     return torch.from_numpy(np.array(picture.convert("RGB"), dtype=np.float32) / 255.0)
 
 
 def as_picture(image: Tensor) -> Image.Image:
-    """[H, W, 3] in 0..1 as a Pillow picture."""
+    """Convert [H, W, 3] in 0..1 to a Pillow picture."""
     return Image.fromarray(image.detach().cpu().mul(255).round().clamp(0, 255).to(torch.uint8).numpy())
 
 
 def before_after_plot(
-    before: Sequence[float],
+    before: Sequence[float],  # one value per picture
     after: Sequence[float],
-    target: float | None,
+    target: float | None,  # drawn as a line
     title: str,
-    axis: str,
+    axis: str,  # its name
     size: tuple[int, int] = (760, 460),  # width, height
 ) -> Tensor:
-    """Two dots and a line for every picture, sorted by where it began, and the target as a line. [H, W, 3] in 0..1."""
+    """Plot two dots and a line for every picture, sorted by its value before, and the target: [H, W, 3] in 0..1."""
     width, height = size
     picture = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(picture)
@@ -63,8 +63,8 @@ def before_after_plot(
     order = sorted(range(len(before)), key=lambda k: before[k])
     step = (right - left) / max(len(order), 1)
     radius = max(2.0, min(5.0, step / 3))
-    for place, k in enumerate(order):
-        x = left + (place + 0.5) * step
+    for column, k in enumerate(order):
+        x = left + (column + 0.5) * step
         draw.line([(x, y_of(before[k])), (x, y_of(after[k]))], fill=LIGHT, width=2)
         for value, colour in ((before[k], BEFORE), (after[k], AFTER)):
             y = y_of(value)
@@ -79,7 +79,7 @@ def contact_sheet(
     scale: int = 1,  # whole pixels of the sheet per pixel of a picture
     gap: int = 4,
 ) -> Tensor:
-    """Rows of pictures on white, enlarged by repeating pixels. [H, W, 3] in 0..1."""
+    """Lay out rows of pictures on white, enlarged by repeating pixels: [H, W, 3] in 0..1."""
     height, width = rows[0][0].shape[:2]
     height, width = height * scale, width * scale
     margin = max((int(font(14).getlength(label)) for label in labels), default=0) + (16 if labels else 0)
@@ -97,7 +97,7 @@ def contact_sheet(
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers between ``low`` and ``high``."""
+    """Return about five round numbers between ``low`` and ``high``."""
     rough = (high - low) / 5
     power = 10 ** np.floor(np.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough)

@@ -1,4 +1,4 @@
-"""A direction and its normal from scored samples: what moves an attribute, and what measures it."""
+"""Attribute regression on scored samples: the direction that moves an attribute, and the normal that measures it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ _RIDGE = 1e-3  # of the mean variance: keeps dimensions that hardly vary from de
 
 @dataclass(frozen=True, eq=False)
 class FittedAttribute:
-    """direction [D]: the mean change of w when the score rises by one standard deviation. normal [D]: v with
-    v . w + intercept as the best linear guess of the score. r2: how much of the held-out score that guess explains."""
+    """A direction and a normal of W.
+
+    Args:
+        direction: [D], the mean change of w when the score rises by one standard deviation.
+        normal: [D], v with v . w + intercept as the best linear guess of the score.
+        r2: share of the held-out score's variance that this guess explains.
+    """
 
     direction: Tensor
     normal: Tensor
@@ -30,10 +35,13 @@ def fit_attribute(
     held_out: float = HELD_OUT,  # share of the samples, the last ones, that only judge the fit
     ridge: float = _RIDGE,  # of the mean variance; more where samples are few
 ) -> FittedAttribute:
-    """Ridge regression of the score on w for the normal, and of w on the score for the direction.
+    """Regress the score on w by ridge regression for the normal, and w on the score for the direction.
 
     The two differ wherever attributes are entangled: the normal answers "how much of it does w have", the direction
-    "how do codes with more of it look". Raises InputError for too few samples, or scores that are all alike.
+    "how do codes with more of it look".
+
+    Raises:
+        InputError: shapes that do not match, too few samples, values that are not finite, or scores that are all alike.
     """
     if codes.ndim != 2 or scores.ndim != 1 or codes.shape[0] != scores.shape[0]:
         raise InputError(f"Codes [N, D] need one score each; got {tuple(codes.shape)} and {tuple(scores.shape)}.")
@@ -51,12 +59,12 @@ def fit_attribute(
         raise InputError("All samples have the same score; there is nothing to fit.")
     covariance = centred.t() @ centred / training
     damping = ridge * covariance.diagonal().mean() * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    together = centred.t() @ deviation / training
-    normal = torch.linalg.solve(covariance + damping, together)
-    direction = together / spread
+    cross_covariance = centred.t() @ deviation / training
+    normal = torch.linalg.solve(covariance + damping, cross_covariance)
+    direction = cross_covariance / spread
     intercept = float(mean_y - mean_x @ normal)
-    rest, truth = x[training:] @ normal + intercept, y[training:]
+    prediction, truth = x[training:] @ normal + intercept, y[training:]
     # Where all that was held out has one score, the guess to be better than is the training's mean.
-    plain = truth.mean() if float(truth.max() - truth.min()) > 1e-9 else mean_y
-    error = (rest - truth).square().sum() / (truth - plain).square().sum().clamp(min=1e-12)
+    baseline = truth.mean() if float(truth.max() - truth.min()) > 1e-9 else mean_y
+    error = (prediction - truth).square().sum() / (truth - baseline).square().sum().clamp(min=1e-12)
     return FittedAttribute(direction.to(codes), normal.to(codes), intercept, float(1 - error))

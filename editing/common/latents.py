@@ -1,4 +1,4 @@
-"""Choosing and mixing codes of W+: pure functions on `GanLatent`, nothing is changed in place."""
+"""Selection, interpolation and truncation of codes of W+: pure functions, nothing is changed in place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from .rows import parse_rows
 from .types import GanLatent, check_family, check_rows
 
@@ -41,7 +41,7 @@ def blend(
     """Mix two latents of one family on some rows: `amount` 0 gives `a`, 1 gives `b`; the other rows stay those of `a`.
 
     Args:
-        a, b: equally many codes, or one code on either side, which then meets every code of the other.
+        a, b: equally many codes, or one code in either, which then meets every code of the other.
         amount: beyond 0..1 continues past `a` or `b`.
         mode: "linear", or "spherical": along the arc between the two, each row for itself, with the length in between.
         layers: rows that take part: row numbers, or text for `parse_rows` ("coarse", "0-5").
@@ -50,8 +50,7 @@ def blend(
     Raises:
         InputError: another family, shape or number of codes, an unknown mode, or rows that do not exist.
     """
-    if mode not in BLEND_MODES:
-        raise InputError(f"Unknown mode '{mode}'; expected {' or '.join(BLEND_MODES)}.")
+    check_choice("mode", mode, BLEND_MODES)
     check_family(a.family, b.family, "Latent a", "latent b")
     if a.codes.shape[1:] != b.codes.shape[1:]:
         raise InputError(
@@ -70,19 +69,19 @@ def blend(
     if mode == "linear":
         codes[:, rows] = lerp(codes[:, rows], other[:, rows], amount)
     else:
-        middle = 0 if center is None else center.to(codes)
-        codes[:, rows] = slerp(codes[:, rows] - middle, other[:, rows] - middle, amount) + middle
+        center = 0 if center is None else center.to(codes)
+        codes[:, rows] = slerp(codes[:, rows] - center, other[:, rows] - center, amount) + center
     names = [_blended_name(a.names[k % len(a)], b.names[k % len(b)], amount) for k in range(count)]
     return GanLatent(codes, names, a.family or b.family)
 
 
 def lerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
-    """[..., D], [..., D] -> the point at `amount` of the line from a to b; exactly a at 0 and b at 1."""
+    """Interpolate on the line, [..., D], [..., D] -> [..., D]; exactly a at `amount` 0 and b at 1."""
     return a * (1 - amount) + b * amount
 
 
 def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
-    """[..., D], [..., D] -> the point at `amount` of the arc from a to b (Shoemake 1985), its length in between.
+    """Interpolate on the arc from a to b (Shoemake 1985), [..., D], [..., D] -> [..., D], its length in between.
 
     The arc is taken between the unit vectors, and the lengths are mixed linearly: sin((1-t) o)/sin o and sin(t o)/sin o
     weigh the two, o being the angle between them. Parallel, opposite and zero vectors are mixed on the line.
@@ -104,16 +103,16 @@ def truncate(latent: GanLatent, mean: Tensor, truncation: float, rows: Sequence[
     Args:
         mean: [D].
         truncation: 1 keeps the codes, 0 gives the mean.
-        rows: which rows are pulled; None: all.
+        rows: that are pulled; None: all.
 
     Raises:
         InputError: a mean of another width, or rows that do not exist.
     """
     if mean.shape != (latent.w_dim,):
         raise InputError(f"The mean of W has shape {list(mean.shape)}; the codes are {latent.w_dim} wide.")
-    chosen = list(range(latent.num_layers) if rows is None else check_rows(rows, latent.num_layers, "A latent"))
+    rows = list(range(latent.num_layers) if rows is None else check_rows(rows, latent.num_layers, "A latent"))
     codes, center = latent.codes.clone(), mean.to(latent.codes)
-    codes[:, chosen] = center + truncation * (codes[:, chosen] - center)
+    codes[:, rows] = center + truncation * (codes[:, rows] - center)
     return replace(latent, codes=codes)
 
 

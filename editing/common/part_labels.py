@@ -1,4 +1,4 @@
-"""Where the parts of each picture are: what PART_LABELS carries."""
+"""Part labels: soft masks of the named parts of each picture, the value of the socket PART_LABELS."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from ...models.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class PartLabels:
-    """Soft masks of named parts, ``masks [B, P, h, w]`` in 0..1, for B pictures and P ``names``.
+    """Soft masks of named parts; one set of masks (B = 1) serves any number of pictures.
 
-    One set of masks (B = 1) serves any number of pictures. Raises InputError for other shapes or names.
+    Args:
+        masks: [B, P, h, w] in 0..1, for B pictures.
+        names: P names.
+
+    Raises:
+        InputError: other shapes, another number of names, or names that repeat.
     """
 
     masks: Tensor
@@ -29,20 +34,25 @@ class PartLabels:
             raise InputError(f"Part names must differ from each other; got {', '.join(self.names)}.")
 
     def __len__(self) -> int:
+        """B, the number of pictures, or 1."""
         return self.masks.shape[0]
 
     def index(self, name: str) -> int:
-        """The position of a part. Raises InputError with the names there are."""
+        """Return the position of a part.
+
+        Raises:
+            InputError: no such part; the sentence lists the names.
+        """
         if name not in self.names:
             raise InputError(f"There is no part '{name}'; these are labelled: {', '.join(self.names)}.")
         return self.names.index(name)
 
     def part(self, name: str) -> Tensor:
-        """The mask ``[B, h, w]`` of one part."""
+        """Return the mask [B, h, w] of one part."""
         return self.masks[:, self.index(name)]
 
     def resized(self, height: int, width: int) -> Tensor:
-        """All masks ``[B, P, height, width]``, smoothly resized."""
+        """Return all masks smoothly resized, [B, P, height, width]."""
         if self.masks.shape[-2:] == (height, width):
             return self.masks
         return F.interpolate(self.masks, (height, width), mode="bilinear", antialias=True, align_corners=False)

@@ -1,4 +1,4 @@
-"""Which rows of W+, and which pictures of a batch: what a person types, and the groups the field speaks of."""
+"""Rows of W+ and positions in a batch: parsed as a person types them, and grouped as the field does."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def layer_groups(num_layers: int) -> dict[str, range]:
     return {"coarse": range(coarse), "middle": range(coarse, middle), "fine": range(middle, num_layers)}
 
 
-def parse_rows(text: str, num_layers: int, what: str = "rows") -> tuple[int, ...]:
-    """Read which rows take part: "all", group names, numbers and ranges, with commas between ("coarse, 8-9").
+def parse_rows(text: str, num_layers: int, name: str = "rows") -> tuple[int, ...]:
+    """Read the rows that take part: "all", group names, numbers and ranges, with commas between ("coarse, 8-9").
 
     Args:
         text: as typed.
         num_layers: L, the rows there are; -1 is the last.
-        what: the input's name, for the sentence.
+        name: the input's, for the sentence.
 
     Returns:
         Row numbers, ascending, once each.
@@ -40,49 +40,51 @@ def parse_rows(text: str, num_layers: int, what: str = "rows") -> tuple[int, ...
     """
     groups = {"all": range(num_layers), **layer_groups(num_layers)}
     rows: set[int] = set()
-    for part in _parts(text, what, "'all', 'coarse', 'middle', 'fine', or rows such as '0-5'"):
-        named = groups.get(part.lower())
-        rows.update(_numbers(part, num_layers, what) if named is None else named)
+    for entry in _entries(text, name, "'all', 'coarse', 'middle', 'fine', or rows such as '0-5'"):
+        group = groups.get(entry.lower())
+        rows.update(_numbers(entry, num_layers, name) if group is None else group)
     if not rows:
-        raise InputError(f"{what}: {text!r} names no row of this generator, which has only {num_layers}. Use 'all'.")
+        raise InputError(f"{name}: {text!r} names no row of this generator, which has only {num_layers}. Use 'all'.")
     return tuple(sorted(rows))
 
 
-def parse_indices(text: str, count: int, what: str = "indices") -> list[int]:
+def parse_indices(text: str, count: int, name: str = "indices") -> list[int]:
     """Read a list of positions such as "0, 2-5, -1", in the order typed; repeats stay, ranges may run backwards.
 
     Args:
         text: as typed; "all" means every position. Counting starts at 0, and -1 is the last.
         count: how many there are.
-        what: the input's name, for the sentence.
+        name: the input's, for the sentence.
 
     Raises:
         InputError: not readable, empty, or a position that does not exist.
     """
-    chosen: list[int] = []
-    for part in _parts(text, what, "positions such as '0, 2-5, -1', or 'all'"):
-        chosen += range(count) if part.lower() == "all" else _numbers(part, count, what)
-    return chosen
+    indices: list[int] = []
+    for entry in _entries(text, name, "positions such as '0, 2-5, -1', or 'all'"):
+        indices += range(count) if entry.lower() == "all" else _numbers(entry, count, name)
+    return indices
 
 
-def _parts(text: str, what: str, expected: str) -> list[str]:
-    parts = typed_list(text)
-    if not parts:
-        raise InputError(f"{what} is empty: expected {expected}.")
-    return parts
+def _entries(text: str, name: str, expected: str) -> list[str]:
+    """Split a list that may not be empty."""
+    entries = typed_list(text)
+    if not entries:
+        raise InputError(f"{name} is empty: expected {expected}.")
+    return entries
 
 
-def _numbers(part: str, count: int, what: str) -> list[int]:
-    match = _RANGE.fullmatch(part)
+def _numbers(entry: str, count: int, name: str) -> list[int]:
+    """Read a number or a range such as "2-5", in 0..count-1."""
+    match = _RANGE.fullmatch(entry)
     if match is None:
         raise InputError(
-            f"{what}: {part!r} is neither a number, a range such as '2-5', nor a name known here. "
+            f"{name}: {entry!r} is neither a number, a range such as '2-5', nor a name known here. "
             f"Use 0 to {count - 1}, with commas between."
         )
     ends = [int(end) for end in match.groups() if end is not None]
     for end in ends:
         if not -count <= end < count:
-            raise InputError(f"{what}: there is no {end}; use 0 to {count - 1} (-1 is the last).")
+            raise InputError(f"{name}: there is no {end}; use 0 to {count - 1} (-1 is the last).")
     first, last = ends[0] % count, ends[-1] % count
     step = 1 if last >= first else -1
     return list(range(first, last + step, step))

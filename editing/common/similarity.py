@@ -1,4 +1,4 @@
-"""How alike two pictures look, without a downloaded network: structural similarity and edges over a pyramid."""
+"""PSNR, and multi-scale structural similarity with edges: image likeness without a downloaded network."""
 
 from __future__ import annotations
 
@@ -13,58 +13,65 @@ _WINDOW = 7
 
 
 def psnr(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Compute the peak signal-to-noise ratio of each picture.
+    """Compute the peak signal-to-noise ratio in dB per picture.
 
     Args:
-        x, y: [B, 3, H, W] in -1..1; values outside are clamped first.
-        weight: [B, 1, H, W] in 0..1, where pixels count; None: everywhere.
+        x, y: [B, C, H, W] in -1..1; values outside are clamped first.
+        weight: [B or 1, 1, H, W] in 0..1, where pictures are compared; None: everywhere.
 
     Returns:
-        [B] dB.
+        [B], at most 126 for equal pictures.
     """
-    error = (x.clamp(-1, 1) - y.clamp(-1, 1)).square()
+    squares = (x.clamp(-1, 1) - y.clamp(-1, 1)).square()
     if weight is None:
-        mse = error.mean(dim=(1, 2, 3))
+        error = squares.mean(dim=(1, 2, 3))
     else:
-        mse = (error * weight).sum(dim=(1, 2, 3)) / (3 * weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
-    return 10 * torch.log10(4.0 / mse.clamp(min=1e-12))
+        pixels = (x.shape[1] * weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
+        error = (squares * weight).sum(dim=(1, 2, 3)) / pixels
+    return 10 * torch.log10(4.0 / error.clamp(min=1e-12))
 
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """One size of a picture that others are compared with: itself, and the windows' means of it and of its square."""
+    """One level of the pyramid of a picture that others are compared with."""
 
     picture: Tensor  # [B, 3, h, w]
-    mean: Tensor
-    square: Tensor
-    weight: Tensor | None
+    mean: Tensor  # [B, 3, h, w], of each window
+    square_mean: Tensor  # [B, 3, h, w], of the squares in each window
+    weight: Tensor | None  # [B or 1, 1, h, w]
 
 
 @dataclass(frozen=True, eq=False)
 class SSIMTarget:
-    """What `perceptual_distance` needs of a picture that stays, while others are compared with it again and again."""
+    """The pictures that others are compared with by `perceptual_distance`, again and again: their share of the work."""
 
     levels: tuple[_Level, ...]
 
     @classmethod
     def from_images(cls, y: Tensor, weight: Tensor | None = None, levels: int = 3) -> SSIMTarget:
-        """Of pictures [B, 3, H, W] in -1..1, and where they have to agree, [B or 1, 1, H, W] in 0..1."""
-        found: list[_Level] = []
+        """Compute the pyramid of pictures.
+
+        Args:
+            y: [B, 3, H, W] in -1..1.
+            weight: [B or 1, 1, H, W] in 0..1, where pictures have to agree; None: everywhere.
+            levels: of the pyramid, at most; those below 8 pixels are left out.
+        """
+        pyramid: list[_Level] = []
         for level in range(levels):
             if min(y.shape[2:]) < 8:
                 break
             if level:
                 weight = None if weight is None else F.avg_pool2d(weight, 2)
-            found.append(_Level(y, *_windows(torch.cat([y, y * y], dim=1)).chunk(2, dim=1), weight))
+            pyramid.append(_Level(y, *_window_means(torch.cat([y, y * y], dim=1)).chunk(2, dim=1), weight))
             y = F.avg_pool2d(y, 2)
-        return cls(tuple(found))
+        return cls(tuple(pyramid))
 
     def distance(self, x: Tensor) -> Tensor:
-        """[B]: `perceptual_distance` of pictures [B, 3, H, W] from these."""
+        """Compute `perceptual_distance` [B] of pictures x [B, 3, H, W] from these."""
         total = x.new_zeros(x.shape[0])
         for k, level in enumerate(self.levels):
             x = F.avg_pool2d(x, 2) if k else x
-            total = total + _mean(0.5 * _dissimilarity(x, level), level.weight) + _edges(x, level)
+            total = total + _mean(0.5 * _dissimilarity(x, level), level.weight) + _edge_distance(x, level)
         return total / max(len(self.levels), 1)
 
 
@@ -74,7 +81,7 @@ def perceptual_distance(
     weight: Tensor | None = None,  # [B or 1, 1, H, W] in 0..1: where pictures have to agree
     levels: int = 3,
 ) -> Tensor:
-    """[B], 0 for equal pictures: structural dissimilarity plus L1 of edges, averaged over a pyramid.
+    """Compute structural dissimilarity plus L1 of edges, averaged over a pyramid: [B], 0 for equal pictures.
 
     Structure (Wang et al. 2004, window 7) keeps edges and textures in place where a squared error would blur them,
     and its coarse levels pull features over distances larger than a window.
@@ -83,7 +90,7 @@ def perceptual_distance(
 
 
 def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean per picture, weighted where a weight is given (resized by the caller)."""
+    """Average [B, C, h, w] per picture -> [B], weighted where there is a weight (cropped to the values)."""
     if weight is None:
         return values.mean(dim=(1, 2, 3))
     weight = weight[..., : values.shape[2], : values.shape[3]].expand(values.shape[0], 1, *values.shape[2:])
@@ -91,25 +98,27 @@ def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _dissimilarity(x: Tensor, level: _Level) -> Tensor:
-    """1 - SSIM at every pixel, per channel."""
-    mx, xx, xy = _windows(torch.cat([x, x * x, x * level.picture], dim=1)).chunk(3, dim=1)
-    my, yy = level.mean, level.square
+    """Compute 1 - SSIM (Wang et al. 2004, Eq. 13) at every pixel and channel, [B, 3, h, w]."""
+    mx, xx, xy = _window_means(torch.cat([x, x * x, x * level.picture], dim=1)).chunk(3, dim=1)
+    my, yy = level.mean, level.square_mean
     vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
     ssim = ((2 * mx * my + _C1) * (2 * cov + _C2)) / ((mx * mx + my * my + _C1) * (vx + vy + _C2))
     return 1 - ssim
 
 
-def _windows(x: Tensor) -> Tensor:
-    """The mean of each window, of those of its places that the picture has; same size."""
+def _window_means(x: Tensor) -> Tensor:
+    """Average each window of [B, C, h, w] over those of its pixels that the picture has; same size."""
     if x.device.type != "cpu" or x.dtype != torch.float32:  # convolutions on a GPU may round their input
         return F.avg_pool2d(x, _WINDOW, stride=1, padding=_WINDOW // 2, count_include_pad=False)
     # Ten times faster than the pooling on a CPU, and equal but for rounding.
     ones = x.new_ones(1, 1, _WINDOW, _WINDOW)
-    places = F.conv2d(x.new_ones(1, 1, *x.shape[2:]), ones, padding=_WINDOW // 2)
-    return F.conv2d(x, ones.expand(x.shape[1], -1, -1, -1), padding=_WINDOW // 2, groups=x.shape[1]) / places
+    counts = F.conv2d(x.new_ones(1, 1, *x.shape[2:]), ones, padding=_WINDOW // 2)
+    return F.conv2d(x, ones.expand(x.shape[1], -1, -1, -1), padding=_WINDOW // 2, groups=x.shape[1]) / counts
 
 
-def _edges(x: Tensor, level: _Level) -> Tensor:
-    d = x - level.picture
-    across, down = (d[..., 1:] - d[..., :-1]).abs(), (d[..., 1:, :] - d[..., :-1, :]).abs()
-    return _mean(across, level.weight) + _mean(down, level.weight)
+def _edge_distance(x: Tensor, level: _Level) -> Tensor:
+    """Compute the L1 of the differences between neighbouring pixels, along both axes: [B]."""
+    error = x - level.picture
+    horizontal = (error[..., 1:] - error[..., :-1]).abs()
+    vertical = (error[..., 1:, :] - error[..., :-1, :]).abs()
+    return _mean(horizontal, level.weight) + _mean(vertical, level.weight)

@@ -1,4 +1,4 @@
-"""What travels between the nodes: latents, edit directions and strengths.
+"""Values of the sockets that nodes pass on: latents, edit directions and strengths.
 
 Frozen, and compared by identity (tensors do not compare). A value that exists is valid: every shape below was checked
 when it was made, and a wrong one is refused with a sentence. Tensors stay on the device they were made on.
@@ -103,29 +103,29 @@ class EditDirection:
             )
         rows = check_rows(self.layers or range(len(self.direction)), len(self.direction), "The edit direction")
         object.__setattr__(self, "layers", rows)
-        for what, tensor in (("direction", self.direction), ("normal", self.normal)):
+        for field, tensor in (("direction", self.direction), ("normal", self.normal)):
             if not bool(tensor[list(rows)].abs().max() > 0):
                 raise InputError(
-                    f"The edit's {what} is zero on its rows {_short(rows)}: the example and its edit are equal there. "
+                    f"The edit's {field} is zero on its rows {_short(rows)}: the example and its edit are equal there. "
                     "Make a visible change, or choose other rows."
                 )
-            object.__setattr__(self, what, _only_rows(tensor, rows))
+            object.__setattr__(self, field, _only_rows(tensor, rows))
         if self.example is not None and self.example.shape != (2, *self.direction.shape):
             raise InputError(f"The example's codes must have shape [2, L, D]; got {list(self.example.shape)}.")
 
     @property
     def has_example(self) -> bool:
-        """Whether the example's state before and after its edit is known."""
+        """True where the example's state before and after its edit is known."""
         return self.start is not None and self.offset is not None
 
     def with_offset(self, offset: float) -> EditDirection:
-        """The same direction with another hyperplane to land on."""
+        """Return the same direction with another hyperplane to land on, v . w = offset."""
         return replace(self, offset=offset)
 
 
 @dataclass(frozen=True, eq=False)
 class EditStrength:
-    """How far each picture moves along a direction (socket EDIT_STRENGTH).
+    """The strengths alpha_i by which pictures move along a direction (socket EDIT_STRENGTH).
 
     Args:
         alpha: [B] floating point, in lengths of the direction.
@@ -159,45 +159,58 @@ class EditStrength:
         return self.alpha.shape[0]
 
 
-def check_rows(rows: Sequence[int], count: int, what: str) -> tuple[int, ...]:
-    """Return row numbers ascending and once each; InputError when one is outside 0..count-1 or there is none."""
-    chosen = tuple(sorted({int(row) for row in rows}))
-    if not chosen or chosen[0] < 0 or chosen[-1] >= count:
-        raise InputError(f"{what} has the rows 0 to {count - 1}; got {list(rows)}. Choose among those.")
-    return chosen
+def check_rows(rows: Sequence[int], count: int, owner: str) -> tuple[int, ...]:
+    """Return row numbers ascending and once each.
+
+    Args:
+        count: L, the rows there are.
+        owner: of the rows, for the sentence: "A latent".
+
+    Raises:
+        InputError: a row outside 0..count-1, or none.
+    """
+    numbers = tuple(sorted({int(row) for row in rows}))
+    if not numbers or numbers[0] < 0 or numbers[-1] >= count:
+        raise InputError(f"{owner} has the rows 0 to {count - 1}; got {list(rows)}. Choose among those.")
+    return numbers
 
 
-def check_family(first: str, second: str, what_first: str, what_second: str) -> None:
+def check_family(first: str, second: str, name_first: str, name_second: str) -> None:
     """Refuse two values of different generator families; an unknown one ("") passes with a warning.
+
+    Args:
+        first, second: the families.
+        name_first, name_second: of the two values, for the sentence.
 
     Raises:
         InputError: the sentence names both families.
     """
     if first and second and first != second:
         raise InputError(
-            f"{what_first} belongs to the generator family '{first}', {what_second} to '{second}'. "
+            f"{name_first} belongs to the generator family '{first}', {name_second} to '{second}'. "
             "They only work together within one family: make both with the same generator."
         )
     if not (first and second):
         log.warning("%s and %s: one names no generator family, so only their shapes were compared.",
-                    what_first, what_second)  # fmt: skip
+                    name_first, name_second)  # fmt: skip
 
 
-def _check_tensor(what: str, tensor: Tensor, expected: str, dimensions: int) -> None:
+def _check_tensor(name: str, tensor: Tensor, expected: str, dimensions: int) -> None:
     if not isinstance(tensor, Tensor):
-        raise InputError(f"{what} must be a tensor {expected}; got {type(tensor).__name__}.")
+        raise InputError(f"{name} must be a tensor {expected}; got {type(tensor).__name__}.")
     if tensor.ndim != dimensions or 0 in tensor.shape or not tensor.is_floating_point():
-        raise InputError(f"{what} must be floating point {expected}; got {tensor.dtype} of shape {list(tensor.shape)}.")
+        raise InputError(f"{name} must be floating point {expected}; got {tensor.dtype} of shape {list(tensor.shape)}.")
     if not bool(torch.isfinite(tensor).all()):
-        raise InputError(f"{what} contains numbers that are not finite; the step that made it went wrong.")
+        raise InputError(f"{name} contains numbers that are not finite; the step that made it went wrong.")
 
 
 def _only_rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """Return [L, D] with zeros outside ``rows``."""
     if len(rows) == tensor.shape[0]:
         return tensor
-    kept = torch.zeros_like(tensor)
-    kept[list(rows)] = tensor[list(rows)]
-    return kept
+    masked = torch.zeros_like(tensor)
+    masked[list(rows)] = tensor[list(rows)]
+    return masked
 
 
 def _short(rows: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from semantic_edit.editing.common.part_labels import PartLabels
-from semantic_edit.editing.common.similarity import SSIMTarget, _windows, perceptual_distance
+from semantic_edit.editing.common.similarity import SSIMTarget, _window_means, perceptual_distance
 from semantic_edit.editing.one_for_all import directions
 from semantic_edit.editing.paint import dissection
 from semantic_edit.editing.paint.blending import dilated
@@ -65,21 +65,21 @@ def test_a_quasi_newton_search_draws_its_goals_once(tiny_generator, codes, runs)
     assert len(runs) == 2 + 4 * 2
 
 
-def test_windows_are_means_of_what_the_picture_has():
+def test_window_means_are_means_of_what_the_picture_has():
     x = torch.rand(2, 6, 19, 23, generator=torch.Generator().manual_seed(0))
     pooled = F.avg_pool2d(x, 7, 1, 3, count_include_pad=False)
-    assert torch.allclose(_windows(x), pooled, atol=1e-6)
-    assert torch.allclose(_windows(x.double()), pooled.double(), atol=1e-6)
+    assert torch.allclose(_window_means(x), pooled, atol=1e-6)
+    assert torch.allclose(_window_means(x.double()), pooled.double(), atol=1e-6)
 
 
-def test_looks_serve_any_number_of_comparisons():
+def test_an_ssim_target_serves_any_number_of_comparisons():
     rng = torch.Generator().manual_seed(0)
     goal, weight = torch.rand(2, 3, 40, 40, generator=rng), torch.rand(1, 1, 40, 40, generator=rng)
-    looks = SSIMTarget.from_images(goal, weight)
+    target = SSIMTarget.from_images(goal, weight)
     for _ in range(2):
         x = torch.rand(2, 3, 40, 40, generator=rng)
-        assert torch.equal(looks.distance(x), perceptual_distance(x, goal, weight))
-    assert float(looks.distance(goal).abs().max()) < 1e-6
+        assert torch.equal(target.distance(x), perceptual_distance(x, goal, weight))
+    assert float(target.distance(goal).abs().max()) < 1e-6
 
 
 @pytest.mark.parametrize("masked", [False, True])
