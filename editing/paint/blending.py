@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.gan.window import marked
+from ...models.gan.crop_box import marked
 
 __all__ = [
     "BLENDS",

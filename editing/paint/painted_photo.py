@@ -13,7 +13,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.synthesis_run import LayerState, SynthesisOptions, SynthesisResult
 from ..common.pictures import to_rgb
 from .blending import BLENDS, DILATION, FEATHER, blend, feathered_mask, harmonic
-from .painted_window import cut, felt, painted_part
+from .painted_region import cut, felt, painted_part
 from .painting import Painting, marks_at, painting_mask
 from .painting_hook import Donated, PaintingHook, painting_hook
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan import layer_blend
+from ...models.gan.crop_box import Window, marked
 from ...models.gan.generator import GanGenerator
-from ...models.gan.window import Window, marked
 
 __all__ = [
     "DonorStroke",

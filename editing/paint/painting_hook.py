@@ -1,7 +1,7 @@
 """Drawing a painting: its strokes as a hook on the way of a synthesis, of the whole picture or of a part of it.
 
 A donor's features are needed inside its stroke's mask alone, so no more than that part of them is made, and its
-surroundings as far as they are felt there (models/gan/window.py).
+surroundings as far as they are felt there (models/gan/crop_box.py).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 from ...kernels import blend_features
 from ...models.errors import InputError
 from ...models.gan.colour_match import donor_features
+from ...models.gan.crop_box import Window, part_of
 from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
 from ...models.gan.stylegan2 import LayerState
 from ...models.gan.synthesis_run import SynthesisOptions
-from ...models.gan.window import Window, part_of
 from ...models.inference import clone_from_inference
-from .painted_window import cut, cut_early
+from .painted_region import cut, cut_early
 from .painting import DonorStroke, Painting, UnitStroke, marks_of, painting_mask, resized_mask
 
 __all__ = ["Donated", "PaintingHook", "features_within", "mask_of", "painting_hook"]

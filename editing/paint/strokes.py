@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.gan.colour_match import donor_features
+from ...models.gan.crop_box import Window, marked
 from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
 from ...models.gan.synthesis_run import SynthesisOptions
-from ...models.gan.window import Window, marked
 from ..common.types import check_family
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer

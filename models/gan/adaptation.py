@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..inference import no_inference_mode
+from .crop_box import Window, part_of
 from .feature_flow import FeatureFlow, feature_flow
 from .hooks import SynthesisHook, hooked
 from .network import GeneratorNetwork
 from .synthesis_run import SynthesisOptions, SynthesisResult
-from .window import Window, part_of
 
 __all__ = [
     "AdaptedNetwork",

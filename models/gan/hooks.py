@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from .window import Window
+from .crop_box import Window
 
 __all__ = ["FunctionHook", "SynthesisHook", "hooked"]
 

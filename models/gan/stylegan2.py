@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from ...kernels import upsample2d
 from ..errors import InputError
+from .crop_box import part_of
 from .hooks import hooked
 from .layer_blend import LayerBlend
 from .network import PlainNetwork
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer
 from .synthesis_run import LayerState, SynthesisOptions, SynthesisResult, check_layer, check_run
-from .window import part_of
 
 __all__ = ["LayerState", "StyleGAN2", "StyleGAN2Config", "SynthesisResult"]
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .crop_box import Window
 from .feature_flow import FeatureFlow
 from .hooks import SynthesisHook
 from .layer_blend import LayerBlend
-from .window import Window
 
 __all__ = ["LayerState", "SynthesisOptions", "SynthesisResult", "check_layer", "check_run"]
 

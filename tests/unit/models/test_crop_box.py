@@ -9,17 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing.paint.painted_photo import Canvas
-from semantic_edit.editing.paint.painted_window import cut_early, felt, painted_part
+from semantic_edit.editing.paint.painted_region import cut_early, felt, painted_part
 from semantic_edit.editing.paint.painting import DonorStroke, Painting, UnitStroke, marks_at, resized_mask
 from semantic_edit.editing.paint.painting_hook import painting_hook
 from semantic_edit.editing.paint.strokes import APPEARANCES, copy_appearance, donor_layers
 from semantic_edit.models import ProgressiveConfig, ProgressiveGAN, StyleGAN2, StyleGAN2Config
 from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.adaptation import Adaptation, with_adaptation
+from semantic_edit.models.gan.crop_box import Window, marked, reach
 from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 from semantic_edit.models.gan.hooks import FunctionHook
 from semantic_edit.models.gan.synthesis_run import SynthesisOptions
-from semantic_edit.models.gan.window import Window, marked, reach
 
 KINDS = {
     "skip": {},

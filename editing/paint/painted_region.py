@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ...models.gan.crop_box import Window, reach
 from ...models.gan.synthesis_run import LayerState
-from ...models.gan.window import Window, reach
 
 __all__ = ["cut", "cut_early", "felt", "painted_part"]
 
