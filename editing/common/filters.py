@@ -39,8 +39,12 @@ def gaussian_blur(x: Tensor, sigma: float, border: str = "symmetric") -> Tensor:
         index = torch.arange(-radius, width + radius, device=x.device)
         index = symmetric_index(index, width) if border == "symmetric" else index.clamp(0, width - 1)
         padded = F.pad(x.index_select(3, index), (0, -width % _STRIP))
-        strips = padded.unfold(3, len(band), _STRIP) @ band  # [B, C, H, strips, pixels]
-        x = rearrange(strips, "b c h strips pixels -> b c (strips pixels) h")[..., :width, :]
+        strips = padded.unfold(3, len(band), _STRIP)  # [B, C, H, strips, pixels with margins]
+        b, c, h, count, _ = strips.shape
+        # One plain product of matrices: as a batch of them, small pictures take four times as long.
+        smooth = rearrange(strips, "b c h strips pixels -> (b c h strips) pixels") @ band
+        x = rearrange(smooth, "(b c h strips) pixels -> b c (strips pixels) h", b=b, c=c, h=h, strips=count)
+        x = x[..., :width, :]
     return x
 
 

@@ -1,67 +1,82 @@
-"""Which part of a picture strokes can change, so that no more than that is drawn for them."""
+"""The region of a picture that strokes can affect, so that no more than that is drawn for them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from ...models.gan.crop_box import Window, reach
+from ...models.gan.crop_box import CropBox, receptive_radius
 from ...models.gan.synthesis_run import LayerState
 
-__all__ = ["cut", "cut_early", "felt", "painted_part"]
+__all__ = ["affected_region", "best_crop", "crop_state", "region_to_draw"]
 
-_EVEN = 2  # cells: the picture so far may be of half the layer's size
-_WORTH = 0.85  # of the cost of drawing the whole: a part has to cost less
-
-
-def cut(state: LayerState | None, window: Window | None) -> LayerState | None:
-    """The part of the state, where there is one; the state itself where all of it is drawn."""
-    return state if window is None else state.part(window)
+_STEP = 2  # cells: the picture so far may be of half the layer's size
+_WORTH = 0.85  # of the cost of the full picture: a crop has to cost less
 
 
-def painted_part(synthesis, marks: Sequence[Window], after: int) -> Window | None:
-    """The part to draw from layer ``after`` on, so that all that strokes change comes out as in the whole.
+def crop_state(state: LayerState | None, box: CropBox | None) -> LayerState | None:
+    """Crop the state of a synthesis; without a state or a box it stays as it is.
+
+    Raises:
+        InputError: the state is cropped already, or an edge lies within a cell.
+    """
+    return state if box is None else state.crop(box)
+
+
+def region_to_draw(synthesis, marks: Sequence[CropBox], after: int) -> CropBox | None:
+    """Return the crop to draw from a layer on, so that all that strokes change comes out as in the full picture.
 
     Args:
         synthesis: a generator's.
-        marks: what the strokes' masks cover, at each size at which they are painted, and at the picture's.
-        after: the layer whose state is cut.
+        marks: the boxes of the strokes' masks, at each size at which they are painted, and at the picture's.
+        after: the layer whose state is cropped.
 
     Returns:
-        Twice the reach around the marks: once what they change, once what the cut changes. None where that is hardly
-        less than the whole.
+        Twice the receptive radius around the marks: once what they change, once what the crop's edge changes. None
+        where that is hardly less than the full picture.
     """
-    changed = felt(synthesis, marks, after)
-    if changed is None:
+    region = affected_region(synthesis, marks, after)
+    if region is None:
         return None
-    window = changed.grown(reach(synthesis, after), _EVEN)
-    return window if window.share < _WORTH else None
+    region = region.expand(receptive_radius(synthesis, after), _STEP)
+    return region if region.area_fraction < _WORTH else None
 
 
-def cut_early(synthesis, marks: Sequence[Window], last: int, first: int = 0) -> tuple[int, Window] | None:
-    """After which layer, ``first`` to ``last``, to cut a run that is needed inside the marks alone, and to what part.
+def best_crop(synthesis, marks: Sequence[CropBox], last: int, first: int = 0) -> tuple[int, CropBox] | None:
+    """Choose where to crop a run that is needed inside the marks alone.
 
-    An early cut spares more layers, but needs more of them around. None where no cut is worth it.
+    An early crop spares more layers, but needs a larger region of them.
+
+    Args:
+        synthesis: a generator's.
+        marks: as of `region_to_draw`.
+        last: the last layer after which to crop.
+        first: the first one.
+
+    Returns:
+        (layer, its region), or None where no crop is worth it.
     """
-    costs = _costs(synthesis)
-    best, choice = _WORTH * sum(costs), None
+    costs = _layer_costs(synthesis)
+    lowest_cost, choice = _WORTH * sum(costs), None
     for layer in range(first, last + 1):
-        window = felt(synthesis, marks, layer)
-        cost = math.inf if window is None else sum(costs[: layer + 1]) + window.share * sum(costs[layer + 1 :])
-        if cost < best:
-            best, choice = cost, (layer, window)
+        region = affected_region(synthesis, marks, layer)
+        if region is None:
+            continue
+        cost = sum(costs[: layer + 1]) + region.area_fraction * sum(costs[layer + 1 :])
+        if cost < lowest_cost:
+            lowest_cost, choice = cost, (layer, region)
     return choice
 
 
-def felt(synthesis, marks: Sequence[Window], after: int) -> Window | None:
-    """What painting inside the marks after layer ``after`` can change, in its cells; None without marks.
+def affected_region(synthesis, marks: Sequence[CropBox], after: int) -> CropBox | None:
+    """Return what painting inside the marks after a layer can change, in the layer's cells; None without marks.
 
-    It is also what a run that is cut there has to draw, to be right inside the marks.
+    It is also what a run that is cropped there has to draw, to be right inside the marks.
     """
     _, height, width = synthesis.layer_size(after)
     if not marks:
         return None
-    window = Window(
+    union = CropBox(
         min(mark.top * height // mark.height for mark in marks),
         max(-(-mark.bottom * height // mark.height) for mark in marks),
         min(mark.left * width // mark.width for mark in marks),
@@ -69,15 +84,13 @@ def felt(synthesis, marks: Sequence[Window], after: int) -> Window | None:
         height,
         width,
     )
-    return window.grown(reach(synthesis, after), _EVEN)
+    return union.expand(receptive_radius(synthesis, after), _STEP)
 
 
-def _costs(synthesis) -> list[float]:
-    """What the layers cost, to a common factor: products of their convolutions; a doubling one does half as many."""
-    costs, before = [], None
-    for layer in range(len(synthesis.layers)):
-        here = synthesis.layer_size(layer)
-        channels, height, _ = before or here
-        costs.append(channels * math.prod(here) * (0.5 if here[1] > height else 1.0))
-        before = here
+def _layer_costs(synthesis) -> list[float]:
+    """Return the layers' costs to a common factor: products of their convolutions; a doubling one does half as many."""
+    sizes = [synthesis.layer_size(layer) for layer in range(len(synthesis.layers))]
+    costs = []
+    for (in_channels, in_height, _), size in zip(sizes[:1] + sizes, sizes, strict=False):
+        costs.append(in_channels * math.prod(size) * (0.5 if size[1] > in_height else 1.0))
     return costs

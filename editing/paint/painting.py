@@ -1,4 +1,4 @@
-"""Painting: strokes on the features of a generator (GANPaint, 2005.07727), ready to be drawn by any synthesis.
+"""GANPaint (2005.07727): a painting, strokes on the features of a generator, ready to be drawn by any synthesis.
 
 A painting is a list of strokes, each with a mask of any size; painting_hook.py turns it into the hook that a synthesis
 takes; `painting_mask` says where it acts. Strokes are of two kinds:
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ...models.gan import layer_blend
-from ...models.gan.crop_box import Window, marked
+from ...models.gan.crop_box import CropBox, bounding_box
 from ...models.gan.generator import GanGenerator
+from ...models.gan.layer_blend import resized_mask
 
 __all__ = [
     "DonorStroke",
@@ -27,10 +27,9 @@ __all__ = [
     "Stroke",
     "UnitStroke",
     "checked_mask",
-    "marks_at",
-    "marks_of",
+    "mask_boxes",
     "painting_mask",
-    "resized_mask",
+    "stroke_boxes",
 ]
 
 
@@ -45,7 +44,7 @@ class UnitStroke:
         values: [K] one value per unit, [B or 1, K] per picture, or [B or 1, K, h, w] a map (resized to the layer).
         name: what it does, for people.
         clears: whether something is taken away: then the whole stroke counts when it is joined to a photo.
-        window: the part of the layer that a map of values is of, which holds the mask; None: all of it.
+        box: the part of the layer that a map of values is of, which holds the mask; None: all of it.
 
     Raises:
         InputError: shapes that do not belong together, or a mask without any area.
@@ -57,7 +56,7 @@ class UnitStroke:
     values: Tensor
     name: str = "stroke"
     clears: bool = False
-    window: Window | None = None
+    box: CropBox | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", checked_mask(self.mask))
@@ -127,7 +126,7 @@ class DonorStroke:
                 raise InputError(f"The step of the stroke '{self.name}' does not change what it should change.")
 
     def offset(self, codes: Tensor) -> Tensor:
-        """[B, L, D], what is added to ``codes`` [B, L, D]."""
+        """Return what is added to codes, [B, L, D] -> [B, L, D]."""
         step = self.step.to(codes).expand(len(codes), codes.shape[1], -1)
         if self.normal is None:
             return step
@@ -154,7 +153,7 @@ class Painting:
         return len(self.strokes)
 
     def plus(self, stroke: Stroke) -> Painting:
-        """The same painting with one more stroke on top."""
+        """Return the same painting with one more stroke on top."""
         return replace(self, strokes=(*self.strokes, stroke))
 
     @property
@@ -173,40 +172,55 @@ class Painting:
         return max(self.layers, default=None)
 
 
-def marks_at(strokes: Sequence[Stroke], generator: GanGenerator) -> list[Window]:
-    """What the strokes cover, at every size at which they are painted, and at the picture's."""
+def stroke_boxes(strokes: Sequence[Stroke], generator: GanGenerator) -> list[CropBox]:
+    """Return the boxes of the strokes' masks, at every size at which they are painted, and at the picture's."""
     layers = {layer for stroke in strokes for layer in stroke.layers}
-    return [mark for stroke in strokes for mark in marks_of(stroke.mask, layers, generator)]
+    return [box for stroke in strokes for box in mask_boxes(stroke.mask, layers, generator)]
 
 
-def marks_of(mask: Tensor, layers: Iterable[int], generator: GanGenerator) -> list[Window]:
-    """What a mask [B, h, w] covers at each size of the layers, and at the picture's: resizing may spread it."""
+def mask_boxes(mask: Tensor, layers: Iterable[int], generator: GanGenerator) -> list[CropBox]:
+    """Return the boxes of a mask at each size of some layers, and at the picture's: resizing may spread it.
+
+    Args:
+        mask: [B, h, w] in 0..1, any size.
+        layers: of the generator.
+        generator: whose sizes they are.
+    """
     sizes = {tuple(generator.network.synthesis.layer_size(layer)[1:]) for layer in layers}
-    covered = [marked(resized_mask(mask, *size)) for size in sizes | {generator.resolution}]
-    return [mark for mark in covered if mark is not None]
+    boxes = [bounding_box(resized_mask(mask[:, None], size)) for size in sizes | {generator.resolution}]
+    return [box for box in boxes if box is not None]
 
 
 def painting_mask(painting: Painting, height: int, width: int, batch: int | None = None) -> Tensor:
-    """Where the painting acts, [B or 1, 1, height, width] in 0..1: the largest of its strokes' masks at each pixel.
+    """Return where a painting acts: the largest of its strokes' masks at each pixel.
 
-    ``batch`` widens the result to that many pictures. A painting without strokes acts nowhere: zeros.
+    Args:
+        painting: without strokes it acts nowhere.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+        batch: the number of pictures; None: as many as the masks are for.
+
+    Returns:
+        [B or 1, 1, height, width] in 0..1.
     """
-    masks = [resized_mask(stroke.mask, height, width) for stroke in painting.strokes]
-    whole = torch.zeros(1, 1, height, width)
-    for mask in masks:
-        whole = torch.maximum(whole.to(mask), mask)
-    return whole if batch is None else whole.expand(batch, -1, -1, -1)
-
-
-def resized_mask(mask: Tensor, height: int, width: int) -> Tensor:
-    """[B, h, w] -> [B, 1, height, width], the share of each cell that the mask covers."""
-    return layer_blend.resized_mask(mask[:, None], (height, width))
+    union = torch.zeros(1, 1, height, width)
+    for stroke in painting.strokes:
+        mask = resized_mask(stroke.mask[:, None], (height, width))
+        union = torch.maximum(union.to(mask), mask)
+    return union if batch is None else union.expand(batch, -1, -1, -1)
 
 
 def checked_mask(mask: Tensor) -> Tensor:
-    """A MASK [B, h, w] or [h, w] as float [B, h, w] in 0..1.
+    """Check a MASK and return it as float.
 
-    Raises InputError for another shape, numbers that are not finite, and a mask that marks nothing.
+    Args:
+        mask: [B, h, w] or [h, w]; values beyond 0..1 are clamped.
+
+    Returns:
+        [B, h, w] in 0..1.
+
+    Raises:
+        InputError: another shape, numbers that are not finite, or a mask that marks nothing.
     """
     mask = mask[None] if mask.ndim == 2 else mask
     if mask.ndim != 3 or 0 in mask.shape:

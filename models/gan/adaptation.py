@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..inference import no_inference_mode
-from .crop_box import Window, part_of
+from .crop_box import CropBox, crop
 from .feature_flow import FeatureFlow, feature_flow
 from .hooks import SynthesisHook, hooked
 from .network import GeneratorNetwork
@@ -185,10 +185,10 @@ class DeltaHook:
         anchor: Tensor | None = None,  # [B, C, h, w], the photos' features there
         hook: SynthesisHook | None = None,
         flow: FeatureFlow | None = None,  # None: deltas stay in place
-        window: Window | None = None,  # the part of the picture that the run draws
+        box: CropBox | None = None,  # the part of the picture that the run draws
     ) -> None:
         self.deltas, self.guide, self.anchor, self.hook, self.flow = deltas, guide, anchor, hook, flow
-        self.window = window
+        self.box = box
         self.mask = None if hook is None else hook.mask
         self.layers = None if hook is not None and hook.layers is None else self._layers()
 
@@ -210,10 +210,10 @@ class DeltaHook:
             [B, C, h, w] of the part that is drawn; 0 where the caller's hook paints.
         """
         size = tuple(values.shape[2:])
-        values = part_of(values if self.flow is None else self.flow.carry(values), self.window)
+        values = crop(values if self.flow is None else self.flow.carry(values), self.box)
         if self.mask is None:
             return values
-        return values * (1 - part_of(F.adaptive_avg_pool2d(self.mask.to(values), size), self.window))
+        return values * (1 - crop(F.adaptive_avg_pool2d(self.mask.to(values), size), self.box))
 
     def __call__(self, layer: int, features: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, C, h, w]."""
@@ -290,13 +290,13 @@ class AdaptedSynthesis(nn.Module):
         deltas = {layer: self._on(f"delta.{layer}", ws.device)[photos] for layer in self.adaptation.deltas}
         flow = None if resume is None else resume.flow
         if guide is None or flow is not None:
-            return DeltaHook(deltas, hook=hook, flow=flow, window=options.window)
+            return DeltaHook(deltas, hook=hook, flow=flow, box=options.box)
         anchor = self._anchor(ws, photos, options)
-        # The guide's features of this run: never made again after that layer, and never all of them in a window.
-        unseen = resume is not None and (resume.layer > guide or resume.window is not None)
+        # The guide's features of this run: never made again after that layer, and never all of them in a crop.
+        unseen = resume is not None and (resume.layer > guide or resume.box is not None)
         if unseen or (hook is not None and hook.mask is not None):
             flow = self._flow_of(ws, photos, anchor, options)
-            return DeltaHook(deltas, hook=hook, flow=flow, window=options.window)
+            return DeltaHook(deltas, hook=hook, flow=flow, box=options.box)
         delta_hook = DeltaHook(deltas, guide, anchor, hook)
         if resume is not None and resume.layer == guide:
             delta_hook.update_flow(resume.features)

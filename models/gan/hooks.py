@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from .crop_box import Window
+from .crop_box import CropBox
 
 __all__ = ["FunctionHook", "SynthesisHook", "hooked"]
 
@@ -19,7 +19,7 @@ class SynthesisHook(Protocol):
     Attributes:
         mask: [B or 1, 1, H, W] in 0..1, where it paints: an adapted generator leaves the photo's details out there.
             None: it does not say.
-        window: the part of the picture that the features are of; None: all of it.
+        box: the part of the picture that the features are of; None: all of it.
         layers: the layers that it has to see; None: all.
     """
 
@@ -27,7 +27,7 @@ class SynthesisHook(Protocol):
     def mask(self) -> Tensor | None: ...
 
     @property
-    def window(self) -> Window | None: ...
+    def box(self) -> CropBox | None: ...
 
     @property
     def layers(self) -> Collection[int] | None: ...
@@ -42,7 +42,7 @@ class FunctionHook:
 
     function: Callable[[int, Tensor], Tensor]
     mask: Tensor | None = None
-    window: Window | None = None
+    box: CropBox | None = None
     layers: Collection[int] | None = None
 
     def __call__(self, layer: int, features: Tensor) -> Tensor:

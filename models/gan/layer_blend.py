@@ -80,7 +80,7 @@ class KeepOutside:
     """
 
     mask = None  # it paints nothing: an adaptation's details follow the features
-    window = None
+    box = None
 
     def __init__(
         self,

@@ -210,7 +210,7 @@ class ProgressiveSynthesis(nn.Module):
                 if layer in options.want_features:
                     features[layer] = x
             if layer == options.stop_layer:
-                return SynthesisResult(None, features, LayerState(layer, x, None, window=options.window))
+                return SynthesisResult(None, features, LayerState(layer, x, None, box=options.box))
         image = self.output(x)
         return SynthesisResult(image.to(torch.promote_types(image.dtype, torch.float32)), features)
 

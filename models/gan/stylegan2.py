@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...kernels import upsample2d
 from ..errors import InputError
-from .crop_box import part_of
+from .crop_box import crop
 from .hooks import hooked
 from .layer_blend import LayerBlend
 from .network import PlainNetwork
@@ -141,7 +141,7 @@ class SynthesisNetwork(nn.Module):
                 if layer in options.want_features:
                     features[layer] = x
             if layer == options.stop_layer:
-                return SynthesisResult(None, features, LayerState(layer, x, image, residual, options.window))
+                return SynthesisResult(None, features, LayerState(layer, x, image, residual, options.box))
             if name == "conv1":
                 image = self._add_rgb(block, x, ws, layer + 1, image, options.blend)
         return SynthesisResult(image, features)
@@ -217,13 +217,13 @@ class _NoiseSource:
     """Unit-variance noise per layer. A seed gives picture i the same noise in any batch and from any starting layer."""
 
     def __init__(self, options: SynthesisOptions, ws: Tensor) -> None:
-        self.mode, self.first_index, self.window = options.noise, options.first_index, options.window
+        self.mode, self.first_index, self.box = options.noise, options.first_index, options.box
         self.batch, self.device = len(ws), ws.device
 
     def draw(self, layer: int, conv: SynthesisLayer) -> Tensor | None:
         if not conv.use_noise or self.mode == "none":
             return None
-        return part_of(self._whole(layer, conv), self.window)
+        return crop(self._whole(layer, conv), self.box)
 
     def _whole(self, layer: int, conv: SynthesisLayer) -> Tensor:
         if self.mode == "constant":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .crop_box import Window
+from .crop_box import CropBox
 from .feature_flow import FeatureFlow
 from .hooks import SynthesisHook
 from .layer_blend import LayerBlend
@@ -23,26 +23,26 @@ NOISE_MODES = ("constant", "none", "random")
 class LayerState:
     """Where a synthesis can start again.
 
-    With a ``window`` all tensors are that part of the picture, and what starts here draws that part alone.
+    With a ``box`` all tensors are that part of the picture, and what starts here draws that part alone.
     """
 
     layer: int  # the last one that is done
     features: Tensor  # [B, C, h, w] after ``layer``
     image: Tensor | None  # [B, 3, h, w] before its ToRGB; None before the first, and always for a Progressive GAN
     residual: Tensor | None = None  # the side path of a "resnet" block, between its two convolutions
-    window: Window | None = None
+    box: CropBox | None = None
     flow: FeatureFlow | None = None  # where an adaptation's details have gone, when that is known
 
-    def part(self, window: Window) -> LayerState:
-        """Cut a part of the picture out of the state.
+    def crop(self, box: CropBox) -> LayerState:
+        """Return the same state of a part of the picture.
 
         Raises:
-            InputError: a part already, and edges that lie within a cell of the picture so far.
+            InputError: it is of a part already, or an edge lies within a cell of the picture so far.
         """
-        if self.window is not None:
+        if self.box is not None:
             raise InputError("The state is a part of a picture already.")
-        image, residual = (None if x is None else window.of(x) for x in (self.image, self.residual))
-        return replace(self, window=window, features=window.of(self.features), image=image, residual=residual)
+        image, residual = (None if x is None else box.crop(x) for x in (self.image, self.residual))
+        return replace(self, box=box, features=box.crop(self.features), image=image, residual=residual)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +79,9 @@ class SynthesisOptions:
         return 0 if self.resume is None else self.resume.layer + 1
 
     @property
-    def window(self) -> Window | None:
+    def box(self) -> CropBox | None:
         """The part of the picture that is drawn; None: all of it."""
-        return None if self.resume is None else self.resume.window
+        return None if self.resume is None else self.resume.box
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +142,8 @@ def _check_resume(synthesis, state: LayerState, batch: int) -> None:
     """Raise InputError for a state whose features are not of the network's size."""
     check_layer(state.layer, len(synthesis.layers))
     channels, height, width = synthesis.layer_size(state.layer)
-    if state.window is not None:
-        height, width = state.window.size(height, width)
+    if state.box is not None:
+        height, width = state.box.size(height, width)
     expected = (batch, channels, height, width)
     if tuple(state.features.shape) != expected:
         raise InputError(

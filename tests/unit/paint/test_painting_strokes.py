@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.editing.paint.concepts import ConceptUnits
-from semantic_edit.editing.paint.painted_photo import Canvas, render_painted_photo, render_painting, toned
+from semantic_edit.editing.paint.painted_photo import Canvas, match_tone, render_painted_photo, render_painting
 from semantic_edit.editing.paint.painting import DonorStroke, Painting, UnitStroke, painting_mask
 from semantic_edit.editing.paint.painting_hook import painting_hook
 from semantic_edit.editing.paint.strokes import APPEARANCES, copy_appearance, donor_layers, paint_concept
@@ -283,9 +283,9 @@ def test_tones_of_a_grey_picture_make_the_painting_grey():
     unpainted, painted = (torch.rand(2, 3, 32, 32, generator=rng) * 2 - 1 for _ in range(2))
     beyond = 1 - left_half()[:, None]
     grey = unpainted.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-    mapped = toned(painted, unpainted, grey, beyond)
+    mapped = match_tone(painted, unpainted, grey, beyond)
     assert (mapped - mapped.mean(dim=1, keepdim=True)).abs().max() < 0.1
-    assert torch.allclose(toned(painted, unpainted, unpainted, beyond), painted, atol=1e-3)
+    assert torch.allclose(match_tone(painted, unpainted, unpainted, beyond), painted, atol=1e-3)
 
 
 def test_a_further_stroke_begins_with_what_is_known(tiny_generator):
@@ -305,12 +305,12 @@ def test_nearest_cells_are_those_of_the_definition(at_once, monkeypatch):
     """Sought under the mask alone and in stretches; two pictures, one reference."""
     from semantic_edit.editing.paint import strokes
 
-    monkeypatch.setattr(strokes, "_COMPARED", at_once)
+    monkeypatch.setattr(strokes, "_COMPARED_PAIRS", at_once)
     rng = torch.Generator().manual_seed(6)
     own, reference = torch.randn(2, 5, 12, 9, generator=rng), torch.randn(1, 5, 12, 9, generator=rng)
     mask, region = torch.zeros(2, 1, 12, 9), torch.zeros(1, 1, 12, 9)
     mask[0, 0, :4, 2:9], mask[1, 0, 11, 8], region[0, 0, 5:10, :4] = 1, 0.3, 1
-    found = strokes._nearest(own, mask, reference, reference, region)
+    found = strokes._nearest_cells(own, mask, reference, reference, region)
     padded, other = (torch.nn.functional.pad(x, (1, 1, 1, 1)) for x in (own, reference))
     for k, y, x in mask[:, 0].nonzero().tolist():
         here = padded[k, :, y : y + 3, x : x + 3].flatten()
