@@ -17,7 +17,7 @@ from semantic_edit.models.errors import InputError
 from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
 
-def encode_batch(generator, count=2, seed=1):
+def codes_of(generator, count=2, seed=1):
     return generator.map(torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed)))
 
 
@@ -72,7 +72,7 @@ def test_a_later_stroke_lies_on_top(tiny_generator):
 def test_a_donor_under_a_full_mask_is_the_donors_own_picture(network, request):
     """Colours included: each ToRGB has the style of another code than the features'."""
     generator = request.getfixturevalue(network)
-    codes, other = encode_batch(generator), encode_batch(generator, seed=9)
+    codes, other = codes_of(generator), codes_of(generator, seed=9)
     stroke = DonorStroke(torch.ones(1, 8, 8), donor_layers(generator), other - codes)
     drawn = render_painting(generator, codes, Painting((stroke,)))
     expected = generator.synthesize(other)
@@ -80,7 +80,7 @@ def test_a_donor_under_a_full_mask_is_the_donors_own_picture(network, request):
 
 
 def test_a_donor_acts_inside_its_mask(tiny_generator):
-    codes, other = encode_batch(tiny_generator), encode_batch(tiny_generator, seed=9)
+    codes, other = codes_of(tiny_generator), codes_of(tiny_generator, seed=9)
     plain, donor = tiny_generator.synthesize(codes), tiny_generator.synthesize(other)
     stroke = DonorStroke(left_half(), donor_layers(tiny_generator), other - codes)
     drawn = render_painting(tiny_generator, codes, Painting((stroke,)))
@@ -116,7 +116,7 @@ def test_the_painting_mask_is_the_union_at_any_size(sizes, height, width):
 @pytest.mark.parametrize("network", ["tiny_generator", "tiny_progan"])
 def test_a_canvas_keeps_what_lies_below_the_strokes(network, request):
     generator = request.getfixturevalue(network)
-    codes = encode_batch(generator)
+    codes = codes_of(generator)
     concepts = concepts_for(generator)
     canvas = Canvas(generator, codes)
     for form in ("units", "donor"):
@@ -157,7 +157,7 @@ def test_units_take_the_levels_of_their_form(tiny_generator, action, form, value
 
 @pytest.mark.parametrize("form", APPEARANCES)
 def test_an_appearance_copied_from_the_picture_itself_changes_little(tiny_generator, form):
-    codes = encode_batch(tiny_generator, 1)
+    codes = codes_of(tiny_generator, 1)
     whole = torch.ones(1, 32, 32)
     painting = copy_appearance(tiny_generator, codes, whole, codes, whole, form)
     plain, drawn = tiny_generator.synthesize(codes), render_painting(tiny_generator, codes, painting)
@@ -168,7 +168,7 @@ def test_an_appearance_copied_from_the_picture_itself_changes_little(tiny_genera
 
 
 def test_fine_rows_need_rows(tiny_progan):
-    codes = encode_batch(tiny_progan, 1)
+    codes = codes_of(tiny_progan, 1)
     with pytest.raises(InputError, match="one row"):
         copy_appearance(tiny_progan, codes, left_half(), codes, left_half(), "fine rows")
     assert copy_appearance(tiny_progan, codes, left_half(), codes, left_half(), "nearest cells").layers == (1,)
@@ -176,7 +176,7 @@ def test_fine_rows_need_rows(tiny_progan):
 
 @pytest.mark.parametrize("form", APPEARANCES)
 def test_masks_and_regions_belong_to_their_pictures(tiny_generator, form):
-    codes, reference = encode_batch(tiny_generator), encode_batch(tiny_generator, 1, 9)
+    codes, reference = codes_of(tiny_generator), codes_of(tiny_generator, 1, 9)
     region = torch.zeros(2, 32, 32)
     region[0, :, :16] = region[1, 20:24, 20:24] = 1
     together = render_painting(
@@ -188,7 +188,7 @@ def test_masks_and_regions_belong_to_their_pictures(tiny_generator, form):
         assert torch.allclose(together[k : k + 1], drawn, atol=1e-3)
     dot = torch.zeros(2, 64, 64)
     dot[0], dot[1, 3, 3] = 1, 1  # hardly anything of the second is left at the size of a layer
-    dotted = copy_appearance(tiny_generator, codes, left_half(), encode_batch(tiny_generator, 2, 9), dot, form)
+    dotted = copy_appearance(tiny_generator, codes, left_half(), codes_of(tiny_generator, 2, 9), dot, form)
     assert torch.isfinite(render_painting(tiny_generator, codes, dotted)).all()
     with pytest.raises(InputError, match="3 masks for 2 pictures"):
         copy_appearance(tiny_generator, codes, torch.ones(3, 8, 8), reference, region, form)
@@ -201,7 +201,7 @@ def test_masks_and_regions_belong_to_their_pictures(tiny_generator, form):
 
 
 def test_the_photo_is_kept_outside_the_grown_mask(tiny_generator):
-    codes = encode_batch(tiny_generator, 2)
+    codes = codes_of(tiny_generator, 2)
     painting = paint_concept(tiny_generator, concepts_for(tiny_generator), "hat", left_half())
     photo = torch.rand(2, 3, 64, 64) * 2 - 1
     for method in ("linear", "poisson"):
@@ -212,7 +212,7 @@ def test_the_photo_is_kept_outside_the_grown_mask(tiny_generator):
 
 
 def test_wrong_inputs_are_refused_with_sentences(tiny_generator):
-    concepts, codes = concepts_for(tiny_generator), encode_batch(tiny_generator)
+    concepts, codes = concepts_for(tiny_generator), codes_of(tiny_generator)
     cases = {
         "mask is empty": lambda: paint_concept(tiny_generator, concepts, "hat", torch.zeros(64, 64)),
         "was not dissected": lambda: paint_concept(tiny_generator, concepts, "dragon", left_half()),
@@ -255,7 +255,7 @@ def test_wrong_inputs_are_refused_with_sentences(tiny_generator):
 
 
 def test_change_only_adds_the_change_and_keeps_the_photos_detail(tiny_generator):
-    codes = encode_batch(tiny_generator, 2)
+    codes = codes_of(tiny_generator, 2)
     painting = paint_concept(tiny_generator, concepts_for(tiny_generator), "hat", torch.ones(1, 32, 32))
     canvas = Canvas(tiny_generator, codes)
     photo = 0.1 * torch.rand(2, 3, 32, 32)
@@ -265,7 +265,7 @@ def test_change_only_adds_the_change_and_keeps_the_photos_detail(tiny_generator)
 
 
 def test_a_wide_stroke_keeps_what_painting_does_not_change(tiny_generator):
-    codes = encode_batch(tiny_generator, 2)
+    codes = codes_of(tiny_generator, 2)
     stroke = UnitStroke(torch.ones(1, 32, 32), 6, (0,), torch.zeros(2, 1, 32, 32))
     base = tiny_generator.features(codes, [6])[6][:, :1]
     values = base + 4 * torch.nn.functional.pad(torch.ones(2, 1, 8, 8), (12, 12, 12, 12))
@@ -289,7 +289,7 @@ def test_tones_of_a_grey_picture_make_the_painting_grey():
 
 
 def test_a_further_stroke_begins_with_what_is_known(tiny_generator):
-    codes, concepts = encode_batch(tiny_generator), concepts_for(tiny_generator)
+    codes, concepts = codes_of(tiny_generator), concepts_for(tiny_generator)
     canvas, painting = Canvas(tiny_generator, codes), Painting(family=tiny_generator.family)
     right = 1 - left_half()
     for mask, concept, form in ((left_half(), "hat", "donor"), (right, "hair", "donor"), (right, "hair", "units")):
