@@ -10,15 +10,20 @@ from ...models.errors import InputError
 log = logging.getLogger(__name__)
 
 
-def check_latent(generator, latent: GanLatent, what: str = "The latent") -> None:
+def check_latent(generator, latent: GanLatent, name: str = "The latent") -> None:
     """Refuse codes of another shape or family than the generator's; codes without a family pass with a warning.
 
+    Args:
+        generator: a `GanGenerator`.
+        latent: codes [B, L, D].
+        name: of the input, as the sentence begins.
+
     Raises:
-        InputError: the sentence names both.
+        InputError: another shape or family; the sentence names both.
     """
-    generator.check_latent(latent.codes, latent.family, what)
+    generator.check_latent(latent.codes, latent.family, name)
     if not latent.family:
-        log.warning("%s names no generator family; its shape fits '%s' and it is used as it is.", what, generator.name)
+        log.warning("%s names no generator family; its shape fits '%s' and it is used as it is.", name, generator.name)
 
 
 def picture_names(text: str | None, count: int) -> tuple[str, ...]:

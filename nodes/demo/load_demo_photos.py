@@ -52,15 +52,16 @@ class LoadDemoPhotos(io.ComfyNode):
 
     @classmethod
     def execute(cls, photo: str, first: int, limit: int, size: int, generator=None) -> io.NodeOutput:
-        names = _chosen(photo, first, limit)
+        names = _names(photo, first, limit)
         known, pictures = load_photos(PHOTOS)
         pictures = pictures[[known.index(name) for name in names]]
-        side = _side(size, generator) or pictures.shape[-1]
-        masks = photo_parts([photo_named(name) for name in names], side).to(current().result_device())
-        return io.NodeOutput(to_image_batch(resize(pictures, side)), "\n".join(names), PartLabels(masks, PART_NAMES))
+        pixels = _size(size, generator) or pictures.shape[-1]
+        masks = photo_parts([photo_named(name) for name in names], pixels).to(current().result_device())
+        return io.NodeOutput(to_image_batch(resize(pictures, pixels)), "\n".join(names), PartLabels(masks, PART_NAMES))
 
 
-def _side(size: int, generator) -> int:
+def _size(size: int, generator) -> int:
+    """Return width and height in pixels, 0 for the photos' own."""
     if size:
         if size < 16:
             raise InputError(f"The size is {size}; expected at least 16 pixels, or 0.")
@@ -75,7 +76,8 @@ def _side(size: int, generator) -> int:
     return height
 
 
-def _chosen(photo: str, first: int, limit: int) -> tuple[str, ...]:
+def _names(photo: str, first: int, limit: int) -> tuple[str, ...]:
+    """Return the names of the photos to load."""
     if photo != _ALL:
         if photo not in _NAMES:
             raise InputError(f"There is no demo photo '{photo}'; expected {_ALL}, {', '.join(_NAMES)}.")

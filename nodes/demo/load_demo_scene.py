@@ -45,7 +45,7 @@ class LoadDemoScene(io.ComfyNode):
     @classmethod
     def execute(cls, scene: str, height: int) -> io.NodeOutput:
         check_choice("scene", scene, _NAMES)
-        painted = paint_snapshot(SNAPSHOTS[_NAMES.index(scene)], height)
-        points = [[[round(value, 2) for value in point] for point in face] for face in painted.points.tolist()]
-        faces = painted.faces.amax(dim=0)[None].to(current().result_device())
-        return io.NodeOutput(to_image_batch(painted.image[None]), json.dumps(points), faces, "\n".join(painted.names))
+        snapshot = paint_snapshot(SNAPSHOTS[_NAMES.index(scene)], height)
+        points = [[[round(value, 2) for value in point] for point in face] for face in snapshot.points.tolist()]
+        faces = snapshot.faces.amax(dim=0)[None].to(current().result_device())
+        return io.NodeOutput(to_image_batch(snapshot.image[None]), json.dumps(points), faces, "\n".join(snapshot.names))

@@ -1,4 +1,4 @@
-"""Measure Portraits: what the oracle reads in a batch of demo portraits."""
+"""Measure Portraits: factors of demo portraits, read by the oracle."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class MeasurePortraits(io.ComfyNode):
         pictures = from_image_batch(images, "cpu")
         values = measure(pictures)
         table = {name: [round(value, 5) for value in column.tolist()] for name, column in values.items()}
-        earlier, note = None, ""
+        values_before, note = None, ""
         if before is not None:
-            old = from_image_batch(before, "cpu")
-            if len(old) != len(pictures):
+            originals = from_image_batch(before, "cpu")
+            if len(originals) != len(pictures):
                 raise InputError(
-                    f"There are {len(pictures)} pictures and {len(old)} before the edit; connect the same."
+                    f"There are {len(pictures)} pictures and {len(originals)} before the edit; connect the same."
                 )
-            earlier = measure(old)
-            same = (identity(pictures) * identity(old)).sum(1)
-            table["identity"] = [round(value, 5) for value in same.tolist()]
-            note = f"; same person: {float(same.mean()):.2f}"
-        chart = measurement_chart(values, earlier, note)
+            values_before = measure(originals)
+            similarity = (identity(pictures) * identity(originals)).sum(1)
+            table["identity"] = [round(value, 5) for value in similarity.tolist()]
+            note = f"; same person: {float(similarity.mean()):.2f}"
+        chart = measurement_chart(values, values_before, note)
         return io.NodeOutput(chart[None].to(current().result_device()), json.dumps(table))

@@ -1,4 +1,4 @@
-"""Blend Latents."""
+"""Blend Latents: codes between two pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..common.sockets import GanGeneratorType, GanLatentType
 
 
 class BlendLatents(io.ComfyNode):
-    """Between two pictures, on some or all rows."""
+    """Linear or spherical interpolation of codes, on some or all rows of W+."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -1,4 +1,4 @@
-"""Generate Images."""
+"""Generate Images: synthesis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOISES = ("constant", "none", "seeded")
 
 
 class GenerateImages(io.ComfyNode):
-    """Codes to pictures."""
+    """Synthesis: codes to pictures."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -46,6 +46,6 @@ class GenerateImages(io.ComfyNode):
         check_choice("noise", noise, NOISES)
         check_latent(generator, latents)
         place(generator)
-        report = progress_for(len(latents), "generating")
+        progress = progress_for(len(latents), "generating")
         mode = noise_seed if noise == "seeded" else noise
-        return io.NodeOutput(to_image_batch(generator.synthesize(latents.codes, mode, progress=report)))
+        return io.NodeOutput(to_image_batch(generator.synthesize(latents.codes, mode, progress=progress)))

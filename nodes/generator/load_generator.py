@@ -1,4 +1,4 @@
-"""Load Generator."""
+"""Load Generator: a network from a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..common.sockets import GanGeneratorType
 
 
 class LoadGenerator(io.ComfyNode):
-    """A generator from the models folder."""
+    """A generator from the models folder, with what editing needs to know about it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -1,4 +1,4 @@
-"""Load Latents."""
+"""Load Latents: codes from a file or a picture."""
 
 from __future__ import annotations
 
@@ -53,28 +53,30 @@ class LoadLatents(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, source: str, file: str, picture: str) -> str:
-        chosen = file_fingerprint(host.current().input_directory() / picture) if picture else ""
-        return f"{model_file_fingerprint('latents', file)} {chosen}"
+        picture_file = file_fingerprint(host.current().input_directory() / picture) if picture else ""
+        return f"{model_file_fingerprint('latents', file)} {picture_file}"
 
     @classmethod
     def execute(cls, source: str, file: str, picture: str) -> io.NodeOutput:
         check_choice("source", source, SOURCES)
         if source == "file":
             return io.NodeOutput(GanLatent(*read_latent(model_file("latents", file))))
-        return io.NodeOutput(GanLatent(*extract_latent(_chosen_picture(picture))))
+        return io.NodeOutput(GanLatent(*extract_latent(_picture_file(picture))))
 
 
 def _pictures() -> list[str]:
+    """Return the names of the PNG files in ComfyUI's input folder."""
     folder = host.current().input_directory()
     files = folder.iterdir() if folder.is_dir() else ()
     return sorted(file.name for file in files if file.suffix.lower() == ".png" and file.is_file())
 
 
-def _chosen_picture(name: str) -> Path:
+def _picture_file(name: str) -> Path:
+    """Return the path of an entry of `_pictures`."""
     if name not in _pictures():
-        there = "" if name == _NO_PICTURE else f" named {name!r}"
+        named = "" if name == _NO_PICTURE else f" named {name!r}"
         raise InputError(
-            f"There is no PNG{there} in {host.current().input_directory()}. Upload a picture saved by Save Latents, "
+            f"There is no PNG{named} in {host.current().input_directory()}. Upload a picture saved by Save Latents, "
             "and choose it from the list."
         )
     return host.current().input_directory() / name

@@ -1,4 +1,4 @@
-"""Sample Latents."""
+"""Sample Latents: random codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..common.sockets import GanGeneratorType, GanLatentType
 
 
 class SampleLatents(io.ComfyNode):
-    """New random codes."""
+    """Random codes of W, truncated toward the mean (the truncation trick of StyleGAN)."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

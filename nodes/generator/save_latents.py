@@ -1,4 +1,4 @@
-"""Save Latents."""
+"""Save Latents: codes to a file."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class SaveLatents(io.ComfyNode):
                 f"There are {len(images)} images for {len(latents)} codes: connect the pictures of exactly these "
                 "codes, or none."
             )
-        side = host.current()
-        path = side.save_path("latents", name)
-        file = path.relative_to(side.output_directory() / "semantic_edit" / "latents").as_posix()
-        shown = host.ui.PreviewText(f"Saved {file}").as_dict()
+        backend = host.current()
+        path = backend.save_path("latents", name)
+        file = path.relative_to(backend.output_directory() / "semantic_edit" / "latents").as_posix()
+        payload = host.ui.PreviewText(f"Saved {file}").as_dict()
         if images is not None:
             prefix = f"semantic_edit/latents/{host.safe_name(name)}"
             saved = ui.ImageSaveHelper.save_images(images, prefix, io.FolderType.output, cls)
             for picture, code, title in zip(saved, latents.codes, latents.names, strict=True):
-                whole = side.output_directory() / picture["subfolder"] / picture["filename"]
-                embed_latent(whole, code, title, latents.family)
-            shown |= ui.SavedImages(saved).as_dict()
+                png = backend.output_directory() / picture["subfolder"] / picture["filename"]
+                embed_latent(png, code, title, latents.family)
+            payload |= ui.SavedImages(saved).as_dict()
         write_latent(path, latents.codes, latents.names, latents.family)
-        return io.NodeOutput(file, ui=shown)
+        return io.NodeOutput(file, ui=payload)

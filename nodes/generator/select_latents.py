@@ -1,4 +1,4 @@
-"""Select Latents."""
+"""Select Latents: some codes of a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..common.sockets import GanLatentType
 
 
 class SelectLatents(io.ComfyNode):
-    """Some codes of a batch."""
+    """Codes of a batch by index, in any order."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -106,19 +106,19 @@ class AnimateStrength(io.ComfyNode):
         check_family(direction.family, latents.family, f"The direction '{direction.name}'", "the latents")
         alpha = None
         if path == PATHS[0]:
-            alpha = _strengths(direction, latents, strengths).alpha
+            alpha = _planned(direction, latents, strengths).alpha
         elif strengths is not None:
             raise InputError(
                 "path is 'slider', which computes every frame's strengths itself, but strengths are connected. "
                 "Choose 'own path', or disconnect them."
             )
-        moments = eased_strengths(frame_count, start, end, easing)
+        path_strengths = eased_strengths(frame_count, start, end, easing)
         place(generator)
         frames: torch.Tensor = animate(
             generator,
             latents.codes,
             direction,
-            moments,
+            path_strengths,
             alpha,
             layout,
             columns,
@@ -128,10 +128,13 @@ class AnimateStrength(io.ComfyNode):
         return io.NodeOutput(frames.to(current().result_device()), len(frames))
 
 
-def _strengths(direction: EditDirection, latents: GanLatent, given: EditStrength | None) -> EditStrength:
-    if given is None:
+def _planned(direction: EditDirection, latents: GanLatent, strengths: EditStrength | None) -> EditStrength:
+    """Return the connected strengths, else those that lead to the example's state."""
+    if strengths is None:
         return plan_strength(direction, latents.codes)
-    check_family(direction.family, given.family, f"The direction '{direction.name}'", "the strengths")
-    if len(given) != len(latents):
-        raise InputError(f"There are {len(given)} strengths for {len(latents)} pictures; connect those of this batch.")
-    return given
+    check_family(direction.family, strengths.family, f"The direction '{direction.name}'", "the strengths")
+    if len(strengths) != len(latents):
+        raise InputError(
+            f"There are {len(strengths)} strengths for {len(latents)} pictures; connect those of this batch."
+        )
+    return strengths

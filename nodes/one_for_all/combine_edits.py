@@ -86,27 +86,29 @@ class CombineEdits(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, latents: GanLatent, mode: str, limit: float, **given) -> io.NodeOutput:
+    def execute(cls, latents: GanLatent, mode: str, limit: float, **inputs) -> io.NodeOutput:
         check_choice("mode", mode, _MODES)
         edits, strengths = [], []
         for k in range(1, _COUNT + 1):
-            edit, planned = given.get(f"edit_{k}"), given.get(f"strengths_{k}")
+            edit, planned = inputs.get(f"edit_{k}"), inputs.get(f"strengths_{k}")
             if edit is None and planned is not None:
                 raise InputError(f"strengths_{k} is connected, but edit_{k} is not; connect the edit they belong to.")
             if edit is not None:
                 check_family(edit.family, latents.family, f"The edit '{edit.name}'", "the latents")
                 edits.append(edit)
-                strengths.append(_strength(edit, latents, mode, given.get(f"strength_{k}", 1.0), planned))
-        found = combine_edits(latents.codes, edits, strengths, limit or None)
+                strengths.append(_strength(edit, latents, mode, inputs.get(f"strength_{k}", 1.0), planned))
+        combination = combine_edits(latents.codes, edits, strengths, limit or None)
         names = _distinct([edit.name for edit in edits])
-        table = {name: [round(a, 5) for a in found.alphas[:, k].tolist()] for k, name in enumerate(names)}
-        edited = GanLatent(found.codes, latents.names, latents.family)
-        return io.NodeOutput(edited, _report(found, names, [_own_normal(edit) for edit in edits]), json.dumps(table))
+        table = {name: [round(a, 5) for a in combination.alphas[:, k].tolist()] for k, name in enumerate(names)}
+        edited = GanLatent(combination.codes, latents.names, latents.family)
+        report = _report(combination, names, [_is_own_normal(edit) for edit in edits])
+        return io.NodeOutput(edited, report, json.dumps(table))
 
 
 def _strength(
     edit: EditDirection, latents: GanLatent, mode: str, slider: float, planned: EditStrength | None
 ) -> EditStrength | float:
+    """Return the strengths to reach: connected ones, constant ones, or the slider's state of the example."""
     if planned is not None:
         return planned
     if mode == "constant":
@@ -120,23 +122,25 @@ def _strength(
 
 
 def _distinct(names: list[str]) -> list[str]:
+    """Number the names that occur more than once."""
     return [name if names.count(name) == 1 else f"{name} ({k + 1})" for k, name in enumerate(names)]
 
 
-def _own_normal(edit: EditDirection) -> bool:
+def _is_own_normal(edit: EditDirection) -> bool:
+    """Return True for an edit whose normal is parallel to its direction."""
     cosine = torch.nn.functional.cosine_similarity(edit.direction.flatten(), edit.normal.flatten(), dim=0)
     return abs(float(cosine)) > _OWN_NORMAL
 
 
-def _report(found: Combination, names: list[str], own_normal: list[bool]) -> str:
-    """Strengths are in lengths of each edit's direction."""
-    lines = [f"{len(names)} edits, {len(found.codes)} pictures"]
-    crosstalk = found.crosstalk()
+def _report(combination: Combination, names: list[str], own_normal: list[bool]) -> str:
+    """Describe each edit's strengths, in lengths of its direction."""
+    lines = [f"{len(names)} edits, {len(combination.codes)} pictures"]
+    crosstalk = combination.crosstalk()
     for k, name in enumerate(names):
-        alphas, alone = found.alphas[:, k], found.solo_alphas[:, k]
+        alphas, alone = combination.alphas[:, k], combination.solo_alphas[:, k]
         lines.append(
             f"{name}: moved by {alphas.min():+.3f} to {alphas.max():+.3f} lengths (alone {alone.min():+.3f} to "
-            f"{alone.max():+.3f}), {int(found.clamped[:, k].sum())} held back by the limit"
+            f"{alone.max():+.3f}), {int(combination.clamped[:, k].sum())} held back by the limit"
         )
         others = [f"{crosstalk[k, j]:.3f} by {names[j]}" for j in range(len(names)) if j != k]
         lines.append(f"  one after the other, its state would have been moved by {', '.join(others)} lengths")

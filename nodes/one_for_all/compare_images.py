@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch.nn import functional
 
 from ...host import current, io
@@ -10,7 +11,7 @@ from ...models.errors import InputError
 from ..common.schema import menu_category, search_aliases
 from ..common.widget_data import ui_payload
 
-_MOST = 64  # pictures that are sent to the slider
+_LARGEST_BATCH = 64  # pictures that are sent to the slider
 
 
 class CompareImages(io.ComfyNode):
@@ -34,23 +35,23 @@ class CompareImages(io.ComfyNode):
 
     @classmethod
     def execute(cls, before: torch.Tensor, after: torch.Tensor) -> io.NodeOutput:
-        for what, images in (("before", before), ("after", after)):
+        for name, images in (("before", before), ("after", after)):
             if images.ndim != 4 or images.shape[-1] not in (3, 4) or 0 in images.shape:
-                raise InputError(f"'{what}' has shape {list(images.shape)}; expected an IMAGE [B, H, W, 3].")
+                raise InputError(f"'{name}' has shape {list(images.shape)}; expected an IMAGE [B, H, W, 3].")
         if len(before) not in (1, len(after)):
             raise InputError(
                 f"There are {len(before)} pictures before and {len(after)} after; expected as many, or one."
             )
         before, after = before[..., :3].expand(len(after), -1, -1, -1), after[..., :3]
-        sized = before if before.shape[1:3] == after.shape[1:3] else _resized(before, after.shape[1:3])
-        pairs = torch.cat([sized.to(after), after], dim=2).to(current().result_device())
-        left = len(after) - _MOST
-        note = f"The first {_MOST} of {len(after)} pairs are shown." if left > 0 else ""
-        sent = ui_payload(cls, {"before": before[:_MOST], "after": after[:_MOST]}, note=note)
-        return io.NodeOutput(pairs, ui=sent)
+        left = before if before.shape[1:3] == after.shape[1:3] else _resized(before, after.shape[1:3])
+        pairs = torch.cat([left.to(after), after], dim=2).to(current().result_device())
+        note = f"The first {_LARGEST_BATCH} of {len(after)} pairs are shown." if len(after) > _LARGEST_BATCH else ""
+        payload = ui_payload(cls, {"before": before[:_LARGEST_BATCH], "after": after[:_LARGEST_BATCH]}, note=note)
+        return io.NodeOutput(pairs, ui=payload)
 
 
 def _resized(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    pictures = images.movedim(-1, 1).float()
+    """Resize an IMAGE [B, h, w, C] to [B, *size, C]."""
+    pictures = rearrange(images, "b h w c -> b c h w").float()
     pictures = functional.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
-    return pictures.movedim(1, -1).clamp(0, 1)
+    return rearrange(pictures, "b c h w -> b h w c").clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Compute Strength: how far each picture has to move, in closed form or corrected by looking."""
+"""Compute Strength: alpha of each picture, in closed form or corrected by rendering."""
 
 from __future__ import annotations
 
@@ -144,14 +144,15 @@ class ComputeStrength(io.ComfyNode):
 
 
 def _check_reference(direction, reference, reference_image, generator, mode: str) -> None:
-    given = [mode == "number", reference is not None, reference_image is not None]
-    if sum(given) > 1:
+    """Refuse more than one target, and targets that cannot be used."""
+    targets = [mode == "number", reference is not None, reference_image is not None]
+    if sum(targets) > 1:
         raise InputError(
             "More than one target is given. Use one of: mode 'number', 'reference' (a code), 'reference_image'."
         )
     if generator is None and (mode == "number" or reference_image is not None):
-        what = "Mode 'number'" if mode == "number" else "A reference_image"
-        raise InputError(f"{what} needs the generator: connect it to 'generator'.")
+        target = "Mode 'number'" if mode == "number" else "A reference_image"
+        raise InputError(f"{target} needs the generator: connect it to 'generator'.")
     if reference is not None:
         check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
         if len(reference) != 1:
@@ -161,11 +162,12 @@ def _check_reference(direction, reference, reference_image, generator, mode: str
 
 
 def _report(result: EditStrength, latents: GanLatent) -> str:
+    """Describe each picture's strength, one a line."""
     lines = [f"{result.method}; {len(result)} pictures, {int(result.clamped.sum())} held back by the limit"]
-    certain = [None] * len(result) if result.confidence is None else result.confidence.tolist()
-    for name, alpha, clamped, sure in zip(
-        latents.names, result.alpha.tolist(), result.clamped.tolist(), certain, strict=True
+    confidences = [None] * len(result) if result.confidence is None else result.confidence.tolist()
+    for name, alpha, clamped, confidence in zip(
+        latents.names, result.alpha.tolist(), result.clamped.tolist(), confidences, strict=True
     ):
-        note = "" if sure is None else f", confidence {sure:.0%}"
+        note = "" if confidence is None else f", confidence {confidence:.0%}"
         lines.append(f"{name}: {alpha:+.3f}{note}{' (limit)' if clamped else ''}")
     return "\n".join(lines)

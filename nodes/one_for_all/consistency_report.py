@@ -65,22 +65,25 @@ class ConsistencyReport(io.ComfyNode):
         measured_before: str | None = None,
         measured_after: str | None = None,
     ) -> io.NodeOutput:
-        for latent, what in ((before, "the codes before"), (after, "the codes after")):
-            check_family(direction.family, latent.family, f"The direction '{direction.name}'", what)
+        for latent, name in ((before, "the codes before"), (after, "the codes after")):
+            check_family(direction.family, latent.family, f"The direction '{direction.name}'", name)
         attribute = attribute.strip()
         if attribute:
-            first = _measured(measured_before, attribute, "measured_before", len(before))
-            last = _measured(measured_after, attribute, "measured_after", len(after))
+            values_before = _column(measured_before, attribute, "measured_before", len(before))
+            values_after = _column(measured_after, attribute, "measured_after", len(after))
             target, axis = None, f"measured {attribute}"
         else:
-            first, last = attribute_values(direction, before.codes), attribute_values(direction, after.codes)
+            values_before = attribute_values(direction, before.codes)
+            values_after = attribute_values(direction, after.codes)
             target, axis = direction.offset, "projection on the edit"
-        result = measure_consistency(first, last, target)
-        plot = before_after_plot(first.tolist(), last.tolist(), target, f"{direction.name}: {_headline(result)}", axis)
+        result = measure_consistency(values_before, values_after, target)
+        title = f"{direction.name}: {_headline(result)}"
+        plot = before_after_plot(values_before.tolist(), values_after.tolist(), target, title, axis)
         return io.NodeOutput(plot[None].to(host.current().result_device()), _report(direction, result, axis))
 
 
-def _measured(text: str | None, attribute: str, socket: str, count: int) -> torch.Tensor:
+def _column(text: str | None, attribute: str, socket: str, count: int) -> torch.Tensor:
+    """Return an attribute [count] out of a JSON table of measurements."""
     if text is None:
         raise InputError(f"To plot '{attribute}', connect {socket} from Measure Portraits, or leave 'attribute' empty.")
     try:
@@ -97,12 +100,14 @@ def _measured(text: str | None, attribute: str, socket: str, count: int) -> torc
 
 
 def _headline(result: Consistency) -> str:
+    """Say how much of the spread is left."""
     if result.spread != result.spread:  # nan: one picture, or all alike before
         return "one state before as after" if result.std_after == 0 else "no spread before to compare with"
     return f"spread {result.spread:.2f} of before"
 
 
 def _report(direction: EditDirection, result: Consistency, axis: str) -> str:
+    """Describe spread and landing in numbers."""
     lines = [
         f"{direction.name} ({direction.method}), {axis}",
         f"before: mean {result.mean_before:.4g}, standard deviation {result.std_before:.4g}",

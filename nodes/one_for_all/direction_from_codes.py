@@ -41,5 +41,5 @@ class DirectionFromCodes(io.ComfyNode):
     @classmethod
     def execute(cls, before: GanLatent, after: GanLatent, rows: str, name: str) -> io.NodeOutput:
         as_changed = rows.strip().lower() in ("", "as changed")
-        chosen = None if as_changed else parse_rows(rows, before.num_layers)
-        return io.NodeOutput(*direction_from_codes(before, after, chosen, name.strip() or "edit"))
+        layers = None if as_changed else parse_rows(rows, before.num_layers)
+        return io.NodeOutput(*direction_from_codes(before, after, layers, name.strip() or "edit"))

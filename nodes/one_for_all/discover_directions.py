@@ -87,18 +87,18 @@ class DiscoverDirections(io.ComfyNode):
         latents: GanLatent | None = None,
     ) -> io.NodeOutput:
         check_choice("method", method, METHODS)
-        chosen = parse_rows(rows, generator.num_layers)
+        layers = parse_rows(rows, generator.num_layers)
         if latents is not None:
             check_latent(generator, latents)
         place(generator)
-        found = find_components(generator, method, chosen)
-        direction = component_edit(generator, found, component, chosen, name.strip())
+        components = find_components(generator, method, layers)
+        direction = component_edit(generator, components, component, layers, name.strip())
         sheet = torch.ones(8, 8, 3)
         if preview_count:
-            report = progress_for(min(preview_count, len(found)), "drawing components")
+            progress = progress_for(min(preview_count, len(components)), "drawing components")
             code = None if latents is None else latents.codes[0]
-            sheet = components_sheet(generator, found, preview_count, chosen, code, progress=report)
-        shown = range(min(max(preview_count, component + 1), len(found)))
-        lines = [f"{method} of '{generator.name}', {len(found)} components; share and standard deviation"]
-        lines += [f"{k}: {float(found.shares[k]):.1%}, {float(found.deviations[k]):.3g}" for k in shown]
+            sheet = components_sheet(generator, components, preview_count, layers, code, progress=progress)
+        listed = range(min(max(preview_count, component + 1), len(components)))
+        lines = [f"{method} of '{generator.name}', {len(components)} components; share and standard deviation"]
+        lines += [f"{k}: {float(components.shares[k]):.1%}, {float(components.deviations[k]):.3g}" for k in listed]
         return io.NodeOutput(direction, sheet[None].to(host.current().result_device()), "\n".join(lines))

@@ -28,7 +28,7 @@ from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
 log = logging.getLogger(__name__)
 _RADIUS = 0.06  # of a stroke that names none
-# What components of W change in a picture, for as long as its codes are in use: points may move without a new look.
+# The change of a picture per component of W, for as long as its codes are in use: points may move without a new one.
 _memories: WeakKeyDictionary[GanLatent, dragging.ChangeMemory] = WeakKeyDictionary()
 _NO_POINTS = (
     "Drag Points: the points are empty. Pull on the picture in the node, or type 'x,y -> x,y' lines, and run again."
@@ -177,16 +177,7 @@ class DragPoints(io.ComfyNode):
         region: torch.Tensor | None = None,
         strokes: str = "",
     ) -> io.NodeOutput:
-        check_latent(generator, latents)
-        if len(latents) != 1:
-            raise InputError(
-                f"The latent holds {len(latents)} codes, and one is dragged at a time; pick the example with Select "
-                "Latents first."
-            )
-        check_choice("units", units, pointing.UNITS)
-        check_choice("method", method, list(dragging.METHODS))
-        if bool(canvas_width) != bool(canvas_height):
-            raise InputError("Give both canvas_width and canvas_height, or leave both at 0.")
+        _check_inputs(generator, latents, units, method, canvas_width, canvas_height)
         size = generator.resolution
         if not points.strip() and targets is None:
             place(generator)
@@ -194,37 +185,59 @@ class DragPoints(io.ComfyNode):
             return block_until_input(_NO_POINTS, ui_payload(cls, {"picture": example}))
         canvas = (canvas_height, canvas_width) if canvas_width else None
         drags = pointing.parse_points(points, size, units, targets, canvas)
-        chosen = None if rows.strip().lower() == "auto" else parse_rows(rows, generator.num_layers)
-        area, note = _region(region, size)
+        layers = None if rows.strip().lower() == "auto" else parse_rows(rows, generator.num_layers)
+        mask, note = _region_mask(region, size)
         if strokes.strip():
-            area = add_strokes(area, brush_mask(strokes, _RADIUS, *size))[0]
+            mask = add_strokes(mask, brush_mask(strokes, _RADIUS, *size))[0]
         settings = _settings(method, steps, tolerance / size[0], keep, learning_rate)
         place(generator)
         memory = _memories.setdefault(latents, dragging.ChangeMemory())
         progress = progress_for(settings.steps, "dragging")
-        result = dragging.drag(generator, latents.codes, drags, area, chosen, settings, progress, memory=memory)
+        result = dragging.drag(generator, latents.codes, drags, mask, layers, settings, progress, memory=memory)
         pictures = draw_states(generator, torch.cat([latents.codes.to(result.code), result.code]))
         images = to_image_batch(pictures)
         preview = drag_pictures(images[0].cpu(), images[1].cpu(), drags, result).to(current().result_device())
         edited = GanLatent(result.code, latents.names, generator.family)
         report = _report(drags, result, note)
-        sent = ui_payload(cls, {"picture": images[:1], "result": images[1:]}, report=report)
-        return io.NodeOutput(latents, edited, images, preview, report, ui=sent)
+        payload = ui_payload(cls, {"picture": images[:1], "result": images[1:]}, report=report)
+        return io.NodeOutput(latents, edited, images, preview, report, ui=payload)
+
+
+def _check_inputs(
+    generator, latents: GanLatent, units: str, method: str, canvas_width: int, canvas_height: int
+) -> None:
+    """Refuse several codes, unknown choices, and half a canvas."""
+    check_latent(generator, latents)
+    if len(latents) != 1:
+        raise InputError(
+            f"The latent holds {len(latents)} codes, and one is dragged at a time; pick the example with Select "
+            "Latents first."
+        )
+    check_choice("units", units, pointing.UNITS)
+    check_choice("method", method, dragging.METHODS)
+    if bool(canvas_width) != bool(canvas_height):
+        raise InputError("Give both canvas_width and canvas_height, or leave both at 0.")
 
 
 def _settings(method: str, steps: int, tolerance: float, keep: float, learning_rate: float) -> dragging.DragSettings:
-    own = dragging.METHODS[method]
+    """Return a method's settings with what was set on the node; 0 keeps the method's own.
+
+    Args:
+        tolerance: share of the picture's height.
+        keep: factor of the method's region weight.
+    """
+    defaults = dragging.METHODS[method]
     return replace(
-        own,
-        steps=steps or own.steps,
-        tolerance=tolerance or own.tolerance,
-        region_weight=own.region_weight * keep,
+        defaults,
+        steps=steps or defaults.steps,
+        tolerance=tolerance or defaults.tolerance,
+        region_weight=defaults.region_weight * keep,
         learning_rate=learning_rate,
     )
 
 
-def _region(region: torch.Tensor | None, size: tuple[int, int]) -> tuple[torch.Tensor | None, str]:
-    """A MASK as [H, W] of the generator's size, and a note where it had another size."""
+def _region_mask(region: torch.Tensor | None, size: tuple[int, int]) -> tuple[torch.Tensor | None, str]:
+    """Resize a MASK [1, h, w] or [h, w] to [H, W] of the generator's size, with a note where it had another size."""
     if region is None:
         return None, ""
     mask = region[None] if region.ndim == 2 else region
@@ -243,11 +256,12 @@ def _region(region: torch.Tensor | None, size: tuple[int, int]) -> tuple[torch.T
 
 
 def _report(points: pointing.DragPoints, result: dragging.DragResult, note: str) -> str:
+    """Describe how far each handle came, in pixels."""
     before = (points.targets - points.handles).norm(dim=1).tolist()
     after = (points.targets.cpu() - result.positions[-1]).norm(dim=1).tolist()
     lines = [f"{result.stop} after {result.steps} steps; farthest handle {max(after):.2f} px from its target"]
-    for k, (far, near) in enumerate(zip(before, after, strict=True), start=1):
-        lines.append(f"drag {k}: {far:.1f} px before, {near:.2f} px after")
+    for k, (old, new) in enumerate(zip(before, after, strict=True), start=1):
+        lines.append(f"drag {k}: {old:.1f} px before, {new:.2f} px after")
     if result.outside is not None:
         lines.append(f"mean change outside the region: {result.outside / 2:.2%} of the range from black to white")
     if result.stop == "no further" and max(after) > 0.1 * max(before):

@@ -155,14 +155,14 @@ class EditFolder(io.ComfyNode):
         try:
             source = _source(folder)
             names = picture_names(source)
-            wanted = _wanted(name)
+            output = _output(name)
         except (InputError, OSError):
             return ""
-        for each in names:
-            digest.update(file_fingerprint(source / each).encode())
+        for picture in names:
+            digest.update(file_fingerprint(source / picture).encode())
         # With 'most', the same inputs have more to do, as where somebody removed a result: what is finished counts too.
-        for manifest in sorted(wanted.parent.glob(f"*/{MANIFEST_NAME}")):
-            if manifest.parent.name.startswith(wanted.name):
+        for manifest in sorted(output.parent.glob(f"*/{MANIFEST_NAME}")):
+            if manifest.parent.name.startswith(output.name):
                 digest.update(f"{manifest} {manifest.stat().st_size} {manifest.parent.stat().st_mtime_ns}".encode())
         return digest.hexdigest()
 
@@ -187,9 +187,9 @@ class EditFolder(io.ComfyNode):
         keep_codes: bool,
         reference: GanLatent | None = None,
     ) -> io.NodeOutput:
-        for what, value, choices in (("mode", mode, MODES), ("fit", fit, FITS)):
-            check_choice(what, value, choices)
-        wanted = _wanted(name)
+        check_choice("mode", mode, MODES)
+        check_choice("fit", fit, FITS)
+        output = _output(name)
         source, colour = _source(folder), background_colour(background)
         network = None if encoder == _NO_ENCODER else load_encoder(model_file("encoders", encoder))
         place(generator, network, network_of_score(direction) if corrections else None)
@@ -202,18 +202,20 @@ class EditFolder(io.ComfyNode):
                 generator, direction, network, strength, mode, target, code, limit or None, steps, corrections,
                 progress=lambda *_: host.current().check_interrupt(),
             )  # fmt: skip
-        job = FolderJob(source, wanted, transfer, fit, colour, chunk, most, keep_codes)
-        job = replace(job, output=free_output_folder(wanted, job.settings))
+        job = FolderJob(source, output, transfer, fit, colour, chunk, most, keep_codes)
+        job = replace(job, output=free_output_folder(output, job.settings))
         report = str(run_job(job, progress_for(0, "editing the folder")))
-        if job.output != wanted:
+        if job.output != output:
             report = f"Other settings than before: these results have a folder of their own, {job.output}.\n{report}"
         sheet = job_sheet(job)[None].to(host.current().result_device())
         return io.NodeOutput(sheet, report, str(job.output), ui=ui.PreviewImage(sheet, cls=cls))
 
 
 def _source(folder: str) -> Path:
+    """Return the folder of the pictures: one that came with a pack, or one below ComfyUI's input."""
     return photo_folders.create(folder) if folder in photo_folders.names() else input_folder(folder)
 
 
-def _wanted(name: str) -> Path:
+def _output(name: str) -> Path:
+    """Return the folder of the results, as named; other settings get one beside it."""
     return host.current().output_directory() / "semantic_edit" / "batches" / host.safe_name(name)

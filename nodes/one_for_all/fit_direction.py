@@ -70,12 +70,12 @@ class FitDirection(io.ComfyNode):
     ) -> io.NodeOutput:
         # Inputs come as lists, so that a list of numbers can be one of them; all others have one entry.
         codes, column = latents[0], attribute[0].strip()
-        chosen, called = parse_rows(rows[0], codes.num_layers), name[0].strip() or column or "edit"
+        layers, title = parse_rows(rows[0], codes.num_layers), name[0].strip() or column or "edit"
         if (scores is None) == (negatives is None):
-            both = "nothing" if scores is None else "both"
-            raise InputError(f"Connect either scores or negatives; connected: {both}.")
+            connected = "nothing" if scores is None else "both"
+            raise InputError(f"Connect either scores or negatives; connected: {connected}.")
         if scores is not None:
-            edit, report = fit_direction(codes, read_scores(scores, column, len(codes)), chosen, called)
+            edit, report = fit_direction(codes, read_scores(scores, column, len(codes)), layers, title)
         else:
-            edit, report = fit_groups(codes, negatives[0], chosen, called)
+            edit, report = fit_groups(codes, negatives[0], layers, title)
         return io.NodeOutput(edit, report.r2, str(report))

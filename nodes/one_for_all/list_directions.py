@@ -52,7 +52,7 @@ class ListDirections(io.ComfyNode):
     def execute(cls, contains: str, fitting_only: bool, generator=None) -> io.NodeOutput:
         if fitting_only and generator is None:
             raise InputError("fitting_only needs a generator to compare with: connect one, or switch it off.")
-        wanted = contains.strip().lower()
+        pattern = contains.strip().lower()
         entries, cells = [], []
         for file, path in _files().items():
             try:
@@ -60,7 +60,7 @@ class ListDirections(io.ComfyNode):
             except InputError as problem:
                 summary = str(problem)
             unknown = isinstance(summary, str)
-            if wanted and wanted not in file.lower() and (unknown or wanted not in summary.name.lower()):
+            if pattern and pattern not in file.lower() and (unknown or pattern not in summary.name.lower()):
                 continue
             if fitting_only and (unknown or misfit_reason(summary, generator)):
                 continue
@@ -73,17 +73,17 @@ class ListDirections(io.ComfyNode):
                 f"{host.current().model_folders('directions')[0]}."
             )
         report, sheet = library_table(entries, generator), library_sheet(cells)[None]
-        shown = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
-        return io.NodeOutput(report, sheet.to(host.current().result_device()), ui=shown)
+        payload = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
+        return io.NodeOutput(report, sheet.to(host.current().result_device()), ui=payload)
 
 
 def _files() -> dict[str, Path]:
-    """Every direction's file by its name in the lists; the first folder that has it wins, as when it is loaded."""
-    side = host.current()
-    folders = side.model_folders("directions")
-    found = {}
-    for name in side.list_models("directions"):
+    """Return every direction's file by its name in the lists; the first folder that has it wins, as at loading."""
+    backend = host.current()
+    folders = backend.model_folders("directions")
+    files = {}
+    for name in backend.list_models("directions"):
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
         if path is not None:  # it may have been removed since the list was made
-            found[name] = path
-    return found
+            files[name] = path
+    return files

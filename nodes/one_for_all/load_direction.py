@@ -48,7 +48,7 @@ class LoadDirection(io.ComfyNode):
     def execute(cls, generator, file: str, rows: str) -> io.NodeOutput:
         path = model_file("directions", file)
         fields = read_direction(path)
-        chosen = None if rows.strip().lower() in ("", "as saved") else parse_rows(rows, generator.num_layers)
+        layers = None if rows.strip().lower() in ("", "as saved") else parse_rows(rows, generator.num_layers)
         if not fields["family"]:
             log.warning("%s names no generator family; its shape fits and it is used as it is.", file)
-        return io.NodeOutput(fit_to_generator(generator, **fields, rows=chosen))
+        return io.NodeOutput(fit_to_generator(generator, **fields, rows=layers))

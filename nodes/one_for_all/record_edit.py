@@ -69,16 +69,15 @@ class RecordEdit(io.ComfyNode):
         attribute: EditDirection | None = None,
     ) -> io.NodeOutput:
         if (edited is None) == (text_edit is None):
-            told = "Neither" if edited is None else "Both"
-            raise InputError(f"{told} of edited and text_edit came in; connect the one that says what was done.")
-        for latent, what in ((start, "The start"), (edited, "The edited code")):
+            connected = "Neither" if edited is None else "Both"
+            raise InputError(f"{connected} of edited and text_edit came in; connect the one that says what was done.")
+        for latent, title in ((start, "The start"), (edited, "The edited code")):
             if latent is None:
                 continue
-            check_latent(generator, latent, what)
+            check_latent(generator, latent, title)
             if len(latent) != 1:
-                raise InputError(f"{what} holds {len(latent)} codes; pick the example with Select Latents first.")
-        wanted = rows.strip().lower()
-        layers = None if wanted in ("", "as edited") else parse_rows(rows, generator.num_layers)
+                raise InputError(f"{title} holds {len(latent)} codes; pick the example with Select Latents first.")
+        layers = None if rows.strip().lower() in ("", "as edited") else parse_rows(rows, generator.num_layers)
         name = name.strip() or "edit"
         if text_edit is not None:
             place(generator)  # a mapper looks at the example's code where the generator is

@@ -78,7 +78,7 @@ class SaveDirection(io.ComfyNode):
             check_latent(generator, latents)
             place(generator)
             strip = before_after_strip(generator, direction, latents.codes, thumbnail_strength)
-        known = {"notes": notes.strip(), "date": date.strip(), "generator": generator and generator.name}
+        provenance = {"notes": notes.strip(), "date": date.strip(), "generator": generator and generator.name}
         path = host.current().save_path("directions", name)
         write_direction(
             path,
@@ -91,11 +91,11 @@ class SaveDirection(io.ComfyNode):
             direction.family,
             direction.name,
             direction.example,
-            {key: value for key, value in known.items() if value},
+            {key: value for key, value in provenance.items() if value},
         )
         listed = path.relative_to(host.current().output_directory() / "semantic_edit" / "directions").as_posix()
-        shown = host.ui.PreviewText(f"Saved {listed}").as_dict()
+        payload = host.ui.PreviewText(f"Saved {listed}").as_dict()
         if strip is not None:
             write_thumbnail(path, strip)
-            shown |= host.ui.PreviewImage(strip[None], cls=cls).as_dict()
-        return io.NodeOutput(listed, ui=shown)
+            payload |= host.ui.PreviewImage(strip[None], cls=cls).as_dict()
+        return io.NodeOutput(listed, ui=payload)

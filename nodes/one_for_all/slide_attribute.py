@@ -61,9 +61,9 @@ class SlideAttribute(io.ComfyNode):
         generator.check_latent(direction.direction[None], direction.family, f"The direction '{direction.name}'")
         if index >= len(latents):
             raise InputError(f"Picture {index} does not exist; the batch has pictures 0 to {len(latents) - 1}.")
-        chosen = None if rows.strip().lower() == "all" else parse_rows(rows, generator.num_layers)
+        layers = None if rows.strip().lower() == "all" else parse_rows(rows, generator.num_layers)
         start = latents.codes[index : index + 1]
-        edited = slide_attribute(start, direction, amount, chosen)
+        edited = slide_attribute(start, direction, amount, layers)
         place(generator)
         pictures = draw_states(generator, torch.cat([start, edited]))
         names = latents.names[index : index + 1]

@@ -121,19 +121,19 @@ class AdaptGenerator(io.ComfyNode):
         check_latent(generator, latents, "The photos' latent")
         if len(latents) != len(pictures):
             raise InputError(f"There are {len(pictures)} photos and {len(latents)} codes; each photo needs its own.")
-        covered = None if mask is None else _mask_for(mask, pictures)
+        edit_mask = None if mask is None else _mask_for(mask, pictures)
         place(generator)
         hook = None
         if painting is not None:
             hook = painting_hook(painting, without_adaptation(generator), latents.codes)
-            painted = painting_mask(painting, *pictures.shape[2:], len(pictures)).to(pictures)
-            covered = painted if covered is None else torch.maximum(covered, painted)
+            strokes = painting_mask(painting, *pictures.shape[2:], len(pictures)).to(pictures)
+            edit_mask = strokes if edit_mask is None else torch.maximum(edit_mask, strokes)
         result = adapt(
             generator,
             pictures,
             latents.codes,
             method,
-            covered,
+            edit_mask,
             steps or None,
             learning_rate or None,
             regularizer,
@@ -143,18 +143,26 @@ class AdaptGenerator(io.ComfyNode):
             names=latents.names,
             progress=progress_for(1, "adapting"),
         )
-        before, after = result.before.tolist(), result.psnr.tolist()
-        lines = [
-            f"{name}: {was:.1f} dB before, {now:.1f} dB after"
-            for name, was, now in zip(latents.names, before, after, strict=True)
-        ]
-        where = "" if covered is None else " outside the mask"
-        report = "\n".join([f"mean {sum(after) / len(after):.1f} dB{where} over {len(after)} photos", *lines])
-        return io.NodeOutput(result.generator, to_image_batch(result.images), after, report)
+        psnr = result.psnr.tolist()
+        report = _report(latents.names, result.before.tolist(), psnr, edit_mask is not None)
+        return io.NodeOutput(result.generator, to_image_batch(result.images), psnr, report)
+
+
+def _report(names: tuple[str, ...], before: list[float], after: list[float], is_masked: bool) -> str:
+    """Describe the PSNR of each photo before and after, in dB."""
+    lines = [
+        f"{name}: {old:.1f} dB before, {new:.1f} dB after" for name, old, new in zip(names, before, after, strict=True)
+    ]
+    region = " outside the mask" if is_masked else ""
+    return "\n".join([f"mean {sum(after) / len(after):.1f} dB{region} over {len(after)} photos", *lines])
 
 
 def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """A MASK [B, h, w] or [h, w] as [B or 1, 1, H, W]; InputError for another shape or count."""
+    """Resize a MASK [B, h, w] or [h, w] to [B or 1, 1, H, W].
+
+    Raises:
+        InputError: another count, or another shape than the photos'.
+    """
     mask = mask[None] if mask.ndim == 2 else mask
     height, width = pictures.shape[2:]
     if mask.ndim != 3 or len(mask) not in (1, len(pictures)):

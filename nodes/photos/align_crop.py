@@ -174,48 +174,47 @@ class AlignCrop(io.ComfyNode):
         names: str | None = None,
     ) -> io.NodeOutput:
         check_pictures(photos, "The photos")
-        for what, value, choices in (
-            ("The method", method, METHODS),
-            ("The box format", box_format, BOX_FORMS),
-            ("The border", border, BORDERS),
-        ):
-            check_choice(what, value, choices)
+        check_choice("method", method, METHODS)
+        check_choice("box format", box_format, BOX_FORMS)
+        check_choice("border", border, BORDERS)
         cropping = Cropping(framing, zoom, margin, shift_down, level)
         count, size = len(photos), tuple(photos.shape[1:3])
-        given = {
+        inputs = {
             "points": points.strip() or None,
             "boxes": bboxes if bboxes is not None else boxes.strip() or None,
             "pose": pose,
             "parts": parts,
             "mask": mask,
         }
-        found = _find(method, given, count, size, box_format)
+        detections = _detect(method, inputs, count, size, box_format)
         labels = picture_names(names, count)
-        alignment = align(found, count, size, _crop_size(width, height, generator), cropping, faces, missing, labels)
+        crop_size = _crop_size(width, height, generator)
+        alignment = align(detections, count, size, crop_size, cropping, faces, missing, labels)
         crops, inside = extract_crops(photos, alignment, border, border_blur, progress_for(len(alignment), "cropping"))
-        target = current().result_device()
-        preview = draw_frames(photos, alignment).to(target)
-        return io.NodeOutput(crops.to(target), alignment, preview, inside.to(target), "\n".join(alignment.names))
+        device = current().result_device()
+        preview = draw_frames(photos, alignment).to(device)
+        return io.NodeOutput(crops.to(device), alignment, preview, inside.to(device), "\n".join(alignment.names))
 
 
-def _find(
-    method: str, given: dict[str, Any], count: int, size: tuple[int, int], box_format: str
+def _detect(
+    method: str, inputs: dict[str, Any], count: int, size: tuple[int, int], box_format: str
 ) -> list[Detection] | None:
-    """What was found by the chosen method; None for the centre."""
+    """Return the faces or things that the method's input marks; None for the centre."""
     if method == "auto":
-        method = next((name for name, value in given.items() if value is not None), "centre")
+        method = next((name for name, value in inputs.items() if value is not None), "centre")
     if method == "centre":
         return None
-    value = given[method]
+    value = inputs[method]
     if value is None:
         raise InputError(f"The method is '{method}', but no {method} are given: connect or type them.")
     if method == "boxes":
         return detect_boxes(value, count, size, box_format)
-    find = {"points": detect_points, "pose": detect_poses, "parts": detect_in_parts, "mask": detect_in_masks}[method]
-    return find(value, count, size)
+    detect = {"points": detect_points, "pose": detect_poses, "parts": detect_in_parts, "mask": detect_in_masks}[method]
+    return detect(value, count, size)
 
 
 def _crop_size(width: int, height: int, generator) -> tuple[int, int]:
+    """Return height and width of the crops in pixels."""
     if (width == 0) != (height == 0):
         raise InputError(f"Give both width and height, or neither; got {width} x {height}.")
     if width:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from ...editing.common.pictures import fit_to_resolution
 from ...editing.common.types import GanLatent
-from ...editing.photos.inversion import PULL, SPACES, invert
+from ...editing.photos.inversion import PULL, SPACES, Inversion, invert
 from ...editing.photos.inversion_report import heat_picture
 from ...host import io
 from ...models.errors import InputError
@@ -161,21 +161,26 @@ class InvertImages(io.ComfyNode):
             names=labels,
             progress=progress_for(max(steps, 1), "inverting"),
         )
-        rows = zip(labels, result.psnr.tolist(), result.distance.tolist(), result.where, result.starts, strict=True)
-        lines = [
-            f"{label}: {psnr:.1f} dB, {away:.2f} standard deviations from the mean of W; residual {where}"
-            + (f"; from the start '{won}'" if starts > 1 else "")
-            for label, psnr, away, where, won in rows
-        ]
-        report = "\n".join([f"mean {float(result.psnr.mean()):.1f} dB over {len(labels)} pictures", *lines])
         latent = GanLatent(result.codes, labels, generator.family)
-        heat = to_image_batch(heat_picture(result.error))
-        drawn = to_image_batch(result.images)
-        return io.NodeOutput(latent, drawn, result.psnr.tolist(), report, heat, result.generator)
+        residual = to_image_batch(heat_picture(result.error))
+        redrawn = to_image_batch(result.images)
+        report = _report(result, labels, starts)
+        return io.NodeOutput(latent, redrawn, result.psnr.tolist(), report, residual, result.generator)
+
+
+def _report(result: Inversion, names: tuple[str, ...], starts: int) -> str:
+    """Describe PSNR, distance from the mean of W and residual of each picture."""
+    rows = zip(names, result.psnr.tolist(), result.distance.tolist(), result.where, result.starts, strict=True)
+    lines = [
+        f"{name}: {psnr:.1f} dB, {distance:.2f} standard deviations from the mean of W; residual {region}"
+        + (f"; from the start '{start}'" if starts > 1 else "")
+        for name, psnr, distance, region, start in rows
+    ]
+    return "\n".join([f"mean {float(result.psnr.mean()):.1f} dB over {len(names)} pictures", *lines])
 
 
 def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """A MASK [B, h, w] or [h, w] as [B or 1, 1, H, W]."""
+    """Resize a MASK [B, h, w] or [h, w] to [B or 1, 1, H, W]."""
     mask = mask[None] if mask.ndim == 2 else mask
     if mask.ndim != 3 or 0 in mask.shape:
         raise InputError(f"The mask has shape {list(mask.shape)}; expected a MASK [B, H, W].")

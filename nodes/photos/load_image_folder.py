@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from ... import host
 from ...host import io
@@ -114,10 +115,11 @@ class LoadImageFolder(io.ComfyNode):
         for sentence in batch.skipped:
             log.warning("Left out %s", sentence)
         report = "\n".join([f"{len(batch.names)} of {len(files)} pictures loaded.", *batch.skipped])
-        target = host.current().result_device()
-        return io.NodeOutput(batch.images.to(target), batch.masks.to(target), "\n".join(batch.names), report)
+        device = host.current().result_device()
+        return io.NodeOutput(batch.images.to(device), batch.masks.to(device), "\n".join(batch.names), report)
 
 
-def _files(folder: str, first: int, limit: int):
+def _files(folder: str, first: int, limit: int) -> list[Path]:
+    """Return the picture files to load, in natural order of their names."""
     files = list_pictures(input_folder(folder))[first:]
     return files[:limit] if limit else files

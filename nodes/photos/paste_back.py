@@ -100,9 +100,9 @@ class PasteBack(io.ComfyNode):
             if masks.get("crop_masks") is not None:
                 raise InputError("Both parts and a mask of the crops are connected; one of them says where to paste.")
             masks["crop_masks"] = parts_mask(parts, part_names)
-        report = progress_for(len(crops), "pasting")
+        progress = progress_for(len(crops), "pasting")
         result = paste_back(
-            photos, crops, alignment, feather=feather, match=match, unedited=before, progress=report, **masks
+            photos, crops, alignment, feather=feather, match=match, unedited=before, progress=progress, **masks
         )
-        target = current().result_device()
-        return io.NodeOutput(result.photos.to(target), result.masks.to(target))
+        device = current().result_device()
+        return io.NodeOutput(result.photos.to(device), result.masks.to(device))

@@ -119,7 +119,7 @@ def test_only_some_parts(run_node, scene):
         ({"mask": torch.zeros(3, 8, 8)}, "3 masks for 1 photos"),
         ({"points": "[[1, 2]]"}, "has 1 points"),
         ({"box_format": "polar"}, "box format"),
-        ({"border": "wrap"}, "The border"),
+        ({"border": "wrap"}, "Unknown border"),
         ({"names": "a\nb"}, "2 names for 1 pictures"),
     ],
 )
