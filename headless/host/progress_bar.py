@@ -1,52 +1,59 @@
-"""The progress bar of the command line."""
+"""The terminal's progress bar: one line that shows which node works and how far it is, drawn by tqdm."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-import time
+import threading
 from typing import TextIO
 
-WIDTH = 24  # characters of the bar itself
-REFRESH_SECONDS = 0.1
+from tqdm import tqdm
+
+_WIDTH = 24  # characters of the bar itself
+_REFRESH_SECONDS = 0.1
+_NODE, _STEPS = "{desc}", f"{{desc}} |{{bar:{_WIDTH}}}| {{n_fmt}}/{{total_fmt}}, {{remaining_s:.0f}} s left"
+
+
+class _Line(tqdm):
+    """tqdm without its monitor thread and its lock between processes: bars here are drawn by one process."""
+
+    monitor_interval = 0
+
+
+_Line.set_lock(threading.RLock())
 
 
 class Bar:
-    """One line on a terminal that shows which node works and how far it is; silent where there is no terminal."""
+    """One line on a terminal; silent where there is no terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
-        self.shown = self.stream.isatty()
         self.node = ""
-        self._length = 0
-        self._started = self._drawn = 0.0
+        self._line: _Line | None = None
 
     def start(self, node: str, index: int, total: int) -> None:
         """Name the node that runs now, the `index`-th of `total`."""
+        self.clear()
         self.node = f"[{index}/{total}] {node}"
-        self._started = time.monotonic()
-        self._draw(self.node)
+        size = shutil.get_terminal_size()  # tqdm's own answer is of no use where a terminal does not know its size
+        self._line = _Line(
+            desc=self.node, file=self.stream, disable=None, leave=False, bar_format=_NODE, ascii="-#", smoothing=0,
+            mininterval=_REFRESH_SECONDS, miniters=1, ncols=size.columns, nrows=size.lines,
+        )  # fmt: skip
 
     def step(self, step: int, total: int, label: str = "") -> None:
         """Show `step` of `total` of the current node."""
-        now = time.monotonic()
-        if not self.shown or (step < total and now - self._drawn < REFRESH_SECONDS):
+        line = self._line
+        if line is None or line.disable:
             return
-        self._drawn = now
-        part = min(max(step / total, 0.0), 1.0) if total else 1.0
-        filled = round(part * WIDTH)
-        left = (now - self._started) * (1 - part) / part if part else 0.0
-        bar = "#" * filled + "-" * (WIDTH - filled)
-        self._draw(f"{self.node} {label} |{bar}| {step}/{total}, {left:.0f} s left".replace("  ", " "))
+        line.bar_format, line.total = _STEPS, max(total, 1)
+        line.set_description_str(f"{self.node} {label}".rstrip(), refresh=False)
+        line.update(min(max(step, 0), line.total) - line.n)
+        if step >= total:  # whenever the last drawing was
+            line.refresh()
 
     def clear(self) -> None:
         """Remove the line."""
-        self._draw("")
-        if self.shown:
-            self.stream.write("\r")
-            self.stream.flush()
-
-    def _draw(self, line: str) -> None:
-        if self.shown:
-            self.stream.write("\r" + line.ljust(self._length))
-            self.stream.flush()
-            self._length = len(line)
+        if self._line is not None:
+            self._line.close()
+            self._line = None

@@ -22,7 +22,7 @@ def test_a_measured_graph_is_freed():
 
 
 def test_gradients_still_flow_through_a_measured_graph():
-    weight, kept = torch.ones(4, 4, requires_grad=True), []
-    graph_bytes(lambda: kept.append(torch.softmax(weight * 2, dim=1)[0, 0]), set())
-    kept[0].backward()
+    weight, results = torch.ones(4, 4, requires_grad=True), []
+    graph_bytes(lambda: results.append(torch.softmax(weight * 2, dim=1)[0, 0]), set())
+    results[0].backward()
     assert weight.grad.abs().max() > 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from semantic_edit.editing.imagic.autograd.checkpointing import checkpointed
-from semantic_edit.editing.imagic.autograd.out_of_place import OutOfPlace, out_of_place
+from semantic_edit.editing.imagic.autograd.out_of_place import OutOfPlace, _is_augmented_assignment, out_of_place
 from torch import nn
 
 
@@ -26,7 +28,7 @@ class Block(nn.Module):
         return x
 
 
-class Whole(nn.Module):
+class Network(nn.Module):
     def __init__(self, overwrite: bool) -> None:
         super().__init__()
         torch.manual_seed(2)
@@ -43,16 +45,16 @@ def gradients(model, x):
     return torch.autograd.grad(model(x).square().sum(), [*model.parameters()])
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["kept", "computed again"])
-def test_gradients_are_those_of_a_network_that_makes_new_tensors(again):
+@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "computed again"])
+def test_gradients_are_those_of_a_network_that_makes_new_tensors(recompute):
     x = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
-    wanted = gradients(Whole(False), x)
-    model = Whole(True)
+    expected = gradients(Network(False), x)
+    model = Network(True)
     with pytest.raises(RuntimeError, match="inplace operation"):
         gradients(model, x)
-    with out_of_place(model), checkpointed(model, again):
-        found = gradients(model, x)
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, wanted, strict=True))
+    with out_of_place(model), checkpointed(model, recompute):
+        actual = gradients(model, x)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(actual, expected, strict=True))
     assert "forward" not in model.__dict__ and not any("forward" in block.__dict__ for block in model.blocks)
 
 
@@ -72,3 +74,58 @@ def test_only_assignments_make_new_tensors():
             same = z
             z += 1
             assert same is z
+
+
+def add(x, y):
+    x += y
+    return x
+
+
+def subtract(x, y):
+    x -= y
+    return x
+
+
+def multiply(x, y):
+    x *= y
+    return x
+
+
+def divide(x, y):
+    x /= y
+    return x
+
+
+class Spy:
+    """Records what `_is_augmented_assignment` says of whoever uses an operator on it."""
+
+    def __init__(self):
+        self.answers = []
+
+    def __add__(self, other):
+        self.answers.append(_is_augmented_assignment(sys._getframe(1)))
+        return self
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __sub__ = __mul__ = __truediv__ = __getitem__ = __add__
+
+
+@pytest.mark.parametrize("assign", [add, subtract, multiply, divide])
+def test_this_pythons_augmented_assignments_are_known(assign):
+    """Fails on the first Python whose bytecode says them in another way."""
+    assert assign(Spy(), 1).answers == [True]
+
+
+def test_this_pythons_other_operators_are_not_taken_for_assignments():
+    x = Spy()
+    for _ in (x + 1, x - 1, x * 1, x / 1, x[0]):
+        pass
+    assert x.answers == [False] * 5
+
+
+@pytest.mark.parametrize(("assign", "value"), [(add, 6), (subtract, 2), (multiply, 8), (divide, 2)])
+def test_this_torchs_modes_see_the_assigning_frame(assign, value):
+    """Fails on the first torch that puts a layer of Python between the assignment and the mode."""
+    x = torch.ones(2, requires_grad=True) * 4
+    with OutOfPlace():
+        result = assign(x, torch.full((2,), 2.0))
+    assert result is not x and x.tolist() == [4, 4] and result.tolist() == [value] * 2
