@@ -21,7 +21,7 @@ from semantic_edit.editing.text.clip_loss import TextGoal
 from semantic_edit.editing.text.optimizers import create_optimizers
 from semantic_edit.editing.text.settings import TextEditSettings, trained_rows
 from semantic_edit.editing.text.trainable_edit import TrainableEdit
-from semantic_edit.editing.text.training import _Pool, _step_losses
+from semantic_edit.editing.text.training import UneditedCache, step_losses
 from semantic_edit.kernels import upsample2d
 from semantic_edit.models.gan.layer_blend import KeepOutside, resized_mask
 from semantic_edit.models.gan.synthesis_run import SynthesisOptions
@@ -51,7 +51,7 @@ def main() -> None:
             ours, theirs = step.ours(), step.straightforward()
             far = max(float((a - b).norm() / b.norm().clamp(min=1e-12)) for a, b in zip(ours, theirs, strict=True))
             times = interleaved({"ours": step.ours, "theirs": step.straightforward}, options.repeats)
-            kept = step.pool_bytes() / 2**20
+            kept = step.cache_bytes() / 2**20
             memory = [graph_bytes(run) / 2**20 for run in (step.loss, step.plain_loss)]
             rows.append(
                 (name, height, *(f"{times[k].median * 1e3:.0f}" for k in ("ours", "theirs")),
@@ -75,17 +75,17 @@ class Step:
             self.model = TrainableEdit(self.generator, world.learned, self.parts, rows, settings, rng)
         with torch.no_grad():
             self.model.offset.mul_(20)
-        self.pool = _Pool(self.generator, self.goal, world.learned, self.model, settings, None)
-        self.chosen = torch.arange(_BATCH)
+        self.cache = UneditedCache(self.generator, self.goal, world.learned, self.model, settings, None)
+        self.indices = torch.arange(_BATCH)
 
     def parameters(self) -> list[torch.Tensor]:
         """All that is learned."""
         optimizers = create_optimizers(self.model, self.settings)
         return [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
 
-    def pool_bytes(self) -> int:
+    def cache_bytes(self) -> int:
         """What is kept from the start of a training to its end."""
-        return sum(t.numel() * t.element_size() for t in (*self.pool.features.values(), self.pool.before))
+        return sum(t.numel() * t.element_size() for t in (*self.cache.features.values(), self.cache.embeddings))
 
     def ours(self) -> list[torch.Tensor]:
         return self._gradients(self.loss())
@@ -95,14 +95,14 @@ class Step:
 
     def loss(self) -> torch.Tensor:
         with torch.enable_grad():
-            terms, _ = _step_losses(self.generator, self.goal, self.model, self.pool, self.chosen, self.settings, None)
+            terms, _ = step_losses(self.generator, self.goal, self.model, self.cache, self.indices, self.settings, None)
             return torch.stack(list(terms.values())).sum()
 
     def plain_loss(self) -> torch.Tensor:
         """The same losses, straightforwardly."""
         settings, synthesis = self.settings, self.generator.network.synthesis
         with torch.enable_grad():
-            codes = self.pool.codes[self.chosen]
+            codes = self.cache.codes[self.indices]
             with torch.no_grad():
                 run = synthesis(
                     codes, SynthesisOptions(stop_resolution=settings.stop_resolution, want_features=self._layers())
@@ -110,7 +110,7 @@ class Step:
                 before = self.goal.embed(run.image)
             change, units = self.model.change(codes)
             edited = codes + change
-            masks = self.model.masks(self.generator, self.chosen, run.features)
+            masks = self.model.masks(self.generator, self.indices, run.features)
             hook = KeepOutside(masks, run.features)
             blended = two_passes(synthesis, codes, edited, masks, hook, settings.stop_resolution)
             whole = synthesis(edited, SynthesisOptions(stop_resolution=settings.stop_resolution)).image

@@ -7,14 +7,14 @@ labelled parts, as the text edits do, so that only the layers differ. The benchm
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from semantic_edit.editing.common.part_labels import PartLabels
+from semantic_edit.editing.common.progress import Progress, silent
 from semantic_edit.editing.text.clip_loss import TextGoal
 from semantic_edit.editing.text.edit import check_styles, selected_mask
-from semantic_edit.editing.text.initial_direction import start_of
+from semantic_edit.editing.text.initial_direction import initial_direction
 from semantic_edit.editing.text.optimizers import AdamScalarV
 from semantic_edit.editing.text.trainable_edit import w_basis
 from semantic_edit.models.errors import InputError
@@ -29,10 +29,10 @@ __all__ = ["LayerDirection", "apply_layer_direction", "train_layer_direction"]
 
 @dataclass(frozen=True, eq=False)
 class LayerDirection:
-    """``change`` [D] is added to every row up to ``layer``; ``weights`` [P] say how much of each part shows it."""
+    """A change of every row up to a layer, and the parts that show it."""
 
-    change: Tensor
-    weights: Tensor
+    change: Tensor  # [D]
+    weights: Tensor  # [P] in 0..1, how much of each part shows it
     layer: int
 
 
@@ -51,11 +51,12 @@ def train_layer_direction(
     samples: int = 256,
     stop_resolution: int | None = None,
     seed: int = 0,
-    progress: Callable[..., None] | None = None,
+    progress: Progress = silent,
 ) -> LayerDirection:
     """Learn change and mask by the sentence, the squared change and the mask's area.
 
-    Raises InputError for codes, parts or a layer that do not fit.
+    Raises:
+        InputError: codes, parts or a layer that do not fit.
     """
     check_styles(generator)
     generator.check_latent(codes, "", "The latent")
@@ -69,33 +70,35 @@ def train_layer_direction(
             clone_from_inference(codes).to(generator.device).float(),
             clone_from_inference(parts.masks).to(generator.device).float(),
         )
-        root = w_basis(generator, "spread of W").to(codes)
+        basis = w_basis(generator, "spread of W").to(codes)
         rows = range(layer + 1)
-        units = start_of(generator, goal, root, codes, rows, samples, l2, stop_resolution, rng)[None].requires_grad_()
+        direction = initial_direction(generator, goal, basis, codes, rows, samples, l2, stop_resolution, rng)
+        units = direction[None].requires_grad_()
         logits = torch.full((labels.shape[1],), 3.0, device=codes.device, requires_grad=True)
         optimizers = [AdamScalarV([units], rate), torch.optim.Adam([logits], mask_rate)]
         with torch.no_grad():
             before = torch.cat(
                 [
-                    goal.embed(synthesis(part, SynthesisOptions(stop_resolution=stop_resolution)).image)
-                    for part in codes.split(batch)
+                    goal.embed(synthesis(some_codes, SynthesisOptions(stop_resolution=stop_resolution)).image)
+                    for some_codes in codes.split(batch)
                 ]
             )
         for step in range(steps):
-            chosen = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
-            here = labels if len(labels) == 1 else labels[chosen]
+            indices = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
+            batch_labels = labels if len(labels) == 1 else labels[indices]
             weights = torch.sigmoid(logits)
-            pictures, mask = _painted(generator, codes[chosen], units @ root.t(), here, weights, layer, stop_resolution)
-            loss = goal.loss(pictures, before[chosen]).mean() + l2 * units.square().sum()
+            pictures, mask = _draw(
+                generator, codes[indices], units @ basis.t(), batch_labels, weights, layer, stop_resolution
+            )
+            loss = goal.loss(pictures, before[indices]).mean() + l2 * units.square().sum()
             loss = loss + area * (mask.mean() + weights.mean())
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()
             for optimizer in optimizers:
                 optimizer.step()
-            if progress is not None:
-                progress(step + 1, steps)
-        return LayerDirection((units @ root.t())[0].detach(), torch.sigmoid(logits).detach(), layer)
+            progress(step + 1, steps)
+        return LayerDirection((units @ basis.t())[0].detach(), torch.sigmoid(logits).detach(), layer)
 
 
 def apply_layer_direction(
@@ -104,17 +107,18 @@ def apply_layer_direction(
     direction: LayerDirection,
     parts: PartLabels,  # of these pictures
 ) -> Tensor:
-    """Pictures [B, 3, H, W] with the change inside its mask."""
+    """Draw pictures with the change inside its mask: [B, 3, H, W]."""
     labels = parts.masks.to(codes).expand(len(codes), -1, -1, -1)
     with torch.no_grad():
-        painted = [
-            _painted(generator, some, direction.change, here, direction.weights, direction.layer, None)[0]
-            for some, here in zip(codes.split(8), labels.split(8), strict=True)
+        pictures = [
+            _draw(generator, some_codes, direction.change, some_labels, direction.weights, direction.layer, None)[0]
+            for some_codes, some_labels in zip(codes.split(8), labels.split(8), strict=True)
         ]
-    return torch.cat(painted)
+    return torch.cat(pictures)
 
 
-def _painted(generator, codes, change, labels, weights, layer: int, stop_resolution) -> tuple[Tensor, Tensor]:
+def _draw(generator, codes, change, labels, weights, layer: int, stop_resolution) -> tuple[Tensor, Tensor]:
+    """Mix the features of codes [B, L, D] at a layer; return pictures [B, 3, H, W] and the mask [B or 1, 1, h, w]."""
     synthesis = generator.network.synthesis
     edited = synthesis(codes + change, SynthesisOptions(stop_layer=layer)).state
     with torch.no_grad():

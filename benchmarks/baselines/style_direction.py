@@ -7,10 +7,11 @@ masks: what a channel paints elsewhere changes too. No node offers it; the bench
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from semantic_edit.editing.common.progress import Progress, silent
 from semantic_edit.editing.text.clip_loss import TextGoal
 from semantic_edit.editing.text.edit import check_styles
 from semantic_edit.models.errors import InputError
@@ -34,11 +35,12 @@ def train_style_direction(
     l2: float = 0.004,
     stop_resolution: int | None = None,
     seed: int = 0,
-    progress: Callable[..., None] | None = None,
+    progress: Progress = silent,
 ) -> list[Tensor]:
-    """What is added to each layer's styles, [C_l] for layer l, learned with Adam as the paper does.
+    """Learn with Adam, as the paper does, what is added to each layer's styles: [C_l] for layer l.
 
-    Raises InputError for codes that do not fit and for a generator without styles.
+    Raises:
+        InputError: codes that do not fit, a generator without styles, or no steps.
     """
     check_styles(generator)
     generator.check_latent(codes, "", "The latent")
@@ -49,50 +51,50 @@ def train_style_direction(
     with enable_training():
         codes = clone_from_inference(codes).to(generator.device).float()
         with torch.no_grad():
-            drawn = generator.map(_noise(generator, rng), _labels(generator))[:, 0]
-            spreads = [layer.affine(drawn).std(dim=0) for layer in _layers(generator)]
+            sampled = generator.map(_noise(generator, rng), _labels(generator))[:, 0]
+            stds = [layer.affine(sampled).std(dim=0) for layer in _layers(generator)]
             before = [
-                synthesis(part, SynthesisOptions(stop_resolution=stop_resolution)).image for part in codes.split(batch)
+                synthesis(some_codes, SynthesisOptions(stop_resolution=stop_resolution)).image
+                for some_codes in codes.split(batch)
             ]
             before = torch.cat([goal.embed(pictures) for pictures in before])
-        units = [torch.zeros_like(spread, requires_grad=True) for spread in spreads]
+        units = [torch.zeros_like(std, requires_grad=True) for std in stds]
         optimizer = torch.optim.Adam(units, rate)
         for step in range(steps):
-            chosen = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
-            with _shifted(generator, [unit * spread for unit, spread in zip(units, spreads, strict=True)]):
-                pictures = synthesis(codes[chosen], SynthesisOptions(stop_resolution=stop_resolution)).image
-            size = torch.stack([unit.square().sum() for unit in units]).mean()
-            loss = goal.loss(pictures, before[chosen]).mean() + l2 * size
+            indices = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
+            with _shifted_styles(generator, [unit * std for unit, std in zip(units, stds, strict=True)]):
+                pictures = synthesis(codes[indices], SynthesisOptions(stop_resolution=stop_resolution)).image
+            mean_square = torch.stack([unit.square().sum() for unit in units]).mean()
+            loss = goal.loss(pictures, before[indices]).mean() + l2 * mean_square
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            if progress is not None:
-                progress(step + 1, steps)
-        return [(unit.detach() * spread) for unit, spread in zip(units, spreads, strict=True)]
+            progress(step + 1, steps)
+        return [(unit.detach() * std) for unit, std in zip(units, stds, strict=True)]
 
 
 def apply_style_direction(
     generator: GanGenerator,
     codes: Tensor,  # [B, L, D]
-    direction: list[Tensor],
+    direction: list[Tensor],  # [C_l] of each layer
     alpha: float = 1.0,
 ) -> Tensor:
-    """Pictures [B, 3, H, W] with ``alpha`` times the direction added to their styles."""
-    with torch.no_grad(), _shifted(generator, [alpha * change for change in direction]):
+    """Draw pictures with ``alpha`` times the direction added to their styles: [B, 3, H, W]."""
+    with torch.no_grad(), _shifted_styles(generator, [alpha * change for change in direction]):
         return generator.synthesize(codes)
 
 
 @contextmanager
-def _shifted(generator: GanGenerator, changes: list[Tensor]) -> Iterator[None]:
-    """While it lasts, every convolution's styles are ``changes`` further on; the network is left as it was."""
-    added = [
+def _shifted_styles(generator: GanGenerator, changes: list[Tensor]) -> Iterator[None]:
+    """Add ``changes`` to every convolution's styles while the context lasts; the network is left as it was."""
+    hooks = [
         layer.affine.register_forward_hook(lambda _module, _inputs, styles, change=change: styles + change)
         for layer, change in zip(_layers(generator), changes, strict=True)
     ]
     try:
         yield
     finally:
-        for hook in added:
+        for hook in hooks:
             hook.remove()
 
 

@@ -1,14 +1,16 @@
-"""Regions and layers for a direction that exists already: keep its effect, give up the area that does little for it.
+"""Localization of a direction: regions and layers that keep its effect and give up the area that does little for it.
 
-The same trade as in the training of a text edit, with the change itself as target: of the picture of the whole edit,
+The same trade as in the training of a text edit, with the change itself as target: of the picture of the full edit,
 as much as possible where the edit acts most, with the smallest masks. No sentence takes part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
@@ -17,6 +19,7 @@ from ...models.gan.layer_blend import KeepOutside, LayerBlend
 from ...models.gan.synthesis_run import SynthesisOptions, SynthesisResult
 from ...models.inference import clone_from_inference, enable_training
 from ..common.part_labels import PartLabels
+from ..common.progress import Progress, silent
 from ..common.types import EditDirection
 from .edit import TextEdit, check_styles, selected_mask
 
@@ -37,79 +40,35 @@ def localize_direction(
     stop_resolution: int | None = None,
     seed: int = 0,
     keep_outside: bool = False,  # where no mask reaches, every layer stays the unedited picture's
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,  # previews [3, H, W] in 0..1
 ) -> TextEdit:
-    """The direction as an edit with regions and layers; strength 1 of it is one length of the direction.
+    """Learn regions and layers for a direction; strength 1 of the edit is one length of the direction.
 
     An effect counts by its share of the strongest one of the picture, squared: a change of the mouth that everybody
-    sees outweighs a faint drift of the whole background. Raises InputError for codes, parts or families that do not
-    fit.
+    sees outweighs a faint drift of the whole background.
+
+    Raises:
+        InputError: codes, parts or families that do not fit, or an amount of 0.
     """
-    generator.check_latent(codes, "", "The latent")
-    generator.check_latent(direction.direction[None], direction.family, f"The direction '{direction.name}'")
-    check_styles(generator)
-    if len(parts) not in (1, len(codes)):
-        raise InputError(f"There are part labels of {len(parts)} pictures for {len(codes)} codes; label this batch.")
-    if amount == 0:
-        raise InputError("The amount is 0, which changes nothing; give the lengths of the direction that are wanted.")
+    _check(generator, direction, codes, parts, amount)
+    progress = progress or silent
     rng = torch.Generator().manual_seed(seed)
-    synthesis = generator.network.synthesis
     with enable_training():
-        codes, labels = (
-            clone_from_inference(codes).to(generator.device).float(),
-            clone_from_inference(parts.masks).to(generator.device).float(),
-        )
+        codes = clone_from_inference(codes).to(generator.device).float()
+        labels = clone_from_inference(parts.masks).to(generator.device).float()
         change = clone_from_inference(direction.direction).to(codes) * amount
+        trade = _Trade(generator, codes, labels, change, direction.layers, area, batch, stop_resolution, keep_outside)
         logits = torch.zeros(len(parts.names), generator.num_layers, device=codes.device, requires_grad=True)
         optimizer = torch.optim.Adam([logits], rate, (0.9, 0.98))
-        last = len(synthesis.layers) - 1
-        height = stop_resolution or generator.resolution[0]
-        drawn = [layer for layer in range(len(synthesis.layers)) if synthesis.layer_size(layer)[1] <= height]
-        seen = drawn if keep_outside else ()
-        sizes = [synthesis.layer_size(min(row, last))[1:] for row in range(generator.num_layers)]
-        at_once = max(1, generator.pictures_per_graph() // 2)  # a graph holds both branches
-
-        def looked_at(chosen: Tensor, wanted: Sequence[int]) -> tuple[SynthesisResult, Tensor, Tensor]:
-            """The unedited pictures with features, the edited ones, and how much each place of these counts."""
-            with torch.no_grad():
-                unedited = synthesis(
-                    codes[chosen], SynthesisOptions(stop_resolution=stop_resolution, want_features=wanted)
-                )
-                whole = synthesis(codes[chosen] + change, SynthesisOptions(stop_resolution=stop_resolution)).image
-                return unedited, whole, _importance(whole - unedited.image)
-
-        def effect(unedited: SynthesisResult, whole: Tensor, weight: Tensor) -> Tensor:
-            return ((unedited.image - whole).abs() * weight).sum()
-
         for step in range(steps):
-            drawn_now = torch.randint(len(codes), (batch,), generator=rng).to(codes.device).split(at_once)
-            given = looked_at(drawn_now[0], seen)
-            effects = [effect(*given), *(effect(*looked_at(chosen, ())) for chosen in drawn_now[1:])]
-            all_effects = torch.stack(effects).sum().clamp(min=1e-8)
+            indices = torch.randint(len(codes), (batch,), generator=rng).to(codes.device)
             optimizer.zero_grad(set_to_none=True)
-            for place, chosen in enumerate(drawn_now):
-                unedited, whole, weight = given if place == 0 else looked_at(chosen, seen)
-                plain = codes[chosen]
-                here = labels if len(labels) == 1 else labels[chosen]
-                selection = torch.sigmoid(logits)
-                masks = [
-                    selected_mask(here, selection[:, row], sizes[row]) if row in direction.layers else None
-                    for row in range(generator.num_layers)
-                ]  # fmt: skip
-                hook = KeepOutside(masks, unedited.features) if keep_outside else None
-                blend = LayerBlend(plain + change, masks)
-                found = synthesis(
-                    plain, SynthesisOptions(stop_resolution=stop_resolution, blend=blend, hook=hook)
-                ).image
-                lost = ((found - whole).abs() * weight).sum() / all_effects
-                size = torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
-                (lost + area * size * (len(chosen) / batch)).backward()
+            picture = trade.backward(indices, logits)
             optimizer.step()
-            if progress is not None:
-                progress(step + 1, steps, (found[0].detach() + 1) / 2 if step % 10 == 0 else None)
-        inside = torch.zeros(generator.num_layers, device=codes.device)
-        inside[list(direction.layers)] = 1
-        selection = torch.sigmoid(logits.detach()) * inside
+            progress(step + 1, steps, (picture + 1) / 2 if step % 10 == 0 else None)
+        row_mask = torch.zeros(generator.num_layers, device=codes.device)
+        row_mask[list(direction.layers)] = 1
+        selection = torch.sigmoid(logits.detach()) * row_mask
     return TextEdit(
         prompt=direction.name, offset=change, selection=selection, parts=parts.names, rows=direction.layers,
         threshold=threshold, keeps_outside=keep_outside, family=direction.family or generator.family,
@@ -118,8 +77,103 @@ def localize_direction(
     )  # fmt: skip
 
 
+def _check(generator: GanGenerator, direction: EditDirection, codes: Tensor, parts: PartLabels, amount: float) -> None:
+    generator.check_latent(codes, "", "The latent")
+    generator.check_latent(direction.direction[None], direction.family, f"The direction '{direction.name}'")
+    check_styles(generator)
+    if len(parts) not in (1, len(codes)):
+        raise InputError(f"There are part labels of {len(parts)} pictures for {len(codes)} codes; label this batch.")
+    if amount == 0:
+        raise InputError("The amount is 0, which changes nothing; give the lengths of the direction that are wanted.")
+
+
+@dataclass(frozen=True, eq=False)
+class _FullEdit:
+    """Some pictures before and after the edit of every region and layer."""
+
+    unedited: SynthesisResult  # with features where they stay outside of masks
+    edited: Tensor  # [B, 3, H, W]
+    importance: Tensor  # [B, 1, H, W] in 0..1
+
+    def effect(self) -> Tensor:
+        """Return the distance of the unedited pictures: all that masks can lose."""
+        return self.distance(self.unedited.image)
+
+    def distance(self, images: Tensor) -> Tensor:
+        """Sum the absolute differences of pictures [B, 3, H, W] from the edited ones, by importance: a scalar."""
+        return ((images - self.edited).abs() * self.importance).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class _Trade:
+    """The trade of lost effect against area, for one direction."""
+
+    generator: GanGenerator
+    codes: Tensor  # [N, L, D]
+    labels: Tensor  # [N or 1, P, h, w]
+    change: Tensor  # [L, D]
+    rows: Sequence[int]
+    area: float
+    batch: int
+    stop_resolution: int | None
+    keep_outside: bool
+
+    def backward(self, indices: Tensor, logits: Tensor) -> Tensor:
+        """Add the gradient of a batch [B] of pictures to ``logits.grad`` [P, L]; return a picture [3, H, W]."""
+        chunks = indices.split(max(1, self.generator.pictures_per_graph() // 2))  # a graph holds both branches
+        layers = self._kept_layers()
+        first = self._full_edit(chunks[0], layers)
+        effects = [first.effect(), *(self._full_edit(chunk, ()).effect() for chunk in chunks[1:])]
+        effect = torch.stack(effects).sum().clamp(min=1e-8)
+        for k, chunk in enumerate(chunks):
+            full = first if k == 0 else self._full_edit(chunk, layers)
+            masks = self._masks(chunk, torch.sigmoid(logits))
+            images = self._masked_edit(chunk, masks, full)
+            lost_effect = full.distance(images) / effect
+            mean_area = torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
+            (lost_effect + self.area * mean_area * (len(chunk) / self.batch)).backward()
+        return images[0].detach()
+
+    def _kept_layers(self) -> Sequence[int]:
+        """Return the layers whose features stay outside of masks: those that are drawn, or none."""
+        if not self.keep_outside:
+            return ()
+        synthesis = self.generator.network.synthesis
+        height = self.stop_resolution or self.generator.resolution[0]
+        return [layer for layer in range(len(synthesis.layers)) if synthesis.layer_size(layer)[1] <= height]
+
+    def _full_edit(self, indices: Tensor, layers: Sequence[int]) -> _FullEdit:
+        """Draw pictures [B] without the edit, with features of ``layers``, and with all of it."""
+        synthesis, codes = self.generator.network.synthesis, self.codes[indices]
+        with torch.no_grad():
+            unedited = synthesis(codes, SynthesisOptions(stop_resolution=self.stop_resolution, want_features=layers))
+            edited = synthesis(codes + self.change, SynthesisOptions(stop_resolution=self.stop_resolution)).image
+            return _FullEdit(unedited, edited, _importance(edited - unedited.image))
+
+    def _masked_edit(self, indices: Tensor, masks: Sequence[Tensor | None], full: _FullEdit) -> Tensor:
+        """Draw pictures [B] with the edit inside its masks: [B, 3, H, W]."""
+        codes = self.codes[indices]
+        options = SynthesisOptions(
+            stop_resolution=self.stop_resolution,
+            blend=LayerBlend(codes + self.change, masks),
+            hook=KeepOutside(masks, full.unedited.features) if self.keep_outside else None,
+        )
+        return self.generator.network.synthesis(codes, options).image
+
+    def _masks(self, indices: Tensor, selection: Tensor) -> list[Tensor | None]:
+        """Build the masks [B or 1, 1, h, w] of the L rows from a selection [P, L]."""
+        synthesis = self.generator.network.synthesis
+        labels = self.labels if len(self.labels) == 1 else self.labels[indices]
+        last = len(synthesis.layers) - 1
+        masks: list[Tensor | None] = [None] * self.generator.num_layers
+        for row in self.rows:
+            size = synthesis.layer_size(min(row, last))[1:]
+            masks[row] = selected_mask(labels, selection[:, row], size)
+        return masks
+
+
 def _importance(change: Tensor) -> Tensor:
     """[B, 3, H, W] -> [B, 1, H, W] in 0..1: the local change against the strongest of its picture, squared."""
-    size = torch.nn.functional.avg_pool2d(change.abs().mean(dim=1, keepdim=True), 5, 1, 2, count_include_pad=False)
-    strongest = size.flatten(1).quantile(0.98, dim=1).clamp(min=1e-6)
-    return (size / strongest[:, None, None, None]).clamp(max=1).square()
+    local = F.avg_pool2d(change.abs().mean(dim=1, keepdim=True), 5, 1, 2, count_include_pad=False)
+    strongest = local.flatten(1).quantile(0.98, dim=1).clamp(min=1e-6)
+    return (local / strongest[:, None, None, None]).clamp(max=1).square()

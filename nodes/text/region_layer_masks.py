@@ -6,7 +6,7 @@ import torch
 
 from ...editing.common.part_labels import PartLabels
 from ...editing.common.types import GanLatent
-from ...editing.text.apply import all_masks
+from ...editing.text.apply import row_masks_in_chunks
 from ...editing.text.edit import TextEdit
 from ...editing.text.figures import region_layer_chart, row_mask_sheet
 from ...host import current, io
@@ -55,7 +55,7 @@ class RegionLayerMasks(io.ComfyNode):
         if index >= len(latents):
             raise InputError(f"index is {index}, but there are {len(latents)} pictures; count from 0.")
         place(generator)
-        masks = all_masks(text_edit, generator, latents.codes, parts)
+        masks = row_masks_in_chunks(text_edit, generator, latents.codes, parts)
         whole = effective_mask(masks, generator.resolution)[:, 0].expand(len(latents), -1, -1)
         whole = whole.to(current().result_device())
         shares = torch.tensor([[0.0 if mask is None else float(mask.mean()) for mask in masks]])

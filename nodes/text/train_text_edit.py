@@ -10,7 +10,7 @@ from ...editing.common.types import GanLatent
 from ...editing.text.clip_loss import SCORES, TEMPLATES, TextGoal
 from ...editing.text.figures import loss_chart
 from ...editing.text.settings import CHANGES, MASKS, TextEditSettings
-from ...editing.text.training import report_of, train_text_edit
+from ...editing.text.training import train_text_edit, training_report
 from ...host import io
 from ...host.registry import identity_networks
 from ...models.errors import InputError, check_choice
@@ -208,7 +208,7 @@ class TrainTextEdit(io.ComfyNode):
             generator, goal, latents.codes, parts, prompt, settings, embed,
             source, progress_for(steps, f"learning '{prompt}'"),
         )  # fmt: skip
-        return io.NodeOutput(trained.edit, loss_chart(trained.losses, prompt)[None], report_of(trained))
+        return io.NodeOutput(trained.edit, loss_chart(trained.losses, prompt)[None], training_report(trained))
 
 
 def _smallest(generator, scorer) -> int | None:

@@ -15,7 +15,7 @@ from semantic_edit.demo.portraits.render import render
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.text.clip_loss import TextGoal, augmented_copies
 from semantic_edit.editing.text.settings import CHANGES, MASKS, TextEditSettings
-from semantic_edit.editing.text.training import report_of, train_text_edit
+from semantic_edit.editing.text.training import train_text_edit, training_report
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.files import CONFIG_NAME, describe_scorer, recognise
@@ -222,7 +222,7 @@ def test_every_variant_trains_and_lowers_its_loss(tiny_generator, scorer, masks,
         )  # fmt: skip
     assert seen[-8:] == list(range(1, 9)) and set(seen[:-8]) == {0} and trained.edit.prompt == "a hat"
     assert min(trained.losses["total"][1:]) < trained.losses["total"][0]
-    assert (trained.edit.selection is not None) == ("regions" in masks) and "a hat" in report_of(trained)
+    assert (trained.edit.selection is not None) == ("regions" in masks) and "a hat" in training_report(trained)
     again = train_text_edit(tiny_generator, TextGoal(scorer, "a person with a hat"), codes, parts, "a hat", settings)
     assert torch.equal(again.edit.offset, trained.edit.offset)
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.common.parts import parts_from_features, parts_from_masks
 from semantic_edit.editing.common.types import EditDirection
-from semantic_edit.editing.text.apply import all_masks, apply_text_edit, smoothed_over_time
+from semantic_edit.editing.text.apply import apply_text_edit, row_masks_in_chunks, smooth_over_time
 from semantic_edit.editing.text.edit import TextEdit, row_masks
 from semantic_edit.editing.text.figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
 from semantic_edit.editing.text.localize import localize_direction
@@ -172,8 +172,8 @@ def test_a_direction_of_the_lower_half_is_found_there(tiny_generator, codes, hal
 def test_masks_of_a_film_are_steadied():
     masks = torch.zeros(9, 1, 2, 2)
     masks[::2] = 1
-    steady = smoothed_over_time(masks, 2.0)
-    assert steady.diff(dim=0).abs().max() < 0.2 and torch.equal(smoothed_over_time(masks[:1], 2.0), masks[:1])
+    steady = smooth_over_time(masks, 2.0)
+    assert steady.diff(dim=0).abs().max() < 0.2 and torch.equal(smooth_over_time(masks[:1], 2.0), masks[:1])
 
 
 def test_more_codes_than_a_pass_takes_keep_the_details_of_their_photos(tiny_generator, halves, edit):
@@ -200,7 +200,7 @@ def test_attention_to_many_pictures_looks_at_a_few_at_a_time(tiny_generator, cod
     attention.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[1])))
     drawn = edit.refined(selection=None, parts=(), attention=attention)
     many = torch.cat([codes, codes, codes])
-    masks = all_masks(drawn, tiny_generator, many)
+    masks = row_masks_in_chunks(drawn, tiny_generator, many)
     assert max(seen) <= 4 and all(len(mask) == 9 for mask in masks)
     seeded = (apply_text_edit(tiny_generator, many, drawn, noise=7, chunk=chunk).masks for chunk in (9, 4))
     assert torch.allclose(*seeded, atol=1e-5)
