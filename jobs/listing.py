@@ -1,4 +1,4 @@
-"""Which pictures a job has, and what their results are called."""
+"""Listing: the pictures of a job, and the names of their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST = 200  # bytes of a name's stem; file systems allow 255 for all of it
 
 
 def picture_names(folder: Path) -> list[str]:
-    """The names of the picture files of a folder, not of its subfolders, in natural order: 2.png before 10.png.
+    """List the picture files of a folder, not of its subfolders, in natural order: 2.png before 10.png.
 
     Raises:
         OSError: the folder cannot be read.
@@ -26,7 +26,7 @@ def picture_names(folder: Path) -> list[str]:
 
 
 def source_state(file: Path) -> tuple[int, int]:
-    """Size in bytes and time of change (ns) of a file; (0, 0) when it is gone."""
+    """Return the size in bytes and the time of change (ns) of a file; (0, 0) when it is gone."""
     try:
         state = file.stat()
     except OSError:
@@ -34,7 +34,7 @@ def source_state(file: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def name_results(names: Iterable[str], given: dict[str, str]) -> Iterator[str]:
+def name_results(names: Iterable[str], existing: dict[str, str]) -> Iterator[str]:
     """Name the result of each picture: its own stem, with ".png".
 
     Where two pictures share a stem, the later one keeps its ending too ("a.jpg" -> "a.jpg.png"), and then a number;
@@ -42,22 +42,21 @@ def name_results(names: Iterable[str], given: dict[str, str]) -> Iterator[str]:
 
     Args:
         names: all pictures of the folder, in order.
-        given: results that exist already, by picture; they keep their names.
+        existing: results that exist already, by picture; they keep their names.
     """
-    taken = {result.casefold() for result in given.values()}
+    taken = {result.casefold() for result in existing.values()}
     for name in names:
-        if name in given:
-            yield given[name]
+        if name in existing:
+            yield existing[name]
             continue
-        stem = PurePath(name).stem
-        wanted = (f"{_short(base)}.png" for base in _candidates(stem, name))
-        result = next(each for each in wanted if each.casefold() not in taken)
+        candidates = (f"{_shorten(stem)}.png" for stem in _candidate_stems(name))
+        result = next(candidate for candidate in candidates if candidate.casefold() not in taken)
         taken.add(result.casefold())
         yield result
 
 
-def _candidates(stem: str, name: str) -> Iterator[str]:
-    yield stem
+def _candidate_stems(name: str) -> Iterator[str]:
+    yield PurePath(name).stem
     yield name
     number = 2
     while True:
@@ -65,9 +64,10 @@ def _candidates(stem: str, name: str) -> Iterator[str]:
         number += 1
 
 
-def _short(base: str) -> str:
-    encoded = os.fsencode(base)
+def _shorten(stem: str) -> str:
+    """Cut a stem that is too long, with a digest of all of it, so that two do not meet."""
+    encoded = os.fsencode(stem)
     if len(encoded) <= _LONGEST:
-        return base
-    cut = encoded[: _LONGEST - 9].decode("utf-8", "ignore")
-    return f"{cut}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+        return stem
+    start = encoded[: _LONGEST - 9].decode("utf-8", "ignore")
+    return f"{start}-{hashlib.sha256(encoded).hexdigest()[:8]}"

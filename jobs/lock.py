@@ -1,4 +1,4 @@
-"""One process at a time in a folder.
+"""Folder lock: one process at a time in a folder.
 
 The lock is the system's own, tied to an open file: whatever ends the process, a crash or a kill included, ends the
 lock. A file left behind therefore means nothing, and there is never one to delete by hand.
@@ -64,6 +64,7 @@ class FolderLock:
             self._handle = None
 
     def _hold(self, handle: int) -> None:
+        """Take the lock, or say who has it; go on without where the file system knows no locks."""
         try:
             _take(handle)
         except OSError as error:

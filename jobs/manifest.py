@@ -1,6 +1,6 @@
 """The manifest of a job: one line of JSON per picture, added the moment the picture is finished.
 
-A kill can only hurt the last line, and a line that is not whole counts as never written. When a picture was worked on
+A kill can only hurt the last line, and an incomplete line counts as never written. When a picture was worked on
 again (its file had changed), its newest line is the one that holds.
 """
 
@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = ["DONE", "MANIFEST_NAME", "SKIPPED", "Manifest", "Record", "read_records"]
 
@@ -23,7 +24,7 @@ DONE, SKIPPED = "done", "skipped"
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one picture.
+    """The outcome of one picture.
 
     Args:
         file: its name in the input folder.
@@ -31,8 +32,8 @@ class Record:
         result: the edited picture, relative to the output folder; "" when skipped.
         code: the file of its code before the edit, likewise; "" when codes are not kept.
         alpha: how far it moved, in lengths of the direction; None when skipped.
-        clamped: whether it would have needed more than the limit.
-        confidence: how certain its final state is, 0..1, where it was measured; else None.
+        clamped: True where it would have needed more than the limit.
+        confidence: in 0..1, how certain its final state is, where it was measured; else None.
         problem: why it was skipped.
         source_bytes, source_time: size and time of change (ns) of the input file, to see whether it is still the same.
         result_bytes: size of the edited picture, to see whether it is still whole.
@@ -55,7 +56,7 @@ class Record:
     finished: str = ""
 
     def same_outcome(self, other: Record) -> bool:
-        """Equal but for the times of the work."""
+        """Compare all but the times of the work."""
         return all(getattr(self, name) == getattr(other, name) for name in _OUTCOME)
 
 
@@ -73,7 +74,7 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.path = folder / MANIFEST_NAME
         self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115  (closed by close)
-        self._end = _whole_lines(self._file)
+        self._end = _complete_lines(self._file)
         self._file.truncate(self._end)
 
     def __enter__(self) -> Manifest:
@@ -83,7 +84,11 @@ class Manifest:
         self._file.close()
 
     def add(self, record: Record) -> None:
-        """Add one line; it is whole, or not there."""
+        """Add one line; it is complete, or not there.
+
+        Raises:
+            OSError: the disk refuses.
+        """
         line = json.dumps(asdict(record)).encode() + b"\n"
         try:
             if self._file.write(line) != len(line):
@@ -99,8 +104,10 @@ class Manifest:
 
 
 def read_records(folder: Path) -> Iterator[Record]:
-    """The lines of a manifest, oldest first; a picture that was worked on again comes again. Damaged lines are left
-    out with a warning. None when there is no manifest."""
+    """Yield the lines of a manifest, oldest first; a picture that was worked on again comes again.
+
+    Damaged lines are left out with a warning. A folder without a manifest has none.
+    """
     path = folder / MANIFEST_NAME
     if not path.is_file():
         return
@@ -108,14 +115,15 @@ def read_records(folder: Path) -> Iterator[Record]:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return  # cut short by a kill
-            record = _record(line)
+            record = _parse(line)
             if record is not None:
                 yield record
             else:
                 log.warning("%s: line %d is damaged and is left out.", path, number)
 
 
-def _record(line: bytes) -> Record | None:
+def _parse(line: bytes) -> Record | None:
+    """Read one line; None for a damaged one."""
     try:
         values = json.loads(line)
         known = {name: value for name, value in values.items() if name in _NAMES}
@@ -126,14 +134,14 @@ def _record(line: bytes) -> Record | None:
     return record if sound and record.status in (DONE, SKIPPED) else None
 
 
-def _whole_lines(file) -> int:
-    """How many bytes of the file are whole lines."""
+def _complete_lines(file: BinaryIO) -> int:
+    """Return how many bytes of the file are complete lines."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - 65536)
         file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
         end = start
     return 0

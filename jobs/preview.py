@@ -1,4 +1,4 @@
-"""What a job shows of itself: a few pictures before and after, read back from the disk."""
+"""Preview of a job: a few pictures before and after, read back from the disk; and a free folder for its results."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ __all__ = ["job_sheet", "free_output_folder"]
 _COLUMNS = 8
 
 
-def job_sheet(job: FolderJob, most: int = _COLUMNS) -> Tensor:
-    """Pictures of the input folder above what became of them, [H, W, 3] in 0..1: at most ``most``, spread evenly over
-    what is finished; a white square while nothing is."""
+def job_sheet(job: FolderJob, max_pictures: int = _COLUMNS) -> Tensor:
+    """Lay out pictures of the input folder above their results, [H, W, 3] in 0..1.
+
+    They are spread evenly over what is finished; a white picture while nothing is.
+    """
     results = {record.file: record.result for record in read_records(job.output) if record.status == DONE}
     names = list(results)
-    chosen = [names[k * len(names) // min(most, len(names))] for k in range(min(most, len(names)))]
+    count = min(max_pictures, len(names))
+    shown = [names[k * len(names) // count] for k in range(count)]
     before, after = [], []
     size = job.transfer.generator.resolution
-    for name in chosen:
+    for name in shown:
         try:
             pair = [
                 read_picture(file, size, job.fit, job.background)[0]
@@ -46,29 +49,30 @@ def job_sheet(job: FolderJob, most: int = _COLUMNS) -> Tensor:
     return contact_sheet(rows, labels)
 
 
-def free_output_folder(wanted: Path, settings: dict[str, object]) -> Path:
-    """The first of ``wanted``, ``wanted_2``, ... that is free, or holds a job of exactly these settings.
+def free_output_folder(folder: Path, settings: dict[str, object]) -> Path:
+    """Return the first of ``folder``, ``folder_2``, ... that is free, or holds a job of exactly these settings.
 
     Raises:
         InputError: a job file on the way is damaged.
     """
-    number, folder = 1, wanted
-    while not _fits(folder, settings):
+    number, candidate = 1, folder
+    while not _is_free(candidate, settings):
         number += 1
-        folder = wanted.with_name(f"{wanted.name}_{number}")
-    return folder
+        candidate = folder.with_name(f"{folder.name}_{number}")
+    return candidate
 
 
-def _fits(folder: Path, settings: dict[str, object]) -> bool:
+def _is_free(folder: Path, settings: dict[str, object]) -> bool:
+    """Tell whether a job of these settings may begin or go on in a folder."""
     if not folder.exists():
         return True
     if not folder.is_dir():
         return False
-    before = read_settings(folder)
-    if before is None:
+    stored = read_settings(folder)
+    if stored is None:
         return not any(not entry.name.startswith(".") for entry in folder.iterdir())
     try:
-        check_settings(folder, before, settings)
+        check_settings(folder, stored, settings)
     except InputError:
         return False
     return True

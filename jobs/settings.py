@@ -1,4 +1,4 @@
-"""What a job was started with, so that nothing else is mixed into its folder later."""
+"""The settings that a job was started with, on file, so that nothing else is mixed into its folder later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..editing.common.types import EditDirection
 from ..editing.one_for_all.transfer import Transfer
 from ..models.errors import InputError
-from .storage import write_whole
+from ..models.files.atomic import atomic_write
 
 __all__ = ["JOB_NAME", "check_settings", "describe_transfer", "read_settings", "write_settings"]
 
@@ -21,33 +21,34 @@ _FORMAT, _VERSION = "semantic_edit folder job", 1
 
 
 def describe_transfer(transfer: Transfer) -> dict[str, object]:
-    """Every setting that changes what comes out, by its name for people; networks by the fingerprint of their weights.
+    """List every setting that changes the results, by its name for people; networks by a fingerprint of their weights.
 
     The fingerprints tell contents, not files: the same weights under another name are the same setting.
     """
     generator, direction, encoder = transfer.generator, transfer.direction, transfer.encoder
     return {
-        "generator": f"{generator.name} [{_weights(generator.network)}]",
-        "direction": f"{direction.name} [{_edit(direction)}]",
-        "encoder": "none" if encoder is None else f"[{_weights(encoder)}]",
+        "generator": f"{generator.name} [{_weights_digest(generator.network)}]",
+        "direction": f"{direction.name} [{_edit_digest(direction)}]",
+        "encoder": "none" if encoder is None else f"[{_weights_digest(encoder)}]",
         "strength": float(transfer.strength),
         "mode": transfer.mode,
         "target": transfer.target if transfer.mode == "number" else None,
         "reference": "none" if transfer.reference is None else f"[{_digest({'code': transfer.reference})}]",
         "limit": transfer.limit,
         "inversion steps": transfer.steps,
-        "corrections": f"{transfer.corrections} [{_measure(transfer)}]" if transfer.corrections else "none",
+        "corrections": f"{transfer.corrections} [{_score_digest(transfer)}]" if transfer.corrections else "none",
     }
 
 
 def write_settings(folder: Path, settings: dict[str, object]) -> None:
     """Write the settings of a new job."""
     content = {"format": _FORMAT, "version": _VERSION, "settings": settings}
-    write_whole(folder / JOB_NAME, (json.dumps(content, indent=2) + "\n").encode())
+    with atomic_write(folder / JOB_NAME) as partial:
+        partial.write_bytes((json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_settings(folder: Path) -> dict[str, object] | None:
-    """The settings that the folder's job was started with; None when there is no job in it.
+    """Read the settings that the folder's job was started with; None when there is no job in it.
 
     Raises:
         InputError: the file is damaged, or from another version.
@@ -62,52 +63,57 @@ def read_settings(folder: Path) -> dict[str, object] | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         sound, version = False, _VERSION
     if not sound or version != _VERSION:
-        what = "is damaged" if not sound else f"is of version {version}, which this version does not continue"
-        raise InputError(f"{path} {what}. Choose another output folder; the pictures in this one stay as they are.")
+        problem = "is damaged" if not sound else f"is of version {version}, which this version does not continue"
+        raise InputError(f"{path} {problem}. Choose another output folder; the pictures in this one stay as they are.")
     return settings
 
 
-def check_settings(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
+def check_settings(folder: Path, stored: dict[str, object], now: dict[str, object]) -> None:
     """Refuse to go on with other settings than the job was started with.
+
+    Args:
+        stored: of the job in the folder.
+        now: of the job that wants to go on there.
 
     Raises:
         InputError: the sentence names each difference.
     """
     now = json.loads(json.dumps(now))  # as they would come back from the file
-    changed = [name for name in sorted({*before, *now}) if _meant(before.get(name)) != _meant(now.get(name))]
+    changed = [name for name in sorted({*stored, *now}) if _comparable(stored.get(name)) != _comparable(now.get(name))]
     if changed:
-        told = "; ".join(f"{name}: {_told(before.get(name))} then, {_told(now.get(name))} now" for name in changed)
+        changes = "; ".join(f"{name}: {_text(stored.get(name))} then, {_text(now.get(name))} now" for name in changed)
         raise InputError(
-            f"The folder {folder} holds a batch with other settings ({told}). Go on with the settings it was started "
-            "with, or choose another output folder."
+            f"The folder {folder} holds a batch with other settings ({changes}). Go on with the settings it was "
+            "started with, or choose another output folder."
         )
 
 
-def _meant(value: object) -> object:
-    """A fingerprint without the name in front of it."""
+def _comparable(value: object) -> object:
+    """Return a fingerprint without the name in front of it; other values as they are."""
     return value[value.rindex("[") :] if isinstance(value, str) and value.endswith("]") and "[" in value else value
 
 
-def _told(value: object) -> str:
+def _text(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _weights(network: nn.Module) -> str:
+def _weights_digest(network: nn.Module) -> str:
     return _digest(network.state_dict())
 
 
-def _edit(direction: EditDirection) -> str:
+def _edit_digest(direction: EditDirection) -> str:
     numbers = torch.tensor([direction.start or 0.0, direction.offset or 0.0], dtype=torch.float64)
     known = torch.tensor([direction.start is not None, direction.offset is not None, *direction.layers])
     return _digest({"d": direction.direction, "v": direction.normal, "numbers": numbers, "known": known})
 
 
-def _measure(transfer: Transfer) -> str:
+def _score_digest(transfer: Transfer) -> str:
     numbers = torch.tensor([transfer.corrections, transfer.score.intercept], dtype=torch.float64)
     return _digest({"weights": transfer.score.weights, "numbers": numbers})
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
+    """Return the first digits of a SHA-256 of names, types, shapes and values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         plain = tensor.detach().cpu().contiguous()

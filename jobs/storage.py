@@ -1,4 +1,4 @@
-"""Writing files whole, and saying in words what a disk refuses."""
+"""Storage errors in words, and the leftovers of writes that a kill cut short."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..models.errors import InputError
+from ..models.files.atomic import PARTIAL
 
-__all__ = ["PARTIAL", "StorageError", "storage_problems", "sweep", "write_whole"]
+__all__ = ["StorageError", "remove_partial_files", "storage_problems"]
 
-PARTIAL = ".partial"  # the end of names of files that are being written
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -23,7 +23,7 @@ class StorageError(InputError):
 
 @contextlib.contextmanager
 def storage_problems(folder: Path) -> Iterator[None]:
-    """Turn what the system says about ``folder`` into a sentence.
+    """Turn the system's errors about ``folder`` into a sentence.
 
     Raises:
         StorageError: for any OSError inside.
@@ -34,21 +34,8 @@ def storage_problems(folder: Path) -> Iterator[None]:
         raise StorageError(_sentence(error, folder)) from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole under its name, or not at all. Only one writer per folder at a time."""
-    partial = path.with_name(f".writing{PARTIAL}")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-
-
-def sweep(folder: Path) -> None:
-    """Remove what a killed process was writing."""
+def remove_partial_files(folder: Path) -> None:
+    """Remove the files that a killed process was writing; a folder that does not exist has none."""
     if folder.is_dir():
         for entry in os.scandir(folder):
             if entry.name.startswith(".") and entry.name.endswith(PARTIAL):
@@ -57,10 +44,10 @@ def sweep(folder: Path) -> None:
 
 def _sentence(error: OSError, folder: Path) -> str:
     if error.errno in _FULL:
-        what = "is full (or a quota is reached). Make room"
+        problem = "is full (or a quota is reached). Make room"
     elif error.errno in _CLOSED:
-        what = "cannot be written: it is read-only, belongs to someone else, or a file in it is open. Change that"
+        problem = "cannot be written: it is read-only, belongs to someone else, or a file in it is open. Change that"
     else:
         reason = error.strerror or type(error).__name__
-        what = f"cannot be used ({reason}). Look after the disk"
-    return f"The output folder {folder} {what} and start the same job again: it goes on where it stopped."
+        problem = f"cannot be used ({reason}). Look after the disk"
+    return f"The output folder {folder} {problem} and start the same job again: it goes on where it stopped."

@@ -147,8 +147,8 @@ class Transfer:
     def per_pass(self) -> int:
         """Pictures that the networks see at a time: a matter of the networks alone."""
         height, width = self.generator.resolution
-        most = _MOST_PER_PASS if self.encoder is None else min(_MOST_PER_PASS, self.encoder.per_pass)
-        return max(1, min(most, _PIXELS_PER_PASS // (height * width)))
+        for_encoder = _MOST_PER_PASS if self.encoder is None else self.encoder.per_pass
+        return max(1, min(_MOST_PER_PASS, for_encoder, _PIXELS_PER_PASS // (height * width)))
 
     def plan(self, codes: Tensor) -> EditStrength:
         """Compute the strength of each of the codes [B, L, D]."""

@@ -60,7 +60,7 @@ def test_every_picture_is_edited_and_bad_ones_are_told(photos, transfer, tmp_pat
     seen = []
     job = FolderJob(photos, tmp_path / "out", transfer, keep_codes=True)
     report = run_job(job, lambda step, total, preview: seen.append((step, total, preview)))
-    assert (report.total, report.done, report.skipped, report.before) == (20, 18, 2, 0)
+    assert (report.total, report.done, report.skipped, report.done_before) == (20, 18, 2, 0)
     assert [problem.split(":")[0] for problem in report.problems] == ["3.png", "11.png"]
     assert "18 of 20 pictures edited" in str(report) and "3.png: not a picture" in str(report)
     steps = [step for step, _, preview in seen]
@@ -110,7 +110,7 @@ def test_nothing_is_done_twice_and_what_changed_is_done_again(photos, transfer, 
     first = outcome(tmp_path / "out")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
     again = run_job(job)
-    assert (again.before, again.done, again.skipped) == (18, 0, 2)  # what was no picture is looked at once more
+    assert (again.done_before, again.done, again.skipped) == (18, 0, 2)  # what was no picture is looked at once more
     assert outcome(tmp_path / "out") == first
     assert {path: path.stat().st_mtime_ns for path in times} == times
     noise(50).save(photos / "3.png")  # repaired
@@ -119,7 +119,7 @@ def test_nothing_is_done_twice_and_what_changed_is_done_again(photos, transfer, 
     (tmp_path / "out" / "8.png").write_bytes(b"")  # what a power cut leaves
     (tmp_path / "out" / "9.png").unlink()
     more = run_job(job)
-    assert (more.before, more.done, more.skipped) == (15, 5, 1)
+    assert (more.done_before, more.done, more.skipped) == (15, 5, 1)
     fresh = tmp_path / "fresh"
     run_job(FolderJob(photos, fresh, transfer))
     latest = {line["file"]: line for line in outcome(tmp_path / "out")[0]}

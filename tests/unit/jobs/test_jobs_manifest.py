@@ -17,8 +17,9 @@ from semantic_edit.jobs.listing import name_results, picture_names
 from semantic_edit.jobs.lock import FolderLock
 from semantic_edit.jobs.manifest import MANIFEST_NAME, Manifest, Record, read_records
 from semantic_edit.jobs.settings import check_settings, read_settings, write_settings
-from semantic_edit.jobs.storage import StorageError, storage_problems, sweep, write_whole
+from semantic_edit.jobs.storage import StorageError, remove_partial_files, storage_problems
 from semantic_edit.models import InputError
+from semantic_edit.models.files.atomic import atomic_write
 
 RECORDS = [
     Record("a.png", "done", "a.png", "codes/a.safetensors", 1.0 / 3, True, 0.5, "", 5, 10**18 + 1, 77, 0.1, "2026"),
@@ -189,18 +190,19 @@ def test_what_a_disk_refuses_is_a_sentence(tmp_path, code, words):
 
 
 def test_files_appear_whole_and_what_was_cut_short_is_swept(tmp_path, monkeypatch):
-    write_whole(tmp_path / "a.png", b"old")
+    with atomic_write(tmp_path / "a.png") as partial:
+        partial.write_bytes(b"old")
 
     def refuse(*_):
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
-        with pytest.raises(OSError, match="full"):
-            write_whole(tmp_path / "a.png", b"new")
+        with pytest.raises(OSError, match="full"), atomic_write(tmp_path / "a.png") as partial:
+            partial.write_bytes(b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"] and (tmp_path / "a.png").read_bytes() == b"old"
     (tmp_path / ".writing.partial").write_bytes(b"half")
     (tmp_path / ".b-x1.partial").write_bytes(b"half")
-    sweep(tmp_path)
-    sweep(tmp_path / "none")
+    remove_partial_files(tmp_path)
+    remove_partial_files(tmp_path / "none")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

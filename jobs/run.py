@@ -1,0 +1,297 @@
+"""The run of a folder job: read, encode, move, draw, write, a few pictures at a time.
+
+Memory holds the names and two chunks, whatever the size of the folder. A picture is finished when its result stands
+under its name and its line in the manifest; a kill in between costs that picture's work, and no file. Starting the same
+job again skips what is finished, and a file that is no picture is noted and left out.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+
+from ..editing.common.progress import Progress, silent
+from ..editing.one_for_all.transfer import TransferResult
+from ..models.errors import InputError, check_choice
+from ..models.files.atomic import atomic_write
+from ..models.files.latents import write_latent
+from ..models.files.pictures import FITS, PictureError, read_picture
+from .folder import FolderJob, JobReport
+from .listing import name_results, picture_names, source_state
+from .lock import FolderLock
+from .manifest import DONE, SKIPPED, Manifest, Record, read_records
+from .settings import check_settings, read_settings, write_settings
+from .storage import remove_partial_files, storage_problems
+
+__all__ = ["run_job"]
+
+CODES = "codes"
+_WORKERS = min(4, os.cpu_count() or 1)  # reading and packing pictures, beside the networks
+_PROBLEMS_SHOWN = 20  # that a report spells out
+
+
+def run_job(job: FolderJob, progress: Progress | None = None) -> JobReport:
+    """Do a job, or what is left of it.
+
+    Args:
+        progress: counts pictures, with the newest result as its preview, after each picture and within long passes; may
+            raise to stop, and whatever is finished stays finished.
+
+    Raises:
+        InputError: no pictures; an output folder that holds something else, or a job of other settings, or in which
+            another process is working; a disk that refuses.
+    """
+    names = _checked_names(job)
+    with storage_problems(job.output):
+        job.output.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with storage_problems(job.output):
+            stack.enter_context(FolderLock(job.output))
+            _claim(job)
+            for folder in (job.output, job.output / CODES):
+                remove_partial_files(folder)
+            manifest = stack.enter_context(Manifest(job.output))
+        return _Run(job, names, manifest, progress or silent).finish()
+
+
+def _checked_names(job: FolderJob) -> list[str]:
+    """Check the job's folders and numbers, and return the names of its pictures."""
+    check_choice("fit", job.fit, FITS)
+    if job.chunk < 0 or job.count < 0:
+        raise InputError(f"The chunk and the count cannot be negative; got {job.chunk} and {job.count}.")
+    if not job.source.is_dir():
+        raise InputError(f"The input folder {job.source} does not exist. Give a folder of pictures.")
+    source, output = job.source.resolve(), job.output.resolve()
+    if source == output:
+        raise InputError(
+            f"The output folder is the input folder ({source}), and results would replace your pictures. "
+            "Choose another output folder."
+        )
+    if output.exists() and not output.is_dir():
+        raise InputError(f"The output folder {output} is a file. Choose another name.")
+    try:
+        names = picture_names(source)
+    except OSError as error:
+        raise InputError(f"The input folder {source} cannot be read ({error.strerror}).") from None
+    if not names:
+        raise InputError(
+            f"The folder {source} holds no pictures. Put PNG, JPEG or WebP files into it, or choose another folder."
+        )
+    return names
+
+
+def _claim(job: FolderJob) -> None:
+    """Make the output folder this job's, or see that it is; call it with the lock held."""
+    settings = read_settings(job.output)
+    if settings is not None:
+        return check_settings(job.output, settings, job.settings)
+    foreign = [name for name in os.listdir(job.output) if not name.startswith(".")]
+    if foreign:
+        raise InputError(
+            f"The output folder {job.output} holds other files ({', '.join(sorted(foreign)[:3])}), which results might "
+            "replace. Choose a new folder, or empty this one."
+        )
+    write_settings(job.output, job.settings)
+
+
+class _Task(NamedTuple):  # as small as can be: there is one for every picture of the folder
+    """One picture to work on: its name, and that of its result."""
+
+    name: str
+    result: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Photo:
+    """A picture in memory, or why it is not."""
+
+    task: _Task
+    pixels: Tensor | None  # [3, H, W] in -1..1
+    problem: str
+    state: tuple[int, int]  # size and time of change of its file
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """The edited picture of one photo."""
+
+    image: Tensor  # [3, H, W], about -1..1
+    code: Tensor  # [1, L, D], before the edit
+    alpha: float
+    clamped: bool
+    confidence: float | None
+    usable: bool
+    png: Future  # the bytes of its file
+
+    @classmethod
+    def each(cls, edited: TransferResult, pool: ThreadPoolExecutor) -> list[_Result]:
+        """Take a batch apart, and begin to pack its pictures."""
+        images, strength = edited.images.cpu(), edited.strength
+        packed = [pool.submit(_as_png, image) for image in images]
+        return [
+            cls(
+                edited.images[k],
+                edited.codes[k][None],
+                float(strength.alpha[k]),
+                bool(strength.clamped[k]),
+                None if strength.confidence is None else float(strength.confidence[k]),
+                bool(edited.usable[k]),
+                packed[k],
+            )
+            for k in range(len(images))
+        ]
+
+
+class _Run:
+    """One run over what is left of a job."""
+
+    def __init__(self, job: FolderJob, names: list[str], manifest: Manifest, progress: Progress) -> None:
+        self.job, self.manifest, self.progress = job, manifest, progress
+        self.total = len(names)
+        tasks, self.skipped_before = self._unfinished(names)
+        self.done_before = self.total - len(tasks)
+        self.chunk = job.chunk or job.transfer.per_pass
+        # What was skipped before is looked at once more, at the end, where it takes no other picture's turn.
+        new = [task for task in tasks if task.name not in self.skipped_before]
+        again = [task for task in tasks if task.name in self.skipped_before]
+        self.tasks = (new[: job.count] if job.count else new) + again
+        self.worked = self.done = self.skipped = self.clamped = 0
+        self.problems: list[str] = []
+
+    def finish(self) -> JobReport:
+        """Work on every task."""
+        began = time.monotonic()
+        if self.job.keep_codes:
+            with storage_problems(self.job.output):
+                (self.job.output / CODES).mkdir(exist_ok=True)
+        pool = ThreadPoolExecutor(_WORKERS, "semantic-edit-files")
+        try:
+            for photos in self._chunks(pool):
+                self._work(photos, pool)
+                with storage_problems(self.job.output):
+                    self.manifest.settle()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return JobReport(
+            self.job.output, self.total, self.done_before, self.done, self.skipped, self.clamped, tuple(self.problems),
+            time.monotonic() - began,
+        )  # fmt: skip
+
+    def _unfinished(self, names: list[str]) -> tuple[list[_Task], dict[str, Record]]:
+        """Return the pictures that are not finished, and the records of those that were skipped before."""
+        known: dict[str, Record] = {}
+        with storage_problems(self.job.output):
+            for record in read_records(self.job.output):
+                known[record.file] = record
+        results = {name: record.result for name, record in known.items() if record.status == DONE}
+        tasks = [
+            _Task(name, result)
+            for name, result in zip(names, name_results(names, results), strict=True)
+            if not (name in results and self._is_current(known[name]))
+        ]
+        return tasks, {name: record for name, record in known.items() if record.status == SKIPPED}
+
+    def _is_current(self, record: Record) -> bool:
+        """Tell whether the input is still the same, and what was made of it still there."""
+        if source_state(self.job.source / record.file) != (record.source_bytes, record.source_time):
+            return False
+        has_code = not record.code or source_state(self.job.output / record.code)[0] > 0
+        return has_code and source_state(self.job.output / record.result)[0] == record.result_bytes
+
+    def _chunks(self, pool: ThreadPoolExecutor) -> Iterator[list[_Photo]]:
+        """Yield the pictures chunk by chunk; the next one is read while the networks work on this one."""
+        ahead: list[Future] = []
+        for first in range(0, len(self.tasks) + self.chunk, self.chunk):
+            reading, ahead = ahead, [pool.submit(self._read, t) for t in self.tasks[first : first + self.chunk]]
+            if reading:
+                yield [future.result() for future in reading]
+
+    def _read(self, task: _Task) -> _Photo:
+        file = self.job.source / task.name
+        state = source_state(file)
+        try:
+            colours, _ = read_picture(file, self.job.transfer.generator.resolution, self.job.fit, self.job.background)
+        except PictureError as error:
+            return _Photo(task, None, str(error), state)
+        return _Photo(task, rearrange(colours, "h w c -> c h w").mul(2).sub(1), "", state)
+
+    def _work(self, photos: list[_Photo], pool: ThreadPoolExecutor) -> None:
+        """Edit the photos of one chunk, and put each on record."""
+        began = time.monotonic()
+        pixels = [photo.pixels for photo in photos if photo.pixels is not None]
+        results: Iterator[_Result] = iter(())
+        if pixels:
+            edited = self.job.transfer(torch.stack(pixels), lambda *_: self._report(None))
+            results = iter(_Result.each(edited, pool))
+        seconds = (time.monotonic() - began) / len(photos)
+        for photo in photos:
+            result = None if photo.pixels is None else next(results)
+            if result is None:
+                self._skip(photo, photo.problem, seconds)
+            elif result.usable:
+                self._keep(photo, result, seconds)
+            else:
+                self._skip(photo, "no code was found for it (its numbers are not finite)", seconds)
+            self.worked += 1
+            self._report(result.image * 0.5 + 0.5 if result is not None and result.usable else None)
+
+    def _keep(self, photo: _Photo, result: _Result, seconds: float) -> None:
+        """Write the result, and its code where codes are kept, then the line in the manifest."""
+        task, png = photo.task, result.png.result()
+        code = f"{CODES}/{Path(task.result).stem}.safetensors" if self.job.keep_codes else ""
+        with storage_problems(self.job.output):
+            if code:
+                title = task.name.encode("utf-8", "replace").decode()
+                write_latent(self.job.output / code, result.code, [title], self.job.transfer.generator.family)
+            with atomic_write(self.job.output / task.result) as partial:
+                partial.write_bytes(png)
+            self.manifest.add(
+                Record(
+                    task.name, DONE, task.result, code, result.alpha, result.clamped, result.confidence, "",
+                    *photo.state, len(png), round(seconds, 4), _now(),
+                )
+            )  # fmt: skip
+        self.done += 1
+        self.clamped += result.clamped
+
+    def _skip(self, photo: _Photo, problem: str, seconds: float) -> None:
+        """Put on record that a picture was left out, and why."""
+        record = Record(
+            photo.task.name, SKIPPED, problem=problem, source_bytes=photo.state[0], source_time=photo.state[1],
+            seconds=round(seconds, 4), finished=_now(),
+        )  # fmt: skip
+        earlier = self.skipped_before.get(record.file)
+        if earlier is None or not earlier.same_outcome(record):  # tried once more, and nothing has changed
+            with storage_problems(self.job.output):
+                self.manifest.add(record)
+        self.skipped += 1
+        if len(self.problems) < _PROBLEMS_SHOWN:
+            self.problems.append(f"{record.file}: {problem}")
+
+    def _report(self, preview: Tensor | None) -> None:
+        """Report the pictures worked on so far, with the newest result [3, H, W] in 0..1."""
+        self.progress(self.worked, len(self.tasks), preview)
+
+
+def _as_png(image: Tensor) -> bytes:
+    """Pack [3, H, W] about -1..1 as the bytes of a PNG file."""
+    pixels = rearrange(image.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8), "c h w -> h w c")
+    content = io.BytesIO()
+    Image.fromarray(pixels.contiguous().numpy()).save(content, "PNG", compress_level=4)
+    return content.getvalue()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
