@@ -1,4 +1,4 @@
-"""What is known about the units of one layer: the value that CONCEPT_UNITS carries."""
+"""Concept units (GAN dissection, 1811.10597): which units of a layer stand for which concepts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...models.errors import InputError
 
 __all__ = ["ConceptUnits"]
 
-KEPT = 0.05  # IoU above which a unit counts as one of the concept's, as published
+MIN_IOU = 0.05  # IoU above which a unit counts as one of the concept's, as published
 LEVELS = {"low": 4, "medium": 10, "high": 15}  # units painted at once, as published
 
 
@@ -67,7 +67,7 @@ class ConceptUnits:
             if tuple(tensor.shape) != shape or not bool(torch.isfinite(tensor).all()):
                 raise InputError(f"'{name}' of the concepts must be finite numbers {list(shape)}; got a tensor "
                                  f"{list(tensor.shape)}.")  # fmt: skip
-        known = [part is not None for part in (self.steps, self.normals, self.levels)]
+        known = [tensor is not None for tensor in (self.steps, self.normals, self.levels)]
         if any(known) and not all(known):
             raise InputError("Steps, normals and levels of concepts come together, or not at all.")
         if all(known):
@@ -81,7 +81,11 @@ class ConceptUnits:
         return self.iou.shape[1]
 
     def index(self, concept: str) -> int:
-        """The position of a concept. Raises InputError with the concepts there are."""
+        """Return the position of a concept.
+
+        Raises:
+            InputError: it was not dissected; the sentence lists the concepts there are.
+        """
         if concept not in self.names:
             raise InputError(
                 f"The concept '{concept}' was not dissected; there are: {', '.join(self.names)}. Choose one of "
@@ -90,16 +94,24 @@ class ConceptUnits:
         return self.names.index(concept)
 
     def ranked(self, concept: str, count: int | str | None = None) -> tuple[int, ...]:
-        """The units of a concept, the strongest first; ``count`` is a number, or low, medium or high (4, 10, 15)."""
+        """Rank the units of a concept by their effect, the strongest first.
+
+        Args:
+            concept: its name.
+            count: how many units, or "low", "medium" or "high" (4, 10, 15); None: all.
+
+        Raises:
+            InputError: the concept was not dissected.
+        """
         count = LEVELS.get(count, count) if isinstance(count, str) else count
         order = self.effect[self.index(concept)].argsort(descending=True, stable=True).tolist()
         return tuple(order if count is None else order[: int(count)])
 
     def report(self, count: int = 5) -> str:
-        """One line for each concept: how many units overlap it, and its strongest units with their IoU."""
+        """Describe each concept on a line: how many units overlap it, and its ``count`` strongest units with IoU."""
         lines = []
         for p, name in enumerate(self.names):
             units = ", ".join(f"{unit} ({float(self.iou[p, unit]):.2f})" for unit in self.ranked(name, count))
-            kept = int((self.iou[p] > KEPT).sum())
-            lines.append(f"{name}: {kept} units with IoU above {KEPT}; strongest (IoU): {units}")
+            overlapping = int((self.iou[p] > MIN_IOU).sum())
+            lines.append(f"{name}: {overlapping} units with IoU above {MIN_IOU}; strongest (IoU): {units}")
         return "\n".join([f"layer {self.layer}, {self.num_units} units", *lines])

@@ -2,10 +2,10 @@
 
 Two passes over the same codes, picture by picture, so that of each only its code and small masks are kept: the first
 finds how units are distributed and where concepts are, the second compares thresholded units with concepts.
-Thresholds are chosen on every other picture and scored on the rest.
+Thresholds are chosen on every other picture and scored on the other half.
 
-Beside the units stands, for each concept, a step in W from pictures without it to pictures with it: what painting with
-donor features moves codes by.
+Beside the units stands, for each concept, a step in W from pictures without it to pictures with it (concept_steps.py):
+what painting with donor features moves codes by.
 """
 
 from __future__ import annotations
@@ -15,38 +15,37 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
+from einops import einsum, rearrange, reduce
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
-from ...models.gan.synthesis_run import SynthesisOptions
-from ..common.fit import fit_attribute
+from ...models.gan.synthesis_run import SynthesisOptions, SynthesisResult
 from ..common.pictures import to_rgb
+from ..common.progress import Progress, silent
+from .concept_steps import ABSENT, concept_steps
 from .concepts import ConceptUnits
 from .unit_effects import Score, causal_effects
 
 __all__ = ["RANKINGS", "THRESHOLDS", "dissect", "dissect_and_rank", "middle_layer"]
 
 Label = Callable[[Tensor, slice], Tensor]  # pictures [b, 3, H, W] and which of all -> soft masks [b, P, h, w]
-Progress = Callable[..., None]
 THRESHOLDS = ("information", "top 1 %")
 RANKINGS = ("effect", "difference", "overlap")
 FEWEST = 64
 _QUANTILES = 100
 _RAREST = 1 / 1000  # the share of pixels above the highest threshold; the lowest is exceeded by all
-_KEPT_PIXELS = 64  # of each picture, for the quantiles
-_MOST_PIXELS = 2**17  # of all pictures together: more of them give fewer each
+_PICTURE_SAMPLES = 64  # pixels of each picture, for the quantiles
+_MAX_SAMPLES = 2**17  # pixels of all pictures together: more pictures give fewer each
 _UNITS_AT_ONCE = 64  # whose values are sorted together
 _COMPARED = 64  # px: the height at which units and concepts are compared, at most
-_PRESENT, _ABSENT = 0.3, 0.06  # of the concept's largest area (99 % quantile): from here it is there, below it is not
-_KEPT_BYTES = 256 * 1024**2  # of features, from the first pass to the second; the rest is drawn again
-_TRIED = 128  # pictures among which those with and without a concept are found for its units' effects
-_FEW = 8  # pictures with, and without, that a step in W needs
+_CACHE_BYTES = 256 * 1024**2  # of features, from the first pass to the second; the others are drawn again
+_EFFECT_PICTURES = 128  # among which those with and without a concept are found for its units' effects
 
 
 def middle_layer(generator: GanGenerator) -> int:
-    """The layer to dissect and paint on when nothing else is asked for, by its share of the picture's height.
+    """Choose the layer to dissect and paint on when nothing else is asked for, by its share of the picture's height.
 
     A Progressive GAN: a thirty-second, as published (8 of 256 px). StyleGAN2, whose later layers have styles of their
     own: a quarter, where units cover parts best and painting holds best on the demo generator.
@@ -54,72 +53,92 @@ def middle_layer(generator: GanGenerator) -> int:
     synthesis = generator.network.synthesis
     heights = [synthesis.layer_size(layer)[1] for layer in range(len(synthesis.layers))]
     share = 32 if generator.network.config.architecture == ARCHITECTURE else 4
-    wanted = max(heights[0], heights[-1] // share)
-    return max(layer for layer, height in enumerate(heights) if height <= wanted)
+    largest = max(heights[0], heights[-1] // share)
+    return max(layer for layer, height in enumerate(heights) if height <= largest)
 
 
 def dissect(
     generator: GanGenerator,
-    codes: Tensor,  # [N, L, D], a thousand or more for figures to trust
-    label: Label,  # the segmenter
-    names: Sequence[str],  # P concepts, in the order of its masks
+    codes: Tensor,
+    label: Label,
+    names: Sequence[str],
     layer: int,
-    threshold: str = "information",  # "information": maximal information quality ratio; "top 1 %"
+    threshold: str = "information",
     chunk: int = 16,
     progress: Progress | None = None,
 ) -> ConceptUnits:
-    """Score every unit of ``layer`` against every concept.
+    """Score every unit of a layer against every concept. Deterministic.
 
     ``effect`` of the result is the difference of a unit inside and outside of its concept in standard deviations;
-    `causal_effects` of unit_effects.py replaces it by what was measured. Deterministic.
+    `causal_effects` of unit_effects.py replaces it by what was measured.
 
-    Raises InputError for too few codes, codes and layers that do not fit, and masks in another number than the names.
+    Args:
+        generator: whose layer it is.
+        codes: [N, L, D], a thousand or more for figures to trust.
+        label: the segmenter, pictures [b, 3, H, W] in -1..1 and their slice of all -> soft masks [b, P, h, w] in 0..1.
+        names: P concepts, in the order of its masks.
+        layer: that is dissected.
+        threshold: one of `THRESHOLDS`: "information" (maximal information quality ratio), or "top 1 %".
+        chunk: pictures per pass.
+        progress: of 2 N pictures, with previews.
+
+    Raises:
+        InputError: too few codes, codes and layers that do not fit, or masks in another number than the names.
     """
-    if threshold not in THRESHOLDS:
-        raise InputError(f"Unknown threshold '{threshold}'; expected one of {', '.join(THRESHOLDS)}.")
+    check_choice("threshold", threshold, THRESHOLDS)
     generator.check_latent(codes, "", "The codes to dissect with")
     if len(codes) < FEWEST:
         raise InputError(f"{len(codes)} pictures are too few to dissect; take {FEWEST} at least, better 1,000.")
-    run = _Run(generator, codes, layer, chunk, progress)
-    survey = _Survey(run, label, len(names))
+    run = _Run(generator, codes, layer, chunk, progress or silent)
+    survey = _survey(run, label, len(names))
     histogram, outside = _compare(run, survey)
-    iou, chosen = _scores(histogram, survey.levels, threshold)
-    spread = survey.spread.clamp(min=1e-6)
-    steps = _steps_in_w(codes, survey.areas)
+    iou, thresholds = _scores(histogram, survey.levels, threshold)
     return ConceptUnits(
         layer=layer,
         names=names,
         iou=iou,
-        effect=(survey.inside - outside).abs() / spread,
+        effect=(survey.inside - outside).abs() / survey.spread.clamp(min=1e-6),
         top=survey.top,
         inside=survey.inside,
         outside=outside,
-        threshold=chosen,
+        threshold=thresholds,
         share=survey.areas.mean(dim=0),
         family=generator.family,
-        **steps,
+        **concept_steps(codes, survey.areas),
     )
 
 
 def dissect_and_rank(
     generator: GanGenerator,
-    codes: Tensor,  # [N, L, D]
+    codes: Tensor,
     label: Label,
     names: Sequence[str],
-    layer: int | None = None,  # None: `middle_layer`
+    layer: int | None = None,
     threshold: str = "information",
     ranking: str = "effect",
-    score: Score | None = None,  # the segmenter with gradients, pictures -> soft masks; needed for "effect"
-    pictures: int = 16,  # of each concept, whose units' effects are measured
+    score: Score | None = None,
+    pictures: int = 16,
     progress: Progress | None = None,
 ) -> ConceptUnits:
-    """`dissect`, with units ranked by what they cause ("effect"), by how far they differ inside and outside of their
-    concept ("difference", in standard deviations), or by IoU ("overlap").
+    """Dissect a layer and rank its units.
 
-    Raises InputError as `dissect`, for unknown rankings, and for effects without a segmenter that has gradients.
+    Args:
+        generator: whose layer it is.
+        codes: [N, L, D].
+        label: the segmenter, as of `dissect`.
+        names: P concepts.
+        layer: None: `middle_layer`.
+        threshold: as of `dissect`.
+        ranking: "effect": by what units cause; "difference": by how far they differ inside and outside of their concept
+            (in standard deviations); "overlap": by IoU.
+        score: the segmenter with gradients, pictures -> soft masks; needed for "effect".
+        pictures: of each concept, whose units' effects are measured.
+        progress: of all passes.
+
+    Raises:
+        InputError: as `dissect`; an unknown ranking, or effects without a segmenter that has gradients.
     """
-    if ranking not in RANKINGS:
-        raise InputError(f"Unknown ranking '{ranking}'; expected one of {', '.join(RANKINGS)}.")
+    check_choice("ranking", ranking, RANKINGS)
     if ranking == "effect" and score is None:
         raise InputError(
             "Effects are measured with a segmenter that looks at changed pictures; masks of fixed pictures cannot do "
@@ -128,200 +147,236 @@ def dissect_and_rank(
     layer = middle_layer(generator) if layer is None else layer
     steps = 2 * len(codes) + (len(names) if ranking == "effect" else 0)
 
-    def report(begin: int) -> Progress | None:
-        return progress and (lambda step, total, preview=None: progress(begin + step, steps, preview))
+    def progress_from(start: int) -> Progress | None:
+        return progress and (lambda step, total, preview=None: progress(start + step, steps, preview))
 
-    concepts = dissect(generator, codes, label, names, layer, threshold, progress=report(0))
+    concepts = dissect(generator, codes, label, names, layer, threshold, progress=progress_from(0))
     if ranking == "overlap":
         return replace(concepts, effect=concepts.iou)
     if ranking == "difference":
         return concepts
-    return causal_effects(generator, concepts, codes[:_TRIED], score, pictures, report(2 * len(codes)))
+    return causal_effects(generator, concepts, codes[:_EFFECT_PICTURES], score, pictures, progress_from(2 * len(codes)))
 
 
 @dataclass
 class _Run:
-    """The codes, in parts, and how far the work has come."""
+    """The codes [N, L, D] in batches, and how far the work has come."""
 
     generator: GanGenerator
     codes: Tensor
     layer: int
     chunk: int
-    progress: Progress | None
+    progress: Progress
     done: int = 0
 
-    def parts(self) -> list[slice]:
-        return [slice(k, min(k + self.chunk, len(self.codes))) for k in range(0, len(self.codes), self.chunk)]
+    def batches(self) -> list[slice]:
+        """Return the slices of the pictures of each pass."""
+        count = len(self.codes)
+        return [slice(k, min(k + self.chunk, count)) for k in range(0, count, self.chunk)]
 
-    def count(self, part: slice, preview: Tensor | None = None) -> None:
-        self.done += part.stop - part.start
-        if self.progress is not None:
-            self.progress(self.done, 2 * len(self.codes), preview)
+    def report(self, batch: slice, preview: Tensor | None = None) -> None:
+        """Report a batch of pictures as done."""
+        self.done += batch.stop - batch.start
+        self.progress(self.done, 2 * len(self.codes), preview)
 
-    def synthesis(self, part: slice, whole: bool):
-        codes = self.codes[part].to(self.generator.device)
-        stop = None if whole else self.layer
-        return self.generator.network.synthesis(
-            codes, SynthesisOptions(want_features=(self.layer,), stop_layer=stop, first_index=part.start)
-        )
+    def draw(self, batch: slice, stop_layer: int | None = None) -> SynthesisResult:
+        """Draw a batch, with the features of the layer."""
+        options = SynthesisOptions(want_features=(self.layer,), stop_layer=stop_layer, first_index=batch.start)
+        return self.generator.network.synthesis(self.codes[batch].to(self.generator.device), options)
+
+    def features(self, batch: slice) -> Tensor:
+        """[b, C, h, w] of the layer, float32 on the CPU, without pictures."""
+        return self.draw(batch, self.layer).features[self.layer].float().cpu()
 
 
+@dataclass(frozen=True, eq=False)
 class _Survey:
-    """The first pass: quantiles of every unit, masks of every picture, means inside the concepts."""
+    """The result of the first pass: the distribution of every unit, and where concepts are in every picture."""
 
-    def __init__(self, run: _Run, label: Label, count: int) -> None:
-        _, height, width = run.generator.network.synthesis.layer_size(run.layer)
-        scale = max(1, min(_COMPARED, run.generator.resolution[0]) // height)
-        self.size = (height * scale, width * scale)
-        sampled, masks, areas = [], [], []
-        self.kept: list[Tensor] = []  # features of the first parts
-        total = weight = square = plain = 0.0
-        pixels_each = max(1, min(_KEPT_PIXELS, _MOST_PIXELS // len(run.codes)))
-        for part in run.parts():
-            result = run.synthesis(part, whole=True)
-            features = result.features[run.layer].float()
-            # None after a gap: a part is found again by its place, and the last one may be small enough to fit.
-            if len(self.kept) == len(masks) and features.numel() * 4 * (len(self.kept) + 1) <= _KEPT_BYTES:
-                self.kept.append(features.cpu())
-            pictures = to_rgb(result.image)
-            soft = label(pictures, part).to(features)
-            if soft.ndim != 4 or soft.shape[:2] != (len(features), count):
-                raise InputError(
-                    f"The part masks have shape {list(soft.shape)}; expected [{len(features)}, {count}, h, w]: one "
-                    "mask for each of the concepts in each of the pictures."
-                )
-            areas.append(soft.mean(dim=(2, 3)).cpu())
-            masks.append((_resized(soft, self.size) > 0.5).cpu())
-            small = _resized(soft, features.shape[2:])
-            total = total + torch.einsum("bchw,bphw->pc", features, small).cpu().double()
-            weight = weight + small.sum(dim=(0, 2, 3)).cpu().double()
-            plain = plain + features.sum(dim=(0, 2, 3)).cpu().double()
-            square = square + features.square().sum(dim=(0, 2, 3)).cpu().double()
-            flat = features.flatten(2)
-            for picture, values in enumerate(flat, part.start):
-                # A seed of its own: the quantiles do not depend on how the pictures are divided.
-                rng = torch.Generator().manual_seed(picture)
-                chosen = torch.randint(height * width, (pixels_each,), generator=rng)
-                sampled.append(values[:, chosen.to(values.device)].half().cpu())
-            run.count(part, pictures[0] * 0.5 + 0.5)
-        pixels = len(run.codes) * height * width
-        self.inside = (total / weight[:, None].clamp(min=1e-6)).float().cpu()
-        self.spread = (square / pixels - (plain / pixels).square()).clamp(min=0).sqrt().float().cpu()
-        self.masks, self.areas = torch.cat(masks), torch.cat(areas)  # [N, P, s, s] bool, [N, P]
-        drawn = pixels_each * len(run.codes)
-        exceeded = torch.logspace(0, torch.tensor(_RAREST).log10().item(), _QUANTILES)
-        at = ((1 - exceeded) * (drawn - 1)).round().long()
-        levels, top = [], []
-        for first in range(0, len(sampled[0]), _UNITS_AT_ONCE):
-            units = slice(first, first + _UNITS_AT_ONCE)
-            ordered = torch.cat([values[units] for values in sampled], dim=1).float().sort(dim=1).values
-            levels.append(ordered[:, at])
-            top.append(ordered[:, round(0.99 * (drawn - 1))])
-        self.levels = torch.cat(levels).contiguous()  # [C, T] ascending: the thresholds that are tried
-        self.top = torch.cat(top)
+    size: tuple[int, int]  # height and width at which units and concepts are compared
+    masks: Tensor  # [N, P, height, width] bool
+    areas: Tensor  # [N, P], shares of the pictures
+    inside: Tensor  # [P, C], means inside the concepts
+    spread: Tensor  # [C], standard deviations
+    levels: Tensor  # [C, T] ascending: the thresholds that are tried
+    top: Tensor  # [C], 99 % quantiles
+    features: list[Tensor]  # of the first batches, [b, C, h, w] on the CPU
+
+
+def _survey(run: _Run, label: Label, concepts: int) -> _Survey:
+    """Draw all pictures, label them, and gather the units' distributions."""
+    _, height, width = run.generator.network.synthesis.layer_size(run.layer)
+    scale = max(1, min(_COMPARED, run.generator.resolution[0]) // height)
+    size = (height * scale, width * scale)
+    count = max(1, min(_PICTURE_SAMPLES, _MAX_SAMPLES // len(run.codes)))
+    moments = _Moments()
+    samples, masks, areas, cache = [], [], [], []
+    for batch in run.batches():
+        result = run.draw(batch)
+        features = result.features[run.layer].float()
+        # No batch after a gap is kept: it is found again by its number, and the last one may be small enough to fit.
+        if len(cache) == len(masks) and features.numel() * 4 * (len(cache) + 1) <= _CACHE_BYTES:
+            cache.append(features.cpu())
+        pictures = to_rgb(result.image)
+        soft = _labels(label, pictures, batch, concepts).to(features)
+        areas.append(soft.mean(dim=(2, 3)).cpu())
+        masks.append((_resized(soft, size) > 0.5).cpu())
+        moments.add(features, _resized(soft, features.shape[2:]))
+        samples += [_sampled(values, picture, count) for picture, values in enumerate(features, batch.start)]
+        run.report(batch, pictures[0] * 0.5 + 0.5)
+    levels, top = _quantiles(samples)
+    inside, spread = moments.finish()
+    return _Survey(size, torch.cat(masks), torch.cat(areas), inside, spread, levels, top, cache)
+
+
+def _labels(label: Label, pictures: Tensor, batch: slice, concepts: int) -> Tensor:
+    """Return soft masks [b, P, h, w], checked."""
+    soft = label(pictures, batch)
+    if soft.ndim != 4 or soft.shape[:2] != (len(pictures), concepts):
+        raise InputError(
+            f"The part masks have shape {list(soft.shape)}; expected [{len(pictures)}, {concepts}, h, w]: one "
+            "mask for each of the concepts in each of the pictures."
+        )
+    return soft
+
+
+class _Moments:
+    """Sums over all pictures: of units inside concepts, and of units and their squares everywhere."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | float = 0.0  # [P, C]
+        self.weight: Tensor | float = 0.0  # [P]
+        self.sum: Tensor | float = 0.0  # [C]
+        self.square: Tensor | float = 0.0  # [C]
+        self.pixels = 0
+
+    def add(self, features: Tensor, masks: Tensor) -> None:
+        """Add features [b, C, h, w] and the concepts' soft masks [b, P, h, w]."""
+        self.total = self.total + einsum(features, masks, "b c h w, b p h w -> p c").cpu().double()
+        self.weight = self.weight + masks.sum(dim=(0, 2, 3)).cpu().double()
+        self.sum = self.sum + features.sum(dim=(0, 2, 3)).cpu().double()
+        self.square = self.square + features.square().sum(dim=(0, 2, 3)).cpu().double()
+        self.pixels += len(features) * features.shape[2] * features.shape[3]
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """Return the means inside [P, C] and the standard deviations [C]."""
+        inside = (self.total / self.weight[:, None].clamp(min=1e-6)).float().cpu()
+        variance = self.square / self.pixels - (self.sum / self.pixels).square()
+        return inside, variance.clamp(min=0).sqrt().float().cpu()
+
+
+def _sampled(features: Tensor, picture: int, count: int) -> Tensor:
+    """Draw pixels of a picture, [C, h, w] -> [C, count] in half precision on the CPU."""
+    # A seed of its own: the quantiles do not depend on how the pictures are divided.
+    rng = torch.Generator().manual_seed(picture)
+    values = rearrange(features, "c h w -> c (h w)")
+    index = torch.randint(values.shape[1], (count,), generator=rng)
+    return values[:, index.to(values.device)].half().cpu()
+
+
+def _quantiles(samples: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the levels [C, T] that ever fewer of the samples (N of [C, count]) exceed, and the 99 % quantiles [C]."""
+    units, drawn = len(samples[0]), len(samples) * samples[0].shape[1]
+    exceeded = torch.logspace(0, torch.tensor(_RAREST).log10().item(), _QUANTILES)
+    index = ((1 - exceeded) * (drawn - 1)).round().long()
+    levels, top = [], []
+    for first in range(0, units, _UNITS_AT_ONCE):
+        batch = slice(first, first + _UNITS_AT_ONCE)
+        ordered = torch.cat([values[batch] for values in samples], dim=1).float().sort(dim=1).values
+        levels.append(ordered[:, index])
+        top.append(ordered[:, round(0.99 * (drawn - 1))])
+    return torch.cat(levels).contiguous(), torch.cat(top)
 
 
 def _compare(run: _Run, survey: _Survey) -> tuple[Tensor, Tensor]:
-    """The second pass: [2, P + 1, C, T + 1] counts of pixels per threshold bin for even and odd pictures (the last
-    row counts all pixels), and [P, C] means outside: where the concept would be, on pictures without it."""
-    concepts, units, bins = survey.masks.shape[1], len(survey.levels), survey.levels.shape[1] + 1
-    counts = torch.zeros(2, concepts + 1, units * bins)
-    without = survey.areas <= _absent(survey.areas)
-    prior = survey.masks.sum(dim=0).float() / len(survey.masks)  # [P, s, s]
+    """Compare thresholded units with concepts: the second pass.
+
+    Returns:
+        [2, P + 1, C, T + 1] counts of pixels per threshold bin for even and odd pictures (the last row counts all
+        pixels), and [P, C] means outside: where the concept would be, on pictures without it.
+    """
+    concepts, units = survey.masks.shape[1], len(survey.levels)
+    histogram = _Histogram(survey.levels, concepts)
+    without = survey.areas <= ABSENT * torch.quantile(survey.areas, 0.99, dim=0)  # [N, P]
+    # Elsewhere in the same picture serves where no picture is without the concept.
+    counted = torch.where(without.any(dim=0), without.float(), 1.0)
+    prior = survey.masks.sum(dim=0).float() / len(survey.masks)  # [P, height, width]
     total, weight = torch.zeros(concepts, units), torch.zeros(concepts)
-    shift = (torch.arange(units) * bins)[:, None]
-    levels = survey.levels
-    for number, part in enumerate(run.parts()):
-        if number < len(survey.kept):
-            features = survey.kept[number]
-        else:
-            features = run.synthesis(part, whole=False).features[run.layer].float().cpu()
+    for number, batch in enumerate(run.batches()):
+        features = survey.features[number] if number < len(survey.features) else run.features(batch)
         enlarged = F.interpolate(features, survey.size, mode="bilinear", align_corners=False)
-        for k, picture in enumerate(range(part.start, part.stop)):
-            values = enlarged[k].flatten(1)  # [C, pixels]
-            keys = torch.searchsorted(levels, values.contiguous(), right=True) + shift
-            half = counts[picture % 2]
-            half[-1] += torch.bincount(keys.flatten(), minlength=units * bins)
-            for p in range(concepts):
-                covered = survey.masks[picture, p].flatten()
-                if bool(covered.any()):
-                    half[p] += torch.bincount(keys[:, covered].flatten(), minlength=units * bins)
-        # Elsewhere in the same picture serves where no picture is without the concept.
-        region = torch.where(without[part][:, :, None, None], prior, prior * ~survey.masks[part])
-        region = region * torch.where(without.any(dim=0), without[part].float(), 1.0)[:, :, None, None]
-        total += torch.einsum("bchw,bphw->pc", enlarged, region)
-        weight += region.sum(dim=(0, 2, 3))
-        run.count(part)
-    return counts.unflatten(2, (units, bins)), total / weight[:, None].clamp(min=1e-6)
+        for values, picture in zip(enlarged, range(batch.start, batch.stop), strict=True):
+            histogram.add(values, survey.masks[picture], half=picture % 2)
+        region = torch.where(without[batch][:, :, None, None], prior, prior * ~survey.masks[batch])
+        region = region * counted[batch][:, :, None, None]
+        total += einsum(enlarged, region, "b c h w, b p h w -> p c")
+        weight += reduce(region, "b p h w -> p", "sum")
+        run.report(batch)
+    return histogram.counts(), total / weight[:, None].clamp(min=1e-6)
+
+
+class _Histogram:
+    """Counts of pixels between thresholds, in each concept and in all pictures, for two halves of the pictures."""
+
+    def __init__(self, levels: Tensor, concepts: int) -> None:
+        self.levels = levels  # [C, T]
+        self.units, self.bins = len(levels), levels.shape[1] + 1
+        self._first_bin = (torch.arange(self.units) * self.bins)[:, None]
+        self._counts = torch.zeros(2, concepts + 1, self.units * self.bins)
+
+    def add(self, values: Tensor, masks: Tensor, half: int) -> None:
+        """Count a picture's units [C, h, w] where its concepts are, [P, h, w] bool."""
+        values, masks = rearrange(values, "c h w -> c (h w)"), rearrange(masks, "p h w -> p (h w)")
+        bins = torch.searchsorted(self.levels, values.contiguous(), right=True) + self._first_bin
+        self._counts[half, -1] += self._count(bins)
+        for p, covered in enumerate(masks):
+            if bool(covered.any()):
+                self._counts[half, p] += self._count(bins[:, covered])
+
+    def _count(self, bins: Tensor) -> Tensor:
+        return torch.bincount(bins.flatten(), minlength=self.units * self.bins)
+
+    def counts(self) -> Tensor:
+        """[2, P + 1, C, T + 1]; the last of the rows counts all pixels."""
+        return rearrange(self._counts, "half p (c t) -> half p c t", c=self.units)
 
 
 def _scores(histogram: Tensor, levels: Tensor, threshold: str) -> tuple[Tensor, Tensor]:
-    """IoU [P, C] on the odd pictures at the thresholds [P, C] chosen on the even ones."""
+    """Return IoU [P, C] on the odd pictures at the thresholds [P, C] chosen on the even ones."""
     above = histogram.flip(-1).cumsum(-1).flip(-1)[..., 1:].double()  # [2, P + 1, C, T]: pixels above each level
     pixels = histogram[:, -1, 0].sum(dim=-1).double()  # [2]
     covered = histogram[:, :-1, 0].sum(dim=-1).double()  # [2, P]
-    both, on = above[:, :-1], above[:, -1:]
+    joint, on = above[:, :-1], above[:, -1:]  # unit on in the concept, and anywhere
     if threshold == "information":
-        quality = _information_quality(both[0], on[0], covered[0], pixels[0])
+        quality = _information_quality(joint[0], on[0], covered[0], pixels[0])
         best = quality.argmax(dim=-1)  # [P, C]
     else:
         share = on[0, 0] / pixels[0]
-        best = (share - 0.01).abs().argmin(dim=-1).expand(both.shape[1], -1)
-    pick = best[..., None]
-    common = both[1].gather(-1, pick)[..., 0]
-    union = on[1].expand_as(both[1]).gather(-1, pick)[..., 0] + covered[1][:, None] - common
-    chosen = levels.expand(len(best), -1, -1).gather(-1, pick)[..., 0]
-    return (common / union.clamp(min=1)).float(), chosen.clone()
+        best = (share - 0.01).abs().argmin(dim=-1).expand(joint.shape[1], -1)
+    index = best[..., None]
+    intersection = joint[1].gather(-1, index)[..., 0]
+    union = on[1].expand_as(joint[1]).gather(-1, index)[..., 0] + covered[1][:, None] - intersection
+    thresholds = levels.expand(len(best), -1, -1).gather(-1, index)[..., 0]
+    return (intersection / union.clamp(min=1)).float(), thresholds.clone()
 
 
-def _information_quality(both: Tensor, on: Tensor, covered: Tensor, pixels: Tensor) -> Tensor:
-    """I(concept; unit on) / H(concept, unit on) of every concept, unit and threshold."""
-    a = both / pixels
-    b = (covered[:, None, None] - both) / pixels  # the concept, unit off
-    c = (on - both) / pixels  # the unit on, elsewhere
+def _information_quality(joint: Tensor, on: Tensor, covered: Tensor, pixels: Tensor) -> Tensor:
+    """Compute I(concept; unit on) / H(concept, unit on) of every concept, unit and threshold, [P, C, T]."""
+    a = joint / pixels
+    b = (covered[:, None, None] - joint) / pixels  # the concept, unit off
+    c = (on - joint) / pixels  # the unit on, elsewhere
     d = 1 - a - b - c
 
     def entropy(*shares: Tensor) -> Tensor:
         return -sum(torch.xlogy(share.clamp(min=0), share.clamp(min=0)) for share in shares)
 
-    together = entropy(a, b, c, d)
-    mutual = entropy(a + b, c + d) + entropy(a + c, b + d) - together
-    return mutual / together.clamp(min=1e-12)
-
-
-def _absent(areas: Tensor) -> Tensor:
-    return _ABSENT * torch.quantile(areas, 0.99, dim=0)
-
-
-def _steps_in_w(codes: Tensor, areas: Tensor) -> dict[str, Tensor]:
-    """`steps` [P, 1, D], `normals` [P, D] and `levels` [P, 2] of ConceptUnits.
-
-    With and without are told apart by area; of a concept that is in all pictures, the eighths with most and least.
-    """
-    w = codes.mean(dim=1).float().cpu()
-    steps, normals, levels = [], [], []
-    for p in range(areas.shape[1]):
-        area = areas[:, p]
-        most = torch.quantile(area, 0.99)
-        there, gone = area >= _PRESENT * most, area <= _ABSENT * most
-        if min(int(there.sum()), int(gone.sum())) < _FEW:
-            there, gone = area >= torch.quantile(area, 7 / 8), area <= torch.quantile(area, 1 / 8)
-            score = area
-        else:
-            score = there.float()
-        if float(score.std()) < 1e-9:
-            steps.append(torch.zeros(1, w.shape[1]))
-            normals.append(torch.zeros(w.shape[1]))
-            levels.append(torch.zeros(2))
-            continue
-        steps.append((w[there].mean(dim=0) - w[gone].mean(dim=0))[None])
-        normal = fit_attribute(w, score).normal
-        normals.append(normal)
-        levels.append(torch.stack([(w[gone] @ normal).mean(), (w[there] @ normal).mean()]))
-    return {"steps": torch.stack(steps), "normals": torch.stack(normals), "levels": torch.stack(levels)}
+    joint_entropy = entropy(a, b, c, d)
+    mutual = entropy(a + b, c + d) + entropy(a + c, b + d) - joint_entropy
+    return mutual / joint_entropy.clamp(min=1e-12)
 
 
 def _resized(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """[b, P, h, w] -> [b, P, *size]."""
     if tuple(masks.shape[2:]) == tuple(size):
         return masks
     return F.interpolate(masks, tuple(size), mode="bilinear", antialias=True, align_corners=False)

@@ -118,7 +118,7 @@ def test_a_dissection_draws_what_it_cannot_keep_again(tiny_generator, runs, monk
 
     kept = dissect(tiny_generator, codes, label, ("light", "dark"), 4)
     once = len(runs)
-    monkeypatch.setattr(dissection, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(dissection, "_CACHE_BYTES", 0)
     again = dissect(tiny_generator, codes, label, ("light", "dark"), 4)
     assert len(runs) == 3 * once
     for name in ("iou", "effect", "inside", "outside", "top", "threshold"):

@@ -61,7 +61,7 @@ def test_the_planted_unit_is_found(tiny_generator, codes, threshold, share):
 def test_kept_features_are_those_of_their_own_pictures(tiny_generator, codes, planted, monkeypatch):
     """The last part is smaller, so it may fit where the parts before it did not."""
     concepts = dissect(tiny_generator, codes[:72], planted, NAMES, LAYER)
-    monkeypatch.setattr(dissection, "_KEPT_BYTES", 32 * 4 * 12 * 16 * 16)  # two parts of 16 pictures
+    monkeypatch.setattr(dissection, "_CACHE_BYTES", 32 * 4 * 12 * 16 * 16)  # two parts of 16 pictures
     again = dissect(tiny_generator, codes[:72], planted, NAMES, LAYER)
     assert torch.equal(again.iou, concepts.iou) and torch.allclose(again.outside, concepts.outside)
 
@@ -69,7 +69,7 @@ def test_kept_features_are_those_of_their_own_pictures(tiny_generator, codes, pl
 def test_of_many_pictures_each_gives_fewer_samples(tiny_generator, codes, planted, monkeypatch):
     concepts = dissect(tiny_generator, codes, planted, NAMES, LAYER)
     kept = []
-    monkeypatch.setattr(dissection, "_MOST_PIXELS", 1024)
+    monkeypatch.setattr(dissection, "_MAX_SAMPLES", 1024)
     monkeypatch.setattr(dissection, "_UNITS_AT_ONCE", 5)
     randint = torch.randint
     monkeypatch.setattr(
