@@ -36,6 +36,11 @@ def model_file(kind: str, name: str) -> Path:
     return host.current().model_path(kind, name)
 
 
+def listed_name(kind: str, path: Path) -> str:
+    """Return the name under which lists show a file that was saved below output/semantic_edit/<kind>."""
+    return path.relative_to(host.current().output_directory() / "semantic_edit" / kind).as_posix()
+
+
 def file_fingerprint(path: Path) -> str:
     """Return a value that changes when the file is replaced, "" while it does not exist: for `fingerprint_inputs`."""
     try:

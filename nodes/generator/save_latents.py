@@ -6,6 +6,7 @@ from ... import host
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.latents import embed_latent, write_latent
+from ..common.model_files import listed_name
 from ..common.schema import menu_category
 from ..common.sockets import GanLatentType
 
@@ -50,7 +51,7 @@ class SaveLatents(io.ComfyNode):
             )
         backend = host.current()
         path = backend.save_path("latents", name)
-        file = path.relative_to(backend.output_directory() / "semantic_edit" / "latents").as_posix()
+        file = listed_name("latents", path)
         payload = host.ui.PreviewText(f"Saved {file}").as_dict()
         if images is not None:
             prefix = f"semantic_edit/latents/{host.safe_name(name)}"

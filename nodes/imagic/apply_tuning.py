@@ -1,4 +1,4 @@
-"""Apply Tuning: what a model learned of a photo, weaker, or with some of its parts forgotten."""
+"""Apply Tuning: a photo's LoRA on a model, weaker, or without some blocks."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ class ApplyTuning(io.ComfyNode):
     @classmethod
     def execute(cls, model, lora: dict, strength: float, forget: str) -> io.NodeOutput:
         check_choice("forget", forget, [_NOTHING, *BLOCKS])
-        kept = lora if forget == _NOTHING else without_blocks(lora, (forget,))
-        return io.NodeOutput(host.current().diffusion.apply_lora(model, kept, strength))
+        remaining = lora if forget == _NOTHING else without_blocks(lora, (forget,))
+        return io.NodeOutput(host.current().diffusion.apply_lora(model, remaining, strength))

@@ -63,5 +63,5 @@ class InterpolateEmbedding(io.ComfyNode):
         check_choice("form", form, FORMS)
         values = parse_etas(etas) if etas.strip() else (eta,)
         start, end = single_conditioning(optimised, "optimised"), single_conditioning(target, "target")
-        made = [conditioning_list(interpolate(start, end, value, form)) for value in values]
-        return io.NodeOutput(made, list(values))
+        conditionings = [conditioning_list(interpolate(start, end, value, form)) for value in values]
+        return io.NodeOutput(conditionings, list(values))

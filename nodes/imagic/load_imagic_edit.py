@@ -1,4 +1,4 @@
-"""Load Imagic Edit."""
+"""Load Imagic Edit: a learned photo from a file."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class LoadImagicEdit(io.ComfyNode):
     def execute(cls, model, file: str) -> io.NodeOutput:
         fields = read_imagic(model_file("imagic", file))
         tuned = host.current().diffusion.apply_lora(model, fields["lora"])
-        entry = Conditioning(fields["embedding"], fields["extras"])
-        return io.NodeOutput(tuned, conditioning_list(entry), fields["lora"], fields["prompt"])
+        conditioning = Conditioning(fields["embedding"], fields["extras"])
+        return io.NodeOutput(tuned, conditioning_list(conditioning), fields["lora"], fields["prompt"])

@@ -9,7 +9,8 @@ from ...editing.imagic.figures import loss_plot
 from ...host import io
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
-from ._shared import free_memory, latent_of, mask_inputs, noise_level_inputs
+from ._inputs import latent_of, mask_inputs, noise_level_inputs
+from ._rendering import free_memory
 
 
 class OptimizeEmbedding(io.ComfyNode):
@@ -17,7 +18,7 @@ class OptimizeEmbedding(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        usual = EmbeddingSettings()
+        defaults = EmbeddingSettings()
         return io.Schema(
             node_id="SemanticEditOptimizeEmbedding",
             display_name="Optimize Embedding",
@@ -31,10 +32,10 @@ class OptimizeEmbedding(io.ComfyNode):
                 io.Conditioning.Input(
                     "target", tooltip="The sentence that the photo shall follow, from CLIP Text Encode."
                 ),
-                io.Int.Input("steps", default=usual.steps, min=1, max=10000, tooltip="Optimisation steps."),
+                io.Int.Input("steps", default=defaults.steps, min=1, max=10000, tooltip="Optimisation steps."),
                 io.Float.Input(
                     "rate",
-                    default=usual.rate,
+                    default=defaults.rate,
                     min=0.0001,
                     max=1.0,
                     step=0.0001,
@@ -43,7 +44,7 @@ class OptimizeEmbedding(io.ComfyNode):
                 io.Int.Input(
                     "draws",
                     display_name="noise samples",
-                    default=usual.draws,
+                    default=defaults.draws,
                     min=1,
                     max=256,
                     tooltip="Noise draws per step; more are steadier.",
@@ -80,12 +81,12 @@ class OptimizeEmbedding(io.ComfyNode):
         mask=None, mask_weight: float = 4.0, noise_from: float = 0.0, noise_to: float = 1.0,
     ) -> io.NodeOutput:  # fmt: skip
         settings = EmbeddingSettings(steps, rate, draws, (noise_from, noise_to), pooled, seed)
-        goal = single_conditioning(target, "target", for_training=True)
-        first = None if start is None else single_conditioning(start, "start", for_training=True)
+        sentence = single_conditioning(target, "target", for_training=True)
+        caption = None if start is None else single_conditioning(start, "start", for_training=True)
         samples = latent_of(latent)
         denoiser = host.current().diffusion.denoiser(model)
         fit = optimize_embedding(
-            denoiser, samples, goal, settings, first, mask, mask_weight, free_memory(denoiser),
+            denoiser, samples, sentence, settings, caption, mask, mask_weight, free_memory(denoiser),
             progress_for(steps, "optimising the embedding"),
         )  # fmt: skip
         plot = loss_plot(fit.losses, fit.loss_before, fit.loss_after, "optimising the embedding")

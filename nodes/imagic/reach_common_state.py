@@ -8,7 +8,7 @@ from ...editing.imagic.figures import common_plot
 from ...host import io
 from ..common.progress import progress_for
 from ..common.schema import menu_category
-from ._shared import ImagicSweepsType
+from ._inputs import ImagicSweepsType
 
 
 class ReachCommonState(io.ComfyNode):

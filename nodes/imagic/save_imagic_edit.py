@@ -1,4 +1,4 @@
-"""Save Imagic Edit."""
+"""Save Imagic Edit: a learned photo to a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from ...editing.imagic.conditioning import single_conditioning
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.imagic import write_imagic
+from ..common.model_files import listed_name
 from ..common.schema import menu_category
 
 
@@ -36,8 +37,9 @@ class SaveImagicEdit(io.ComfyNode):
     def execute(cls, optimised, lora: dict, name: str, prompt: str = "", notes: str = "") -> io.NodeOutput:
         if not name.strip():
             raise InputError("The name is empty; give the edit a name such as 'anna'.")
-        entry, side = single_conditioning(optimised, "optimised"), host.current()
-        path = side.save_path("imagic", name)
-        write_imagic(path, entry.embedding, entry.extras, lora, prompt, {"notes": notes, "method": "imagic"})
-        listed = path.relative_to(side.output_directory() / "semantic_edit" / "imagic").as_posix()
+        conditioning = single_conditioning(optimised, "optimised")
+        path = host.current().save_path("imagic", name)
+        provenance = {"notes": notes, "method": "imagic"}
+        write_imagic(path, conditioning.embedding, conditioning.extras, lora, prompt, provenance)
+        listed = listed_name("imagic", path)
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

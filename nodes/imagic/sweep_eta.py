@@ -11,7 +11,8 @@ from ...models.errors import check_choice
 from ..common.progress import progress_for
 from ..common.schema import menu_category
 from ..common.sockets import TextImageScorerType
-from ._shared import check_photo, latent_of, renderer_for, sampling_inputs, sampling_of, seeds_from, sentence_score
+from ._inputs import check_photo, latent_of, sampling_inputs, sampling_of, seeds_from
+from ._rendering import renderer_for, sentence_score
 
 
 class SweepEta(io.ComfyNode):
@@ -69,20 +70,17 @@ class SweepEta(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("form", form, FORMS)
         sampling = sampling_of(steps, cfg, sampler_name, scheduler)
-        start, end, values = (
-            single_conditioning(optimised, "optimised"),
-            single_conditioning(target, "target"),
-            parse_etas(etas),
-        )
+        start, end = single_conditioning(optimised, "optimised"), single_conditioning(target, "target")
+        values = parse_etas(etas)
         score = None if scorer is None else sentence_score(scorer, prompt, source)
         check_photo(photo, latent_of(latent))
         renderer = renderer_for(model, vae, negative, latent, sampling)
-        found = sweep_eta(
+        sweep = sweep_eta(
             renderer, start, end, photo, values, seeds_from(seed, seeds), form, score,
             progress_for(len(values) * seeds, "sweeping eta"),
         )  # fmt: skip
-        chosen = conditioning_list(interpolate(start, end, found.best_eta, form))
-        plot = sweep_plot(found, prompt or "eta")
+        conditioning = conditioning_list(interpolate(start, end, sweep.best_eta, form))
+        plot = sweep_plot(sweep, prompt or "eta")
         return io.NodeOutput(
-            sweep_sheet(found)[None], found.images[:, 0], plot[None], found.best_eta, chosen, found.report()
+            sweep_sheet(sweep)[None], sweep.images[:, 0], plot[None], sweep.best_eta, conditioning, sweep.report()
         )

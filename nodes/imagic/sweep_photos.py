@@ -15,15 +15,8 @@ from ...models.errors import check_choice
 from ..common.progress import progress_for
 from ..common.schema import menu_category
 from ..common.sockets import TextImageScorerType
-from ._shared import (
-    ImagicPhotosType,
-    ImagicSweepsType,
-    renderer_for,
-    sampling_inputs,
-    sampling_of,
-    seeds_from,
-    sentence_score,
-)
+from ._inputs import ImagicPhotosType, ImagicSweepsType, sampling_inputs, sampling_of, seeds_from
+from ._rendering import renderer_for, sentence_score
 
 
 class SweepPhotos(io.ComfyNode):
@@ -69,10 +62,10 @@ class SweepPhotos(io.ComfyNode):
         check_choice("form", form, FORMS)
         sampling, values = sampling_of(steps, cfg, sampler_name, scheduler), parse_etas(etas)
         end, score = single_conditioning(target, "target"), sentence_score(scorer, prompt, source)
-        backend = host.current().diffusion
+        diffusion = host.current().diffusion
 
         def renderer(photo: TunedPhoto) -> Renderer:
-            tuned = backend.apply_lora(model, photo.lora)
+            tuned = diffusion.apply_lora(model, photo.lora)
             return renderer_for(tuned, vae, negative, {"samples": photo.latent}, sampling)
 
         sweeps = sweep_photos(

@@ -11,7 +11,8 @@ from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
-from ._shared import free_memory, latent_of, mask_inputs, noise_level_inputs
+from ._inputs import latent_of, mask_inputs, noise_level_inputs
+from ._rendering import free_memory
 
 
 class TuneModel(io.ComfyNode):
@@ -19,7 +20,7 @@ class TuneModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        usual = TuneSettings()
+        defaults = TuneSettings()
         return io.Schema(
             node_id="SemanticEditTuneModel",
             display_name="Tune Model",
@@ -38,21 +39,21 @@ class TuneModel(io.ComfyNode):
                     options=list(METHODS),
                     tooltip="LoRA: small and safe. all weights: as the paper, needs 16 bytes per number on top.",
                 ),
-                io.Int.Input("steps", default=usual.steps, min=1, max=20000, tooltip="Optimisation steps."),
+                io.Int.Input("steps", default=defaults.steps, min=1, max=20000, tooltip="Optimisation steps."),
                 io.Float.Input(
                     "rate",
-                    default=usual.rate,
+                    default=defaults.rate,
                     min=0.0,
                     max=0.1,
                     step=1e-6,
                     round=1e-7,
                     tooltip="Learning rate. 0: by method and size, such as 0.0001 for LoRA on Stable Diffusion.",
                 ),
-                io.Int.Input("rank", default=usual.rank, min=1, max=256, tooltip="Rank of the LoRA."),
+                io.Int.Input("rank", default=defaults.rank, min=1, max=256, tooltip="Rank of the LoRA."),
                 io.Int.Input(
                     "draws",
                     display_name="noise samples",
-                    default=usual.draws,
+                    default=defaults.draws,
                     min=1,
                     max=256,
                     tooltip="Noise draws per step.",
@@ -71,7 +72,7 @@ class TuneModel(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "embedding_rate",
-                    default=usual.embedding_rate,
+                    default=defaults.embedding_rate,
                     min=0.0001,
                     max=1.0,
                     step=0.0001,
@@ -85,7 +86,7 @@ class TuneModel(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "prior_weight",
-                    default=usual.prior_weight,
+                    default=defaults.prior_weight,
                     min=0.0,
                     max=100.0,
                     step=0.05,
@@ -127,15 +128,15 @@ class TuneModel(io.ComfyNode):
             method, steps, rate, rank, draws, (noise_from, noise_to), (blocks,), joint, embedding_rate, prior_weight,
             checkpointing, seed,
         )  # fmt: skip
-        entry = single_conditioning(conditioning, for_training=True)
-        kept = single_conditioning(prior, "prior") if prior is not None and prior_weight > 0 else None
+        embedding = single_conditioning(conditioning, for_training=True)
+        preserved = single_conditioning(prior, "prior") if prior is not None and prior_weight > 0 else None
         samples = latent_of(latent)
-        backend = host.current().diffusion
-        denoiser = backend.denoiser(model)
+        diffusion = host.current().diffusion
+        denoiser = diffusion.denoiser(model)
         tuning = tune_model(
-            denoiser, samples, entry, settings, kept, mask, mask_weight, free_memory(denoiser),
+            denoiser, samples, embedding, settings, preserved, mask, mask_weight, free_memory(denoiser),
             progress_for(steps, "tuning the model"),
         )  # fmt: skip
         plot = loss_plot(tuning.losses, tuning.loss_before, tuning.loss_after, f"tuning the model ({method})")
-        tuned = backend.apply_lora(model, tuning.lora)
+        tuned = diffusion.apply_lora(model, tuning.lora)
         return io.NodeOutput(tuned, tuning.lora, conditioning_list(tuning.conditioning), plot[None], tuning.report())

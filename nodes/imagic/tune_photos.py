@@ -13,7 +13,8 @@ from ...models.errors import InputError, check_choice
 from ...models.files.imagic import write_imagic
 from ..common.progress import progress_for
 from ..common.schema import menu_category, seed_input
-from ._shared import ImagicPhotosType, free_memory, latent_of, learned_before
+from ._inputs import ImagicPhotosType, latent_of
+from ._rendering import free_memory, learned_before
 
 
 class TunePhotos(io.ComfyNode):
@@ -74,35 +75,39 @@ class TunePhotos(io.ComfyNode):
         check_choice("blocks", blocks, BLOCKS)
         if photos.ndim != 4 or not len(photos):
             raise InputError(f"The photos have shape {list(photos.shape)}; expected an IMAGE [B, H, W, 3].")
-        goal = single_conditioning(target, "target", for_training=True)
-        first = None if start is None else single_conditioning(start, "start", for_training=True)
+        sentence = single_conditioning(target, "target", for_training=True)
+        caption = None if start is None else single_conditioning(start, "start", for_training=True)
         embedding = EmbeddingSettings(embedding_steps, embedding_rate, draws, seed=seed)
         tuning = TuneSettings(
             steps=tuning_steps, rate=tuning_rate, rank=rank, draws=draws, joint=joint, embedding_rate=embedding_rate,
             seed=seed, blocks=(blocks,), checkpointing=checkpointing,
         )  # fmt: skip
-        side = host.current()
         if save_as.strip():
             host.safe_name(save_as)  # before the work, not after it
-        latents = latent_of({"samples": host.current().diffusion.encode(vae, photos)})
-        denoiser = host.current().diffusion.denoiser(model)
-        found = {}
+        diffusion = host.current().diffusion
+        latents = latent_of({"samples": diffusion.encode(vae, photos)})
+        denoiser = diffusion.denoiser(model)
+        saved = {}
         if save_as.strip():
-            model_is = model_key(denoiser)
-            keys = [photo_key(model_is, photo, goal, first, embedding, tuning) for photo in photos]
-            found = learned_before(save_as.strip(), keys)
+            model_id = model_key(denoiser)
+            keys = [photo_key(model_id, photo, sentence, caption, embedding, tuning) for photo in photos]
+            saved = learned_before(save_as.strip(), keys)
 
-        def finished(photo: TunedPhoto) -> None:
+        def save(photo: TunedPhoto) -> None:
             if save_as.strip():
-                path = side.save_path("imagic", save_as)
-                provenance = {"photo": photo.name, "key": photo.key, "report": photo.report}
-                write_imagic(
-                    path, photo.conditioning.embedding, photo.conditioning.extras, photo.lora, provenance=provenance
-                )
+                _save(photo, save_as)
 
         learned = tune_photos(
-            denoiser, photos, latents, goal, [f"#{k + 1}" for k in range(len(photos))], embedding, tuning, first,
-            free_memory(denoiser), finished, found,
+            denoiser, photos, latents, sentence, [f"#{k + 1}" for k in range(len(photos))], embedding, tuning, caption,
+            free_memory(denoiser), save, saved,
             progress_for(len(photos) * (tuning_steps + (0 if joint else embedding_steps)), "learning photos"),
         )  # fmt: skip
         return io.NodeOutput(learned, learned.report())
+
+
+def _save(photo: TunedPhoto, name: str) -> None:
+    """Write a learned photo to a numbered file, with the key by which a later job knows it."""
+    conditioning = photo.conditioning
+    provenance = {"photo": photo.name, "key": photo.key, "report": photo.report}
+    path = host.current().save_path("imagic", name)
+    write_imagic(path, conditioning.embedding, conditioning.extras, photo.lora, provenance=provenance)

@@ -10,6 +10,7 @@ from ...models.errors import InputError
 from ...models.files.direction import write_direction, write_thumbnail
 from ..common.devices import place
 from ..common.latents import check_latent
+from ..common.model_files import listed_name
 from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
@@ -93,7 +94,7 @@ class SaveDirection(io.ComfyNode):
             direction.example,
             {key: value for key, value in provenance.items() if value},
         )
-        listed = path.relative_to(host.current().output_directory() / "semantic_edit" / "directions").as_posix()
+        listed = listed_name("directions", path)
         payload = host.ui.PreviewText(f"Saved {listed}").as_dict()
         if strip is not None:
             write_thumbnail(path, strip)

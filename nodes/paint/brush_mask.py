@@ -55,10 +55,10 @@ class BrushMask(io.ComfyNode):
     @classmethod
     def execute(cls, images: torch.Tensor, strokes: str, radius: float) -> io.NodeOutput:
         check_pictures(images)
-        sent = ui_payload(cls, {"picture": images[:1]})
+        payload = ui_payload(cls, {"picture": images[:1]})
         if not strokes.strip():
-            return block_until_input(_NO_STROKES, sent)
+            return block_until_input(_NO_STROKES, payload)
         mask = brush_mask(strokes, radius, *images.shape[1:3]).to(current().result_device())
         red = torch.tensor([1.0, 0.1, 0.1]).to(images)
         preview = images[..., :3] + 0.5 * mask.to(images)[..., None] * (red - images[..., :3])
-        return io.NodeOutput(mask, preview, ui=sent)
+        return io.NodeOutput(mask, preview, ui=payload)

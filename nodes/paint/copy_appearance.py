@@ -73,7 +73,7 @@ class CopyAppearance(io.ComfyNode):
         check_latent(generator, latents, "The latent to paint")
         check_latent(generator, reference, "The reference latent")
         place(generator)
-        chosen = None if layer < 0 else layer
+        index = None if layer < 0 else layer
         return io.NodeOutput(
-            copy_appearance(generator, latents.codes, mask, reference.codes, reference_mask, form, chosen, painting)
+            copy_appearance(generator, latents.codes, mask, reference.codes, reference_mask, form, index, painting)
         )

@@ -17,7 +17,7 @@ from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanLatentType, PartLabelsType
 
-_SHOWN = 96  # pictures that the sheets of units choose from
+_SHEET_PICTURES = 96  # pictures that the sheets of units choose from
 
 
 class DissectConcepts(io.ComfyNode):
@@ -99,17 +99,8 @@ class DissectConcepts(io.ComfyNode):
         count = len(generator.network.synthesis.layers)
         if layer >= count:
             raise InputError(f"Layer {layer} does not exist; '{generator.name}' has layers 0 to {count - 1}, or -1.")
-        if parts is not None and (latents is None or len(latents) != len(parts)):
-            pictures = "none" if latents is None else len(latents)
-            raise InputError(
-                f"The parts are those of {len(parts)} pictures, the latents of {pictures}. Connect the latents whose "
-                "pictures were labelled, one for each."
-            )
-        if parts is not None and ranking == "effect":
-            raise InputError(
-                "The ranking 'effect' changes pictures and looks again, which fixed part labels cannot do; choose "
-                "'difference' or 'overlap'."
-            )
+        if parts is not None:
+            _check_parts(parts, latents, ranking)
         if latents is not None:
             check_latent(generator, latents)
         place(generator)
@@ -126,8 +117,23 @@ class DissectConcepts(io.ComfyNode):
             labeller.score,
             progress=progress_for(2 * len(codes) + len(labeller.names), "dissecting"),
         )
-        sheets = picture_units(generator, concepts, codes[:_SHOWN])
+        sheets = picture_units(generator, concepts, codes[:_SHEET_PICTURES])
         return io.NodeOutput(concepts, to_image_batch(sheets), concepts.report())
+
+
+def _check_parts(parts: PartLabels, latents: GanLatent | None, ranking: str) -> None:
+    """Refuse labels of other pictures, and a ranking that fixed labels cannot give."""
+    if latents is None or len(latents) != len(parts):
+        pictures = "none" if latents is None else len(latents)
+        raise InputError(
+            f"The parts are those of {len(parts)} pictures, the latents of {pictures}. Connect the latents whose "
+            "pictures were labelled, one for each."
+        )
+    if ranking == "effect":
+        raise InputError(
+            "The ranking 'effect' changes pictures and looks again, which fixed part labels cannot do; choose "
+            "'difference' or 'overlap'."
+        )
 
 
 def _labeller(parts: PartLabels | None) -> PartLabeller:

@@ -16,7 +16,7 @@ from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanPaintingType
 from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
 _RADIUS = 0.06  # of a stroke that names none
-_NOWHERE = (
+_NO_MASK = (
     "Paint Concept: nothing says where to paint. Connect a mask, or connect the picture to 'images' and paint on it in "
     "the node; then run again."
 )
@@ -107,11 +107,11 @@ class PaintConcept(io.ComfyNode):
         amount = number if level == "number" else level
         if images is not None:
             check_pictures(images)
-        sent = ui_payload(cls, {} if images is None else {"picture": images[:1]}, concepts=list(concepts.names))
+        payload = ui_payload(cls, {} if images is None else {"picture": images[:1]}, concepts=list(concepts.names))
         if strokes.strip():
             height, width = images.shape[1:3] if images is not None else generator.resolution
             mask = add_strokes(mask, brush_mask(strokes, _RADIUS, height, width))
         if mask is None:
-            return block_until_input(_NOWHERE, sent)
+            return block_until_input(_NO_MASK, payload)
         painted = paint_concept(generator, concepts, concept.strip(), mask, action, amount, form, painting)
-        return io.NodeOutput(painted, ui=sent)
+        return io.NodeOutput(painted, ui=payload)

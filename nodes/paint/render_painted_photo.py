@@ -18,7 +18,7 @@ from ..common.latents import check_latent
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
-# What the layers below the strokes gave, for as long as the codes are in use: a further stroke begins there.
+# The features below the strokes, for as long as the codes are in use: a further stroke begins there.
 _canvases: WeakKeyDictionary[GanLatent, Canvas] = WeakKeyDictionary()
 
 
@@ -106,10 +106,9 @@ class RenderPaintedPhoto(io.ComfyNode):
         painted = render_painted_photo(
             canvas, painting, pictures, dilation, feather, blending, keep_details, match_tones
         )
-        joined = painted.mask[:, 0].expand(len(pictures), -1, -1).to(current().result_device()).contiguous()
+        mask = painted.mask[:, 0].expand(len(pictures), -1, -1).to(current().result_device()).contiguous()
         composite = to_image_batch(painted.composite)
-        if (
-            blending != "laplacian"
-        ):  # on the way to -1..1 and back a pixel loses its last bits, and so a level when saved
-            composite = torch.where(joined[..., None] > 0, composite, photos[..., :3].to(composite))
-        return io.NodeOutput(composite, to_image_batch(painted.raw), joined)
+        # On the way to -1..1 and back a pixel loses its last bits, and so a level when saved.
+        if blending != "laplacian":
+            composite = torch.where(mask[..., None] > 0, composite, photos[..., :3].to(composite))
+        return io.NodeOutput(composite, to_image_batch(painted.raw), mask)

@@ -6,6 +6,7 @@ from ... import host
 from ...editing.paint.concepts import ConceptUnits
 from ...host import io
 from ...models.files.concepts import STEPS, TENSORS, write_concepts
+from ..common.model_files import listed_name
 from ..common.schema import menu_category
 from ..common.sockets import ConceptUnitsType
 
@@ -33,5 +34,5 @@ class SaveConcepts(io.ComfyNode):
         path = host.current().save_path("concepts", name)
         tensors = {field: getattr(concepts, field) for field in (*TENSORS, *STEPS)}
         write_concepts(path, tensors, concepts.layer, concepts.names, concepts.family)
-        listed = path.relative_to(host.current().output_directory() / "semantic_edit" / "concepts").as_posix()
+        listed = listed_name("concepts", path)
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

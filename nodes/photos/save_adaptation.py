@@ -7,6 +7,7 @@ from ...host import io
 from ...models.errors import InputError
 from ...models.files.adaptation import write_adaptation
 from ...models.gan.adaptation import Adaptation
+from ..common.model_files import listed_name
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType
 
@@ -39,5 +40,5 @@ class SaveAdaptation(io.ComfyNode):
             )
         path = host.current().save_path("adaptations", name)
         write_adaptation(path, generator.adaptation, {"generator": generator.name})
-        listed = path.relative_to(host.current().output_directory() / "semantic_edit" / "adaptations").as_posix()
+        listed = listed_name("adaptations", path)
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

@@ -78,8 +78,8 @@ class ApplyTextEdit(io.ComfyNode):
                 raise InputError(f"There are {len(strengths)} strengths for {len(latents)} pictures; connect theirs.")
             alpha = strengths.alpha.to(latents.codes) * strength
         place(generator)
-        done = apply_text_edit(
+        applied = apply_text_edit(
             generator, latents.codes, text_edit, parts, alpha, frames=frames,
             progress=progress_for(len(latents), "painting"),
         )  # fmt: skip
-        return io.NodeOutput(to_image_batch(done.images), done.masks.to(current().result_device()))
+        return io.NodeOutput(to_image_batch(applied.images), applied.masks.to(current().result_device()))

@@ -1,4 +1,4 @@
-"""Load Text Edit."""
+"""Load Text Edit: a text edit from a file."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ..common.latents import check_latent
 from ..common.progress import progress_for
 from ..common.schema import menu_category, seed_input
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
-from ._shared import OUTSIDE, outside_input
+from ._outside import OUTSIDE, outside_input
 
 
 class LocalizeDirection(io.ComfyNode):

@@ -13,7 +13,7 @@ from ..common.images import to_image_batch
 from ..common.schema import menu_category
 from ..common.sockets import PartLabelsType
 
-_MOST = 8
+_MASK_COUNT = 8
 
 
 class PartsFromMasks(io.ComfyNode):
@@ -21,9 +21,9 @@ class PartsFromMasks(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        more = [
+        optional_masks = [
             io.Mask.Input(f"mask_{k}", optional=True, tooltip=f"Where part {k} is, one mask per picture.")
-            for k in range(2, _MOST + 1)
+            for k in range(2, _MASK_COUNT + 1)
         ]
         return io.Schema(
             node_id="SemanticEditPartsFromMasks",
@@ -37,7 +37,7 @@ class PartsFromMasks(io.ComfyNode):
                     default="part 1",
                     tooltip="The parts' names with commas between, in the order of the connected masks.",
                 ),
-                *more,
+                *optional_masks,
             ],
             outputs=[
                 PartLabelsType.Output("parts", "parts", tooltip="The named parts, and 'everything else' for the rest."),
@@ -46,13 +46,14 @@ class PartsFromMasks(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, mask_1: torch.Tensor, names: str, **more: torch.Tensor | None) -> io.NodeOutput:
-        masks = [mask_1, *(more[f"mask_{k}"] for k in range(2, _MOST + 1) if more.get(f"mask_{k}") is not None)]
-        listed = typed_list(names)
-        if len(listed) != len(masks):
+    def execute(cls, mask_1: torch.Tensor, names: str, **optional_masks: torch.Tensor | None) -> io.NodeOutput:
+        others = [optional_masks.get(f"mask_{k}") for k in range(2, _MASK_COUNT + 1)]
+        masks = [mask_1, *(mask for mask in others if mask is not None)]
+        part_names = typed_list(names)
+        if len(part_names) != len(masks):
             raise InputError(
-                f"names lists {len(listed)} parts ({', '.join(listed) or 'none'}), {len(masks)} masks are connected; "
-                "give one name each."
+                f"names lists {len(part_names)} parts ({', '.join(part_names) or 'none'}), {len(masks)} masks are "
+                "connected; give one name each."
             )
-        parts = parts_from_masks(masks, listed)
+        parts = parts_from_masks(masks, part_names)
         return io.NodeOutput(parts, to_image_batch(part_colours(parts)))

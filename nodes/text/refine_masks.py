@@ -66,12 +66,12 @@ class RefineMasks(io.ComfyNode):
         only_here: torch.Tensor | None = None,
         also_here: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        kept = None if rows.strip().lower() in ("", "as trained") else parse_rows(rows, len(text_edit.offset))
-        dropped = typed_list(drop_parts)
-        edit = refine(text_edit, kept, dropped, None if threshold < 0 else threshold, only_here, also_here)
-        left = ", ".join(edit.acting_parts()) or (
+        layers = None if rows.strip().lower() in ("", "as trained") else parse_rows(rows, len(text_edit.offset))
+        smallest = None if threshold < 0 else threshold
+        edit = refine(text_edit, layers, typed_list(drop_parts), smallest, only_here, also_here)
+        acting = ", ".join(edit.acting_parts()) or (
             "no parts: everywhere or by attention" if not edit.parts else "no part"
         )
-        sent = ui_payload(cls, edit=edit_payload(text_edit))
-        report = f"rows {', '.join(map(str, edit.rows))}; {left}; threshold {edit.threshold:g}"
-        return io.NodeOutput(edit, report, ui=sent)
+        payload = ui_payload(cls, edit=edit_payload(text_edit))
+        report = f"rows {', '.join(map(str, edit.rows))}; {acting}; threshold {edit.threshold:g}"
+        return io.NodeOutput(edit, report, ui=payload)

@@ -1,4 +1,4 @@
-"""Region Layer Masks: see which regions change at which layers."""
+"""Region Layer Masks: the regions that a text edit changes at each layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..common.widget_data import layers_payload, ui_payload
 
 
 class RegionLayerMasks(io.ComfyNode):
-    """What a text edit has learned about where to act."""
+    """The region and layer selection that a text edit has learned, as a chart and on a picture."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -56,11 +56,11 @@ class RegionLayerMasks(io.ComfyNode):
             raise InputError(f"index is {index}, but there are {len(latents)} pictures; count from 0.")
         place(generator)
         masks = row_masks_in_chunks(text_edit, generator, latents.codes, parts)
-        whole = effective_mask(masks, generator.resolution)[:, 0].expand(len(latents), -1, -1)
-        whole = whole.to(current().result_device())
+        effective = effective_mask(masks, generator.resolution)[:, 0].expand(len(latents), -1, -1)
+        effective = effective.to(current().result_device())
         shares = torch.tensor([[0.0 if mask is None else float(mask.mean()) for mask in masks]])
-        chosen = [None if mask is None else mask[index if len(mask) > 1 else 0][None] for mask in masks]
+        row_masks = [None if mask is None else mask[index if len(mask) > 1 else 0][None] for mask in masks]
         picture = generator.synthesize(latents.codes[index : index + 1])[0].cpu()
         chart = region_layer_chart(text_edit, shares)
-        sent = ui_payload(cls, *layers_payload(text_edit, picture, chosen, parts, index))
-        return io.NodeOutput(chart[None], row_mask_sheet(picture, chosen)[None], whole, ui=sent)
+        payload = ui_payload(cls, *layers_payload(text_edit, picture, row_masks, parts, index))
+        return io.NodeOutput(chart[None], row_mask_sheet(picture, row_masks)[None], effective, ui=payload)

@@ -1,4 +1,4 @@
-"""Save Text Edit."""
+"""Save Text Edit: a text edit to a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ... import host
 from ...editing.text.edit import TextEdit
 from ...host import io
 from ...models.files.text_edit import write_text_edit
+from ..common.model_files import listed_name
 from ..common.schema import menu_category
 from ..common.sockets import TextEditType
 
@@ -36,14 +37,13 @@ class SaveTextEdit(io.ComfyNode):
 
     @classmethod
     def execute(cls, text_edit: TextEdit, name: str) -> io.NodeOutput:
-        side = host.current()
-        path = side.save_path("text_edits", name.strip() or _name_of(text_edit.prompt))
+        path = host.current().save_path("text_edits", name.strip() or _file_name(text_edit.prompt))
         write_text_edit(path, vars(text_edit), {"source": text_edit.source, "method": text_edit.method})
-        listed = path.relative_to(side.output_directory() / "semantic_edit" / "text_edits").as_posix()
+        listed = listed_name("text_edits", path)
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))
 
 
-def _name_of(sentence: str) -> str:
-    """A file name from a sentence: an edit that took long to learn is not lost over a question mark."""
+def _file_name(sentence: str) -> str:
+    """Make a file name of a sentence: an edit that took long to learn is not lost over a question mark."""
     plain = " ".join(_NO_NAME.sub(" ", sentence).split()).lstrip(".~ ")
     return plain.encode()[:_LONGEST].decode(errors="ignore").strip() or "text edit"

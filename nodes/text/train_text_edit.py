@@ -19,7 +19,7 @@ from ..common.latents import check_latent
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, TextImageScorerType
-from ._shared import OUTSIDE, outside_input
+from ._outside import OUTSIDE, outside_input
 
 _NOT_CHECKED = "not checked"
 
@@ -29,7 +29,7 @@ class TrainTextEdit(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        usual = TextEditSettings()
+        defaults = TextEditSettings()
         return io.Schema(
             node_id="SemanticEditTrainTextEdit",
             display_name="Train Text Edit",
@@ -55,11 +55,11 @@ class TrainTextEdit(io.ComfyNode):
                     tooltip="direction: the same change for all. mapper: a small network suits it to each picture.",
                 ),
                 io.Int.Input(
-                    "steps", default=usual.steps, min=1, max=5000, tooltip="Training steps of 4 pictures each."
+                    "steps", default=defaults.steps, min=1, max=5000, tooltip="Training steps of 4 pictures each."
                 ),
                 io.Float.Input(
                     "area",
-                    default=usual.area,
+                    default=defaults.area,
                     min=0.0,
                     max=2.0,
                     step=0.01,
@@ -68,7 +68,7 @@ class TrainTextEdit(io.ComfyNode):
                 io.Float.Input(
                     "gentleness",
                     display_name="L2 weight",
-                    default=usual.l2,
+                    default=defaults.l2,
                     min=0.0,
                     max=1.0,
                     step=0.001,
@@ -117,7 +117,7 @@ class TrainTextEdit(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "threshold",
-                    default=usual.threshold,
+                    default=defaults.threshold,
                     min=0.0,
                     max=0.9,
                     step=0.05,
@@ -126,7 +126,7 @@ class TrainTextEdit(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "smoothness",
-                    default=usual.smoothness,
+                    default=defaults.smoothness,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -135,7 +135,7 @@ class TrainTextEdit(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "samples",
-                    default=usual.start,
+                    default=defaults.start,
                     min=0,
                     max=4096,
                     optional=True,
@@ -189,16 +189,16 @@ class TrainTextEdit(io.ComfyNode):
         check_latent(generator, latents)
         check_choice("person", person, _identity_choices())
         check_choice("outside", outside, OUTSIDE)
-        for what, text in (("prompt", prompt), ("source", source)):
+        for name, text in (("prompt", prompt), ("source", source)):
             if not text.strip():
-                raise InputError(f"The {what} is empty; write a short sentence.")
+                raise InputError(f"The {name} is empty; write a short sentence.")
         place(generator, scorer)
         embed = None if person == _NOT_CHECKED else identity_networks.create(person)
         settings = TextEditSettings(
             masks=masks, changes=changes, steps=steps, area=area, l2=gentleness, seed=seed, threshold=threshold,
             smoothness=smoothness, start=samples, keep_outside=outside == OUTSIDE[0],
             rows=parse_rows(rows, generator.num_layers), identity=0.3 * (embed is not None),
-            stop_resolution=picture_height or _smallest(generator, scorer),
+            stop_resolution=picture_height or _smallest_height(generator, scorer),
         )  # fmt: skip
         goal = TextGoal(
             scorer, prompt, source, score, TEMPLATES if wording != "as written" else ("{}",), copies,
@@ -211,8 +211,8 @@ class TrainTextEdit(io.ComfyNode):
         return io.NodeOutput(trained.edit, loss_chart(trained.losses, prompt)[None], training_report(trained))
 
 
-def _smallest(generator, scorer) -> int | None:
-    """The smallest picture that the synthesis can stop at and the scorer still sees in full."""
+def _smallest_height(generator, scorer) -> int | None:
+    """Return the height of the smallest picture that the synthesis can stop at and the scorer still sees in full."""
     if generator.network.config.architecture != "skip":
         return None
     synthesis = generator.network.synthesis

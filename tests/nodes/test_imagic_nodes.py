@@ -12,7 +12,7 @@ from semantic_edit.headless.run.catalog import core_nodes
 from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
-from semantic_edit.nodes.imagic._shared import seeds_from
+from semantic_edit.nodes.imagic._inputs import seeds_from
 
 pytest.importorskip("transformers")
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision

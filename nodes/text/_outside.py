@@ -1,4 +1,4 @@
-"""The choice, in nodes that make text edits, of what happens where no mask reaches."""
+"""Outside of the masks: the choice, in nodes that make text edits, of what happens where no mask reaches."""
 
 from __future__ import annotations
 
