@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from _harness import say, table
 from semantic_edit.demo import measure
-from semantic_edit.demo.assets import reader
+from semantic_edit.demo.assets import demo_reader
 from semantic_edit.demo.portraits.factors import LIVE_NAMES
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator
@@ -87,7 +87,7 @@ def main() -> None:
 def pick_by_hand(generator) -> dict:
     """Slider -> difference [D] of the mean codes of 12 pictures with the attribute and 12 without."""
     w = generator.map(torch.randn(CANDIDATES, generator.z_dim, generator=torch.Generator().manual_seed(201)))
-    seen = torch.cat([reader("features")(generator.synthesize(part)) for part in w.split(32)])
+    seen = torch.cat([demo_reader("features")(generator.synthesize(part)) for part in w.split(32)])
     found = {}
     for name in {name for names in SETS for name in names}:
         order = seen[:, LIVE_NAMES.index(SLIDERS[name][0])].argsort()

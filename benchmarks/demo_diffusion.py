@@ -18,8 +18,8 @@ import torch
 from _harness import say, table
 from semantic_edit.demo.assets import demo_diffusion
 from semantic_edit.demo.measure import identity, measure
-from semantic_edit.demo.portraits.captions import ATTRIBUTES, phrases
-from semantic_edit.demo.portraits.factors import LIVE_NAMES, as_factors, sample_factors, visible
+from semantic_edit.demo.portraits.captions import ATTRIBUTES, attribute_phrases
+from semantic_edit.demo.portraits.factors import LIVE_NAMES, as_factors, sample_factors, visibility_mask
 from semantic_edit.demo.portraits.render import render
 from semantic_edit.editing.common.similarity import psnr
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
@@ -76,7 +76,7 @@ def vae_figures(bundle: DiffusionBundle) -> None:
     truth = render(factors, size).images
     images = truth.movedim(1, -1) / 2 + 0.5
     back = bundle.vae.decode(bundle.vae.encode(images)).movedim(-1, 1) * 2 - 1
-    live, shown = factors[:, : len(LIVE_NAMES)], visible(factors)
+    live, shown = factors[:, : len(LIVE_NAMES)], visibility_mask(factors)
     scores, best = (r_squared(columns(pictures), live, shown) for pictures in (back, truth))
     before, after = spoken(as_factors(measure(truth))), spoken(as_factors(measure(back)))
     kept = {name: share(before, after, name) for name in ATTRIBUTES}
@@ -146,7 +146,7 @@ def read(pictures: Tensor) -> list[dict[str, str]]:
 
 
 def spoken(factors: Tensor) -> list[dict[str, str]]:
-    return [phrases(row) for row in factors]
+    return [attribute_phrases(row) for row in factors]
 
 
 def holds(entry: dict[str, str], name: str, phrase: str) -> bool:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 from semantic_edit.demo import factors_from_z, identity, measure, render
-from semantic_edit.demo.assets import demo_file, reader
-from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, Z_DIM, visible
+from semantic_edit.demo.assets import demo_file, demo_reader
+from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, Z_DIM, visibility_mask
 from semantic_edit.editing.common.fit import fit_attribute
 from semantic_edit.editing.common.similarity import psnr
 from semantic_edit.models import load_generator
@@ -51,7 +51,7 @@ def main() -> None:
 
 def factor_table(w: Tensor, factors: Tensor, generated: Tensor, rendered: Tensor) -> None:
     """R2, ceiling, diversity and probe of each factor."""
-    intended, shown = factors[:, : len(LIVE_NAMES)], visible(factors)
+    intended, shown = factors[:, : len(LIVE_NAMES)], visibility_mask(factors)
     read, ceiling = (columns(measure(pictures)) for pictures in (generated, rendered))
     scores, best = r_squared(read, intended, shown), r_squared(ceiling, intended, shown)
     say("| factor | R2 | ceiling | diversity | probe |\n|---|---|---|---|---|")
@@ -102,7 +102,7 @@ def columns(measured: dict[str, Tensor]) -> Tensor:
 
 def features(pictures: Tensor) -> Tensor:
     """Mean features ``[N, C]`` of the identity network's two last stages: it trained no generator."""
-    network = reader("identity")
+    network = demo_reader("identity")
     with torch.no_grad():
         pieces = [network.features(part.clamp(-1, 1))[2:] for part in pictures.split(64)]
     return torch.cat([torch.cat([level.mean((2, 3)) for level in piece], 1) for piece in pieces])

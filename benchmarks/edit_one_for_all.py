@@ -35,7 +35,7 @@ from pathlib import Path
 
 import torch
 from semantic_edit.demo import measure
-from semantic_edit.demo.assets import reader
+from semantic_edit.demo.assets import demo_reader
 from semantic_edit.demo.portraits.factors import FACTORS, INDEX, LIVE_NAMES
 from semantic_edit.editing import apply_edit, constant_strength, optimize_direction, plan_strength, record_edit
 from semantic_edit.editing.common.fit import fit_attribute
@@ -124,8 +124,8 @@ class Bench:
         self.before, self.unedited = measure(pictures), feature_statistics(pictures)
         self.example_values = measure(generator.synthesize(self.examples))
         self.probes = probe_r2(generator, options.probe_samples) if options.probe_samples else {}
-        self.reading = network_space("network", reader("features"), "demo", readings=True)
-        plain = network_space("network, whitened", reader("features"), "demo")
+        self.reading = network_space("network", demo_reader("features"), "demo", readings=True)
+        plain = network_space("network, whitened", demo_reader("features"), "demo")
         self.spaces = {
             "encoder": encoder_space(load_encoder(options.encoder)),
             "network": self.reading,
@@ -274,7 +274,7 @@ def probe_r2(generator: GanGenerator, count: int) -> dict[str, float]:
 def feature_statistics(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation of pooled features of the training's regressor, per channel of two levels."""
     with torch.no_grad():
-        levels = [reader("features").features(part)[1:3] for part in pictures.split(64)]
+        levels = [demo_reader("features").features(part)[1:3] for part in pictures.split(64)]
     pooled = torch.cat([torch.cat([level.mean(dim=(2, 3)) for level in part], dim=1) for part in levels])
     return pooled.mean(dim=0), pooled.std(dim=0)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from _harness import say, table
-from semantic_edit.demo.assets import reader
+from semantic_edit.demo.assets import demo_reader
 from semantic_edit.demo.portraits.factors import LIVE_NAMES
 from semantic_edit.editing import attribute_values
 from semantic_edit.editing.common.fit import fit_attribute
@@ -33,7 +33,7 @@ def main() -> None:
     generator = load_generator(GENERATOR)
     most = max(options.samples)
     w = generator.map(torch.randn(most + UNSEEN, generator.z_dim, generator=torch.Generator().manual_seed(9)))
-    scores = torch.cat([reader("features")(generator.synthesize(part)) for part in w.split(32)])
+    scores = torch.cat([demo_reader("features")(generator.synthesize(part)) for part in w.split(32)])
     rows = []
     for attribute in ATTRIBUTES:
         column = scores[:, LIVE_NAMES.index(attribute)]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from semantic_edit.demo import measure, render, sample_factors
-from semantic_edit.demo.assets import reader
+from semantic_edit.demo.assets import demo_reader
 from semantic_edit.editing import apply_edit, invert, plan_strength, record_edit
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
 from semantic_edit.editing.one_for_all.features import encoder_space, network_space
@@ -51,7 +51,7 @@ def main() -> None:
     }
     spaces = {
         "encoder": encoder_space(encoder),
-        "network": network_space("network", reader("features"), "demo"),
+        "network": network_space("network", demo_reader("features"), "demo"),
     }
     for slider, attribute in SLIDERS.items():
         fields = read_direction(MODELS / "directions" / f"{slider}.safetensors")

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from _harness import say, table
 from PIL import Image
 from semantic_edit.demo import measure
-from semantic_edit.demo.assets import reader
+from semantic_edit.demo.assets import demo_reader
 from semantic_edit.demo.parts import find_parts
 from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, sample_factors
 from semantic_edit.demo.portraits.photos import random_photo
@@ -157,7 +157,7 @@ def painting_table(bench: Bench) -> None:
 
 def features(pictures) -> torch.Tensor:
     with torch.no_grad():
-        return torch.cat([reader("identity").features(x)[-2].mean((2, 3)) for x in pictures.split(64)])
+        return torch.cat([demo_reader("identity").features(x)[-2].mean((2, 3)) for x in pictures.split(64)])
 
 
 def distance(pictures, reference) -> float:

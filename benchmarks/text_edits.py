@@ -32,7 +32,7 @@ from baselines.style_direction import apply_style_direction, train_style_directi
 from edit_one_for_all import feature_statistics, frechet
 from PIL import Image
 from semantic_edit.demo import measure
-from semantic_edit.demo.assets import reader
+from semantic_edit.demo.assets import demo_reader
 from semantic_edit.demo.parts import find_parts
 from semantic_edit.demo.portraits.scene import PART_NAMES
 from semantic_edit.editing.common.part_labels import PartLabels
@@ -248,7 +248,7 @@ class World:
         return codes, pictures, PartLabels(find_parts(pictures), tuple(PART_NAMES))
 
     def _people(self, pictures: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.normalize(reader("identity")(pictures), dim=1)
+        return torch.nn.functional.normalize(demo_reader("identity")(pictures), dim=1)
 
 
 if __name__ == "__main__":

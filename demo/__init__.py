@@ -1,4 +1,4 @@
-"""The demo world: portraits whose truth is known, and what was trained on them."""
+"""Demo world: procedural portraits with exact truth, and the networks trained on them."""
 
 from .measure import identity, measure
 from .portraits import Portraits, factors_from_z, render, sample_factors

@@ -1,4 +1,4 @@
-"""Where the shipped demo files are."""
+"""Shipped demo files: their paths, and their networks, read once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ PHOTOS = Path(__file__).resolve().parent / "photos"
 
 
 def demo_file(kind: str, name: str = "demo_portraits") -> Path:
-    """The path of a shipped checkpoint; ``kind`` is its folder: generators, encoders, oracles, ...
+    """Return the path of a shipped checkpoint.
 
-    Raises InputError when this installation came without it.
+    Args:
+        kind: its folder: generators, encoders, oracles, ...
+        name: without suffix.
+
+    Raises:
+        InputError: when this installation came without it.
     """
     path = _DEMO / kind / f"{name}.safetensors"
     if not path.is_file():
@@ -29,9 +34,10 @@ def demo_file(kind: str, name: str = "demo_portraits") -> Path:
 
 
 def demo_diffusion() -> Path:
-    """The folder of the shipped diffusion model, as diffusers saves pipelines.
+    """Return the folder of the shipped diffusion model, as diffusers saves pipelines.
 
-    Raises InputError when this installation came without it.
+    Raises:
+        InputError: when this installation came without it.
     """
     folder = _DEMO / "diffusion" / "demo_portraits"
     if not (folder / "model_index.json").is_file():
@@ -43,15 +49,15 @@ def demo_diffusion() -> Path:
 
 
 @functools.lru_cache(maxsize=4)
-def reader(kind: str) -> PortraitReader:
-    """The shipped "oracle", "identity" or "features" network, read once."""
+def demo_reader(kind: str) -> PortraitReader:
+    """Return the shipped "oracle", "identity" or "features" network, read once."""
     folder = {"oracle": "oracles", "identity": "identities", "features": "features"}[kind]
     with no_inference_mode():
         return load_reader(demo_file(folder), kind)
 
 
 @functools.lru_cache(maxsize=1)
-def segmenter() -> PartSegmenter:
-    """The shipped part segmenter, read once."""
+def demo_segmenter() -> PartSegmenter:
+    """Return the shipped part segmenter, read once."""
     with no_inference_mode():
         return load_segmenter(demo_file("segmenters"))

@@ -1,4 +1,4 @@
-"""A table of measured portraits with a strip of marks for each factor, drawn as a picture."""
+"""Chart of measured portraits: a strip of marks for each factor, with its mean and spread."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ _ROW, _TOP, _LEFT, _STRIP, _WIDTH = 34, 74, 150, 330, 760
 def measurement_chart(
     values: Mapping[str, Tensor], before: Mapping[str, Tensor] | None = None, note: str = ""
 ) -> Tensor:
-    """``{factor: [B]}`` as a picture ``[H, W, 3]`` in 0..1.
+    """Draw a row for each factor: a bar from the smallest to the largest value, a mark for each, mean and deviation.
 
-    Each factor has a row: a bar from the smallest to the largest picture, a mark for each, mean and standard deviation.
-    With ``before``, grey marks show where the pictures were, and the last column tells the spread after / before.
+    Args:
+        values: ``{factor: [B]}``, in the factors' ranges.
+        before: the same of the pictures before an edit: grey marks, and a last column with the spread after / before.
+        note: ends the title.
+
+    Returns:
+        ``[H, W, 3]`` in 0..1.
     """
     count = len(next(iter(values.values())))
     names = [name for name in LIVE_NAMES if name in values]
@@ -35,32 +40,32 @@ def measurement_chart(
     return as_tensor(picture)
 
 
-def _draw_row(draw: ImageDraw.ImageDraw, top: int, name: str, now: Tensor, before: Tensor | None) -> None:
+def _draw_row(draw: ImageDraw.ImageDraw, top: int, name: str, values: Tensor, before: Tensor | None) -> None:
     factor = next(factor for factor in FACTORS if factor.name == name)
     middle = top + _ROW / 2
 
     def x_of(value: float) -> float:
-        share = (value - factor.low) / (factor.high - factor.low)
-        return _LEFT + _STRIP * min(1.03, max(-0.03, share))
+        fraction = (value - factor.low) / (factor.high - factor.low)
+        return _LEFT + _STRIP * min(1.03, max(-0.03, fraction))
 
     draw.text((20, middle), name.replace("_", " "), fill=INK, font=font(15), anchor="lm")
     draw.line([(_LEFT, middle), (_LEFT + _STRIP, middle)], fill=LIGHT, width=2)
     if factor.low < 0:
         draw.line([(x_of(0), middle - 9), (x_of(0), middle + 9)], fill=LIGHT, width=2)
     if before is not None:
-        _marks(draw, [x_of(value) for value in before.tolist()], middle + 6, BEFORE)
-    places = [x_of(value) for value in now.tolist()]
-    draw.rounded_rectangle([min(places) - 2, middle - 8, max(places) + 2, middle + 1], 4, fill=(205, 218, 246))
-    _marks(draw, places, middle - 4, AFTER)
-    mean, spread = float(now.mean()), float(now.std(correction=0))
+        _draw_marks(draw, [x_of(value) for value in before.tolist()], middle + 6, BEFORE)
+    xs = [x_of(value) for value in values.tolist()]
+    draw.rounded_rectangle([min(xs) - 2, middle - 8, max(xs) + 2, middle + 1], 4, fill=(205, 218, 246))
+    _draw_marks(draw, xs, middle - 4, AFTER)
+    mean, spread = float(values.mean()), float(values.std(correction=0))
     columns = [(_LEFT + _STRIP + 66, f"{mean:+.2f}"), (_LEFT + _STRIP + 136, f"{spread:.2f}")]
     if before is not None:
-        old = float(before.std(correction=0))
-        columns.append((_LEFT + _STRIP + 226, f"x {spread / old:.2f}" if old > 1e-6 else "-"))
+        spread_before = float(before.std(correction=0))
+        columns.append((_LEFT + _STRIP + 226, f"x {spread / spread_before:.2f}" if spread_before > 1e-6 else "-"))
     for x, text in columns:
         draw.text((x, middle), text, fill=INK, font=font(14), anchor="rm")
 
 
-def _marks(draw: ImageDraw.ImageDraw, places: list[float], y: float, colour: tuple[int, int, int]) -> None:
-    for x in places:
+def _draw_marks(draw: ImageDraw.ImageDraw, xs: list[float], y: float, colour: tuple[int, int, int]) -> None:
+    for x in xs:
         draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=colour)

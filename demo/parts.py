@@ -1,14 +1,15 @@
-"""Part labels of any picture of a demo portrait."""
+"""Part segmentation of any picture of a demo portrait."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from einops import einsum
 from torch import Tensor
 
-from ..models.errors import InputError
-from .assets import segmenter
+from ..models.errors import check_choice
+from .assets import demo_segmenter
 from .measure import measure
 from .portraits.render import render
 
@@ -28,33 +29,43 @@ PART_COLOURS: dict[str, tuple[str, tuple[float, float, float]]] = {
 
 
 def find_parts(pictures: Tensor, method: str = "network") -> Tensor:
-    """Soft masks ``[B, P, H, W]`` of portraits ``[B, 3, H, W]`` in -1..1, in the order of ``PART_NAMES``.
+    """Segment portraits into parts.
 
-    ``method``: "network" asks the part segmenter; "redraw" measures the factors and labels a render of them.
+    Args:
+        pictures: ``[B, 3, H, W]`` in -1..1.
+        method: "network" asks the part segmenter; "redraw" measures the factors and labels a render of them.
+
+    Returns:
+        Soft masks ``[B, P, H, W]``, in the order of ``PART_NAMES``.
+
+    Raises:
+        InputError: for an unknown method.
     """
+    check_choice("method", method, PART_METHODS)
     if method == "network":
-        return segmenter().masks(pictures.to("cpu", torch.float32))
-    if method == "redraw":
-        return render(measure(pictures), tuple(pictures.shape[-2:]), parts=True).parts
-    raise InputError(f"Unknown method '{method}'; expected one of {', '.join(PART_METHODS)}.")
+        return demo_segmenter().masks(pictures.to("cpu", torch.float32))
+    return render(measure(pictures), tuple(pictures.shape[-2:]), parts=True).parts
 
 
 def part_labeller() -> tuple[Callable[[Tensor, slice], Tensor], Callable[[Tensor], Tensor]]:
-    """The part segmenter as dissection asks it: (pictures, which of all) -> masks; pictures -> masks with gradients.
+    """Return the part segmenter as dissection calls it.
 
-    Masks come at the pictures' device, in the order of ``PART_NAMES``.
+    Returns:
+        label: (pictures ``[B, 3, H, W]`` in -1..1, their slice of all) -> masks ``[B, P, H, W]``.
+        score: pictures -> masks, with gradients.
+        Masks come on the pictures' device, in the order of ``PART_NAMES``.
     """
 
     def label(pictures: Tensor, _: slice) -> Tensor:
         return find_parts(pictures).to(pictures)
 
     def score(pictures: Tensor) -> Tensor:
-        return segmenter()(pictures.to("cpu", torch.float32)).softmax(1).to(pictures)
+        return demo_segmenter()(pictures.to("cpu", torch.float32)).softmax(1).to(pictures)
 
     return label, score
 
 
-def painted_parts(masks: Tensor) -> Tensor:
-    """Masks ``[B, P, H, W]`` as pictures ``[B, 3, H, W]`` in -1..1."""
+def colour_parts(masks: Tensor) -> Tensor:
+    """Colour part masks ``[B, P, H, W]`` in 0..1 as pictures ``[B, 3, H, W]`` in -1..1."""
     colours = torch.tensor([colour for _, colour in PART_COLOURS.values()]).to(masks)
-    return torch.einsum("bphw,pc->bchw", masks, colours) * 2 - 1
+    return einsum(masks, colours, "b p h w, p c -> b c h w") * 2 - 1

@@ -1,6 +1,6 @@
-"""Networks which read portraits: a plain one for features, a residual one for grading and identity.
+"""Regression networks for portraits: a plain one for features, a residual one for grading and identity.
 
-The two kinds share nothing, not even the normalisation: what grades must not be fooled by what trains.
+The two kinds share nothing, not even the normalisation: the grader must not be fooled by what trains.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ READER_SIZE = 64  # pixels of the square picture that every reader sees
 
 @dataclass(frozen=True)
 class ReaderConfig:
-    """What a reader is made of."""
+    """Architecture of a reader."""
 
     architecture: str  # "plain" or "residual"
     width: int  # channels of the first layer; they double at each of the four halvings, up to eightfold
-    outputs: int
+    outputs: int  # numbers read from a picture
     hidden: int = 256
 
 
 class PortraitReader(nn.Module):
-    """Pictures ``[B, 3, H, W]`` in -1..1, any size, to ``[B, outputs]``."""
+    """Regression network: pictures ``[B, 3, H, W]`` in -1..1, any size -> ``[B, outputs]``."""
 
     def __init__(self, config: ReaderConfig):
         super().__init__()
@@ -46,7 +46,7 @@ class PortraitReader(nn.Module):
         )
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """The outputs of the four stages, at 32, 16, 8 and 4 pixels: ``[B, C, h, w]`` each."""
+        """Compute the four stages' outputs ``[B, C, h, w]`` for ``[B, 3, H, W]``, at 32, 16, 8 and 4 pixels."""
         x = resize(images, READER_SIZE).contiguous(memory_format=torch.channels_last)
         levels = []
         for stage in self.stages:
@@ -55,18 +55,19 @@ class PortraitReader(nn.Module):
         return levels
 
     def forward(self, images: Tensor) -> Tensor:
+        """Read ``[B, outputs]`` from pictures ``[B, 3, H, W]`` in -1..1."""
         return self.head(self.features(images)[-1].flatten(1))
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """``[B, C, H, W]`` to ``[B, C, size, size]`` without aliasing; the middle of what is not square."""
+    """Resize ``[B, C, H, W]`` to ``[B, C, size, size]`` without aliasing; of what is not square, the middle."""
     height, width = images.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    images = images[..., top : top + side, left : left + side]
-    if side == size:
+    crop = min(height, width)
+    top, left = (height - crop) // 2, (width - crop) // 2
+    images = images[..., top : top + crop, left : left + crop]
+    if crop == size:
         return images
-    if side == 2 * size:
+    if crop == 2 * size:
         return F.avg_pool2d(images, 2)
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
@@ -80,7 +81,11 @@ def save_reader(path: Path, reader: PortraitReader, kind: str, provenance: dict)
 
 
 def load_reader(path: Path, kind: str) -> PortraitReader:
-    """Read what ``save_reader`` wrote: in float32, frozen, ready to use. Raises CheckpointError."""
+    """Read a file of ``save_reader``: in float32, frozen, in evaluation mode.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, or of another kind.
+    """
     tensors, metadata = read_safetensors(path, kind)
     try:
         reader = PortraitReader(ReaderConfig(**parse_json(metadata, "config", path)))

@@ -1,4 +1,4 @@
-"""A small network which finds the parts of a portrait in any picture of one."""
+"""Part segmenter: a small U-Net (1505.04597) that labels the parts of a portrait in any picture of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEGMENTER_SIZE = 128
 
 
 class PartSegmenter(nn.Module):
-    """Pictures ``[B, 3, H, W]`` in -1..1 to logits ``[B, P, 128, 128]`` (U-Net, 1505.04597, a small one)."""
+    """U-Net: pictures ``[B, 3, H, W]`` in -1..1 -> logits ``[B, P, 128, 128]``."""
 
     def __init__(self, width: int = 24):
         super().__init__()
@@ -28,24 +28,25 @@ class PartSegmenter(nn.Module):
         self.head = nn.Conv2d(width, 4 * len(PART_NAMES), 3, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Compute logits ``[B, P, 128, 128]`` of pictures ``[B, 3, H, W]`` in -1..1."""
         size = (SEGMENTER_SIZE, SEGMENTER_SIZE)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-        kept = [self.stem(images.contiguous(memory_format=torch.channels_last))]
+        skips = [self.stem(images.contiguous(memory_format=torch.channels_last))]
         for stage in self.down:
-            kept.append(stage(kept[-1]))
-        x = self.deepest(kept[-1])
+            skips.append(stage(skips[-1]))
+        x = self.deepest(skips[-1])
         for stage in self.up:
-            x = stage(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), kept.pop()], 1))
+            x = stage(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skips.pop()], 1))
         return F.pixel_shuffle(self.head(x), 2)
 
     def masks(self, images: Tensor) -> Tensor:
-        """Soft masks ``[B, P, H, W]`` at the pictures' own size; they sum to one at each pixel."""
+        """Segment ``[B, 3, H, W]`` in -1..1: soft masks ``[B, P, H, W]`` that sum to one at each pixel."""
         with torch.no_grad():
-            found = torch.cat([self(part.clamp(-1, 1)).softmax(1) for part in images.split(32)])
-        if found.shape[-2:] != images.shape[-2:]:
-            found = F.interpolate(found, images.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
-        return found
+            masks = torch.cat([self(chunk.clamp(-1, 1)).softmax(1) for chunk in images.split(32)])
+        if masks.shape[-2:] != images.shape[-2:]:
+            masks = F.interpolate(masks, images.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
+        return masks
 
 
 def save_segmenter(path: Path, segmenter: PartSegmenter, provenance: dict) -> None:
@@ -56,7 +57,11 @@ def save_segmenter(path: Path, segmenter: PartSegmenter, provenance: dict) -> No
 
 
 def load_segmenter(path: Path) -> PartSegmenter:
-    """Read what ``save_segmenter`` wrote: frozen, in float32. Raises CheckpointError."""
+    """Read a file of ``save_segmenter``: frozen, in float32.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, or of another kind.
+    """
     tensors, metadata = read_safetensors(path, "segmenter")
     try:
         segmenter = PartSegmenter(int(parse_json(metadata, "config", path)["width"]))

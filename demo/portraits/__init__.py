@@ -1,4 +1,4 @@
-"""The procedural portrait world: factors to pictures with exact truth."""
+"""Procedural portraits: a renderer from factors to pictures with exact truth."""
 
 from .factors import FACTORS, LIVE_NAMES, NAMES, Z_DIM, factors_from_z, sample_factors
 from .render import Portraits, render

@@ -1,19 +1,19 @@
-"""Glasses and hats."""
+"""Painters of glasses and hats."""
 
 from __future__ import annotations
 
 import torch
 
 from .eyes import EYE_LONGITUDE
-from .face import outline
+from .face import face_outline
 from .scene import Scene
 from .shapes import disk, ellipse, rounded_box, smooth_max
 
 
 def paint_glasses(scene: Scene) -> None:
-    """Round dark frames with clear lenses, a bridge, and arms towards the ears."""
+    """Paint round dark frames with clear lenses, a bridge, and arms towards the ears."""
     present, frame = scene["glasses"], (0.10, 0.09, 0.13)
-    face = scene.cover(outline(scene))
+    face = scene.cover(face_outline(scene))
     rims, lenses, centres = [], [], []
     for side in (-1.0, 1.0):
         x, y, _ = scene.project(side * EYE_LONGITUDE, EYE_LATITUDE_OF_FRAME, 1.03)
@@ -48,7 +48,7 @@ EYE_LATITUDE_OF_FRAME = 0.06  # a little below the eyes' own latitude: frames re
 
 
 def paint_hat(scene: Scene) -> None:
-    """A knitted beanie with a folded band and a bobble."""
+    """Paint a knitted beanie with a folded band and a bobble."""
     present, x, y, w = scene["hat"], scene.x + 0.03 * scene.sin, scene.y, scene.head_w
     rim = -0.235 + 0.05 * scene.pitch
     turned = torch.asin((x / (w * 1.30 + 0.03)).clamp(-1, 1)) - scene.yaw
@@ -65,5 +65,5 @@ def paint_hat(scene: Scene) -> None:
     scene.paint(pale, scene.cover(bobble) * present, "hat")
     curve = 0.045 * (x / w) ** 2
     band = rounded_box(x, y - rim + 0.025 - curve, w * 1.18 + 0.045, 0.066, 0.035)
-    scene.paint((0, 0, 0), 0.22 * scene.cover(band - 0.012) * present * scene.cover(outline(scene)))
+    scene.paint((0, 0, 0), 0.22 * scene.cover(band - 0.012) * present * scene.cover(face_outline(scene)))
     scene.paint(colour * 0.80 * shade, scene.cover(band) * present, "hat")

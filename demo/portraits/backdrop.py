@@ -1,4 +1,4 @@
-"""What is behind and below the face: background, shirt, neck."""
+"""Painters of background, shirt and neck."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .shapes import bump, ellipse, smooth_max
 
 
 def body_outline(scene: Scene) -> Tensor:
-    """Distance to the shoulders."""
+    """Compute the signed distance to the shoulders, ``[B, H, W]``."""
     return ellipse(scene.picture_x - 0.4 * scene.centre_x, scene.y - 0.985, 1.05, 0.475)
 
 
 def paint_background(scene: Scene) -> None:
-    """A soft glow behind the head, deeper towards the corners."""
+    """Paint a soft glow behind the head, deeper towards the corners."""
     distance2 = (scene.picture_x - 0.35 * scene["light"]) ** 2 + (scene.picture_y + 0.20) ** 2
     glow = torch.exp(-1.1 * distance2)[:, None]
-    near, far = scene.background[:, :, None, None], (scene.background**1.5 * 0.72)[:, :, None, None]
-    scene.image = torch.lerp(far, near, glow).expand_as(scene.image).contiguous()
+    centre, corner = scene.background[:, :, None, None], (scene.background**1.5 * 0.72)[:, :, None, None]
+    scene.image = torch.lerp(corner, centre, glow).expand_as(scene.image).contiguous()
 
 
 def paint_shirt(scene: Scene) -> None:
-    """Shoulders with a V-shaped collar."""
+    """Paint shoulders with a V-shaped collar."""
     x, y = scene.picture_x - 0.4 * scene.centre_x, scene.y
     body = body_outline(scene)
     shade = 1.05 - 0.9 * (y - 0.60) - 0.45 * x * x + 0.22 * scene.light_x * x
@@ -33,7 +33,7 @@ def paint_shirt(scene: Scene) -> None:
 
 
 def paint_neck(scene: Scene) -> None:
-    """The neck, darker below the chin."""
+    """Paint the neck, darker below the chin."""
     y = scene.y
     shade = 0.74 + 0.26 * ((y - 0.44) / 0.16).clamp(0, 1) - 0.8 * (scene.x - 0.03 * scene.sin) ** 2
     colour = scene.tinted_skin(1.0, 0.93, 0.90)[:, :, None, None] * shade[:, None]

@@ -1,4 +1,4 @@
-"""Sentences about a portrait: one to eight attributes in the words a person would use."""
+"""Captions of portraits: one to eight attributes in the words a person would use."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _BACKGROUNDS = ((0.10, "peach"), (0.25, "yellow"), (0.42, "green"), (0.58, "turq
 ATTRIBUTES: tuple[str, ...] = (*_VERB_PHRASES, *_NOUN_PHRASES, "hat", "bg_hue")
 
 
-def phrases(factors: Tensor) -> dict[str, str]:
-    """What can be said of one portrait, ``[K]``: attribute to phrase; middling values say nothing and are left out."""
-    said = {name: _choose(table, float(factors[INDEX[name]])) for name, table in _VERB_PHRASES.items()}
-    said |= {name: _choose(table, float(factors[INDEX[name]])) for name, table in _NOUN_PHRASES.items()}
-    hue = _choose(_HUES, float(factors[INDEX["hat_hue"]]))
-    said["hat"] = f"a {hue} hat".replace("a orange", "an orange") if factors[INDEX["hat"]] > 0.5 else "no hat"
-    said["bg_hue"] = f"a {_choose(_BACKGROUNDS, float(factors[INDEX['bg_hue']]))} background"
-    return {name: phrase for name, phrase in said.items() if phrase}
+def attribute_phrases(factors: Tensor) -> dict[str, str]:
+    """Return attribute -> phrase of one portrait's factors ``[K]``; middling values say nothing and are left out."""
+    phrases = {name: _phrase_for(table, float(factors[INDEX[name]])) for name, table in _VERB_PHRASES.items()}
+    phrases |= {name: _phrase_for(table, float(factors[INDEX[name]])) for name, table in _NOUN_PHRASES.items()}
+    hue = _phrase_for(_HUES, float(factors[INDEX["hat_hue"]]))
+    phrases["hat"] = f"a {hue} hat".replace("a orange", "an orange") if factors[INDEX["hat"]] > 0.5 else "no hat"
+    phrases["bg_hue"] = f"a {_phrase_for(_BACKGROUNDS, float(factors[INDEX['bg_hue']]))} background"
+    return {name: phrase for name, phrase in phrases.items() if phrase}
 
 
 def caption(
@@ -48,42 +48,45 @@ def caption(
     generator: torch.Generator | None = None,
     attributes: int | tuple[str, ...] = (1, 8),  # type: ignore[assignment]
 ) -> str:
-    """A sentence about one portrait ``[K]``.
+    """Write a sentence about one portrait.
 
-    ``attributes``: how many (a number, or the smallest and largest for a random choice), or which by name.
+    Args:
+        factors: ``[K]``.
+        generator: of every random choice.
+        attributes: how many (a number, or the smallest and largest for a random choice), or which by name.
     """
-    known = phrases(factors)
+    phrases = attribute_phrases(factors)
     if isinstance(attributes, int):
-        chosen = _some(known, attributes, generator)
+        names = _random_names(phrases, attributes, generator)
     elif all(isinstance(entry, str) for entry in attributes):
-        chosen = [name for name in attributes if name in known]
+        names = [name for name in attributes if name in phrases]
     else:
         low, high = attributes
-        chosen = _some(known, int(torch.randint(low, high + 1, (), generator=generator)), generator)
-    doing = [known[name] for name in chosen if name in _VERB_PHRASES]
-    having = [known[name] for name in chosen if name not in _VERB_PHRASES]
+        names = _random_names(phrases, int(torch.randint(low, high + 1, (), generator=generator)), generator)
+    verbs = [phrases[name] for name in names if name in _VERB_PHRASES]
+    nouns = [phrases[name] for name in names if name not in _VERB_PHRASES]
     sentence = "a portrait of a person"
-    if having:
-        sentence += " with " + _join(having)
-    if doing:
-        sentence += (", " if having else " ") + _join(doing)
+    if nouns:
+        sentence += " with " + _join(nouns)
+    if verbs:
+        sentence += (", " if nouns else " ") + _join(verbs)
     return sentence
 
 
 def captions(factors: Tensor, generator: torch.Generator | None = None, attributes=(1, 8)) -> list[str]:
-    """One sentence for each portrait of ``[B, K]``; see ``caption``."""
+    """Write one sentence for each portrait of ``[B, K]``; see ``caption``."""
     return [caption(row, generator, attributes) for row in factors]
 
 
-def _choose(table: tuple[tuple[float, str], ...], value: float) -> str:
+def _phrase_for(table: tuple[tuple[float, str], ...], value: float) -> str:
     return next((phrase for limit, phrase in table if value <= limit), table[-1][1])
 
 
-def _some(known: dict[str, str], count: int, generator: torch.Generator | None) -> list[str]:
-    order = torch.randperm(len(known), generator=generator)[: max(1, count)].tolist()
-    names = list(known)
+def _random_names(phrases: dict[str, str], count: int, generator: torch.Generator | None) -> list[str]:
+    order = torch.randperm(len(phrases), generator=generator)[: max(1, count)].tolist()
+    names = list(phrases)
     return [names[i] for i in order]
 
 
-def _join(items: list[str]) -> str:
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+def _join(phrases: list[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]

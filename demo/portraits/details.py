@@ -1,4 +1,4 @@
-"""What real photos have and a trained generator does not know: moles, plasters, earrings, patterns, letters.
+"""Details of photos that a trained generator does not know: moles, plasters, earrings, patterns, letters.
 
 Each detail is a small dataclass with the painter's stage after which it comes, and a ``paint`` method.
 """
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .backdrop import body_outline
-from .face import outline
+from .face import face_outline
 from .scene import Scene
 from .shapes import disk, rounded_box
 
@@ -23,7 +23,7 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Mole:
-    """A dark spot on the skin, at a place of the head's ellipsoid (radians)."""
+    """A dark spot on the skin, at a point of the head's ellipsoid (radians)."""
 
     longitude: float
     latitude: float
@@ -49,7 +49,7 @@ class Plaster:
         x, y, _ = scene.project(self.longitude, self.latitude)
         dx, dy = scene.x - x, scene.y - y
         along, across = 0.87 * dx + 0.5 * dy, 0.87 * dy - 0.5 * dx
-        face = scene.cover(outline(scene))
+        face = scene.cover(face_outline(scene))
         scene.paint(self.colour, scene.cover(rounded_box(along, across, 0.075, 0.027, 0.026)) * face, "skin")
         pad = scene.cover(rounded_box(along, across, 0.026, 0.022, 0.006)) * face
         scene.paint(tuple(0.9 * c for c in self.colour), pad)
@@ -71,7 +71,7 @@ class CheekStar:
         angle = torch.atan2(dx.expand_as(dx + dy), -dy.expand_as(dx + dy))
         point = (torch.remainder(angle, 2 * torch.pi / 5) - torch.pi / 5).abs() * 5 / torch.pi
         star = torch.hypot(dx, dy) - self.radius * (0.45 + 0.55 * point**1.5)
-        scene.paint(self.colour, scene.cover(star) * scene.cover(outline(scene)), "skin")
+        scene.paint(self.colour, scene.cover(star) * scene.cover(face_outline(scene)), "skin")
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,10 @@ class ShirtText:
     def _letters(self, scene: Scene) -> Tensor:
         height = max(6, round(0.085 / scene.pixel))
         middle = (scene.width // 2, round(scene.height / 2 + (0.575 + scene.centre_y) / scene.pixel))
-        sheet = Image.new("L", (scene.width, scene.height))
+        canvas = Image.new("L", (scene.width, scene.height))
         font = ImageFont.load_default(size=height)
-        ImageDraw.Draw(sheet).text(middle, self.text, 255, font, anchor="mm")
-        return torch.from_numpy(np.asarray(sheet, np.float32) / 255).to(scene.image)[None]
+        ImageDraw.Draw(canvas).text(middle, self.text, 255, font, anchor="mm")
+        return torch.from_numpy(np.asarray(canvas, np.float32) / 255).to(scene.image)[None]
 
 
 Detail = (

@@ -1,11 +1,11 @@
-"""Eyes and brows."""
+"""Painters of eyes and brows, and where those are."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from .face import outline
+from .face import face_outline
 from .scene import Scene
 from .shapes import bump, disk, soft
 
@@ -13,20 +13,20 @@ EYE_LONGITUDE, EYE_LATITUDE = 0.49, 0.04
 
 
 def eye_centre(scene: Scene, side: float) -> tuple[Tensor, Tensor, Tensor]:
-    """x, y of an eye (side -1 is the picture's left) and its foreshortening, each ``[B, 1, 1]``."""
+    """Compute x, y of an eye (side -1 is the picture's left) and its foreshortening, each ``[B, 1, 1]``."""
     x, y, _ = scene.project(side * EYE_LONGITUDE, EYE_LATITUDE)
     return x, y, (torch.cos(side * EYE_LONGITUDE + scene.yaw) / 0.882).clamp(0.42, 1.08)
 
 
 def brow_centre(scene: Scene, side: float) -> tuple[Tensor, Tensor]:
-    """x, y of a brow's middle."""
+    """Compute x, y of a brow's middle, each ``[B, 1, 1]``."""
     x, y, _ = scene.project(side * 0.50, -0.245)
     return x, y - 0.048 * scene["brow"] - 0.015 * scene["eye_size"]
 
 
 def paint_eyes(scene: Scene) -> None:
-    """Two eyes: white, iris with a bright lower rim, pupil, two lights, lid shadow, lashes."""
-    face = scene.cover(outline(scene))
+    """Paint two eyes: white, iris with a bright lower rim, pupil, two lights, lid shadow, lashes."""
+    face = scene.cover(face_outline(scene))
     size, opened = scene["eye_size"], scene["eye_open"] ** 0.65
     for side in (-1.0, 1.0):
         centre_x, centre_y, narrow = eye_centre(scene, side)
@@ -65,8 +65,8 @@ def paint_eyes(scene: Scene) -> None:
 
 
 def paint_brows(scene: Scene) -> None:
-    """Brows in the colour of the hair: high and arched when raised, low and slanting inwards when not."""
-    face, brow = scene.cover(outline(scene)), scene["brow"]
+    """Paint brows in the colour of the hair: high and arched when raised, low and slanting inwards when not."""
+    face, brow = scene.cover(face_outline(scene)), scene["brow"]
     for side in (-1.0, 1.0):
         x, y = brow_centre(scene, side)
         _, _, narrow = eye_centre(scene, side)

@@ -1,4 +1,4 @@
-"""The head itself: ears, shaded skin, blush, freckles, nose."""
+"""Painters of the head: ears, shaded skin, blush, freckles, nose."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _FRECKLES = (
 )
 
 
-def outline(scene: Scene) -> Tensor:
-    """Distance to the face: an ellipse narrowed towards the chin, which leads when the head turns."""
+def face_outline(scene: Scene) -> Tensor:
+    """Compute the signed distance to the face: an ellipse narrowed towards the chin, which leads as the head turns."""
     fall = (scene.y / scene.head_h).clamp(0, 1)
     x = scene.x - 0.055 * scene.sin * fall
     return ellipse(x / (1 - 0.24 * fall * fall), scene.y, scene.head_w, scene.head_h)
 
 
 def paint_ears(scene: Scene) -> None:
-    """Both ears; the nearer one stands out more as the head turns."""
+    """Paint both ears; the nearer one stands out more as the head turns."""
     for side in (-1.0, 1.0):
         towards = -side * scene.sin
         x = scene.x - side * scene.head_w * scene.cos - side * 0.02 - 0.02 * scene.sin
@@ -37,8 +37,8 @@ def paint_ears(scene: Scene) -> None:
 
 
 def paint_skin(scene: Scene) -> None:
-    """The face, lit softly from above."""
-    face = outline(scene)
+    """Paint the face, lit softly from above."""
+    face = face_outline(scene)
     nx = (scene.x / scene.head_w).clamp(-1, 1)
     ny = (scene.y / scene.head_h).clamp(-1, 1)
     nz = torch.sqrt((1 - nx * nx - ny * ny).clamp(min=0.02))
@@ -48,8 +48,8 @@ def paint_skin(scene: Scene) -> None:
 
 
 def paint_blush(scene: Scene) -> None:
-    """Cheeks, rosier with a smile, and freckles where asked for."""
-    face, smile = scene.cover(outline(scene)), scene["smile"].clamp(min=0)
+    """Paint the cheeks, rosier with a smile, and freckles where the factor is above 0."""
+    face, smile = scene.cover(face_outline(scene)), scene["smile"].clamp(min=0)
     for side in (-1.0, 1.0):
         x, y, depth = scene.project(side * 0.62, 0.34)
         width = 0.115 * (depth / 0.75).clamp(0.3, 1)
@@ -65,13 +65,13 @@ def paint_blush(scene: Scene) -> None:
 
 
 def nose_tip(scene: Scene) -> tuple[Tensor, Tensor]:
-    """Where the nose ends: the head's foremost point, so it swings most as the head turns."""
+    """Compute x, y ``[B, 1, 1]`` of the nose's tip: the head's foremost point, so it swings most as the head turns."""
     x, y, _ = scene.project(0.0, 0.31, 1.17)
     return x, y
 
 
 def paint_nose(scene: Scene) -> None:
-    """A bridge with a light and a shaded side, a round tip, and the line below it."""
+    """Paint a bridge with a light and a shaded side, a round tip, and the line below it."""
     tip_x, tip_y = nose_tip(scene)
     root_x, root_y, _ = scene.project(0.0, 0.0, 1.03)
     along = ((scene.y - root_y) / (tip_y - root_y)).clamp(0, 1)
@@ -80,11 +80,11 @@ def paint_nose(scene: Scene) -> None:
     inside = soft(root_y - scene.y, 0.03) * soft(scene.y - tip_y - 0.005, 0.012)
     turned = scene.light_x.abs() + scene.sin.abs()
     lean = torch.tanh(3 * scene.light_x + 2 * scene.sin)
-    side = bump(x + 0.9 * width * lean, 0.9 * width) * inside * (0.14 + 0.25 * turned.clamp(0, 1))
-    scene.paint(scene.tinted_skin(0.72, 0.57, 0.51), side)
+    shaded = bump(x + 0.9 * width * lean, 0.9 * width) * inside * (0.14 + 0.25 * turned.clamp(0, 1))
+    scene.paint(scene.tinted_skin(0.72, 0.57, 0.51), shaded)
     scene.paint(scene.skin * 0.45 + 0.55, 0.34 * bump(x - 0.010 * torch.tanh(3 * scene.light_x), 0.017) * inside)
     ball = torch.exp(-(((scene.x - tip_x) / 0.048) ** 2) - ((scene.y - tip_y + 0.012) / 0.038) ** 2)
     scene.paint(scene.tinted_skin(1.06, 0.84, 0.80), 0.38 * ball)
     curve = scene.y - (tip_y + 0.030 - 3.2 * (scene.x - tip_x) ** 2)
-    below = bump(curve, 0.011) * soft((scene.x - tip_x).abs() - 0.050, 0.006)
-    scene.paint(scene.tinted_skin(0.58, 0.38, 0.34), 0.72 * below)
+    underline = bump(curve, 0.011) * soft((scene.x - tip_x).abs() - 0.050, 0.006)
+    scene.paint(scene.tinted_skin(0.58, 0.38, 0.34), 0.72 * underline)

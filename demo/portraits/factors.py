@@ -1,4 +1,4 @@
-"""The factors of a portrait: names, ranges, defaults, and how a normal sample becomes a person.
+"""Factors of a portrait: names, ranges, defaults, and the map from normal samples to them.
 
 A factor vector has shape ``[B, K]``, columns in the order of ``FACTORS``. Unsigned factors lie in 0..1, signed ones in
 -1..1. Fifteen factors are *live*: they vary from portrait to portrait. The others exist for photos (details which a
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 Z_DIM = 64
@@ -24,7 +25,7 @@ class Factor:
     name: str
     low: float  # smallest sampled value
     high: float  # largest sampled value
-    default: float  # value where nothing is asked for
+    default: float  # value when it is not given
     live: bool  # varies from portrait to portrait
     binary: bool = False  # present or absent
 
@@ -69,23 +70,26 @@ _PRESENCE = {"glasses": 0.62, "hat": 0.74}
 _FADE = 0.002
 
 
-def defaults(batch: int = 1) -> Tensor:
-    """The neutral portrait, ``[batch, K]``."""
-    return torch.tensor([factor.default for factor in FACTORS]).expand(batch, -1).clone()
+def default_factors(batch: int = 1) -> Tensor:
+    """Return the factors of the neutral portrait, ``[batch, K]``."""
+    return repeat(torch.tensor([factor.default for factor in FACTORS]), "k -> b k", b=batch).clone()
 
 
 def factors_from_z(z: Tensor) -> Tensor:
-    """Factors ``[B, K]`` of normal samples ``z [B, Z]``, ``Z >= 15``; the first 15 entries drive the live factors.
+    """Map normal samples ``z [B, Z]``, ``Z >= 15``, to factors ``[B, K]``; the first 15 entries drive the live ones.
 
     ``z`` is first normalised to unit mean square, as the generator's mapping does, so that both see the same sample.
     Each entry then goes through the normal distribution function to 0..1 and on to its factor's range.
+
+    Raises:
+        ValueError: for another shape.
     """
     live = len(_LIVE)
     if z.ndim != 2 or z.shape[1] < live:
         raise ValueError(f"z: expected [B, Z] with Z >= {live}, got {list(z.shape)}")
     z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
     u = 0.5 * (1 + torch.erf(z[:, :live] / math.sqrt(2)))
-    factors = defaults(len(z)).to(z)
+    factors = default_factors(len(z)).to(z)
     for i, factor in enumerate(_LIVE):
         if factor.binary:
             factors[:, i] = torch.sigmoid((u[:, i] - _PRESENCE[factor.name]) / _FADE)
@@ -95,7 +99,7 @@ def factors_from_z(z: Tensor) -> Tensor:
 
 
 def sample_factors(count: int, generator: torch.Generator | None = None) -> Tensor:
-    """Factors ``[count, K]`` of random portraits; binary factors exactly 0 or 1."""
+    """Sample the factors ``[count, K]`` of random portraits; binary factors exactly 0 or 1."""
     factors = factors_from_z(torch.randn(count, Z_DIM, generator=generator))
     for name in BINARY_NAMES:
         factors[:, INDEX[name]] = factors[:, INDEX[name]].round()
@@ -103,9 +107,13 @@ def sample_factors(count: int, generator: torch.Generator | None = None) -> Tens
 
 
 def as_factors(factors: Tensor | Mapping[str, Tensor | Sequence[float] | float]) -> Tensor:
-    """A factor matrix ``[B, K]`` from a matrix, or from a mapping of names to ``[B]`` (or to one number for all).
+    """Build a factor matrix ``[B, K]``.
 
-    Names left out take their defaults. Raises ValueError for an unknown name, a wrong shape or a batch mismatch.
+    Args:
+        factors: a matrix ``[B, K]``, or names to ``[B]`` (or to one number for all); other names take their defaults.
+
+    Raises:
+        ValueError: for an unknown name, a wrong shape or a batch mismatch.
     """
     if isinstance(factors, Tensor):
         if factors.ndim != 2 or factors.shape[1] != len(NAMES):
@@ -116,30 +124,30 @@ def as_factors(factors: Tensor | Mapping[str, Tensor | Sequence[float] | float])
         raise ValueError(f"factors: unknown name {unknown[0]!r}; known are {', '.join(NAMES)}")
     columns = {name: torch.as_tensor(value, dtype=torch.float32).flatten() for name, value in factors.items()}
     batch = max((len(column) for column in columns.values()), default=1)
-    result = defaults(batch)
+    matrix = default_factors(batch)
     for name, column in columns.items():
         if len(column) not in (1, batch):
             raise ValueError(f"factors: {name!r} has {len(column)} values, expected 1 or {batch}")
-        result[:, INDEX[name]] = column
-    return result
+        matrix[:, INDEX[name]] = column
+    return matrix
 
 
-def normalised(factors: Tensor) -> Tensor:
-    """Live factors ``[B, 15]`` scaled so that each one's range becomes -1..1: the target of oracle and regressor."""
+def normalise_factors(factors: Tensor) -> Tensor:
+    """Scale the live ones of factors ``[B, K]`` to -1..1, ``[B, 15]``: the target of oracle and regressor."""
     low = torch.tensor([factor.low for factor in _LIVE]).to(factors)
     high = torch.tensor([factor.high for factor in _LIVE]).to(factors)
     return 2 * (factors[:, : len(_LIVE)] - low) / (high - low) - 1
 
 
-def visible(factors: Tensor) -> Tensor:
-    """``[B, 15]``, 1 where a live factor shows and 0 where nothing could read it (a missing hat's hue)."""
-    shown = torch.ones_like(factors[:, : len(_LIVE)])
-    shown[:, INDEX["hat_hue"]] = (factors[:, INDEX["hat"]] > 0.5).to(shown)
-    return shown
+def visibility_mask(factors: Tensor) -> Tensor:
+    """Mark the live ones of factors ``[B, K]`` that show: ``[B, 15]``, 0 where nothing could read it (no hat's hue)."""
+    mask = torch.ones_like(factors[:, : len(_LIVE)])
+    mask[:, INDEX["hat_hue"]] = (factors[:, INDEX["hat"]] > 0.5).to(mask)
+    return mask
 
 
-def denormalised(values: Tensor) -> dict[str, Tensor]:
-    """The inverse of ``normalised``: ``[B, 15]`` in -1..1 to a mapping of live names to ``[B]`` in their own ranges."""
+def denormalise_factors(values: Tensor) -> dict[str, Tensor]:
+    """Invert ``normalise_factors``: ``[B, 15]`` in -1..1 to live names and ``[B]`` in their own ranges."""
     return {
         factor.name: factor.low + (factor.high - factor.low) * (values[:, i] + 1) / 2 for i, factor in enumerate(_LIVE)
     }

@@ -1,4 +1,4 @@
-"""Hair: the mass behind the head, the fringe over the forehead, and curtains beside the face when it is long."""
+"""Painters of hair: the mass behind the head, the fringe over the forehead, and curtains beside the face when long."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .shapes import bump, ellipse, rounded_box, smooth_max, smooth_min, soft
 
 
 def paint_hair_back(scene: Scene) -> None:
-    """Everything behind the face: shaded darker, since the head keeps the light away."""
+    """Paint the hair behind the face, darker, since the head keeps the light away."""
     scene.paint(_strands(scene) * 0.66, scene.cover(_mass(scene)), "hair")
 
 
 def paint_fringe(scene: Scene) -> None:
-    """The cap of hair above a hairline which turns with the head, and its shadow on the forehead."""
+    """Paint the cap of hair above a hairline which turns with the head, and its shadow on the forehead."""
     x, y, w = scene.x, scene.y, scene.head_w
     u = (x - 0.75 * w * scene.sin - 0.20 * w * scene["part"]) / w
     hairline = (
@@ -34,12 +34,12 @@ def paint_fringe(scene: Scene) -> None:
 
 
 def paint_curtains(scene: Scene) -> None:
-    """Long hair falls in front of the ears and the shoulders and frames the face."""
-    side = (scene.x - 0.10 * scene.sin).abs()
-    reach = ((scene["hair_len"] - 0.25) / 0.3).clamp(0, 1)
-    inner = scene.head_w * (1.22 - 0.28 * reach) + 0.02 * (scene.y.clamp(min=0) / 0.5) ** 2
-    curtain = smooth_max(_mass(scene), torch.maximum(inner - side, -0.02 - scene.y), 0.03)
-    shadow = soft(curtain - 0.012, 0.012) * _face_mask(scene) * reach
+    """Paint long hair in front of the ears and the shoulders, framing the face."""
+    distance = (scene.x - 0.10 * scene.sin).abs()
+    amount = ((scene["hair_len"] - 0.25) / 0.3).clamp(0, 1)
+    inner = scene.head_w * (1.22 - 0.28 * amount) + 0.02 * (scene.y.clamp(min=0) / 0.5) ** 2
+    curtain = smooth_max(_mass(scene), torch.maximum(inner - distance, -0.02 - scene.y), 0.03)
+    shadow = soft(curtain - 0.012, 0.012) * _face_mask(scene) * amount
     scene.paint(scene.tinted_skin(0.60, 0.45, 0.40), 0.45 * shadow)
     scene.paint(_strands(scene) * 0.92, scene.cover(curtain), "hair")
 
@@ -49,7 +49,7 @@ def _face_mask(scene: Scene) -> Tensor:
 
 
 def _mass(scene: Scene) -> Tensor:
-    """The outline of all hair: a skull cap joined with a box that reaches down as far as the hair is long."""
+    """Compute the signed distance to all hair: a skull cap joined with a box as long as the hair."""
     x, y, w, length = scene.x + 0.05 * scene.sin, scene.y, scene.head_w, scene["hair_len"]
     half = w * 1.15 + 0.02 + 0.05 * length
     bottom = -0.05 + 0.75 * length
@@ -63,7 +63,7 @@ def _mass(scene: Scene) -> Tensor:
 
 
 def _strands(scene: Scene) -> Tensor:
-    """Hair colour ``[B, 3, H, W]``: fine strands and a band of light across the crown."""
+    """Compute the hair's colour ``[B, 3, H, W]``: fine strands and a band of light across the crown."""
     x, y = scene.x + 0.05 * scene.sin, scene.y
     wave = x + 0.035 * scene["curl"] * torch.sin(y * 17 + 1.0)
     strand = torch.sin(wave * 46 + 3 * torch.sin(y * 4))

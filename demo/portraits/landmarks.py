@@ -1,4 +1,4 @@
-"""Where the parts of a face are, in pixels: for drag handles, alignment and tests."""
+"""Landmarks of a face in pixels: for drag handles, alignment and tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LANDMARK_NAMES: tuple[str, ...] = (
 
 
 def landmarks(scene: Scene) -> Tensor:
-    """Positions ``[B, N, 2]`` as (x, y) in pixels, pixel centres at .5, in the order of ``LANDMARK_NAMES``.
+    """Compute positions ``[B, N, 2]`` as (x, y) in pixels, pixel centres at .5, in the order of ``LANDMARK_NAMES``.
 
     "left" is the picture's left. ``hair_end`` is where the outer edge of the hair ends; it leaves the picture when
     the hair is long.

@@ -1,4 +1,4 @@
-"""The mouth: lips that curve, part, and show teeth and tongue."""
+"""Painter of the mouth: lips that curve, part, and show teeth and tongue."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .face import outline
+from .face import face_outline
 from .scene import Scene
 from .shapes import bump, soft
 
 
 @dataclass(frozen=True)
 class MouthShape:
-    """The mouth's geometry in head coordinates, each ``[B, 1, 1]``."""
+    """Geometry of the mouth in head coordinates, each ``[B, 1, 1]``."""
 
     x: Tensor
     y: Tensor
@@ -22,12 +22,12 @@ class MouthShape:
     bend: Tensor  # how far the corners rise above the middle, roughly
 
     def line(self, u: Tensor) -> Tensor:
-        """Height of the line between the lips at u = -1..1 across the mouth."""
+        """Compute the height of the line between the lips at u = -1..1 across the mouth."""
         return self.y + 0.012 - self.bend * (u * u - 0.35)
 
 
 def mouth_shape(scene: Scene) -> MouthShape:
-    """The mouth of each portrait. A frown is drawn milder than a smile, or half of all people would look upset."""
+    """Compute the mouth of each portrait; a frown is milder than a smile, or half of all people would look upset."""
     x, y, _ = scene.project(0.0, 0.60)
     smile = scene["smile"]
     narrow = scene.cos.clamp(min=0.5)
@@ -36,7 +36,7 @@ def mouth_shape(scene: Scene) -> MouthShape:
 
 
 def paint_mouth(scene: Scene) -> None:
-    """Lips, then what an open mouth shows, then the closed line and the corners."""
+    """Paint lips, then the inside of an open mouth, then the closed line and the corners."""
     mouth, opened, smile = mouth_shape(scene), scene["mouth_open"], scene["smile"]
     y = scene.y
     u = (scene.x - mouth.x) / mouth.half_width
@@ -64,7 +64,7 @@ def paint_mouth(scene: Scene) -> None:
     closed = bump(y - base, 0.010) * soft(ends, 0.006) * (1 - (opened * 8).clamp(0, 1))
     scene.paint(scene.tinted_skin(0.42, 0.20, 0.20), 0.85 * closed)
 
-    face = scene.cover(outline(scene))
+    face = scene.cover(face_outline(scene))
     for side in (-1.0, 1.0):
         x = mouth.x + side * mouth.half_width * 1.08
         corner = torch.exp(-(((scene.x - x) / 0.018) ** 2) - ((y - mouth.line(mouth.bend.new_ones(()))) / 0.022) ** 2)

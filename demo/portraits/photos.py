@@ -1,4 +1,4 @@
-"""Photos as a user would have them: portraits with details that the demo generator has never seen.
+"""Demo photos, as a user would have them: portraits with details that the demo generator has never seen.
 
 Sixteen are shipped as PNG files; ``random_photo`` makes as many more as a benchmark wants.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -80,7 +81,7 @@ PHOTOS: tuple[Photo, ...] = (
 
 
 def photo_factors(photo: Photo) -> Tensor:
-    """The factors ``[1, K]`` of a photo."""
+    """Return the factors ``[1, K]`` of a photo."""
     factors = sample_factors(1, torch.Generator().manual_seed(photo.seed))
     for name, value in photo.factors.items():
         factors[:, INDEX[name]] = value
@@ -88,22 +89,26 @@ def photo_factors(photo: Photo) -> Tensor:
 
 
 def paint_photo(photo: Photo, size: int | tuple[int, int] = PHOTO_SIZE, parts: bool = False) -> Portraits:
-    """The photo with its truth, as ``render`` gives it for a batch of one."""
+    """Render the photo with its truth, a batch of one; ``size`` as for ``render``."""
     return render(photo_factors(photo), size, parts, details=photo.details)
 
 
-def photo_named(name: str) -> Photo:
-    """One of the shipped photos. Raises KeyError for another name."""
+def find_photo(name: str) -> Photo:
+    """Return one of the shipped photos by name.
+
+    Raises:
+        KeyError: for another name.
+    """
     return {photo.name: photo for photo in PHOTOS}[name]
 
 
 def photo_parts(photos: Sequence[Photo], size: int) -> Tensor:
-    """The exact part masks ``[N, P, size, size]`` of photos."""
+    """Render the exact part masks ``[N, P, size, size]`` of photos."""
     return torch.cat([paint_photo(photo, size, parts=True).parts for photo in photos])
 
 
 def random_photo(seed: int) -> Photo:
-    """A new photo: a random person, random resting factors, one to three details."""
+    """Make up a photo: a random person, random resting factors, one to three details."""
     generator = torch.Generator().manual_seed(seed)
 
     def number(low: float, high: float) -> float:
@@ -113,8 +118,8 @@ def random_photo(seed: int) -> Photo:
         return number(0.2, 1), number(0.2, 1), number(0.2, 1)
 
     resting = [factor for factor in FACTORS if not factor.live]
-    chosen = torch.randperm(len(resting), generator=generator)[:3].tolist()
-    factors = {resting[i].name: number(resting[i].low, resting[i].high) for i in chosen}
+    indices = torch.randperm(len(resting), generator=generator)[:3].tolist()
+    factors = {resting[i].name: number(resting[i].low, resting[i].high) for i in indices}
     words = ("HELLO", "OCEAN", "LUCKY", "NORTH", "2026", "PIZZA")
     patterns = ("stripes", "dots", "checks", "window", "hills")
     details: list[Detail] = [
@@ -133,18 +138,20 @@ def random_photo(seed: int) -> Photo:
 
 
 def save_photos(folder: Path) -> list[Path]:
-    """Write the shipped photos as PNG files."""
+    """Write the shipped photos as PNG files; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for photo in PHOTOS:
-        pixels = ((paint_photo(photo).images[0].movedim(0, -1) + 1) * 127.5).round().to(torch.uint8).numpy()
+        image = rearrange(paint_photo(photo).images[0], "c h w -> h w c")
+        pixels = ((image + 1) * 127.5).round().to(torch.uint8).numpy()
         paths.append(folder / f"{photo.name}.png")
         Image.fromarray(pixels).save(paths[-1], optimize=True)
     return paths
 
 
 def load_photos(folder: Path) -> tuple[tuple[str, ...], Tensor]:
-    """Names and pictures ``[N, 3, H, W]`` in -1..1 of a folder of equally large PNG files, by name."""
+    """Read the names and pictures ``[N, 3, H, W]`` in -1..1 of a folder of equally large PNG files, by name."""
     paths = sorted(folder.glob("*.png"))
     pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
-    return tuple(path.stem for path in paths), torch.from_numpy(pixels).movedim(-1, 1).float() / 127.5 - 1
+    images = rearrange(torch.from_numpy(pixels), "n h w c -> n c h w").float() / 127.5 - 1
+    return tuple(path.stem for path in paths), images

@@ -1,4 +1,4 @@
-"""Factors to pictures: the painter's order of a portrait, back to front."""
+"""Renderer of portraits: factors to pictures, painted back to front."""
 
 from __future__ import annotations
 
@@ -62,14 +62,18 @@ def render(
 ) -> Portraits:
     """Paint portraits.
 
-    Arguments:
+    Args:
         factors: ``[B, K]`` (see ``factors.NAMES``), or a mapping of factor names to ``[B]`` values or one number;
-            what is left out takes its default.
+            names that are left out take their defaults.
         size: pixels of a square picture, or (height, width); the shorter side shows the whole head.
         parts: also return soft part masks.
         chunk: portraits painted at once; bounds the memory.
-        details: what else the pictures show, see ``details.py``.
+        details: painted on every portrait, see ``details.py``.
         half_frame: half the shorter side in the portrait's units; more shows more of the shoulders.
+
+    Returns:
+        Pictures ``[B, 3, H, W]`` in -1..1 with their truth.
+
     Raises:
         ValueError: for unknown factors, wrong shapes, or a size below 8.
     """
@@ -77,12 +81,13 @@ def render(
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 8:
         raise ValueError(f"size: expected at least 8 pixels, got {height} x {width}")
-    pieces = [_render(piece, height, width, parts, details, half_frame) for piece in factors.split(max(1, chunk))]
+    chunks = [_render(rows, height, width, parts, details, half_frame) for rows in factors.split(max(1, chunk))]
+    images, masks, points = zip(*chunks, strict=True)
     return Portraits(
-        images=torch.cat([piece[0] for piece in pieces]),
+        images=torch.cat(images),
         factors=factors,
-        parts=torch.cat([piece[1] for piece in pieces]) if parts else None,
-        landmarks=torch.cat([piece[2] for piece in pieces]),
+        parts=torch.cat(masks) if parts else None,
+        landmarks=torch.cat(points),
     )
 
 

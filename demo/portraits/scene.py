@@ -1,4 +1,4 @@
-"""The stage a portrait is painted on: pixel grid, head geometry, colours, and a canvas which remembers its layers."""
+"""Scene of a portrait: pixel grid, head geometry, colours, and a canvas which remembers its layers."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ class Scene:
         return self.factors[:, INDEX[name]][:, None, None]
 
     def tinted_skin(self, red: float, green: float, blue: float) -> Tensor:
-        """The skin colour ``[B, 3]`` times a tint."""
+        """Return the skin colour ``[B, 3]`` times a tint."""
         return self.skin * torch.tensor((red, green, blue)).to(self.skin)
 
     def project(self, longitude: Tensor | float, latitude: Tensor | float, radius: float = 1.0):
-        """Where a point of the head's ellipsoid shows: x, y and depth (1 towards the viewer), each ``[B, 1, 1]``."""
+        """Project a point of the head's ellipsoid (radians) to x, y, depth (1: to the viewer), each ``[B, 1, 1]``."""
         longitude = self.yaw + longitude
         latitude = latitude - self.pitch
         x = radius * self.head_w * torch.sin(longitude) * torch.cos(latitude)
@@ -98,13 +98,16 @@ class Scene:
         return x, y, torch.cos(longitude) * torch.cos(latitude)
 
     def cover(self, distance: Tensor) -> Tensor:
-        """Anti-aliased coverage 0..1 of a shape, from its signed distance."""
+        """Compute the anti-aliased coverage 0..1 of a shape from its signed distance, ``[B, H, W]``."""
         return (0.5 - distance / (1.3 * self.pixel)).clamp(0, 1)
 
     def paint(self, colour: Colour, alpha: Tensor, part: str | None = None) -> None:
-        """Lay a colour (three numbers, ``[B, 3]`` or ``[B, 3, H, W]``) over the picture; ``part`` names what it shows.
+        """Lay a colour over the picture.
 
-        Shading passes no part: it changes colours but not what a pixel belongs to.
+        Args:
+            colour: three numbers, ``[B, 3]`` or ``[B, 3, H, W]``, in 0..1.
+            alpha: opacity 0..1, broadcast to ``[B, H, W]``.
+            part: of ``PART_NAMES``; None for shading, which changes colours but not the part that a pixel belongs to.
         """
         if not isinstance(colour, Tensor):
             colour = torch.tensor(colour, dtype=self.image.dtype, device=self.image.device)[None]
@@ -116,13 +119,17 @@ class Scene:
             self._layers.append((alpha, PART_NAMES.index(part)))
 
     def parts(self) -> Tensor:
-        """Soft part masks ``[B, P, H, W]`` in the order of ``PART_NAMES``; they sum to one at each pixel."""
+        """Compose soft part masks ``[B, P, H, W]`` in the order of ``PART_NAMES``; they sum to one at each pixel.
+
+        Raises:
+            RuntimeError: when the scene was painted without its layers.
+        """
         if self._layers is None:
             raise RuntimeError("the scene was painted without keeping its layers")
         masks = self.image.new_zeros(self.batch, len(PART_NAMES), self.height, self.width)
         uncovered = self.image.new_ones(self.batch, self.height, self.width)
-        for alpha, part in reversed(self._layers):
-            masks[:, part] += uncovered * alpha
+        for alpha, index in reversed(self._layers):
+            masks[:, index] += uncovered * alpha
             uncovered = uncovered * (1 - alpha)
         masks[:, 0] += uncovered
         return masks

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...demo.assets import PHOTOS, reader
+from ...demo.assets import PHOTOS, demo_reader
 from ...demo.parts import part_labeller
 from ...demo.portraits.scene import PART_NAMES
 from ...editing.one_for_all.features import FeatureSpace, network_space
@@ -25,7 +25,7 @@ def register_demo_world() -> None:
 
 
 def _feature_space() -> FeatureSpace:
-    network = reader("features")
+    network = demo_reader("features")
 
     def read(pictures: Tensor) -> Tensor:
         """Read features [B, K] of pictures [B, 3, H, W] in -1..1."""
@@ -35,7 +35,7 @@ def _feature_space() -> FeatureSpace:
 
 
 def _identity_network() -> Callable[[Tensor], Tensor]:
-    network = reader("identity")
+    network = demo_reader("identity")
 
     def embed(pictures: Tensor) -> Tensor:
         """Embed pictures [B, 3, H, W] in -1..1 as unit vectors [B, K], on the pictures' device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ...demo.parts import PART_COLOURS, PART_METHODS, find_parts, painted_parts
+from ...demo.parts import PART_COLOURS, PART_METHODS, colour_parts, find_parts
 from ...demo.portraits.scene import PART_NAMES
 from ...editing.common.part_labels import PartLabels
 from ...host import current, io
@@ -45,5 +45,5 @@ class DemoParts(io.ComfyNode):
     def execute(cls, images: torch.Tensor, method: str) -> io.NodeOutput:
         check_choice("method", method, PART_METHODS)
         masks = find_parts(from_image_batch(images, "cpu"), method)
-        preview = to_image_batch(painted_parts(masks))
+        preview = to_image_batch(colour_parts(masks))
         return io.NodeOutput(PartLabels(masks.to(current().result_device()), PART_NAMES), preview)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...demo.assets import PHOTOS
-from ...demo.portraits.photos import load_photos, photo_named, photo_parts
+from ...demo.portraits.photos import find_photo, load_photos, photo_parts
 from ...demo.portraits.scene import PART_NAMES
 from ...demo.readers import resize
 from ...editing.common.part_labels import PartLabels
@@ -56,7 +56,7 @@ class LoadDemoPhotos(io.ComfyNode):
         known, pictures = load_photos(PHOTOS)
         pictures = pictures[[known.index(name) for name in names]]
         pixels = _size(size, generator) or pictures.shape[-1]
-        masks = photo_parts([photo_named(name) for name in names], pixels).to(current().result_device())
+        masks = photo_parts([find_photo(name) for name in names], pixels).to(current().result_device())
         return io.NodeOutput(to_image_batch(resize(pictures, pixels)), "\n".join(names), PartLabels(masks, PART_NAMES))
 
 

@@ -27,7 +27,7 @@ from .diffusion_network import SCHEDULE, DenoiserTraining
 from .diffusion_pictures import INNER_SIZE, encode_latents, train_inner
 from .diffusion_text import random_description, train_text, write_tokenizer
 from .generator import feature_reader
-from .sentences import attribute_phrases
+from .sentences import portrait_phrases
 
 FOLDER = "demo_portraits"
 SIZE = 128  # pixels
@@ -59,7 +59,7 @@ def train_diffusion(run: TrainingRun) -> None:
     reader = feature_reader(run)
     vae = train_inner(run, reader, lengths.pictures)
     factors = factors_from_z(sample_z(lengths.portraits, rng))
-    attributes = attribute_phrases(factors)
+    attributes = portrait_phrases(factors)
     tokenizer_folder = run.out / "tokenizer"
     words = _words(attributes, rng)
     write_tokenizer(tokenizer_folder, words)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...demo.portraits.factors import INDEX, factors_from_z, normalised
+from ...demo.portraits.factors import INDEX, factors_from_z, normalise_factors
 from ...demo.portraits.scene import Scene
 from ...models.gan.stylegan2 import MappingNetwork
 from .common import TrainingRun, sample_z, set_rate, warm_cosine
@@ -36,7 +36,7 @@ class MappingTarget:
         colours = torch.cat([scene.skin, scene.hair, scene.background, scene.shirt, scene.hat], 1) * 2 - 1
         turned = [torch.sin(scene.yaw + 0.49), torch.sin(scene.yaw - 0.49), scene.cos]
         geometry = [angle[:, :, 0] for angle in turned] + [factors[:, INDEX["eye_open"], None]]
-        return torch.cat([1.5 * normalised(factors), colours, *geometry], 1)
+        return torch.cat([1.5 * normalise_factors(factors), colours, *geometry], 1)
 
 
 def start_mapping(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...demo.portraits.factors import FACTORS, LIVE_NAMES, normalised, visible
+from ...demo.portraits.factors import FACTORS, LIVE_NAMES, normalise_factors, visibility_mask
 from ...demo.readers import READER_SIZE, PortraitReader, ReaderConfig, save_reader
 from ...editing.common.filters import gaussian_blur
 from .augment import heavy_disturbance, light_disturbance
@@ -44,7 +44,7 @@ def train_oracle(run: TrainingRun) -> None:
     reader = PortraitReader(ORACLE)
     figures = _fit(run, reader, factors, images, held, 4 if run.smoke else 2600, heavy_disturbance, generator)
     undisturbed = from_bytes(images[count:])
-    target, shown = normalised(factors[count:]), visible(factors[count:])
+    target, shown = normalise_factors(factors[count:]), visibility_mask(factors[count:])
     for name, pictures in (
         ("blurred", gaussian_blur(undisturbed, 1.0, "replicate")),
         ("noisy", undisturbed + 0.1 * torch.randn(undisturbed.shape, generator=generator)),
@@ -78,7 +78,7 @@ def _fit(
     generator: torch.Generator,
 ) -> dict:
     """Regress the normalised live factors; the last ``held`` portraits only measure."""
-    target, shown = normalised(factors), visible(factors)
+    target, shown = normalise_factors(factors), visibility_mask(factors)
     optimizer = torch.optim.AdamW(reader.parameters(), 2e-3, weight_decay=1e-3)
     count, total = len(images) - held, 0.0
     for step in range(steps):

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...demo.portraits.captions import ATTRIBUTES
-from ...demo.portraits.factors import normalised, visible
+from ...demo.portraits.factors import normalise_factors, visibility_mask
 from ...demo.readers import READER_SIZE
 from ...models.loading.torchvision_stubs import allow_declaring
 from ...models.scorers.files import CONFIG_NAME
 from ...models.scorers.scorer import import_open_clip
 from .augment import heavy_disturbance, light_disturbance
 from .common import TrainingRun, from_bytes, rendered_z, set_rate, warm_cosine
-from .sentences import ACTIONS, Sentence, attribute_phrases, match_matrix, random_sentence
+from .sentences import ACTIONS, Sentence, match_matrix, portrait_phrases, random_sentence
 from .vocabulary import learn_merges, write_vocabulary
 
 CONTEXT = 48
@@ -43,7 +43,7 @@ def train_scorer(run: TrainingRun) -> None:
     rng = torch.Generator().manual_seed(run.seed)
     count, held, steps = (192, 96, 2) if run.smoke else (10000, 512, _STEPS)
     factors, images = rendered_z(count + held, READER_SIZE, rng)
-    attributes = attribute_phrases(factors)
+    attributes = portrait_phrases(factors)
     run.say(f"rendered {count + held} portraits in {run.seconds():.0f} s")
     folder = run.out / "demo_portraits"
     folder.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ def train_scorer(run: TrainingRun) -> None:
     config = model_config(size)
     model = open_clip.CLIP(**config).to(memory_format=torch.channels_last)
     tokenizer = open_clip.SimpleTokenizer(bpe_path=str(folder / VOCABULARY), context_length=CONTEXT)
-    truth, shown = normalised(factors), visible(factors)
+    truth, shown = normalise_factors(factors), visibility_mask(factors)
     head = nn.Linear(config["embed_dim"], truth.shape[1])
     optimizer = torch.optim.AdamW(_groups(nn.ModuleList([model, head])), _RATE, (0.9, 0.98))
     total = 0.0

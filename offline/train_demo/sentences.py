@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...demo.portraits.captions import phrases as caption_phrases
+from ...demo.portraits.captions import attribute_phrases
 
 OPENINGS = ("a portrait of a person", "a photo of a person", "a person", "a face", "a picture of a person", "")
 ACTIONS = ("smile", "mouth_open", "yaw")
@@ -38,9 +38,9 @@ class Sentence:
     conditions: tuple[tuple[str, str], ...]  # attribute, phrase ("a hat": whatever its colour)
 
 
-def attribute_phrases(factors: Tensor) -> list[dict[str, str]]:
+def portrait_phrases(factors: Tensor) -> list[dict[str, str]]:
     """Return attribute -> phrase for each portrait of ``[B, K]``."""
-    return [caption_phrases(row) for row in factors]
+    return [attribute_phrases(row) for row in factors]
 
 
 def random_sentence(attributes: dict[str, str], rng: torch.Generator, limit: int = 8, brief: float = 0.75) -> Sentence:

@@ -7,8 +7,8 @@ import torch
 from semantic_edit.demo import identity, measure, render, sample_factors
 from semantic_edit.demo.assets import demo_file
 from semantic_edit.demo.chart import measurement_chart
-from semantic_edit.demo.parts import find_parts, painted_parts
-from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, visible
+from semantic_edit.demo.parts import colour_parts, find_parts
+from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, visibility_mask
 from semantic_edit.demo.portraits.scene import PART_NAMES
 from semantic_edit.editing.common.filters import gaussian_blur
 from semantic_edit.models.errors import InputError
@@ -24,7 +24,7 @@ def people():
 def scores(pictures, factors) -> dict[str, float]:
     measured = measure(pictures)
     predicted = torch.stack([measured[name] for name in LIVE_NAMES], 1)
-    explained = r_squared(predicted, factors[:, : len(LIVE_NAMES)], visible(factors))
+    explained = r_squared(predicted, factors[:, : len(LIVE_NAMES)], visibility_mask(factors))
     return dict(zip(LIVE_NAMES, explained.tolist(), strict=True))
 
 
@@ -84,7 +84,7 @@ def test_parts_are_found(method):
 
 
 def test_painted_parts_are_a_picture():
-    preview = painted_parts(find_parts(render({"hat": [1.0]}, 64).images))
+    preview = colour_parts(find_parts(render({"hat": [1.0]}, 64).images))
     assert preview.shape == (1, 3, 64, 64) and preview.abs().max() <= 1.001
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from semantic_edit.demo.assets import PHOTOS as FOLDER
-from semantic_edit.demo.portraits.captions import ATTRIBUTES, caption, captions, phrases
-from semantic_edit.demo.portraits.factors import INDEX, defaults, sample_factors
+from semantic_edit.demo.portraits.captions import ATTRIBUTES, attribute_phrases, caption, captions
+from semantic_edit.demo.portraits.factors import INDEX, default_factors, sample_factors
 from semantic_edit.demo.portraits.photos import (
     PHOTOS,
     load_photos,
@@ -56,7 +56,7 @@ def test_many_random_photos_can_be_painted():
 
 
 def test_a_caption_says_what_is_there():
-    factors = defaults(1)
+    factors = default_factors(1)
     for name, value in {"hat": 1.0, "hat_hue": 0.7, "smile": 0.9, "hair_len": 0.9, "glasses": 0.0}.items():
         factors[0, INDEX[name]] = value
     assert caption(factors[0], attributes=("hat",)) == "a portrait of a person with a blue hat"
@@ -70,7 +70,7 @@ def test_caption_lengths():
     generator = torch.Generator().manual_seed(1)
     counts = set()
     for sentence, row in zip(captions(factors, generator), factors, strict=True):
-        said = [phrase for phrase in phrases(row).values() if phrase in sentence]
+        said = [phrase for phrase in attribute_phrases(row).values() if phrase in sentence]
         counts.add(len(said))
     assert min(counts) >= 1 and {1, 2, 4, 6, 8} <= counts
     assert captions(factors, torch.Generator().manual_seed(1)) == captions(factors, torch.Generator().manual_seed(1))
@@ -78,12 +78,12 @@ def test_caption_lengths():
 
 def test_phrases_know_every_attribute():
     factors = sample_factors(60, torch.Generator().manual_seed(0))
-    seen = {name for row in factors for name in phrases(row)}
+    seen = {name for row in factors for name in attribute_phrases(row)}
     assert seen == set(ATTRIBUTES)
 
 
 def test_phrases_follow_the_factor():
     for name in ("smile", "mouth_open", "hair_len", "glasses", "yaw", "eye_open"):
-        row = defaults(2)
+        row = default_factors(2)
         row[0, INDEX[name]], row[1, INDEX[name]] = (-0.8, 0.8) if name in ("smile", "yaw") else (0.05, 0.95)
-        assert phrases(row[0]).get(name) != phrases(row[1]).get(name)
+        assert attribute_phrases(row[0]).get(name) != attribute_phrases(row[1]).get(name)

@@ -13,9 +13,9 @@ from semantic_edit.demo.portraits.factors import (
     LIVE_NAMES,
     NAMES,
     as_factors,
-    defaults,
-    denormalised,
-    normalised,
+    default_factors,
+    denormalise_factors,
+    normalise_factors,
 )
 from semantic_edit.demo.portraits.scene import PART_NAMES
 
@@ -91,7 +91,7 @@ def test_sizes_agree():
 
 
 def test_a_wide_picture_shows_the_same_head():
-    factors = defaults(1)
+    factors = default_factors(1)
     wide, square = render(factors, (64, 128), parts=True), render(factors, 64, parts=True)
     assert wide.images.shape == (1, 3, 64, 128)
     assert torch.allclose(wide.parts[..., 32:96], square.parts, atol=1e-5)
@@ -133,7 +133,7 @@ def test_live_factors_vary_and_others_rest():
 
 def test_normalised_and_back():
     factors = sample_factors(4, torch.Generator().manual_seed(3))
-    back = denormalised(normalised(factors))
+    back = denormalise_factors(normalise_factors(factors))
     for name in LIVE_NAMES:
         assert torch.allclose(back[name], factors[:, INDEX[name]], atol=1e-5)
 
@@ -159,4 +159,4 @@ def test_wrong_factors_are_named(factors, said):
 
 def test_a_size_too_small_is_refused():
     with pytest.raises(ValueError, match="at least 8"):
-        render(defaults(1), 4)
+        render(default_factors(1), 4)

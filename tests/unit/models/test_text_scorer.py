@@ -21,7 +21,7 @@ from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.files import CONFIG_NAME, describe_scorer, recognise
 from semantic_edit.models.scorers.names import from_transformers
 from semantic_edit.models.scorers.scorer import import_open_clip, load_scorer
-from semantic_edit.offline.train_demo.sentences import attribute_phrases, match_matrix, random_sentence
+from semantic_edit.offline.train_demo.sentences import match_matrix, portrait_phrases, random_sentence
 from semantic_edit.offline.train_demo.vocabulary import learn_merges
 
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
@@ -247,7 +247,7 @@ def test_a_training_that_cannot_work_is_refused(tiny_generator, tiny_progan, sco
 
 def test_sentences_know_what_makes_them_true():
     rng = torch.Generator().manual_seed(0)
-    attributes = attribute_phrases(sample_factors(40, rng))
+    attributes = portrait_phrases(sample_factors(40, rng))
     sentences = [random_sentence(portrait, rng) for portrait in attributes]
     matches = match_matrix(attributes, sentences)
     assert bool(matches.diagonal().all()) and 0.02 < float(matches.float().mean()) < 0.6

@@ -16,7 +16,7 @@ from semantic_edit.offline.train_demo.diffusion_growth import add_level, added_m
 from semantic_edit.offline.train_demo.diffusion_network import alphas_cumprod
 from semantic_edit.offline.train_demo.diffusion_pictures import SCALING, build_autoencoder, centre_latents, reconstruct
 from semantic_edit.offline.train_demo.diffusion_text import random_description
-from semantic_edit.offline.train_demo.sentences import attribute_phrases
+from semantic_edit.offline.train_demo.sentences import portrait_phrases
 
 pytest.importorskip("diffusers")
 
@@ -112,7 +112,7 @@ def test_the_denoiser_learns_on_the_schedule_that_is_sampled():
 
 
 def test_sentences_with_a_strange_word_say_the_same():
-    known = attribute_phrases(sample_factors(40, torch.Generator().manual_seed(3)))
+    known = portrait_phrases(sample_factors(40, torch.Generator().manual_seed(3)))
     plain = [random_description(entry, torch.Generator().manual_seed(i), strange=0.0) for i, entry in enumerate(known)]
     strange = [
         random_description(entry, torch.Generator().manual_seed(i), strange=1.0) for i, entry in enumerate(known)
