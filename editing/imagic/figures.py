@@ -111,20 +111,20 @@ def common_plot(etas: Sequence[float], scores: Sequence[Sequence[float]], state:
     draw = ImageDraw.Draw(picture)
     values = [value for row in scores for value in row] + [state.level]
     low, high = min(values), max(values)
-    frame = _Frame(64, width - 40, 50, height - 50, min(etas), max(etas), low, high)
-    draw.text((frame.left, 14), title, fill=INK, font=font(17))
-    frame.axes(draw, "eta")
+    axes = _Axes(64, width - 40, 50, height - 50, min(etas), max(etas), low, high)
+    draw.text((axes.left, 14), title, fill=INK, font=font(17))
+    axes.draw(draw, "eta")
     for row in scores:
-        _line(draw, [frame.at(eta, value) for eta, value in zip(etas, row, strict=True)], BEFORE, 2)
-    (x0, y), (x1, _) = frame.at(min(etas), state.level), frame.at(max(etas), state.level)
+        _line(draw, [axes.at(eta, value) for eta, value in zip(etas, row, strict=True)], BEFORE, 2)
+    (x0, y), (x1, _) = axes.at(min(etas), state.level), axes.at(max(etas), state.level)
     draw.line([(x0, y), (x1, y)], fill=TARGET, width=2)
     for eta, reached in zip(state.etas, state.reached, strict=True):
-        x, y = frame.at(eta, state.level)
+        x, y = axes.at(eta, state.level)
         draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=AFTER if reached else PAPER, outline=AFTER, width=2)
     return as_tensor(picture)
 
 
-class _Frame:
+class _Axes:
     """The axes of a plot: from values to pixels."""
 
     def __init__(self, left, right, top, bottom, x_low, x_high, low, high) -> None:
@@ -134,16 +134,18 @@ class _Frame:
         self.low, self.high = low - margin, high + margin
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        across = (x - self.x_low) / (self.x_high - self.x_low)
+        """Return the pixel of a value."""
+        right = (x - self.x_low) / (self.x_high - self.x_low)
         up = (y - self.low) / (self.high - self.low)
-        return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
+        return self.left + right * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
 
-    def axes(self, draw: ImageDraw.ImageDraw, name: str) -> None:
+    def draw(self, draw: ImageDraw.ImageDraw, name: str) -> None:
+        """Draw lines and numbers; ``name`` is that of the horizontal axis."""
         for k in range(6):
-            x = self.x_low + (self.x_high - self.x_low) * k / 5
-            place = self.at(x, self.low)[0]
-            draw.line([(place, self.top), (place, self.bottom)], fill=LIGHT)
-            draw.text((place, self.bottom + 12), f"{x:.2f}", fill=GREY, font=font(11), anchor="mm")
+            value = self.x_low + (self.x_high - self.x_low) * k / 5
+            x = self.at(value, self.low)[0]
+            draw.line([(x, self.top), (x, self.bottom)], fill=LIGHT)
+            draw.text((x, self.bottom + 12), f"{value:.2f}", fill=GREY, font=font(11), anchor="mm")
         for k in range(5):
             value = self.low + (self.high - self.low) * k / 4
             y = self.at(self.x_low, value)[1]
@@ -159,12 +161,12 @@ def _curves(etas, curves, marks, title) -> Tensor:
     draw.text((40, 14), title, fill=INK, font=font(17))
     for name, values, colour in curves:
         low, high = min(values), max(values)
-        frame = _Frame(40, width - 40, 76, height - 50, min(etas), max(etas), low, high)
+        axes = _Axes(40, width - 40, 76, height - 50, min(etas), max(etas), low, high)
         if name == curves[0][0]:
-            frame.axes(draw, "eta")
+            axes.draw(draw, "eta")
             draw.rectangle([0, 70, 38, height], fill=PAPER)  # two scales share the paper, so that neither has numbers
             draw.rectangle([width - 38, 70, width, height - 60], fill=PAPER)
-        points = [frame.at(eta, value) for eta, value in zip(etas, values, strict=True)]
+        points = [axes.at(eta, value) for eta, value in zip(etas, values, strict=True)]
         _line(draw, points, colour, 3)
         for (x, y), value in zip(points, values, strict=True):
             draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
@@ -173,9 +175,9 @@ def _curves(etas, curves, marks, title) -> Tensor:
     for name, _, colour in curves:
         draw.text((x_text, 44), name, fill=colour, font=font(13))
         x_text += 30 + font(13).getlength(name)
-    frame = _Frame(40, width - 40, 76, height - 50, min(etas), max(etas), 0, 1)
+    axes = _Axes(40, width - 40, 76, height - 50, min(etas), max(etas), 0, 1)
     for eta, name in marks:
-        x, _ = frame.at(eta, 0)
+        x, _ = axes.at(eta, 0)
         draw.line([(x, 70), (x, height - 50)], fill=TARGET, width=2)
         draw.text((x, 60), name, fill=TARGET, font=font(12), anchor="mm")
     return as_tensor(picture)

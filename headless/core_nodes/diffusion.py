@@ -1,8 +1,11 @@
-"""ComfyUI's nodes of a diffusion graph, for models from diffusers folders; same numbers as there, as near as two
-implementations of one network come (see models/diffusion/sampling.py)."""
+"""ComfyUI's nodes of a diffusion graph, for models from diffusers folders.
+
+Same numbers as there, as near as two implementations of one network come (see models/diffusion/sampling.py).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,11 @@ from ..comfy_api import io
 from .diffusers_folders import checkpoint_folder, checkpoints, folder_named, folders
 from .images import LARGEST
 
-_LOADED = [io.Model.Output(), io.Clip.Output(), io.Vae.Output()]
+_PIPELINE = [io.Model.Output(), io.Clip.Output(), io.Vae.Output()]
 
 
 class CheckpointLoaderSimple(io.ComfyNode):
-    """A model by the name of a checkpoint; here a diffusers folder that stands for it."""
+    """Loads a checkpoint by its name; here a diffusers folder that stands for it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -31,20 +34,20 @@ class CheckpointLoaderSimple(io.ComfyNode):
             display_name="Load Checkpoint",
             category="loaders",
             inputs=[io.Combo.Input("ckpt_name", options=checkpoints())],
-            outputs=_LOADED,
+            outputs=_PIPELINE,
         )
 
     @classmethod
     def validate_inputs(cls, ckpt_name: str) -> bool | str:
-        return _found(checkpoint_folder, ckpt_name)
+        return _error_of(checkpoint_folder, ckpt_name)
 
     @classmethod
     def execute(cls, ckpt_name: str) -> io.NodeOutput:
-        return _loaded(checkpoint_folder(ckpt_name))
+        return _load(checkpoint_folder(ckpt_name))
 
 
 class DiffusersLoader(io.ComfyNode):
-    """A model from a folder below models/diffusers."""
+    """Loads a folder below models/diffusers."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -52,20 +55,20 @@ class DiffusersLoader(io.ComfyNode):
             node_id="DiffusersLoader",
             category="advanced/loaders/deprecated",
             inputs=[io.Combo.Input("model_path", options=folders("diffusers"))],
-            outputs=_LOADED,
+            outputs=_PIPELINE,
         )
 
     @classmethod
     def validate_inputs(cls, model_path: str) -> bool | str:
-        return _found(lambda name: folder_named("diffusers", name), model_path)
+        return _error_of(lambda name: folder_named("diffusers", name), model_path)
 
     @classmethod
     def execute(cls, model_path: str) -> io.NodeOutput:
-        return _loaded(folder_named("diffusers", model_path))
+        return _load(folder_named("diffusers", model_path))
 
 
 class CLIPTextEncode(io.ComfyNode):
-    """A sentence as conditioning."""
+    """Encodes a sentence as conditioning."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -85,7 +88,7 @@ class CLIPTextEncode(io.ComfyNode):
 
 
 class ConditioningZeroOut(io.ComfyNode):
-    """A conditioning that says nothing."""
+    """Sets a conditioning to zeros, so that it says nothing."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -98,11 +101,13 @@ class ConditioningZeroOut(io.ComfyNode):
 
     @classmethod
     def execute(cls, conditioning: list) -> io.NodeOutput:
-        return io.NodeOutput([[torch.zeros_like(embedding), _silent(extras)] for embedding, extras in conditioning])
+        return io.NodeOutput(
+            [[torch.zeros_like(embedding), _without_pooled(extras)] for embedding, extras in conditioning]
+        )
 
 
 class LoraModelLoader(io.ComfyNode):
-    """A model with the changes of a LoRA that a node of this graph made."""
+    """Applies a LoRA that a node of this graph made."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -127,7 +132,7 @@ class LoraModelLoader(io.ComfyNode):
 
 
 class VAEEncode(io.ComfyNode):
-    """Pictures as latents."""
+    """Encodes pictures as latents."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -146,7 +151,7 @@ class VAEEncode(io.ComfyNode):
 
 
 class VAEDecode(io.ComfyNode):
-    """Latents as pictures."""
+    """Decodes latents to pictures."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -165,7 +170,7 @@ class VAEDecode(io.ComfyNode):
 
 
 class EmptyLatentImage(io.ComfyNode):
-    """Latents to start new pictures from: four channels, eight pixels a cell."""
+    """Makes latents to start new pictures from: four channels, eight pixels a cell."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -187,7 +192,7 @@ class EmptyLatentImage(io.ComfyNode):
 
 
 class KSampler(io.ComfyNode):
-    """Denoising. The lists name the samplers and schedulers offered here; ComfyUI has more."""
+    """Denoises latents. The lists name the samplers and schedulers offered here; ComfyUI has more."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -227,7 +232,6 @@ class KSampler(io.ComfyNode):
         if not isinstance(model, DiffusionModel):
             raise InputError(f"The model is {type(model).__name__}; expected one from a loader of this graph.")
         host.current().place(model.network)
-        report = host.current().progress(steps, "sampling")
         samples = sample(
             model,
             latent_image["samples"],
@@ -241,16 +245,17 @@ class KSampler(io.ComfyNode):
             seed,
             latent_image.get("noise_mask"),
             latent_image.get("batch_index"),
-            report,
+            host.current().progress(steps, "sampling"),
         )
         return io.NodeOutput({**latent_image, "samples": samples})
 
 
-def _loaded(folder: Path) -> io.NodeOutput:
+def _load(folder: Path) -> io.NodeOutput:
     return io.NodeOutput(*host.current().diffusion.load_pipeline(folder))
 
 
-def _found(find, name: str) -> bool | str:
+def _error_of(find: Callable[[str], Path], name: str) -> bool | str:
+    """Return True where a name can be found, the error's sentence otherwise."""
     try:
         find(name)
     except InputError as error:
@@ -258,6 +263,6 @@ def _found(find, name: str) -> bool | str:
     return True
 
 
-def _silent(extras: dict[str, Any]) -> dict[str, Any]:
+def _without_pooled(extras: dict[str, Any]) -> dict[str, Any]:
     pooled = extras.get("pooled_output")
     return extras if pooled is None else {**extras, "pooled_output": torch.zeros_like(pooled)}

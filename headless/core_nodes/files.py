@@ -17,12 +17,13 @@ from ... import host
 from ...models.errors import InputError
 from ..comfy_api import io
 from ..comfy_api.ui import SavedImages, png_texts, save_pictures
+from .values import grey_pictures
 
 NO_MASK = (64, 64)  # the empty mask of a picture without transparency, as in ComfyUI
 
 
 class LoadImage(io.ComfyNode):
-    """A picture from the input folder, with its transparency as a mask."""
+    """Loads a picture from the input folder, with its transparency as a mask."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -30,13 +31,13 @@ class LoadImage(io.ComfyNode):
             node_id="LoadImage",
             display_name="Load Image",
             category="image",
-            inputs=[io.Combo.Input("image", options=_names(pictures_only=True), upload=io.UploadType.image)],
+            inputs=[io.Combo.Input("image", options=_picture_names(pictures_only=True), upload=io.UploadType.image)],
             outputs=[io.Image.Output(), io.Mask.Output()],
         )
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
-        return _there(image)
+        return _check_name(image)
 
     @classmethod
     def fingerprint_inputs(cls, image: str) -> str:
@@ -44,10 +45,10 @@ class LoadImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: str) -> io.NodeOutput:
-        file = _opened(image)
+        file = _open(image)
         pictures, masks = [], []
         for frame in ImageSequence.Iterator(file):
-            frame = _tolerant(ImageOps.exif_transpose, frame)
+            frame = _allow_truncated(ImageOps.exif_transpose, frame)
             if frame.mode == "I":
                 frame = frame.point(lambda value: value * (1 / 255))
             picture = torch.from_numpy(np.array(frame.convert("RGB")).astype(np.float32) / 255.0)
@@ -61,7 +62,7 @@ class LoadImage(io.ComfyNode):
 
 
 class LoadImageMask(io.ComfyNode):
-    """One channel of a picture from the input folder as a mask; of alpha, what is transparent."""
+    """Loads one channel of a picture from the input folder as a mask; of alpha, its inverse."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -70,7 +71,7 @@ class LoadImageMask(io.ComfyNode):
             display_name="Load Image (as Mask)",
             category="mask",
             inputs=[
-                io.Combo.Input("image", options=_names(pictures_only=False), upload=io.UploadType.image),
+                io.Combo.Input("image", options=_picture_names(pictures_only=False), upload=io.UploadType.image),
                 io.Combo.Input("channel", options=["alpha", "red", "green", "blue"]),
             ],
             outputs=[io.Mask.Output()],
@@ -78,7 +79,7 @@ class LoadImageMask(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
-        return _there(image)
+        return _check_name(image)
 
     @classmethod
     def fingerprint_inputs(cls, image: str, channel: str) -> str:
@@ -86,7 +87,7 @@ class LoadImageMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: str, channel: str) -> io.NodeOutput:
-        file = _tolerant(ImageOps.exif_transpose, _opened(image))
+        file = _allow_truncated(ImageOps.exif_transpose, _open(image))
         if file.getbands() != ("R", "G", "B", "A"):
             if file.mode == "I":
                 file = file.point(lambda value: value * (1 / 255))
@@ -148,8 +149,7 @@ class MaskPreview(io.ComfyNode):
 
     @classmethod
     def execute(cls, mask: Tensor) -> io.NodeOutput:
-        grey = mask.reshape(-1, mask.shape[-2], mask.shape[-1], 1).expand(-1, -1, -1, 3)
-        return io.NodeOutput(ui=SavedImages(_previews(grey, cls.hidden)))
+        return io.NodeOutput(ui=SavedImages(_previews(grey_pictures(mask), cls.hidden)))
 
 
 def _previews(images: Tensor, hidden: io.HiddenHolder) -> list:
@@ -158,7 +158,7 @@ def _previews(images: Tensor, hidden: io.HiddenHolder) -> list:
     return save_pictures(images, prefix, io.FolderType.temp, texts, 1)
 
 
-def _names(pictures_only: bool) -> list[str]:
+def _picture_names(pictures_only: bool) -> list[str]:
     folder = host.current().input_directory()
     if not folder.is_dir():
         return []
@@ -173,9 +173,10 @@ def _is_picture(name: str) -> bool:
 
 def _path(name: str) -> Path:
     """Return the file of "photo.png", "folder/photo.png" or "photo.png [output]", which may not leave its folder."""
-    side = host.current()
-    folder = side.input_directory()
-    for kind, root in (("input", folder), ("output", side.output_directory()), ("temp", side.temp_directory())):
+    backend = host.current()
+    folder = backend.input_directory()
+    roots = {"input": folder, "output": backend.output_directory(), "temp": backend.temp_directory()}
+    for kind, root in roots.items():
         if name.endswith(f" [{kind}]"):
             name, folder = name[: -len(kind) - 3], root
     path = (folder / name).resolve()
@@ -184,7 +185,8 @@ def _path(name: str) -> Path:
     return path
 
 
-def _there(name: str) -> bool | str:
+def _check_name(name: str) -> bool | str:
+    """Return True where there is such a picture, a sentence otherwise."""
     try:
         if isinstance(name, str) and "\0" not in name and _path(name).is_file():
             return True
@@ -194,30 +196,32 @@ def _there(name: str) -> bool | str:
     return f"there is no picture {str(name)[:80]!r} in the folder {folder}: put it there, or name its folder (--input)."
 
 
-def _opened(name: str) -> Image.Image:
+def _open(name: str) -> Image.Image:
     try:
-        return _tolerant(Image.open, _path(name))
+        return _allow_truncated(Image.open, _path(name))
     except UnidentifiedImageError:
         raise InputError(f"The file {name!r} is not a picture that can be opened.") from None
 
 
-def _tolerant(function, argument):
+def _allow_truncated(function, argument):
     """Call a Pillow function, and if it fails once more allowing truncated files: half a picture beats none."""
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    setting = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         return function(argument)
     except (OSError, ValueError):
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         return function(argument)
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+        ImageFile.LOAD_TRUNCATED_IMAGES = setting
 
 
 def _transparency(frame: Image.Image) -> Tensor:
+    """Return 1 where a frame is transparent, [H, W]."""
     if frame.mode == "P" and "transparency" in frame.info:
         frame = frame.convert("RGBA")
     return 1.0 - _channel(frame, "A") if "A" in frame.getbands() else torch.zeros(NO_MASK)
 
 
 def _channel(picture: Image.Image, band: str) -> Tensor:
+    """Return a channel [H, W] in 0..1."""
     return torch.from_numpy(np.array(picture.getchannel(band)).astype(np.float32) / 255.0)

@@ -1,4 +1,4 @@
-"""ComfyUI's node that saves an animation, for workflows that run without it."""
+"""ComfyUI's SaveAnimatedWEBP, for workflows that run without it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from PIL import Image
 from torch import Tensor
 
 from ... import host
+from ...models.files.atomic import atomic_write
 from ..comfy_api import io
 from ..comfy_api.save_paths import numbered
 from ..comfy_api.ui import SavedImages, SavedResult, picture_of
 
-_EFFORT = {"default": 4, "fastest": 0, "slowest": 6}  # of the packer
+_EFFORT = {"default": 4, "fastest": 0, "slowest": 6}  # of the encoder
 _MODEL, _MAKE = 0x0110, 0x010F  # EXIF tags under which ComfyUI keeps prompt and workflow
 
 
@@ -39,21 +40,17 @@ class SaveAnimatedWEBP(io.ComfyNode):
     def execute(
         cls, images: Tensor, filename_prefix: str, fps: float, lossless: bool, quality: int, method: str
     ) -> io.NodeOutput:
-        side = host.current()
-        place = numbered(filename_prefix, side.output_directory(), images.shape[2], images.shape[1])
+        backend = host.current()
+        series = numbered(filename_prefix, backend.output_directory(), images.shape[2], images.shape[1])
         first, *others = (picture_of(image) for image in images)
-        name = f"{place.filename}_{place.counter:05}_.webp"
-        whole, part = place.folder / name, place.folder / f"{name}.part"
-        look = {"lossless": lossless, "quality": quality, "method": _EFFORT[method]}
-        exif = _with_workflow(first.getexif(), cls.hidden) if side.settings.metadata else first.getexif()
-        try:
+        name = f"{series.filename}_{series.counter:05}_.webp"
+        exif = _with_workflow(first.getexif(), cls.hidden) if backend.settings.metadata else first.getexif()
+        with atomic_write(series.folder / name) as temporary:
             first.save(
-                part, "WEBP", save_all=True, append_images=others, duration=int(1000.0 / fps), exif=exif, **look
+                temporary, "WEBP", save_all=True, append_images=others, duration=int(1000.0 / fps), exif=exif,
+                lossless=lossless, quality=quality, method=_EFFORT[method],
             )  # fmt: skip
-            part.replace(whole)
-        finally:
-            part.unlink(missing_ok=True)
-        saved = SavedResult(name, place.subfolder, io.FolderType.output)
+        saved = SavedResult(name, series.subfolder, io.FolderType.output)
         return io.NodeOutput(ui=SavedImages([saved], is_animated=len(images) != 1))
 
 

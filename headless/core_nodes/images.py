@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,8 +14,8 @@ LARGEST = 16384  # px, ComfyUI's limit of a side
 METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"]
 
 
-def _size(name: str, default: int = 512, least: int = 1) -> io.Input:
-    return io.Int.Input(name, default=default, min=least, max=LARGEST, step=1)
+def _size(name: str, default: int = 512, minimum: int = 1) -> io.Input:
+    return io.Int.Input(name, default=default, min=minimum, max=LARGEST, step=1)
 
 
 class ImageScale(io.ComfyNode):
@@ -29,8 +30,8 @@ class ImageScale(io.ComfyNode):
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input("upscale_method", options=METHODS),
-                _size("width", least=0),
-                _size("height", least=0),
+                _size("width", minimum=0),
+                _size("height", minimum=0),
                 io.Combo.Input("crop", options=["disabled", "center"]),
             ],
             outputs=[io.Image.Output()],
@@ -70,7 +71,7 @@ class ImageScaleBy(io.ComfyNode):
 
 
 class ImageInvert(io.ComfyNode):
-    """The negative of pictures."""
+    """Inverts the colours of pictures."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -88,7 +89,7 @@ class ImageInvert(io.ComfyNode):
 
 
 class ImageBatch(io.ComfyNode):
-    """Two batches as one; the second is resized to the first."""
+    """Joins two batches; the second is resized to the first."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -108,7 +109,7 @@ class ImageBatch(io.ComfyNode):
 
 
 class ImageFromBatch(io.ComfyNode):
-    """Some pictures of a batch."""
+    """Takes some pictures of a batch."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -130,7 +131,7 @@ class ImageFromBatch(io.ComfyNode):
 
 
 class RepeatImageBatch(io.ComfyNode):
-    """A batch several times over."""
+    """Repeats a batch."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -143,11 +144,11 @@ class RepeatImageBatch(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, amount: int) -> io.NodeOutput:
-        return io.NodeOutput(image.repeat(amount, 1, 1, 1))
+        return io.NodeOutput(repeat(image, "b h w c -> (amount b) h w c", amount=amount))
 
 
 class ImageCrop(io.ComfyNode):
-    """A rectangle of pictures."""
+    """Crops a rectangle of pictures."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -159,8 +160,8 @@ class ImageCrop(io.ComfyNode):
                 io.Image.Input("image"),
                 _size("width"),
                 _size("height"),
-                _size("x", default=0, least=0),
-                _size("y", default=0, least=0),
+                _size("x", default=0, minimum=0),
+                _size("y", default=0, minimum=0),
             ],
             outputs=[io.Image.Output()],
         )
@@ -172,7 +173,7 @@ class ImageCrop(io.ComfyNode):
 
 
 class EmptyImage(io.ComfyNode):
-    """Pictures of one colour."""
+    """Makes pictures of one colour."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -191,11 +192,13 @@ class EmptyImage(io.ComfyNode):
     @classmethod
     def execute(cls, width: int, height: int, batch_size: int = 1, color: int = 0) -> io.NodeOutput:
         channels = [((color >> shift) & 0xFF) / 0xFF for shift in (16, 8, 0)]
-        return io.NodeOutput(torch.tensor(channels).expand(batch_size, height, width, 3).contiguous())
+        return io.NodeOutput(
+            repeat(torch.tensor(channels), "c -> b h w c", b=batch_size, h=height, w=width).contiguous()
+        )
 
 
 class ImageCompositeMasked(io.ComfyNode):
-    """Pictures laid over others, where a mask says so."""
+    """Lays pictures over others, where a mask says so."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -205,8 +208,8 @@ class ImageCompositeMasked(io.ComfyNode):
             inputs=[
                 io.Image.Input("destination"),
                 io.Image.Input("source"),
-                _size("x", default=0, least=0),
-                _size("y", default=0, least=0),
+                _size("x", default=0, minimum=0),
+                _size("y", default=0, minimum=0),
                 io.Boolean.Input("resize_source", default=False),
                 io.Mask.Input("mask", optional=True),
             ],
@@ -223,15 +226,17 @@ class ImageCompositeMasked(io.ComfyNode):
             source = resize(source, columns, rows, "bilinear", crop=False)
         if mask is None:
             mask = torch.ones(1, *source.shape[1:3])
-        mask = mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1])
-        mask = functional.interpolate(mask, size=source.shape[1:3], mode="bilinear").movedim(1, -1)
+        mask = rearrange(mask, "... h w -> (...) 1 h w")
+        mask = functional.interpolate(mask, size=source.shape[1:3], mode="bilinear")
+        mask = rearrange(mask, "b 1 h w -> b h w 1")
         x, y = min(x, columns), min(y, rows)
         height, width = min(source.shape[1], rows - y), min(source.shape[2], columns - x)
-        mask = _repeated(mask, batch)[:, :height, :width]
+        mask = _cycle(mask, batch)[:, :height, :width]
         patch = result[:, y : y + height, x : x + width]
-        patch[:] = mask * _repeated(source, batch)[:, :height, :width] + (1 - mask) * patch
+        patch[:] = mask * _cycle(source, batch)[:, :height, :width] + (1 - mask) * patch
         return io.NodeOutput(result)
 
 
-def _repeated(images: Tensor, batch: int) -> Tensor:
-    return images.repeat(-(-batch // len(images)), 1, 1, 1)[:batch]
+def _cycle(images: Tensor, batch: int) -> Tensor:
+    """Repeat a batch [B, H, W, C] until it has ``batch`` pictures."""
+    return repeat(images, "b h w c -> (times b) h w c", times=-(-batch // len(images)))[:batch]

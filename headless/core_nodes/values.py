@@ -7,9 +7,15 @@ import sys
 from typing import Any
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from ..comfy_api import io
+
+
+def grey_pictures(mask: Tensor) -> Tensor:
+    """Turn masks [..., H, W] into grey pictures [B, H, W, 3]."""
+    return repeat(mask, "... h w -> (...) h w c", c=3)
 
 
 class PrimitiveString(io.ComfyNode):
@@ -76,7 +82,7 @@ class PrimitiveBoolean(io.ComfyNode):
 
 
 class PreviewAny(io.ComfyNode):
-    """Any value as text."""
+    """Shows any value as text."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -101,7 +107,7 @@ class PreviewAny(io.ComfyNode):
 
 
 class GetImageSize(io.ComfyNode):
-    """Width, height and number of pictures."""
+    """Measures width, height and number of pictures."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -120,7 +126,7 @@ class GetImageSize(io.ComfyNode):
 
 
 class MaskToImage(io.ComfyNode):
-    """Masks as grey pictures."""
+    """Turns masks into grey pictures."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -134,11 +140,11 @@ class MaskToImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, mask: Tensor) -> io.NodeOutput:
-        return io.NodeOutput(mask.reshape(-1, mask.shape[-2], mask.shape[-1], 1).expand(-1, -1, -1, 3))
+        return io.NodeOutput(grey_pictures(mask))
 
 
 class ImageToMask(io.ComfyNode):
-    """One channel of pictures as masks."""
+    """Takes one channel of pictures as masks."""
 
     CHANNELS = ["red", "green", "blue", "alpha"]
 
@@ -158,18 +164,18 @@ class ImageToMask(io.ComfyNode):
 
 
 class SolidMask(io.ComfyNode):
-    """A mask of one value."""
+    """Makes a mask of one value."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        side = {"default": 512, "min": 1, "max": 16384, "step": 1}
+        limits = {"default": 512, "min": 1, "max": 16384, "step": 1}
         return io.Schema(
             node_id="SolidMask",
             category="mask",
             inputs=[
                 io.Float.Input("value", default=1.0, min=0.0, max=1.0, step=0.01),
-                io.Int.Input("width", **side),
-                io.Int.Input("height", **side),
+                io.Int.Input("width", **limits),
+                io.Int.Input("height", **limits),
             ],
             outputs=[io.Mask.Output()],
         )
@@ -180,7 +186,7 @@ class SolidMask(io.ComfyNode):
 
 
 class InvertMask(io.ComfyNode):
-    """What a mask leaves out."""
+    """Inverts a mask."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
