@@ -38,8 +38,9 @@ from semantic_edit.demo.portraits.scene import PART_NAMES
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.text.apply import apply_text_edit
 from semantic_edit.editing.text.clip_loss import TextGoal
-from semantic_edit.editing.text.edit import TextEdit, row_masks
+from semantic_edit.editing.text.edit import TextEdit
 from semantic_edit.editing.text.figures import region_layer_chart
+from semantic_edit.editing.text.masks import row_masks
 from semantic_edit.editing.text.settings import TextEditSettings
 from semantic_edit.editing.text.training import selection_report, train_text_edit
 from semantic_edit.models import load_generator

@@ -13,8 +13,9 @@ import torch
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.common.progress import Progress, silent
 from semantic_edit.editing.text.clip_loss import TextGoal
-from semantic_edit.editing.text.edit import check_styles, selected_mask
+from semantic_edit.editing.text.edit import check_styles
 from semantic_edit.editing.text.initial_direction import initial_direction
+from semantic_edit.editing.text.masks import selected_mask
 from semantic_edit.editing.text.optimizers import AdamScalarV
 from semantic_edit.editing.text.trainable_edit import w_basis
 from semantic_edit.models.errors import InputError

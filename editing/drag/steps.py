@@ -196,6 +196,7 @@ class _LinearModel:
         return self.scene.start + (theta @ self.basis.t())[..., None, :] * self.row_mask
 
     def features_at(self, theta: Tensor) -> LayerState:
+        """Synthesize theta [..., K] up to the feature layer, without gradients."""
         with torch.no_grad():
             return self.scene.features_at(self.code(theta))
 
@@ -227,6 +228,7 @@ class _LinearModel:
         return self.templates.track(features * self.inverse_std, near, self.search, self.scene.pitch / 2)[0]
 
     def cost(self, theta: Tensor, positions: Tensor, features: Tensor) -> float:
+        """Compute the cost of theta [K] with handles at positions [N, 2], see `least_change_steps`."""
         total = (positions - self.scene.targets).square().sum() / self.sigma**2 + theta.square().sum()
         if self.region_weight:
             total = total + self.region_weight * ((features - self.reference) * self.fixed_weight).square().sum()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...models.errors import InputError, check_choice
 from ..common.part_labels import PartLabels
+from .connected_areas import area_boxes
+from .detection_documents import parse_text, read_boxes, read_faces, to_lists, to_pixels
 from .landmarks import LAYOUTS, FacePoints, face_from_names, face_from_parts, face_from_points
 
 __all__ = [
@@ -30,11 +29,6 @@ __all__ = [
 ]
 
 BOX_FORMS = ("corners", "corner and size")
-_SPECK = 0.01  # areas below this share of a mask's largest are specks
-_EXPECTED = (
-    'expected JSON such as [[x, y], [x, y], ...] per face, {"left_eye": [x, y], "right_eye": [x, y], "mouth": '
-    "[x, y]}, or lines of x and y with an empty line between faces"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +78,12 @@ def detect_points(text: str, photos: int, photo_size: tuple[int, int]) -> list[D
     Raises:
         InputError: anything else, degenerate points, points outside the photo, or counts that do not match.
     """
-    faces = _read_faces(_parse_text(text, "The points"))
+    faces = read_faces(parse_text(text, "The points"))
     pictures = _assign_photos([number for number, _ in faces], photos, "faces", "points")
     detections = []
     for k, (picture, (_, points)) in enumerate(zip(pictures, faces, strict=True)):
         source = f"Face {k + 1} of the points"
-        face = _face_points(_to_pixels(points, photo_size), source)
+        face = _face_points(to_pixels(points, photo_size), source)
         face.check_inside(photo_size, source)
         detections += [Detection(n, face) for n in (range(photos) if picture is None else (picture,))]
     return detections
@@ -110,8 +104,8 @@ def detect_boxes(boxes: Any, photos: int, photo_size: tuple[int, int], form: str
         InputError: anything else, boxes without area or outside the photo, or counts that do not match.
     """
     check_choice("box format", form, BOX_FORMS)
-    boxes = _parse_text(boxes, "The boxes") if isinstance(boxes, str) else _to_lists(boxes)
-    numbered = _read_boxes(boxes, form)
+    boxes = parse_text(boxes, "The boxes") if isinstance(boxes, str) else to_lists(boxes)
+    numbered = read_boxes(boxes, form)
     pictures = _assign_photos([number for number, _ in numbered], photos, "boxes", "boxes")
     detections = []
     for k, (picture, (_, edges)) in enumerate(zip(pictures, numbered, strict=True)):
@@ -138,7 +132,7 @@ def detect_poses(poses: Any, photos: int, photo_size: tuple[int, int]) -> list[D
     Raises:
         InputError: another form or number of photos.
     """
-    poses = _parse_text(poses, "The pose keypoints") if isinstance(poses, str) else poses
+    poses = parse_text(poses, "The pose keypoints") if isinstance(poses, str) else poses
     poses = [poses] if isinstance(poses, Mapping) else poses
     if not isinstance(poses, Sequence) or not all(
         isinstance(pose, Mapping) and isinstance(pose.get("people"), list) for pose in poses
@@ -196,7 +190,7 @@ def detect_in_masks(masks: Tensor, photos: int, photo_size: tuple[int, int]) -> 
     if len(masks) not in (1, photos):
         raise InputError(f"There are {len(masks)} masks for {photos} photos; give one each, or one for all.")
     scale_x, scale_y = photo_size[1] / masks.shape[2], photo_size[0] / masks.shape[1]
-    per_mask = [_areas(mask > 0.5) for mask in masks]
+    per_mask = [area_boxes(mask > 0.5) for mask in masks]
     return [
         Detection(k, Box(x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y))
         for k in range(photos)
@@ -243,99 +237,10 @@ def _part_mask(parts: PartLabels, *choices: tuple[str, ...]) -> Tensor:
     raise InputError(f"No part is called {choices[0][0]}; these are labelled: {', '.join(parts.names)}.")
 
 
-def _parse_text(text: str, source: str) -> Any:
-    """Read JSON, or lines of numbers: a list of faces, each a list of points."""
-    text = text.strip()
-    if not text:
-        raise InputError(f"{source} are empty; {_EXPECTED}.")
-    if text[0] in "[{":
-        try:
-            return json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as problem:
-            raise InputError(f"{source} are no valid JSON ({problem}); {_EXPECTED}.") from None
-    faces = [
-        [_parse_numbers(line, source) for line in block.splitlines() if line.strip()]
-        for block in re.split(r"\n\s*\n", text)
-    ]
-    # A line of two numbers is a point; a longer one is a face, or a box, of its own.
-    blocks = [block for block in faces if block]
-    if all(len(line) == 2 for block in blocks for line in block):
-        return blocks
-    return [line for block in blocks for line in block]
-
-
-def _parse_numbers(line: str, source: str) -> list[float]:
-    try:
-        return [float(word) for word in re.split(r"[\s,;]+", line.strip(" \t,;()[]"))]
-    except ValueError:
-        raise InputError(f"{source} hold the line {line.strip()[:60]!r}, which is not numbers; {_EXPECTED}.") from None
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not finite")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_point(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return _is_number(value.get("x")) and _is_number(value.get("y"))
-    return isinstance(value, list) and len(value) in (2, 3) and all(map(_is_number, value))
-
-
-def _point(value: Any) -> list[float]:
-    return (
-        [float(value["x"]), float(value["y"])]
-        if isinstance(value, Mapping)
-        else [float(number) for number in value[:2]]
-    )
-
-
-def _is_named(value: Any) -> bool:
-    return isinstance(value, Mapping) and len(value) > 0 and all(_is_point(point) for point in value.values())
-
-
-def _read_faces(document: Any) -> list[tuple[int | None, Any]]:
-    """Return (the photo's number or None, points [[x, y], ...] or {name: [x, y]}) of each face."""
-    if _is_named(document):
-        return [(None, {name: _point(value) for name, value in document.items()})]
-    if isinstance(document, Mapping):
-        body = next((document[key] for key in ("points", "landmarks", "kps") if key in document), None)
-        if body is None:
-            raise InputError(
-                f"The points hold an object with {', '.join(map(str, document)) or 'nothing'}; {_EXPECTED}."
-            )
-        number = document.get("picture")
-        if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
-            raise InputError(f"A face names the picture {number!r}; expected a whole number, counted from 0.")
-        return [(number, face) for _, face in _read_faces(body)]
-    if isinstance(document, list) and document:
-        if all(map(_is_point, document)) and not all(map(_is_number, document)):
-            return [(None, [_point(value) for value in document])]
-        if all(map(_is_number, document)):
-            if len(document) % 2:
-                raise InputError(f"A face has {len(document)} numbers; expected pairs of x and y.")
-            return [(None, [[float(x), float(y)] for x, y in zip(document[::2], document[1::2], strict=True)])]
-        if all(isinstance(value, (list, Mapping)) for value in document):
-            return [face for value in document for face in _read_faces(value)]
-    raise InputError(f"The points cannot be read; {_EXPECTED}.")
-
-
 def _face_points(points: Any, source: str) -> FacePoints:
     if isinstance(points, Mapping):
         return face_from_names(points, source)
     return face_from_points(torch.tensor(points, dtype=torch.float64), source)
-
-
-def _to_pixels(points: Any, photo_size: tuple[int, int]) -> Any:
-    """Scale points that are all fractions, listed or named, to pixels."""
-    values = list(points.values()) if isinstance(points, Mapping) else points
-    if not all(0 <= number <= 1 for value in values for number in value):
-        return points
-    scaled = [[x * photo_size[1], y * photo_size[0]] for x, y in values]
-    return dict(zip(points, scaled, strict=True)) if isinstance(points, Mapping) else scaled
 
 
 def _assign_photos(numbers: Sequence[int | None], photos: int, plural: str, source: str) -> list[int | None]:
@@ -357,76 +262,3 @@ def _assign_photos(numbers: Sequence[int | None], photos: int, plural: str, sour
         f"There are {len(numbers)} {plural} for {photos} photos. Give one for each, one for all, or name the photo "
         f'of each with "picture", counted from 0.'
     )
-
-
-def _to_lists(value: Any) -> Any:
-    """Convert tensors, arrays and tuples to lists."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {key: _to_lists(nested) for key, nested in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_lists(nested) for nested in value]
-    return value
-
-
-def _read_boxes(document: Any, form: str) -> list[tuple[int | None, list[float]]]:
-    """Return (the photo's number or None, [x0, y0, x1, y1]) of each box."""
-    if isinstance(document, Mapping):
-        number = document.get("picture")
-        for keys in (("startX", "startY", "endX", "endY"), ("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2")):
-            if all(_is_number(document.get(key)) for key in keys):
-                return [(number, [float(document[key]) for key in keys])]
-        if all(_is_number(document.get(key)) for key in ("x", "y", "width", "height")):
-            x, y, width, height = (float(document[key]) for key in ("x", "y", "width", "height"))
-            return [(number, [x, y, x + width, y + height])]
-        for key in ("bbox", "bboxes", "boxes", "box"):
-            if key in document:
-                return [(number, box) for _, box in _read_boxes(document[key], form)]
-    if isinstance(document, list) and len(document) == 4 and all(map(_is_number, document)):
-        x, y, third, fourth = map(float, document)
-        return [(None, [x, y, third, fourth] if form == "corners" else [x, y, x + third, y + fourth])]
-    if isinstance(document, list) and document and all(isinstance(value, (list, Mapping)) for value in document):
-        if all(isinstance(value, list) and (not value or isinstance(value[0], (list, Mapping))) for value in document):
-            return [
-                (k if number is None else number, box)
-                for k, value in enumerate(document)
-                if value
-                for number, box in _read_boxes(value, form)
-            ]
-        return [box for value in document for box in _read_boxes(value, form)]
-    raise InputError(
-        "The boxes cannot be read; expected JSON such as [[x0, y0, x1, y1], ...], one list of boxes per photo, or "
-        "objects with x, y, width and height."
-    )
-
-
-def _areas(mask: Tensor) -> list[tuple[int, int, int, int]]:
-    """Return boxes x0, y0, x1, y1 of the connected areas (also over corners) of a mask [h, w], from left to right."""
-    mask = mask.cpu()
-    if not bool(mask.any()):
-        return []
-    # Worked out on at most 512 pixels a side; a cell counts when any of its pixels does.
-    cell = max(1, -(-max(mask.shape) // 512))
-    coarse = F.max_pool2d(mask[None, None].float(), cell, ceil_mode=True)[0, 0] > 0
-    labels = repeat(_connected(coarse), "h w -> (h y) (w x)", y=cell, x=cell)
-    fine = labels[: mask.shape[0], : mask.shape[1]] * mask
-    areas = []
-    for label, count in zip(*fine[fine > 0].unique(return_counts=True), strict=True):
-        y, x = torch.nonzero(fine == label, as_tuple=True)
-        areas.append((int(count), (int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1)))
-    largest = max(count for count, _ in areas)
-    return sorted(box for count, box in areas if count >= _SPECK * largest)
-
-
-def _connected(mask: Tensor) -> Tensor:
-    """Label a mask [h, w] by int64 numbers above 0, equal within an area: each pixel follows its largest neighbour."""
-    numbers = torch.arange(1, mask.numel() + 1, dtype=torch.float64).reshape(mask.shape) * mask
-    while True:
-        spread = F.max_pool2d(numbers[None, None], 3, 1, 1)[0, 0] * mask
-        # A number is the index of a pixel of the same area: jumping to that pixel's number halves the way each time.
-        index = (spread.flatten().long() - 1).clamp(min=0)
-        spread = torch.maximum(spread, spread.flatten()[index].reshape(mask.shape) * mask)
-        if bool((spread == numbers).all()):
-            return numbers.long()
-        numbers = spread

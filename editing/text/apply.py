@@ -14,7 +14,8 @@ from ...models.gan.layer_blend import KeepOutside, effective_mask
 from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.part_labels import PartLabels
 from ..common.progress import Progress, silent
-from .edit import TextEdit, check_edit, layer_blend, row_masks
+from .edit import TextEdit, check_edit
+from .masks import layer_blend, row_masks
 
 __all__ = ["AppliedTextEdit", "apply_text_edit", "row_masks_in_chunks", "smooth_over_time"]
 

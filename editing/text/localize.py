@@ -21,7 +21,8 @@ from ...models.inference import clone_from_inference, enable_training
 from ..common.part_labels import PartLabels
 from ..common.progress import Progress, silent
 from ..common.types import EditDirection
-from .edit import TextEdit, check_styles, selected_mask
+from .edit import TextEdit, check_styles
+from .masks import selected_mask
 
 __all__ = ["localize_direction"]
 

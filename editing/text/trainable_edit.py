@@ -13,7 +13,8 @@ from ...models.gan.layer_blend import resized_mask
 from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
 from ...models.inference import clone_from_inference
 from ..common.part_labels import PartLabels
-from .edit import TextEdit, selected_mask
+from .edit import TextEdit
+from .masks import selected_mask
 from .settings import TextEditSettings
 
 __all__ = ["TrainableEdit", "w_basis"]

@@ -1,0 +1,119 @@
+"""Masks of a text edit: one for each row of W+, from selected parts, attention and what is drawn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ...models.gan.generator import GanGenerator
+from ...models.gan.layer_blend import LayerBlend, resized_mask
+from ...models.gan.synthesis_run import SynthesisOptions
+from ..common.part_labels import PartLabels
+from .edit import TextEdit, check_edit, on_device_of
+
+__all__ = ["layer_blend", "row_masks", "selected_mask"]
+
+
+def row_masks(
+    edit: TextEdit,
+    generator: GanGenerator,
+    codes: Tensor,  # [B, L, D], before the edit
+    parts: PartLabels | None = None,  # of these pictures; needed where the edit selects parts
+    noise: str | int = "constant",
+    first_index: int = 0,  # position of codes[0] in a larger batch, for seeded noise
+    photos: Tensor | None = None,  # [B]: of an adapted generator, whose photo each code is
+) -> list[Tensor | None]:
+    """Compute the masks of the L rows, [B or 1, 1, h, w] each, None where a row shows nothing.
+
+    Raises:
+        InputError: an edit of another generator, or parts that are missing or of another batch.
+    """
+    check_edit(edit, generator, codes, parts)
+    codes = codes.to(generator.device)
+    last = len(generator.network.synthesis.layers) - 1
+    attention: dict[int, Tensor] = {}
+    if edit.attention is not None:
+        options = SynthesisOptions(noise=noise, first_index=first_index, photos=photos)
+        attention = _attention_masks(edit, generator, codes, options)
+    masks: list[Tensor | None] = []
+    for row in range(generator.num_layers):
+        masks.append(_row_mask(edit, row, min(row, last), generator, codes, parts, attention))
+    return masks
+
+
+def selected_mask(labels: Tensor, weights: Tensor, size: Sequence[int]) -> Tensor:
+    """Sum part masks by their weights.
+
+    Args:
+        labels: [B, P, h, w] in 0..1.
+        weights: [P] in 0..1.
+        size: height, width of the result.
+
+    Returns:
+        [B, 1, *size] in 0..1.
+    """
+    return (resized_mask(labels, size) * weights[:, None, None]).sum(dim=1, keepdim=True).clamp(0, 1)
+
+
+def layer_blend(
+    edit: TextEdit,
+    codes: Tensor,  # [B, L, D], before the edit
+    masks: Sequence[Tensor | None],  # of the L rows, [B or 1, 1, h, w] in 0..1
+    alpha: Tensor | float = 1.0,  # strength, one number or [B]
+) -> LayerBlend:
+    """Return the blend by which a synthesis paints the edit inside its masks."""
+    return LayerBlend(edit.changed(codes, alpha), masks)
+
+
+def _attention_masks(
+    edit: TextEdit, generator: GanGenerator, codes: Tensor, options: SynthesisOptions
+) -> dict[int, Tensor]:
+    """Compute the attention of the layers of the edit's rows, [B, 1, h, w] each, from the unedited features."""
+    last = len(generator.network.synthesis.layers) - 1
+    layers = {min(row, last) for row in edit.rows}
+    with torch.no_grad():
+        options = replace(options, want_features=layers, stop_layer=max(layers))
+        run = generator.network.synthesis(codes, options)
+        network = on_device_of(edit.attention, codes)
+        return {layer: network(layer, features) for layer, features in run.features.items()}
+
+
+def _row_mask(
+    edit: TextEdit,
+    row: int,
+    layer: int,
+    generator: GanGenerator,
+    codes: Tensor,  # [B, L, D]
+    parts: PartLabels | None,
+    attention: Mapping[int, Tensor],  # layer -> [B, 1, h, w]
+) -> Tensor | None:
+    """Multiply the factors of one row's mask, [B or 1, 1, h, w]; None where the row shows nothing."""
+    if row not in edit.rows:
+        return None
+    size = generator.network.synthesis.layer_size(layer)[1:]
+    mask = torch.ones(1, 1, 1, 1, device=codes.device, dtype=codes.dtype)
+    if edit.selection is not None:
+        weights = edit.selection[:, row].to(codes)
+        if float(weights.max()) <= edit.threshold:
+            return _with_extra(edit, None, size, codes)
+        labels = torch.stack([parts.part(name) for name in edit.parts], dim=1).to(codes)
+        mask = selected_mask(labels, weights, size)
+    if attention:
+        mask = mask * attention[layer].to(codes)
+    if edit.threshold > 0:
+        # From the threshold on it rises faster, so that the edge stays soft and a full mask stays full.
+        mask = ((mask - edit.threshold) / (1 - edit.threshold)).clamp(min=0)
+    if edit.region is not None:
+        mask = resized_mask(mask, size) * resized_mask(edit.region[None, None].to(codes), size)
+    return _with_extra(edit, mask, size, codes)
+
+
+def _with_extra(edit: TextEdit, mask: Tensor | None, size: Sequence[int], like: Tensor) -> Tensor | None:
+    """Add the region in which the edit shows whatever else says."""
+    if edit.extra is None:
+        return mask
+    extra = resized_mask(edit.extra[None, None].to(like), size)
+    return extra if mask is None else torch.maximum(resized_mask(mask, size), extra)
