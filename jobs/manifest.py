@@ -126,12 +126,11 @@ def _parse(line: bytes) -> Record | None:
     """Read one line; None for a damaged one."""
     try:
         values = json.loads(line)
-        known = {name: value for name, value in values.items() if name in _NAMES}
-        record = Record(**known)
+        record = Record(**{name: value for name, value in values.items() if name in _NAMES})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    sound = isinstance(record.file, str) and isinstance(record.result, str) and isinstance(record.code, str)
-    return record if sound and record.status in (DONE, SKIPPED) else None
+    valid = isinstance(record.file, str) and isinstance(record.result, str) and isinstance(record.code, str)
+    return record if valid and record.status in (DONE, SKIPPED) else None
 
 
 def _complete_lines(file: BinaryIO) -> int:

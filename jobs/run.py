@@ -164,9 +164,9 @@ class _Run:
         self.done_before = self.total - len(tasks)
         self.chunk = job.chunk or job.transfer.per_pass
         # What was skipped before is looked at once more, at the end, where it takes no other picture's turn.
-        new = [task for task in tasks if task.name not in self.skipped_before]
-        again = [task for task in tasks if task.name in self.skipped_before]
-        self.tasks = (new[: job.count] if job.count else new) + again
+        first_try = [task for task in tasks if task.name not in self.skipped_before]
+        retries = [task for task in tasks if task.name in self.skipped_before]
+        self.tasks = (first_try[: job.count] if job.count else first_try) + retries
         self.worked = self.done = self.skipped = self.clamped = 0
         self.problems: list[str] = []
 
@@ -191,17 +191,17 @@ class _Run:
 
     def _unfinished(self, names: list[str]) -> tuple[list[_Task], dict[str, Record]]:
         """Return the pictures that are not finished, and the records of those that were skipped before."""
-        known: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         with storage_problems(self.job.output):
             for record in read_records(self.job.output):
-                known[record.file] = record
-        results = {name: record.result for name, record in known.items() if record.status == DONE}
+                records[record.file] = record
+        results = {name: record.result for name, record in records.items() if record.status == DONE}
         tasks = [
             _Task(name, result)
             for name, result in zip(names, name_results(names, results), strict=True)
-            if not (name in results and self._is_current(known[name]))
+            if not (name in results and self._is_current(records[name]))
         ]
-        return tasks, {name: record for name, record in known.items() if record.status == SKIPPED}
+        return tasks, {name: record for name, record in records.items() if record.status == SKIPPED}
 
     def _is_current(self, record: Record) -> bool:
         """Tell whether the input is still the same, and what was made of it still there."""

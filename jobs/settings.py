@@ -57,13 +57,13 @@ def read_settings(folder: Path) -> dict[str, object] | None:
     try:
         content = json.loads(path.read_bytes())
         settings, version = content["settings"], content["version"]
-        sound = content["format"] == _FORMAT and isinstance(settings, dict)
+        valid = content["format"] == _FORMAT and isinstance(settings, dict)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError):
-        sound, version = False, _VERSION
-    if not sound or version != _VERSION:
-        problem = "is damaged" if not sound else f"is of version {version}, which this version does not continue"
+        valid, version = False, _VERSION
+    if not valid or version != _VERSION:
+        problem = "is damaged" if not valid else f"is of version {version}, which this version does not continue"
         raise InputError(f"{path} {problem}. Choose another output folder; the pictures in this one stay as they are.")
     return settings
 
@@ -103,8 +103,8 @@ def _weights_digest(network: nn.Module) -> str:
 
 def _edit_digest(direction: EditDirection) -> str:
     numbers = torch.tensor([direction.start or 0.0, direction.offset or 0.0], dtype=torch.float64)
-    known = torch.tensor([direction.start is not None, direction.offset is not None, *direction.layers])
-    return _digest({"d": direction.direction, "v": direction.normal, "numbers": numbers, "known": known})
+    presence = torch.tensor([direction.start is not None, direction.offset is not None, *direction.layers])
+    return _digest({"d": direction.direction, "v": direction.normal, "numbers": numbers, "known": presence})
 
 
 def _score_digest(transfer: Transfer) -> str:

@@ -151,8 +151,8 @@ def sample_features(
     mixed = sample_w(generator, MIXED, seed + 1)
     if generator.num_layers > 1:
         # A little of another code in each row, as inverted codes have.
-        others = sample_w(generator, MIXED * generator.num_layers, seed + 3)[:, 0]
-        mixed = mixed + _MIXING * (rearrange(others, "(m l) d -> m l d", m=MIXED) - generator.w_mean)
+        other_codes = sample_w(generator, MIXED * generator.num_layers, seed + 3)[:, 0]
+        mixed = mixed + _MIXING * (rearrange(other_codes, "(m l) d -> m l d", m=MIXED) - generator.w_mean)
     features = space.read_codes(generator, torch.cat([codes, mixed]), progress)
     # On the CPU: what is fitted to them needs float64, which some devices lack, and other work needs the device.
     samples = Samples(space, codes.cpu(), features[:count].cpu(), mixed.cpu(), features[count:].cpu())

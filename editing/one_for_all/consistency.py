@@ -23,8 +23,8 @@ class Consistency:
 
 
 def measure_consistency(
-    before: Tensor,  # [B] values of one attribute
-    after: Tensor,  # [B] of the same pictures, edited
+    values_before: Tensor,  # [B] values of one attribute
+    values_after: Tensor,  # [B] of the same pictures, edited
     target: float | None = None,  # the example's value
     reference_std: float | None = None,  # of the attribute, where the batch is too small or too alike to tell
 ) -> Consistency:
@@ -33,18 +33,21 @@ def measure_consistency(
     Raises:
         InputError: different counts, or values that are not finite.
     """
-    if before.ndim != 1 or before.shape != after.shape or before.numel() == 0:
-        shapes = f"{tuple(before.shape)} and {tuple(after.shape)}"
+    if values_before.ndim != 1 or values_before.shape != values_after.shape or values_before.numel() == 0:
+        shapes = f"{tuple(values_before.shape)} and {tuple(values_after.shape)}"
         raise InputError(f"One value per picture is needed, as many after as before; got {shapes}.")
-    before, after = before.cpu().double(), after.cpu().double()  # they may lie on two devices; not all have float64
-    if not bool(torch.isfinite(torch.cat([before, after])).all()):
+    # They may lie on two devices, and not all devices have float64.
+    values_before, values_after = values_before.cpu().double(), values_after.cpu().double()
+    if not bool(torch.isfinite(torch.cat([values_before, values_after])).all()):
         raise InputError("The values to compare are not all finite numbers.")
-    std_before, std_after = (0.0 if len(values) == 1 else float(values.std()) for values in (before, after))
+    std_before, std_after = (
+        0.0 if len(values) == 1 else float(values.std()) for values in (values_before, values_after)
+    )
     unit = reference_std or std_before
-    mean_after = float(after.mean())
+    mean_after = float(values_after.mean())
     if unit <= 0:
         spread, landing = float("nan"), None
     else:
         spread = std_after / unit
         landing = None if target is None else abs(mean_after - target) / unit
-    return Consistency(spread, landing, float(before.mean()), mean_after, std_before, std_after)
+    return Consistency(spread, landing, float(values_before.mean()), mean_after, std_before, std_after)

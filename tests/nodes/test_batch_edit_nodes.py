@@ -104,15 +104,15 @@ def test_constant_strength_and_limit(run_node, batch, edit):
 
 def test_inversion_from_pictures(run_node, tiny_generator, batch):
     latent, images = batch
-    (found, redrawn, psnr, report, residual, fitted), _ = run_node(
+    (latents, redrawn, psnr, report, residual, fitted), _ = run_node(
         "InvertImages", generator=tiny_generator, images=images, steps=12, names="a\nb\nc\nd\ne"
     )
-    assert found.names == ("a", "b", "c", "d", "e") and found.family == tiny_generator.family
+    assert latents.names == ("a", "b", "c", "d", "e") and latents.family == tiny_generator.family
     assert redrawn.shape == images.shape and len(psnr) == 5 and report.splitlines()[1].startswith("a: ")
     assert residual.shape == images.shape and 0 <= float(residual.min()) and float(residual.max()) <= 1
     assert fitted is tiny_generator
-    (kept, _, psnr, *_), _ = run_node("InvertImages", generator=tiny_generator, images=images, steps=0, start=latent)
-    assert kept.names == latent.names and min(psnr) > 30  # IMAGE clamps what lies outside 0..1
+    (started, _, psnr, *_), _ = run_node("InvertImages", generator=tiny_generator, images=images, steps=0, start=latent)
+    assert started.names == latent.names and min(psnr) > 30  # IMAGE clamps what lies outside 0..1
     bigger = torch.nn.functional.interpolate(images.movedim(-1, 1), scale_factor=2).movedim(1, -1)
     run_node("InvertImages", generator=tiny_generator, images=bigger, steps=1, mask=torch.ones(64, 64))
 
@@ -120,12 +120,12 @@ def test_inversion_from_pictures(run_node, tiny_generator, batch):
 def test_inversion_with_starts_and_early_features(run_node, tiny_progan):
     codes = tiny_progan.map(torch.randn(2, 16, generator=torch.Generator().manual_seed(3)))
     images = (tiny_progan.synthesize(codes).clamp(-1, 1).movedim(1, -1) + 1) / 2
-    (found, redrawn, psnr, report, _, fitted), _ = run_node(
+    (latents, redrawn, psnr, report, _, fitted), _ = run_node(
         "InvertImages", generator=tiny_progan, images=images, steps=6, starts=2, early_layers=3
     )
-    assert found.codes.shape == (2, 1, 16) and report.count("from the start 'sample") == 2
+    assert latents.codes.shape == (2, 1, 16) and report.count("from the start 'sample") == 2
     assert sorted(fitted.adaptation.deltas) == [0, 1, 2] and fitted.family == tiny_progan.family
-    again = (fitted.synthesize(found.codes).clamp(-1, 1).movedim(1, -1) + 1) / 2
+    again = (fitted.synthesize(latents.codes).clamp(-1, 1).movedim(1, -1) + 1) / 2
     assert torch.allclose(again, redrawn, atol=1e-4)
     with pytest.raises(InputError, match="early_layers is 20; 'tiny progan' has 8 layers"):
         run_node("InvertImages", generator=tiny_progan, images=images, steps=1, early_layers=20)
@@ -202,24 +202,24 @@ def test_folders_that_are_empty_unknown_or_outside(run_node, headless_host):
 def test_measured_attributes_in_the_report(run_node, batch, edit):
     latent, _ = batch
     before, after = json.dumps({"smile": [0, 1, 2, 3, 4]}), json.dumps({"smile": [3.0, 3.1, 3.2, 3.1, 3.0]})
-    given = dict(direction=edit, before=latent, after=latent, measured_before=before, measured_after=after)
-    (_, text), _ = run_node("ConsistencyReport", attribute="smile", **given)
+    inputs = dict(direction=edit, before=latent, after=latent, measured_before=before, measured_after=after)
+    (_, text), _ = run_node("ConsistencyReport", attribute="smile", **inputs)
     assert "measured smile" in text and "spread 0.05" in text
     with pytest.raises(InputError, match="'hat' was not measured; available: smile"):
-        run_node("ConsistencyReport", attribute="hat", **given)
+        run_node("ConsistencyReport", attribute="hat", **inputs)
     with pytest.raises(InputError, match="connect measured_before"):
         run_node("ConsistencyReport", direction=edit, before=latent, after=latent, attribute="smile")
     with pytest.raises(InputError, match="not a table"):
-        run_node("ConsistencyReport", attribute="smile", **{**given, "measured_before": "[1]"})
+        run_node("ConsistencyReport", attribute="smile", **{**inputs, "measured_before": "[1]"})
     with pytest.raises(InputError, match="holds 1 pictures"):
-        run_node("ConsistencyReport", attribute="smile", **{**given, "measured_before": '{"smile": [1]}'})
+        run_node("ConsistencyReport", attribute="smile", **{**inputs, "measured_before": '{"smile": [1]}'})
 
 
 def test_values_of_another_family_are_refused_before_the_work(run_node, headless_host, tiny_generator, batch, edit):
     latent, _ = batch
     stranger = GanLatent(latent.codes, latent.names, "elsewhere")
     foreign = EditDirection(edit.direction, edit.normal, edit.layers, 0.0, 1.0, "m", "elsewhere", "x", edit.example)
-    for node, given in (
+    for node, inputs in (
         ("ComputeStrength", dict(direction=edit, latents=stranger)),
         ("RecordEdit", dict(generator=tiny_generator, start=stranger, edited=stranger)),
         ("OptimizeDirection", dict(generator=tiny_generator, edit=foreign)),
@@ -227,7 +227,7 @@ def test_values_of_another_family_are_refused_before_the_work(run_node, headless
         ("ConsistencyReport", dict(direction=edit, before=latent, after=stranger)),
     ):
         with pytest.raises(InputError, match="elsewhere"):
-            run_node(node, **given)
+            run_node(node, **inputs)
 
 
 def test_wrong_examples_are_refused(run_node, tiny_generator, batch, smile):

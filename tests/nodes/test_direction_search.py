@@ -11,13 +11,13 @@ from semantic_edit.models import InputError
 def test_the_search_is_chosen_and_checked(run_node, tiny_generator):
     w = tiny_generator.map(torch.randn(2, tiny_generator.z_dim, generator=torch.Generator().manual_seed(3)))
     edit = record_edit(tiny_generator, w[0], w[0] + 0.3 * (w[1] - w[0]))
-    given = dict(generator=tiny_generator, edit=edit, variant="text", steps=4, normal="direction")
-    (quick,), _ = run_node("OptimizeDirection", search="quasi-newton", **given)
-    (slow,), _ = run_node("OptimizeDirection", **given)
+    inputs = dict(generator=tiny_generator, edit=edit, variant="text", steps=4, normal="direction")
+    (quick,), _ = run_node("OptimizeDirection", search="quasi-newton", **inputs)
+    (slow,), _ = run_node("OptimizeDirection", **inputs)
 
     def left(direction):
         return float((direction.direction - edit.direction).norm())
 
     assert left(quick) < left(slow)
     with pytest.raises(InputError, match="search"):
-        run_node("OptimizeDirection", search="luck", **given)
+        run_node("OptimizeDirection", search="luck", **inputs)

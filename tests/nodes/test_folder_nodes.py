@@ -39,8 +39,8 @@ def world(run_node, headless_host, tiny_generator, tiny_encoder):
 @pytest.fixture
 def edit_folder(run_node, tiny_generator, world):
     def run(**inputs):
-        given = {"direction": world, "folder": "trip", "encoder": "tiny.safetensors", **inputs}
-        return run_node("EditFolder", generator=tiny_generator, **given)
+        inputs = {"direction": world, "folder": "trip", "encoder": "tiny.safetensors", **inputs}
+        return run_node("EditFolder", generator=tiny_generator, **inputs)
 
     return run
 
@@ -162,8 +162,8 @@ def film(run_node, tiny_generator, world):
     (latent, *_), _ = run_node("SampleLatents", generator=tiny_generator, count=3, seed=3)
 
     def run(**inputs):
-        given = {"latents": latent, "direction": world, "frame_count": 4, **inputs}
-        (frames, count), _ = run_node("AnimateStrength", generator=tiny_generator, **given)
+        inputs = {"latents": latent, "direction": world, "frame_count": 4, **inputs}
+        (frames, count), _ = run_node("AnimateStrength", generator=tiny_generator, **inputs)
         assert len(frames) == count
         return frames
 
@@ -182,8 +182,8 @@ def test_the_film_begins_unedited_ends_edited_and_comes_back(film, run_node, tin
         own = frames[6 * k : 6 * k + 6]
         assert torch.allclose(own[0], plain[k], atol=1e-5) and torch.allclose(own[3], final[k], atol=1e-5)
         assert torch.equal(own[1], own[5]) and torch.equal(own[2], own[4])
-    given = film(layout="one by one", strengths=strengths)
-    assert torch.equal(given, frames)
+    by_strengths = film(layout="one by one", strengths=strengths)
+    assert torch.equal(by_strengths, frames)
 
 
 def test_the_slider_puts_all_into_one_state(film):
@@ -215,8 +215,8 @@ def test_wrong_films_are_sentences(film, run_node, tiny_generator, world, inputs
         }
     if "strengths" in inputs:
         (few, *_), _ = run_node("SelectLatents", latents=film.latent, indices="0,1")
-        given = few if inputs["strengths"] == 2 else film.latent
-        inputs = {**inputs, "strengths": run_node("ComputeStrength", direction=world, latents=given)[0][0]}
+        latents = few if inputs["strengths"] == 2 else film.latent
+        inputs = {**inputs, "strengths": run_node("ComputeStrength", direction=world, latents=latents)[0][0]}
     with pytest.raises(InputError, match=words):
         film(**inputs)
 
@@ -241,12 +241,12 @@ def test_a_move_of_the_slider_runs_only_strength_apply_and_synthesis(world, head
                 {"generator": ["load", 0], "latents": ["apply", 0], "noise": "none", "noise_seed": 0},
             ),
         }
-        whole = {
+        graph = {
             name: {"class_type": f"SemanticEdit{kind}", "inputs": inputs, "_meta": {}}
             for name, (kind, inputs) in nodes.items()
         }
-        whole["show"] = {"class_type": "PreviewImage", "inputs": {"images": ["draw", 0]}, "_meta": {}}
-        return runner.run(Prompt(whole)).ran
+        graph["show"] = {"class_type": "PreviewImage", "inputs": {"images": ["draw", 0]}, "_meta": {}}
+        return runner.run(Prompt(graph)).ran
 
     assert len(ran(1.0)) == 7
     assert ran(0.5) == ["strength", "apply", "draw", "show"]
@@ -323,6 +323,6 @@ def test_a_shipped_slider_without_an_example_says_what_to_add(tmp_path, capsys, 
 
 
 def test_a_name_that_comes_by_a_wire_is_looked_after_at_every_run(headless_host):
-    given = {"folder": "(demo photos)", "encoder": "none"}
-    assert math.isnan(EditFolder.fingerprint_inputs(name=None, **given))
-    assert EditFolder.fingerprint_inputs(name="a", **given) == EditFolder.fingerprint_inputs(name="a", **given)
+    inputs = {"folder": "(demo photos)", "encoder": "none"}
+    assert math.isnan(EditFolder.fingerprint_inputs(name=None, **inputs))
+    assert EditFolder.fingerprint_inputs(name="a", **inputs) == EditFolder.fingerprint_inputs(name="a", **inputs)

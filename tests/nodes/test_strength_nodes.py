@@ -69,9 +69,9 @@ def test_a_direction_from_a_file_is_measured_too(run_node, tiny_generator, batch
 
 
 def test_features_come_from_the_familys_encoder_or_from_the_generator(tiny_generator, encoder_file):
-    chosen = feature_space(tiny_generator, encoder_file)
-    assert chosen.name == encoder_file and chosen.sees_pictures
-    assert feature_space(tiny_generator).key is chosen.key  # the file is read once
+    encoder_features = feature_space(tiny_generator, encoder_file)
+    assert encoder_features.name == encoder_file and encoder_features.sees_pictures
+    assert feature_space(tiny_generator).key is encoder_features.key  # the file is read once
     assert not feature_space(tiny_generator, "generator's own").sees_pictures
     assert feature_space(tiny_generator, "demo portraits").read(torch.zeros(1, 3, 64, 64)).shape == (1, 15)
     stranger = replace(tiny_generator, family="other")
@@ -103,11 +103,11 @@ def test_a_reference_picture_is_seen_by_the_features_that_were_chosen(run_node, 
     learned = learn(run_node, tiny_generator, edit, features="generator's own")
     assert learned.score is not None and not learned.score.space.sees_pictures
     (image,), _ = run_node("GenerateImages", generator=tiny_generator, latents=pair[1])
-    given = {"direction": learned, "latents": batch, "generator": tiny_generator, "reference_image": image}
+    inputs = {"direction": learned, "latents": batch, "generator": tiny_generator, "reference_image": image}
     for corrections in (0, 1):
-        run_node("ComputeStrength", features="demo portraits", corrections=corrections, **given)
+        run_node("ComputeStrength", features="demo portraits", corrections=corrections, **inputs)
     with pytest.raises(InputError, match="can only be read from codes"):
-        run_node("ComputeStrength", features="generator's own", **given)
+        run_node("ComputeStrength", features="generator's own", **inputs)
 
 
 def test_a_recorded_attribute_measures_the_edit(run_node, tiny_generator, batch, pair):
@@ -116,8 +116,8 @@ def test_a_recorded_attribute_measures_the_edit(run_node, tiny_generator, batch,
     attribute = EditDirection(step, normal, family=tiny_generator.family, name="lift")
     edit = record(run_node, tiny_generator, pair, attribute=attribute)
     torch.testing.assert_close(edit.normal, normal)
-    kept = learn(run_node, tiny_generator, edit)
-    torch.testing.assert_close(kept.normal, normal)
+    learned = learn(run_node, tiny_generator, edit)
+    torch.testing.assert_close(learned.normal, normal)
     published = learn(run_node, tiny_generator, edit, variant="batch", steps=2, normal="direction")
     assert torch.equal(published.normal, published.direction) and published.score is None
 
@@ -129,16 +129,18 @@ def test_a_scorer_can_be_the_space(run_node, tiny_generator, pair):
         def encode_images(self, pictures):
             return torch.nn.functional.adaptive_avg_pool2d(pictures, 4).flatten(1)
 
-    found = learn(run_node, tiny_generator, record(run_node, tiny_generator, pair), scorer=Scorer(), samples=300)
-    assert "scorer colours" in found.method
+    learned = learn(run_node, tiny_generator, record(run_node, tiny_generator, pair), scorer=Scorer(), samples=300)
+    assert "scorer colours" in learned.method
 
 
 @pytest.mark.parametrize("node", ["OptimizeDirection", "ComputeStrength"])
 def test_an_encoder_that_is_replaced_is_read_again(headless_host, encoder_file, node):
-    (found,) = [each for each in node_classes() if each.GET_SCHEMA().node_id == f"SemanticEdit{node}"]
-    before = found.fingerprint_inputs(features=encoder_file, seed=0)
+    (node_class,) = [
+        candidate for candidate in node_classes() if candidate.GET_SCHEMA().node_id == f"SemanticEdit{node}"
+    ]
+    fingerprint = node_class.fingerprint_inputs(features=encoder_file, seed=0)
     path = headless_host.model_path("encoders", encoder_file)
-    assert found.fingerprint_inputs(features=encoder_file, seed=0) == before
+    assert node_class.fingerprint_inputs(features=encoder_file, seed=0) == fingerprint
     os.utime(path, (1, 1))
-    assert found.fingerprint_inputs(features=encoder_file, seed=0) != before
-    assert found.fingerprint_inputs() == found.fingerprint_inputs(features="automatic") == ""
+    assert node_class.fingerprint_inputs(features=encoder_file, seed=0) != fingerprint
+    assert node_class.fingerprint_inputs() == node_class.fingerprint_inputs(features="automatic") == ""

@@ -26,9 +26,9 @@ def slerp_in_double(a: torch.Tensor, b: torch.Tensor, amount: float) -> torch.Te
 
 def test_select_keeps_order_repeats_and_names():
     latent = codes(5, 1)
-    chosen = select(latent, [4, 0, 0, -1])
-    assert chosen.names == ("1.4", "1.0", "1.0", "1.4") and chosen.family == "f"
-    assert torch.equal(chosen.codes, latent.codes[[4, 0, 0, 4]])
+    selected = select(latent, [4, 0, 0, -1])
+    assert selected.names == ("1.4", "1.0", "1.0", "1.4") and selected.family == "f"
+    assert torch.equal(selected.codes, latent.codes[[4, 0, 0, 4]])
     for wrong in ([], [5], [-6]):
         with pytest.raises(InputError, match="Choose among the 5 codes"):
             select(latent, wrong)

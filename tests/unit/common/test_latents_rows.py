@@ -83,7 +83,7 @@ def test_a_group_that_this_generator_lacks_is_a_sentence():
 def test_any_text_is_read_or_refused(text, count):
     for parse in (parse_rows, parse_indices):
         try:
-            chosen = parse(text, count)
+            indices = parse(text, count)
         except InputError:
             continue
-        assert chosen and all(0 <= index < count for index in chosen)
+        assert indices and all(0 <= index < count for index in indices)

@@ -31,10 +31,10 @@ def test_a_larger_count_keeps_the_first_pictures(tiny_generator):
 
 
 def test_truncation_pulls_toward_the_mean(tiny_generator):
-    whole, half, coarse = (sample(tiny_generator, 2, 0, *how) for how in ((1.0,), (0.5,), (0.5, 3)))
-    torch.testing.assert_close(half.codes, truncate(whole, tiny_generator.w_mean, 0.5).codes)
+    full, half, coarse = (sample(tiny_generator, 2, 0, *how) for how in ((1.0,), (0.5,), (0.5, 3)))
+    torch.testing.assert_close(half.codes, truncate(full, tiny_generator.w_mean, 0.5).codes)
     torch.testing.assert_close(coarse.codes[:, :3], half.codes[:, :3])
-    assert torch.equal(coarse.codes[:, 3:], whole.codes[:, 3:])
+    assert torch.equal(coarse.codes[:, 3:], full.codes[:, 3:])
 
 
 def test_classes_are_drawn_or_chosen_without_changing_z(with_classes):

@@ -37,9 +37,9 @@ def one_by_one(monkeypatch):
 
 def test_how_many_pictures_share_a_graph(tiny_generator):
     sizes = {32: (512, 8), 256: (8, 8), 512: (2, 2), 1024: (1, 1), 2048: (1, 1)}
-    for side, (alone, limited) in sizes.items():
+    for size, (alone, limited) in sizes.items():
         network = SimpleNamespace(
-            config=SimpleNamespace(resolution=(side, side)), mapping=SimpleNamespace(w_avg=torch.zeros(1))
+            config=SimpleNamespace(resolution=(size, size)), mapping=SimpleNamespace(w_avg=torch.zeros(1))
         )
         generator = replace(tiny_generator, network=network)
         assert (generator.pictures_per_graph(), generator.pictures_per_graph(8)) == (alone, limited)
@@ -94,19 +94,19 @@ def test_free_deltas_are_the_same(tiny_generator, codes, one_by_one):
 
 def test_a_drag_is_the_same_when_its_features_are_held_in_stretches(tiny_generator, codes, monkeypatch):
     points = DragPoints(torch.tensor([[12.0, 16.0]]), torch.tensor([[15.0, 16.0]]))
-    whole = drag(tiny_generator, codes[:1], points)
-    looks = []
+    at_once = drag(tiny_generator, codes[:1], points)
+    trials = []
     plain = drag_changes.measure_changes
 
     def watched(look, first, *others):
         assert first.numel() * 16 > 2 * 5000  # components of a W of 16
-        return plain(lambda trial: looks.append(len(trial)) or look(trial), first, *others)
+        return plain(lambda trial: trials.append(len(trial)) or look(trial), first, *others)
 
     monkeypatch.setattr(drag_steps, "measure_changes", watched)
     monkeypatch.setattr(drag_changes, "_HELD", 5000)
     pieces = drag(tiny_generator, codes[:1], points)
-    assert sum(looks) > 2 * 16
-    assert (whole.code - pieces.code).abs().max() < 1e-3
+    assert sum(trials) > 2 * 16
+    assert (at_once.code - pieces.code).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("keep_outside", [False, True])
@@ -124,8 +124,8 @@ def test_a_direction_finds_the_same_regions_picture_by_picture(tiny_generator, c
             lambda _, args: graphs.append(len(args[0])) if len(args) > 1 and args[1].blend else None
         )
         try:
-            given = (tiny_generator, direction, codes, parts)
-            return localize_direction(*given, steps=6, keep_outside=keep_outside).selection
+            arguments = (tiny_generator, direction, codes, parts)
+            return localize_direction(*arguments, steps=6, keep_outside=keep_outside).selection
         finally:
             counting.remove()
 

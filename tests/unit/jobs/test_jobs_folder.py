@@ -41,8 +41,8 @@ def photos(tmp_path):
     for k in range(20):
         noise(k).save(folder / f"{k}.png")
     (folder / "3.png").write_text("no picture")
-    whole = (folder / "11.png").read_bytes()
-    (folder / "11.png").write_bytes(whole[: len(whole) // 2])
+    content = (folder / "11.png").read_bytes()
+    (folder / "11.png").write_bytes(content[: len(content) // 2])
     return folder
 
 
@@ -52,27 +52,27 @@ def outcome(folder):
     for line in lines:
         del line["seconds"], line["finished"]
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    kept = {name: path.read_bytes() for name, path in files.items() if name not in (MANIFEST_NAME, "job.json")}
-    return lines, {name: content for name, content in kept.items() if not name.startswith(".semantic_edit")}
+    contents = {name: path.read_bytes() for name, path in files.items() if name not in (MANIFEST_NAME, "job.json")}
+    return lines, {name: content for name, content in contents.items() if not name.startswith(".semantic_edit")}
 
 
 def test_every_picture_is_edited_and_bad_ones_are_told(photos, transfer, tmp_path):
-    seen = []
+    reports = []
     job = FolderJob(photos, tmp_path / "out", transfer, keep_codes=True)
-    report = run_job(job, lambda step, total, preview: seen.append((step, total, preview)))
+    report = run_job(job, lambda step, total, preview: reports.append((step, total, preview)))
     assert (report.total, report.done, report.skipped, report.done_before) == (20, 18, 2, 0)
     assert [problem.split(":")[0] for problem in report.problems] == ["3.png", "11.png"]
     assert "18 of 20 pictures edited" in str(report) and "3.png: not a picture" in str(report)
-    steps = [step for step, _, preview in seen]
-    assert steps == sorted(steps) and steps[-1] == 20 and {total for _, total, _ in seen} == {20}
-    assert sum(preview is not None for *_, preview in seen) == 18
+    steps = [step for step, _, preview in reports]
+    assert steps == sorted(steps) and steps[-1] == 20 and {total for _, total, _ in reports} == {20}
+    assert sum(preview is not None for *_, preview in reports) == 18
     records = {record.file: record for record in read_records(tmp_path / "out")}
     assert [name for name, record in records.items() if record.status == "skipped"] == ["3.png", "11.png"]
     pixels = torch.from_numpy(np.array(noise(7))).movedim(-1, 0)[None].float() / 127.5 - 1
     alone = transfer(pixels)
     with Image.open(tmp_path / "out" / records["7.png"].result) as result:
-        found = torch.from_numpy(np.array(result)).movedim(-1, 0).float() / 127.5 - 1
-    assert (found - alone.images[0].clamp(-1, 1)).abs().max() <= 1.001 / 255
+        pixels_of_file = torch.from_numpy(np.array(result)).movedim(-1, 0).float() / 127.5 - 1
+    assert (pixels_of_file - alone.images[0].clamp(-1, 1)).abs().max() <= 1.001 / 255
     assert records["7.png"].alpha == pytest.approx(float(alone.strength.alpha[0]), abs=1e-6)
     assert {record.clamped for record in records.values() if record.status == "done"} == {True, False}
     stored = read_latent(tmp_path / "out" / records["7.png"].code)
@@ -120,11 +120,11 @@ def test_nothing_is_done_twice_and_what_changed_is_done_again(photos, transfer, 
     (tmp_path / "out" / "9.png").unlink()
     more = run_job(job)
     assert (more.done_before, more.done, more.skipped) == (15, 5, 1)
-    fresh = tmp_path / "fresh"
-    run_job(FolderJob(photos, fresh, transfer))
+    new_folder = tmp_path / "new_folder"
+    run_job(FolderJob(photos, new_folder, transfer))
     latest = {line["file"]: line for line in outcome(tmp_path / "out")[0]}
-    assert latest == {line["file"]: line for line in outcome(fresh)[0]}
-    assert outcome(tmp_path / "out")[1] == outcome(fresh)[1]
+    assert latest == {line["file"]: line for line in outcome(new_folder)[0]}
+    assert outcome(tmp_path / "out")[1] == outcome(new_folder)[1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -133,8 +133,8 @@ def test_kills_at_random_moments_lose_and_change_nothing(photos, transfer, tmp_p
     began = time.monotonic()
     run_job(FolderJob(photos, reference, transfer, keep_codes=True))
     typical = time.monotonic() - began
-    wanted, chance = outcome(reference), random.Random(1)
-    whole = {line["file"]: line for line in wanted[0]}
+    expected, chance = outcome(reference), random.Random(1)
+    expected_lines = {line["file"]: line for line in expected[0]}
     kills = 0
     for _ in range(60):
         child = os.fork()
@@ -146,16 +146,16 @@ def test_kills_at_random_moments_lose_and_change_nothing(photos, transfer, tmp_p
         status = os.waitpid(child, 0)[1]
         kills += os.WIFSIGNALED(status)
         for record in read_records(out):
-            line = whole[record.file]
+            line = expected_lines[record.file]
             assert (record.status, record.alpha, record.result) == (line["status"], line["alpha"], line["result"])
             if record.result:
-                assert (out / record.result).read_bytes() == wanted[1][record.result]
-                assert (out / record.code).read_bytes() == wanted[1][record.code]
+                assert (out / record.result).read_bytes() == expected[1][record.result]
+                assert (out / record.code).read_bytes() == expected[1][record.code]
         if not os.WIFSIGNALED(status) or kills >= 8:
             break
     assert kills
     run_job(FolderJob(photos, out, transfer, keep_codes=True))
-    assert outcome(out) == wanted
+    assert outcome(out) == expected
 
 
 def test_a_stop_keeps_what_is_finished_and_leaves_nothing_half(photos, transfer, tmp_path):
@@ -194,9 +194,9 @@ def test_other_settings_are_refused_with_their_names(photos, transfer, tmp_path)
     (tmp_path / "other").mkdir()
     noise(1).save(tmp_path / "other" / "0.png")
     for words, change in changes.items():
-        given = {"source": photos, "output": out, "transfer": transfer, **change}
+        inputs = {"source": photos, "output": out, "transfer": transfer, **change}
         with pytest.raises(InputError, match="holds a batch with other settings") as caught:
-            run_job(FolderJob(**given))
+            run_job(FolderJob(**inputs))
         assert words in str(caught.value)
     assert outcome(out) == before
 
@@ -271,5 +271,5 @@ def test_pictures_of_every_kind_are_fitted(transfer, tmp_path):
         if record.result:
             with Image.open(tmp_path / "out" / record.result) as picture:
                 assert picture.size == (32, 32) and picture.mode == "RGB"
-    found = {record.file: record for record in read_records(tmp_path / "out")}
-    assert found["moving.webp"].alpha == pytest.approx(found["still.webp"].alpha, abs=0.05)
+    records = {record.file: record for record in read_records(tmp_path / "out")}
+    assert records["moving.webp"].alpha == pytest.approx(records["still.webp"].alpha, abs=0.05)

@@ -44,8 +44,8 @@ def test_a_line_that_a_kill_cut_short_counts_as_never_written(tmp_path, cut):
         manifest.add(RECORDS[1])
         first = len(json.dumps(RECORDS[0].__dict__)) + 1
     path = tmp_path / MANIFEST_NAME
-    whole = path.read_bytes()
-    path.write_bytes(whole[: max(len(whole) - cut, first)])
+    content = path.read_bytes()
+    path.write_bytes(content[: max(len(content) - cut, first)])
     assert list(read_records(tmp_path)) == RECORDS[:1]
     with Manifest(tmp_path) as manifest:
         manifest.add(RECORDS[2])
@@ -158,10 +158,10 @@ def test_settings_are_compared_by_meaning_and_every_difference_is_named(tmp_path
     assert read_settings(tmp_path) is None
     before = {"generator": "mine [abc]", "strength": 0.1 + 0.2, "limit": None, "background": (1, 2, 3)}
     write_settings(tmp_path, before)
-    found = read_settings(tmp_path)
-    check_settings(tmp_path, found, {**before, "generator": "renamed [abc]"})
+    stored = read_settings(tmp_path)
+    check_settings(tmp_path, stored, {**before, "generator": "renamed [abc]"})
     with pytest.raises(InputError, match=r"mine \[abc\] then, mine \[abd\] now; limit: none then, 2 now\)"):
-        check_settings(tmp_path, found, {**before, "generator": "mine [abd]", "limit": 2})
+        check_settings(tmp_path, stored, {**before, "generator": "mine [abd]", "limit": 2})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"format": 1, "settings": {}, "version": 1}', b"\xff"])

@@ -38,13 +38,13 @@ def test_each_moment_is_drawn_once_and_reported(tiny_generator):
     d = torch.ones(8, 16)
     direction = EditDirection(d, d, (0, 1), start=0.0, offset=3.0, family=tiny_generator.family)
     w = torch.randn(3, 8, 16, generator=torch.Generator().manual_seed(1))
-    seen = []
+    reports = []
     frames = animate(
         tiny_generator, w, direction, [0.0, 0.5, 1.0], layout="one by one", loop="there and back",
-        progress=lambda step, total, preview: seen.append((step, total)),
+        progress=lambda step, total, preview: reports.append((step, total)),
     )  # fmt: skip
-    assert frames.shape == (12, 32, 32, 3) and seen[-1] == (9, 9)
-    assert [step for step, _ in seen] == sorted({step for step, _ in seen})
+    assert frames.shape == (12, 32, 32, 3) and reports[-1] == (9, 9)
+    assert [step for step, _ in reports] == sorted({step for step, _ in reports})
 
     def stop(step, total, preview):
         raise KeyboardInterrupt

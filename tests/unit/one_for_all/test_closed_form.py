@@ -38,9 +38,9 @@ def test_every_picture_lands_where_the_slider_puts_the_example(seed, strength, o
 
 def test_only_edited_rows_move_and_the_input_stays():
     direction, w = make_direction(), codes()
-    kept = w.clone()
+    original = w.clone()
     edited = apply_edit(w, direction, compute_strength(direction, w))
-    assert torch.equal(w, kept)
+    assert torch.equal(w, original)
     assert torch.equal(edited[:, [1, 4, 5]], w[:, [1, 4, 5]])
     assert not torch.equal(edited[:, [0, 2, 3]], w[:, [0, 2, 3]])
 
@@ -54,8 +54,8 @@ def test_values_outside_the_edited_rows_do_not_count():
 
 def test_a_picture_already_there_does_not_move():
     direction, w = make_direction(), codes()
-    there = apply_edit(w, direction, compute_strength(direction, w))
-    torch.testing.assert_close(compute_strength(direction, there), torch.zeros(5), atol=1e-4, rtol=0)
+    moved = apply_edit(w, direction, compute_strength(direction, w))
+    torch.testing.assert_close(compute_strength(direction, moved), torch.zeros(5), atol=1e-4, rtol=0)
 
 
 def test_the_strength_does_not_depend_on_the_length_of_the_normal():

@@ -44,13 +44,13 @@ row_sets = st.sets(st.integers(0, ROWS - 1), min_size=1)
 def test_all_states_are_reached_at_once(seed, layers, strengths, own_normal):
     edits = [edit(seed + k, tuple(rows), own_normal=own_normal) for k, rows in enumerate(layers)]
     w = codes(seed)
-    found = combine_edits(w, edits, strengths[: len(edits)])
+    combination = combine_edits(w, edits, strengths[: len(edits)])
     for k, direction in enumerate(edits):
         goal = torch.full((5,), state(direction, strengths[k]))
-        torch.testing.assert_close(attribute_values(direction, found.codes), goal, atol=2e-2, rtol=1e-3)
-        torch.testing.assert_close(found.targets[:, k], goal, atol=2e-2, rtol=1e-3)
-        torch.testing.assert_close(found.values_after[:, k], goal, atol=2e-2, rtol=1e-3)
-    assert not bool(found.clamped.any())
+        torch.testing.assert_close(attribute_values(direction, combination.codes), goal, atol=2e-2, rtol=1e-3)
+        torch.testing.assert_close(combination.targets[:, k], goal, atol=2e-2, rtol=1e-3)
+        torch.testing.assert_close(combination.values_after[:, k], goal, atol=2e-2, rtol=1e-3)
+    assert not bool(combination.clamped.any())
 
 
 @settings(max_examples=20, deadline=None)
@@ -70,19 +70,21 @@ def test_one_after_the_other_the_second_would_move_the_first():
     naive = apply_edit(w, first, plan_strength(first, w).alpha)
     naive = apply_edit(naive, second, plan_strength(second, naive).alpha)
     missed = (attribute_values(first, naive) - state(first)).abs().mean()
-    found = combine_edits(w, [first, second], [1.0, 1.0])
+    combination = combine_edits(w, [first, second], [1.0, 1.0])
     assert float(missed) > 0.5
-    assert float((found.values_after[:, 0] - state(first)).abs().max()) < 1e-3
-    assert float(found.crosstalk()[0, 1]) > 0 and float(found.crosstalk()[0, 0]) == pytest.approx(0, abs=1e-6)
+    assert float((combination.values_after[:, 0] - state(first)).abs().max()) < 1e-3
+    assert float(combination.crosstalk()[0, 1]) > 0 and float(combination.crosstalk()[0, 0]) == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_edits_on_rows_of_their_own_do_not_meet():
     first, second, w = edit(1, (0, 1)), edit(2, (2, 3)), codes()
     assert torch.equal(response([first, second]), torch.eye(2, dtype=torch.float64))
-    found = combine_edits(w, [first, second], [1.0, 0.5])
-    torch.testing.assert_close(found.alphas[:, 0], plan_strength(first, w).alpha)
-    torch.testing.assert_close(found.alphas[:, 1], plan_strength(second, w, 0.5).alpha)
-    assert torch.equal(found.codes[:, 4:], w[:, 4:])
+    combination = combine_edits(w, [first, second], [1.0, 0.5])
+    torch.testing.assert_close(combination.alphas[:, 0], plan_strength(first, w).alpha)
+    torch.testing.assert_close(combination.alphas[:, 1], plan_strength(second, w, 0.5).alpha)
+    assert torch.equal(combination.codes[:, 4:], w[:, 4:])
 
 
 def test_strengths_say_where_the_edit_alone_would_arrive():
@@ -90,34 +92,34 @@ def test_strengths_say_where_the_edit_alone_would_arrive():
     slider, example, w = edit(1, with_example=False), edit(2), codes()
     gain = float((slider.normal * slider.direction).sum())
     given_strengths = EditStrength(torch.full((5,), 0.7), family="f")
-    found = combine_edits(w, [slider, example], [given_strengths, 1.0])
-    moved = attribute_values(slider, found.codes) - attribute_values(slider, w)
+    combination = combine_edits(w, [slider, example], [given_strengths, 1.0])
+    moved = attribute_values(slider, combination.codes) - attribute_values(slider, w)
     torch.testing.assert_close(moved, torch.full((5,), 0.7 * gain), atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(found.values_after[:, 1], torch.full((5,), state(example)), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(combination.values_after[:, 1], torch.full((5,), state(example)), atol=1e-3, rtol=1e-3)
     planned = plan_strength(example, w)
     again = combine_edits(w, [slider, example], [given_strengths, planned])
-    torch.testing.assert_close(again.codes, found.codes)
+    torch.testing.assert_close(again.codes, combination.codes)
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), limit=st.floats(0.05, 2))
 def test_who_is_held_back_is_told_and_the_others_still_arrive(seed, limit):
     edits, w = [edit(seed + k) for k in range(3)], codes(seed, batch=8)
-    found = combine_edits(w, edits, [1.0, 1.0, 1.0], limit)
-    assert float(found.alphas.abs().max()) <= limit * (1 + 1e-4)
-    reached = (found.values_after - found.targets).abs() < 2e-2 * (1 + found.targets.abs())
-    assert bool((reached | found.clamped).all())
+    combination = combine_edits(w, edits, [1.0, 1.0, 1.0], limit)
+    assert float(combination.alphas.abs().max()) <= limit * (1 + 1e-4)
+    reached = (combination.values_after - combination.targets).abs() < 2e-2 * (1 + combination.targets.abs())
+    assert bool((reached | combination.clamped).all())
     free = combine_edits(w, edits, [1.0, 1.0, 1.0])
     unbound = (free.alphas.abs() <= limit).all(dim=1)
-    assert not bool(found.clamped[unbound].any())
-    torch.testing.assert_close(found.codes[unbound], free.codes[unbound])
+    assert not bool(combination.clamped[unbound].any())
+    torch.testing.assert_close(combination.codes[unbound], free.codes[unbound])
 
 
 def test_the_input_stays_and_a_single_code_will_do():
     edits, w = [edit(1), edit(2)], codes(batch=1)
-    kept = w.clone()
+    original = w.clone()
     assert combine_edits(w, edits, [1.0, 1.0]).codes.shape == (1, ROWS, WIDTH)
-    assert torch.equal(w, kept)
+    assert torch.equal(w, original)
 
 
 def test_two_edits_that_are_almost_the_same_are_named():
@@ -126,9 +128,9 @@ def test_two_edits_that_are_almost_the_same_are_named():
     with pytest.raises(InputError, match="'grin' and 'smile' are almost the same") as caught:
         combine_edits(codes(), [smile, grin, twin], [1.0, 1.0, 1.0])
     assert "'hat'" not in str(caught.value)
-    both = EditDirection(smile.direction + grin.direction, smile.direction + grin.direction, smile.layers, 0, 1)
+    mixture = EditDirection(smile.direction + grin.direction, smile.direction + grin.direction, smile.layers, 0, 1)
     with pytest.raises(InputError, match="cannot be told apart"):
-        combine_edits(codes(), [smile, grin, both], [1.0, 1.0, 1.0])
+        combine_edits(codes(), [smile, grin, mixture], [1.0, 1.0, 1.0])
 
 
 @settings(max_examples=25, deadline=None)

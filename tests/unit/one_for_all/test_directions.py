@@ -16,40 +16,42 @@ def example(tiny_generator):
     return w, edited
 
 
-def image_error(generator, w, edit, found, layers):
+def image_error(generator, w, edit, direction, layers):
     with torch.no_grad():
-        wanted = generator.synthesize(w + edit)
-        seen = generator.synthesize(w + found)
-    return float((seen - wanted).square().mean())
+        target = generator.synthesize(w + edit)
+        images = generator.synthesize(w + direction)
+    return float((images - target).square().mean())
 
 
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_each_form_gives_a_direction_on_the_edited_rows(tiny_generator, example, variant):
     w, edited = example
-    found = optimize_direction(tiny_generator, w[0], edited, variant=variant, steps=3)
-    assert found.layers == (0, 1, 2) and found.family == tiny_generator.family
-    assert not bool(found.direction[3:].any())
-    assert torch.equal(found.direction, found.normal)
-    moved = apply_edit(w, found, compute_strength(found, w))
-    torch.testing.assert_close(attribute_values(found, moved), torch.full((4,), found.offset), atol=2e-3, rtol=1e-3)
+    direction = optimize_direction(tiny_generator, w[0], edited, variant=variant, steps=3)
+    assert direction.layers == (0, 1, 2) and direction.family == tiny_generator.family
+    assert not bool(direction.direction[3:].any())
+    assert torch.equal(direction.direction, direction.normal)
+    moved = apply_edit(w, direction, compute_strength(direction, w))
+    torch.testing.assert_close(
+        attribute_values(direction, moved), torch.full((4,), direction.offset), atol=2e-3, rtol=1e-3
+    )
 
 
 def test_from_zero_the_picture_of_the_edit_is_approached(tiny_generator, example):
     w, edited = example
     edit = edited - w[0]
-    found = optimize_direction(
+    direction = optimize_direction(
         tiny_generator, w[0], edited, variant="single", steps=60, learning_rate=0.03, regularisation=0.0
     )
-    nothing = image_error(tiny_generator, w[:1], edit, torch.zeros_like(edit), found.layers)
-    assert image_error(tiny_generator, w[:1], edit, found.direction, found.layers) < 0.25 * nothing
+    nothing = image_error(tiny_generator, w[:1], edit, torch.zeros_like(edit), direction.layers)
+    assert image_error(tiny_generator, w[:1], edit, direction.direction, direction.layers) < 0.25 * nothing
 
 
 def test_starting_at_the_edit_barely_turns_it(tiny_generator, example):
     # What the released batch form does: its image loss starts at zero. The default has to be judged with this in mind.
     w, edited = example
     edit = edited - w[0]
-    found = optimize_direction(tiny_generator, w[0], edited, variant="batch", steps=20, batch=4)
-    cosine = torch.nn.functional.cosine_similarity(found.direction.flatten(), edit.flatten(), 0)
+    direction = optimize_direction(tiny_generator, w[0], edited, variant="batch", steps=20, batch=4)
+    cosine = torch.nn.functional.cosine_similarity(direction.direction.flatten(), edit.flatten(), 0)
     assert 0.9 < float(cosine) < 1.0
 
 
@@ -78,8 +80,10 @@ def test_works_under_inference_mode_and_leaves_the_generator_as_it_was(tiny_gene
     w, edited = example
     weights = {name: t.clone() for name, t in tiny_generator.network.state_dict().items()}
     with torch.inference_mode():
-        found = optimize_direction(tiny_generator, w[0].clone(), edited.clone(), steps=2, batch=2, stop_resolution=16)
-    assert not found.direction.is_inference()
+        direction = optimize_direction(
+            tiny_generator, w[0].clone(), edited.clone(), steps=2, batch=2, stop_resolution=16
+        )
+    assert not direction.direction.is_inference()
     for name, tensor in tiny_generator.network.state_dict().items():
         assert torch.equal(tensor, weights[name]), name
     assert all(p.grad is None for p in tiny_generator.network.parameters())
@@ -91,16 +95,16 @@ def test_progress_can_stop_it(tiny_generator, example):
     class StoppedError(Exception):
         pass
 
-    seen = []
+    reports = []
 
     def progress(step, total, preview=None):
-        seen.append((step, total))
+        reports.append((step, total))
         if step == 2:
             raise StoppedError
 
     with pytest.raises(StoppedError):
         optimize_direction(tiny_generator, w[0], edited, steps=10, batch=2, progress=progress)
-    assert seen == [(1, 10), (2, 10)]
+    assert reports == [(1, 10), (2, 10)]
 
 
 def test_wrong_inputs(tiny_generator, example):

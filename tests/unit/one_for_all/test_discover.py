@@ -9,18 +9,20 @@ from semantic_edit.models import InputError
 
 
 def test_principal_components_are_those_of_sampled_codes(tiny_generator):
-    found = find_components(tiny_generator, METHODS[0])
+    components = find_components(tiny_generator, METHODS[0])
     w = tiny_generator.map(torch.randn(6000, 16, generator=torch.Generator().manual_seed(5)))[:, 0].double()
-    variances = ((w - w.mean(dim=0)) @ found.vectors.t()).var(dim=0)
-    assert torch.all(found.deviations[:-1] >= found.deviations[1:] - 1e-9)
-    torch.testing.assert_close(variances.sqrt(), found.deviations, rtol=0.06, atol=1e-4)
-    torch.testing.assert_close(found.vectors @ found.vectors.t(), torch.eye(16, dtype=torch.float64), atol=1e-6, rtol=0)
-    assert float(found.shares.sum()) == pytest.approx(1)
+    variances = ((w - w.mean(dim=0)) @ components.vectors.t()).var(dim=0)
+    assert torch.all(components.deviations[:-1] >= components.deviations[1:] - 1e-9)
+    torch.testing.assert_close(variances.sqrt(), components.deviations, rtol=0.06, atol=1e-4)
+    torch.testing.assert_close(
+        components.vectors @ components.vectors.t(), torch.eye(16, dtype=torch.float64), atol=1e-6, rtol=0
+    )
+    assert float(components.shares.sum()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("rows", [None, (0,), (2, 7)])
 def test_style_weights_are_those_that_styles_react_to_most(tiny_generator, rows):
-    found = find_components(tiny_generator, METHODS[1], rows)
+    components = find_components(tiny_generator, METHODS[1], rows)
     synthesis = tiny_generator.network.synthesis
     affines = []
     for row in rows or range(tiny_generator.num_layers):
@@ -30,16 +32,16 @@ def test_style_weights_are_those_that_styles_react_to_most(tiny_generator, rows)
         else:
             layer = getattr(synthesis, synthesis.block_names[-1]).torgb
         affines.append(layer.affine.weight.double() / layer.affine.weight.double().norm(dim=1, keepdim=True))
-    reaction = (torch.cat(affines) @ found.vectors.t()).square().sum(dim=0)
+    reaction = (torch.cat(affines) @ components.vectors.t()).square().sum(dim=0)
     assert torch.all(reaction[:-1] >= reaction[1:] - 1e-9)
-    torch.testing.assert_close(reaction / reaction.sum(), found.shares, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(reaction / reaction.sum(), components.shares, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("rows", [None, (1, 2)])
 def test_a_component_counts_deviations_from_the_mean(tiny_generator, method, rows):
-    found = find_components(tiny_generator, method, rows)
-    edit = component_edit(tiny_generator, found, 2, rows)
+    components = find_components(tiny_generator, method, rows)
+    edit = component_edit(tiny_generator, components, 2, rows)
     mean = tiny_generator.w_mean.expand(1, tiny_generator.num_layers, -1)
     values = attribute_values(edit, torch.cat([mean, mean + 2 * edit.direction]))
     assert (values - edit.start).tolist() == pytest.approx([0, 2], abs=1e-3)
@@ -57,19 +59,19 @@ def test_the_same_generator_gives_the_same_components(tiny_generator):
 
 
 def test_the_sheet_has_a_row_per_component(tiny_generator):
-    found, steps = find_components(tiny_generator, METHODS[0]), []
-    sheet = components_sheet(tiny_generator, found, 3, progress=lambda *given: steps.append(given[:2]))
+    components, steps = find_components(tiny_generator, METHODS[0]), []
+    sheet = components_sheet(tiny_generator, components, 3, progress=lambda *report: steps.append(report[:2]))
     assert sheet.shape[0] == 3 * 36 + 4 and sheet.shape[2] == 3 and steps == [(1, 3), (2, 3), (3, 3)]
-    other = components_sheet(tiny_generator, found, 3, rows=(0,), code=tiny_generator.w_mean.expand(8, -1) + 0.5)
+    other = components_sheet(tiny_generator, components, 3, rows=(0,), code=tiny_generator.w_mean.expand(8, -1) + 0.5)
     assert other.shape == sheet.shape and not torch.equal(other, sheet)
 
 
 def test_a_progressive_gan_has_style_weights_alone(tiny_progan):
-    found = find_components(tiny_progan, METHODS[1])
+    components = find_components(tiny_progan, METHODS[1])
     weight = tiny_progan.network.synthesis.layer1.weight.double().permute(0, 2, 3, 1).reshape(-1, 16)
-    reaction = ((weight / weight.norm(dim=1, keepdim=True)) @ found.vectors.t()).square().sum(dim=0)
+    reaction = ((weight / weight.norm(dim=1, keepdim=True)) @ components.vectors.t()).square().sum(dim=0)
     assert torch.all(reaction[:-1] >= reaction[1:] - 1e-9)
-    assert components_sheet(tiny_progan, found, 2).shape[0] == 2 * 36 + 4
+    assert components_sheet(tiny_progan, components, 2).shape[0] == 2 * 36 + 4
     with pytest.raises(InputError, match="noise that varies alike"):
         find_components(tiny_progan, METHODS[0])
 
@@ -77,19 +79,19 @@ def test_a_progressive_gan_has_style_weights_alone(tiny_progan):
 def test_wrong_choices(tiny_generator):
     with pytest.raises(InputError, match="Unknown method 'ica'"):
         find_components(tiny_generator, "ica")
-    found = find_components(tiny_generator, METHODS[0])
+    components = find_components(tiny_generator, METHODS[0])
     with pytest.raises(InputError, match="components 0 to 15; got 16"):
-        component_edit(tiny_generator, found, 16)
+        component_edit(tiny_generator, components, 16)
     with pytest.raises(InputError, match="rows 0 to 7"):
-        component_edit(tiny_generator, found, 0, (8,))
+        component_edit(tiny_generator, components, 0, (8,))
 
 
 def test_a_progressive_gan_stays_one_when_it_is_adapted(tiny_progan):
     photos = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     code = tiny_progan.map(torch.randn(1, 16, generator=torch.Generator().manual_seed(1)))
     adapted = adapt(tiny_progan, photos, code, "free", steps=1, layers=(0, 1)).generator
-    found, expected = find_components(adapted, METHODS[1]), find_components(tiny_progan, METHODS[1])
-    assert torch.equal(found.vectors, expected.vectors)
+    components, expected = find_components(adapted, METHODS[1]), find_components(tiny_progan, METHODS[1])
+    assert torch.equal(components.vectors, expected.vectors)
     assert torch.equal(adapted.w_mean, tiny_progan.w_mean) and torch.equal(adapted.w_covariance, torch.eye(16))
     with pytest.raises(InputError, match="noise that varies alike"):
         find_components(adapted, METHODS[0])

@@ -56,10 +56,10 @@ def test_one_decomposition_solves_every_ridge(seed, k, wide):
 
 def test_the_score_follows_the_edited_attribute_and_no_other(tiny_generator, world):
     space, reads, change = world
-    found = sample_features(tiny_generator, space, 400)
-    score = fit_score(tiny_generator, change, found)
-    attributes = found.codes.mean(dim=1) @ reads
-    values = score.of_features(found.features)
+    samples = sample_features(tiny_generator, space, 400)
+    score = fit_score(tiny_generator, change, samples)
+    attributes = samples.codes.mean(dim=1) @ reads
+    values = score.of_features(samples.features)
     together = torch.corrcoef(torch.cat([values[None], attributes.t()]))[0, 1:]
     assert float(together[0]) > 0.95
     assert float(values.std()) == pytest.approx(1, abs=0.02) and float(values.mean()) == pytest.approx(0, abs=0.02)
@@ -84,11 +84,11 @@ def test_the_pulled_back_normal_brings_everyone_closer_than_the_direction(tiny_g
 def test_normals_stay_on_the_edited_rows_and_find_the_rows_that_count(tiny_generator, world):
     _, reads, _ = world
     space = KnownSpace("first row", of_pictures=lambda w: w)
-    found = sample_features(tiny_generator, space, 200)
-    looks = (found.codes[:, 0] @ reads, found.mixed_codes[:, 0] @ reads)  # row 0 alone decides what is seen
-    seen = Samples(space, found.codes, looks[0], found.mixed_codes, looks[1])
-    score = linear_probe(seen, torch.ones(8, 16), torch.ones(8, 16))
-    pulled = regress_normal(score, seen, (0, 2, 5))
+    samples = sample_features(tiny_generator, space, 200)
+    features = (samples.codes[:, 0] @ reads, samples.mixed_codes[:, 0] @ reads)  # row 0 alone decides what is seen
+    first_row_samples = Samples(space, samples.codes, features[0], samples.mixed_codes, features[1])
+    score = linear_probe(first_row_samples, torch.ones(8, 16), torch.ones(8, 16))
+    pulled = regress_normal(score, first_row_samples, (0, 2, 5))
     assert not bool(pulled.normal[[1, 3, 4, 6, 7]].any()) and bool(pulled.normal[0].any())
     assert pulled.row_shares[0] > 0.6 and sum(pulled.row_shares) == pytest.approx(1)
 
@@ -104,11 +104,11 @@ def test_among_readings_those_that_changed_are_chosen(tiny_generator, world):
 
 def test_a_head_reads_what_a_normal_measures(tiny_generator, world):
     space, reads, change = world
-    found = sample_features(tiny_generator, space, 400)
+    samples = sample_features(tiny_generator, space, 400)
     normal = reads[:, 1].expand(tiny_generator.num_layers, -1) / tiny_generator.num_layers
-    head = linear_probe(found, normal, change)
-    attribute = found.codes.mean(dim=1) @ reads[:, 1]
-    assert float(torch.corrcoef(torch.stack([head.of_features(found.features), attribute]))[0, 1]) > 0.98
+    head = linear_probe(samples, normal, change)
+    attribute = samples.codes.mean(dim=1) @ reads[:, 1]
+    assert float(torch.corrcoef(torch.stack([head.of_features(samples.features), attribute]))[0, 1]) > 0.98
     assert "normal" in head.origin
 
 
@@ -142,9 +142,9 @@ def test_automatic_keeps_a_recorded_normal_and_falls_back_where_nothing_is_seen(
     attribute = EditDirection(change, reads[:, 0].expand(8, -1) / 8, family=tiny_generator.family, name="first")
     recorded = record_edit(tiny_generator, w, w + change, measured_by=attribute)
     assert has_own_normal(recorded) and not has_own_normal(plain)
-    kept = learn_direction(tiny_generator, recorded, space=space, samples=64)
-    torch.testing.assert_close(kept.normal, recorded.normal)
-    assert kept.score is None and "first" in kept.method
+    recorded_normal = learn_direction(tiny_generator, recorded, space=space, samples=64)
+    torch.testing.assert_close(recorded_normal.normal, recorded.normal)
+    assert recorded_normal.score is None and "first" in recorded_normal.method
     blind = network_space("blind", lambda pictures: torch.randn(len(pictures), 4, generator=torch.Generator()))
     fallen = learn_direction(tiny_generator, plain, space=blind, samples=64)
     assert torch.equal(fallen.normal, fallen.direction)
@@ -192,8 +192,8 @@ def test_a_normal_that_points_away_from_its_edit_is_refused(tiny_generator):
     rng = torch.Generator().manual_seed(118)
     start = tiny_generator.map(torch.randn(2, 16, generator=rng))[0]
     edit = record_edit(tiny_generator, start, start + 0.1 * torch.randn(8, 16, generator=rng))
-    found = sample_features(tiny_generator, generator_space(tiny_generator), 96)
-    learned = regress_normal(fit_score(tiny_generator, edit.direction, found), found, edit.layers)
+    samples = sample_features(tiny_generator, generator_space(tiny_generator), 96)
+    learned = regress_normal(fit_score(tiny_generator, edit.direction, samples), samples, edit.layers)
     assert learned.r2 > 0.1 and float((learned.normal * edit.direction).sum()) < 0  # codes explain it, the wrong way
     with pytest.raises(InputError, match="lowers what it raises"):
         learn_direction(tiny_generator, edit, normal="features", samples=96)

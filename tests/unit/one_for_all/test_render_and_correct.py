@@ -50,17 +50,17 @@ def test_corrections_land_closer_than_the_closed_form(tiny_generator, scene):
     edit, codes, score = scene
     goal = float(score.of_codes(tiny_generator, edit.example[1:])[0])
     closed = score.of_codes(tiny_generator, apply_edit(codes, edit, plan_strength(edit, codes).alpha)) - goal
-    found = measured_strength(tiny_generator, edit, codes, score, rounds=3)
-    left = score.of_codes(tiny_generator, apply_edit(codes, edit, found.alpha)) - goal
+    strength = measured_strength(tiny_generator, edit, codes, score, rounds=3)
+    left = score.of_codes(tiny_generator, apply_edit(codes, edit, strength.alpha)) - goal
     assert float(left.abs().max()) < 0.2 * float(closed.abs().max()) + 1e-4
-    assert found.confidence.shape == (5,) and float(found.confidence.min()) > 0.7
-    assert "corrections" in found.method and "curved" in found.method
+    assert strength.confidence.shape == (5,) and float(strength.confidence.min()) > 0.7
+    assert "corrections" in strength.method and "curved" in strength.method
 
 
 def test_no_correction_is_the_closed_form(tiny_generator, scene):
     edit, codes, score = scene
-    found = measured_strength(tiny_generator, edit, codes, score, strength=0.5, rounds=0)
-    torch.testing.assert_close(found.alpha, plan_strength(edit, codes, 0.5).alpha)
+    strength = measured_strength(tiny_generator, edit, codes, score, strength=0.5, rounds=0)
+    torch.testing.assert_close(strength.alpha, plan_strength(edit, codes, 0.5).alpha)
 
 
 def test_half_trust_lands_between_the_score_and_the_normal(tiny_generator, scene):
@@ -97,8 +97,8 @@ def test_a_picture_that_does_not_answer_is_uncertain(tiny_generator, scene):
     edit, codes, _ = scene
     deaf = Curved("deaf", of_pictures=lambda w: torch.zeros(len(w), 1))
     silent = AttributeScore(deaf, torch.ones(1), 0.0, 1.0)
-    found = measured_strength(tiny_generator, edit, codes, silent, goal=Goal(2.0, "a test"))
-    assert float(found.confidence.max()) < 0.1
+    strength = measured_strength(tiny_generator, edit, codes, silent, goal=Goal(2.0, "a test"))
+    assert float(strength.confidence.max()) < 0.1
 
 
 def test_targets_by_number_code_and_picture(tiny_generator, scene):
@@ -110,9 +110,9 @@ def test_targets_by_number_code_and_picture(tiny_generator, scene):
     code = strengths_for(edit, codes, target=Target(code=codes[3:4]))
     assert float(code.alpha[3]) == pytest.approx(0, abs=1e-4)
     pixels = FeatureSpace("pixels", of_pictures=lambda p: p.mean(dim=(1, 2, 3))[:, None])
-    seen = replace(edit, score=AttributeScore(pixels, torch.ones(1), 0.0, 1.0))
+    scored = replace(edit, score=AttributeScore(pixels, torch.ones(1), 0.0, 1.0))
     picture = tiny_generator.synthesize(codes[2:3])
-    by_picture = strengths_for(seen, codes, target=Target(picture=picture), generator=tiny_generator)
+    by_picture = strengths_for(scored, codes, target=Target(picture=picture), generator=tiny_generator)
     level = float(picture.mean())
     value = float(attribute_values(edit, apply_edit(codes, edit, by_picture.alpha))[0])
     assert standard_value(tiny_generator, edit, value) == pytest.approx(level, abs=1e-3)

@@ -64,21 +64,23 @@ def test_corrected_strengths_are_the_same_bits_too_and_tell_how_certain_they_are
 ):
     example = torch.randn(8, 16, generator=torch.Generator().manual_seed(8))
     moved = example + direction.direction
-    whole = replace(direction, example=torch.stack([example, moved]))
+    with_example = replace(direction, example=torch.stack([example, moved]))
     drawn = []
-    score = learn_score(tiny_generator, whole, encoder, lambda step, total, preview=None: drawn.append(step))
+    score = learn_score(tiny_generator, with_example, encoder, lambda step, total, preview=None: drawn.append(step))
     assert drawn[-1] > 100
-    transfer = Transfer(tiny_generator, whole, encoder, corrections=1)
+    transfer = Transfer(tiny_generator, with_example, encoder, corrections=1)
     assert torch.equal(transfer.score.weights, score.weights)
     together = transfer(pictures)
     assert together.strength.confidence.shape == (11,)
-    assert not torch.equal(together.strength.alpha, Transfer(tiny_generator, whole, encoder)(pictures).strength.alpha)
+    assert not torch.equal(
+        together.strength.alpha, Transfer(tiny_generator, with_example, encoder)(pictures).strength.alpha
+    )
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(3))
     shuffled = transfer(pictures[order])
     assert torch.equal(shuffled.strength.alpha, together.strength.alpha[order])
     assert torch.equal(shuffled.strength.confidence, together.strength.confidence[order])
     assert torch.equal(transfer(pictures[10:]).images, together.images[10:])
-    assert Transfer(tiny_generator, replace(whole, score=score), encoder, corrections=1).score is score
+    assert Transfer(tiny_generator, replace(with_example, score=score), encoder, corrections=1).score is score
 
 
 def test_a_reference_is_the_state_that_all_reach(tiny_generator, encoder, direction, pictures):
@@ -157,7 +159,7 @@ def test_what_does_not_fit_is_a_sentence_at_once(tiny_generator, encoder, direct
         ("direction", "wide"): lambda: EditDirection(torch.ones(8, 17), torch.ones(8, 17), start=0.0, offset=1.0),
         ("encoder", "foreign"): lambda: Encoder(EncoderConfig(32, 4, 8, 16, 16), "other"),
     }
-    given = {"direction": direction, "encoder": encoder}
-    given |= {name: values[name, value]() if (name, value) in values else value for name, value in changes.items()}
+    arguments = {"direction": direction, "encoder": encoder}
+    arguments |= {name: values[name, value]() if (name, value) in values else value for name, value in changes.items()}
     with pytest.raises(InputError, match=words):
-        Transfer(tiny_generator, **given)
+        Transfer(tiny_generator, **arguments)
