@@ -1,27 +1,12 @@
-"""The one way in which long work reports: steps, their number, and now and then a preview."""
+"""Progress of long work in stages and steps; the protocol is models/progress.py, as generators report too."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from torch import Tensor
 
+from ...models.progress import Progress, silent
 
-class Progress(Protocol):
-    """Reports a step of long work, and may raise to stop it: let whatever it raises through."""
-
-    def __call__(self, step: int, total: int, preview: Tensor | None = None) -> None:
-        """Report.
-
-        Args:
-            step: steps done so far.
-            total: steps expected in all; a later call may correct it.
-            preview: a picture of the state, [3, H, W] or [H, W, 3] in 0..1.
-        """
-
-
-def silent(step: int, total: int, preview: Tensor | None = None) -> None:
-    """Report to nobody: the default of work that nobody watches."""
+__all__ = ["Progress", "StepCounter", "silent", "stage"]
 
 
 def stage(progress: Progress | None, start: int, total: int) -> Progress:

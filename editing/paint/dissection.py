@@ -23,7 +23,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE
 from ...models.gan.synthesis_run import SynthesisOptions, SynthesisResult
 from ..common.pictures import to_rgb
-from ..common.progress import Progress, silent
+from ..common.progress import Progress, silent, stage
 from .concept_steps import ABSENT, concept_steps
 from .concepts import ConceptUnits
 from .unit_effects import Score, causal_effects
@@ -147,15 +147,14 @@ def dissect_and_rank(
     layer = middle_layer(generator) if layer is None else layer
     steps = 2 * len(codes) + (len(names) if ranking == "effect" else 0)
 
-    def progress_from(start: int) -> Progress | None:
-        return progress and (lambda step, total, preview=None: progress(start + step, steps, preview))
-
-    concepts = dissect(generator, codes, label, names, layer, threshold, progress=progress_from(0))
+    concepts = dissect(generator, codes, label, names, layer, threshold, progress=stage(progress, 0, steps))
     if ranking == "overlap":
         return replace(concepts, effect=concepts.iou)
     if ranking == "difference":
         return concepts
-    return causal_effects(generator, concepts, codes[:_EFFECT_PICTURES], score, pictures, progress_from(2 * len(codes)))
+    return causal_effects(
+        generator, concepts, codes[:_EFFECT_PICTURES], score, pictures, stage(progress, 2 * len(codes), steps)
+    )
 
 
 @dataclass

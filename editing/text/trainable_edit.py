@@ -63,7 +63,7 @@ class TrainableEdit:
             synthesis = generator.network.synthesis
             channels = [synthesis.layer_size(layer)[0] for layer in range(len(synthesis.layers))]
             self.attention = LayerAttention(channels, rng).to(codes.device)
-            self.attention.open(_OPEN)
+            self.attention.init_masks(_OPEN)
 
     def init_from(self, direction: Tensor) -> None:
         """Start from a change [D] in unit coordinates, in place."""
@@ -71,7 +71,7 @@ class TrainableEdit:
             if self.mapper is None:
                 self.offset.add_(direction)
             else:
-                self.mapper.lean(direction)
+                self.mapper.add_bias(direction)
 
     def change(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the change of codes [B, L, D]: [B or 1, L, D], and the same in the coordinates that are learned."""
@@ -115,7 +115,7 @@ class TrainableEdit:
         mapper = attention = selection = None
         if self.mapper is not None:
             mapper = self.mapper.requires_grad_(False).eval()
-            mapper.into(self.basis * self.scale)
+            mapper.fold_linear(self.basis * self.scale)
             with torch.no_grad():
                 offset = mapper(self.codes).mean(dim=0) * self.row_mask
         else:

@@ -1,6 +1,6 @@
-"""An image-specific generator: a frozen network, and the little that one photo (or a batch of them) changes in it.
+"""Image-specific adaptation (GANPaint, 2005.07727): the little that photos change in a frozen generator.
 
-GANPaint (2005.07727) multiplies the features of the last layers by 1 + delta so that the generator paints a photo with
+GANPaint multiplies the features of the last layers by 1 + delta so that the generator paints a photo with
 all that it could not say. Here the deltas are a value of their own, and a wrapper composes them into the synthesis, so
 that a generator with an adaptation goes wherever a generator goes. A delta that is fixed in place leaves ghosts when an
 edit moves what it belongs to; so it follows the features of the last layer before it, and fades where they are new.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -37,7 +38,7 @@ _AT_ONCE = 8  # photos whose features are made in one pass
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """What B photos add to a generator.
+    """The changes that B photos make to a generator.
 
     Args:
         codes: [B, L, D], the codes of the photos: where their details belong.
@@ -68,6 +69,18 @@ class Adaptation:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_shapes()
+        for name, tensor in self.tensors().items():
+            if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+                raise InputError(f"The adaptation holds values of '{name}' that are not finite numbers.")
+        names = tuple(str(name) for name in self.names) or tuple(f"#{k + 1}" for k in range(len(self.codes)))
+        if len(names) != len(self.codes):
+            raise InputError(f"An adaptation of {len(self.codes)} photos needs as many names; got {len(names)}.")
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "deltas", dict(sorted(self.deltas.items())))
+
+    def _check_shapes(self) -> None:
+        """Raise InputError for shapes that do not agree, and for a guide that comes too late."""
         if self.codes.ndim != 3 or 0 in self.codes.shape:
             raise InputError(f"The codes of an adaptation must be [B, L, D]; got {list(self.codes.shape)}.")
         for layer, delta in self.deltas.items():
@@ -83,14 +96,6 @@ class Adaptation:
             )
         if self.guide is not None and not 0 <= self.guide < min(self.deltas, default=self.guide + 1):
             raise InputError(f"Layer {self.guide} cannot guide deltas of the layers {list(self.deltas)}.")
-        for name, tensor in self.tensors().items():
-            if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-                raise InputError(f"The adaptation holds values of '{name}' that are not finite numbers.")
-        names = tuple(str(name) for name in self.names) or tuple(f"#{k + 1}" for k in range(len(self.codes)))
-        if len(names) != len(self.codes):
-            raise InputError(f"An adaptation of {len(self.codes)} photos needs as many names; got {len(names)}.")
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "deltas", dict(sorted(self.deltas.items())))
 
     def __len__(self) -> int:
         """B, the number of photos."""
@@ -98,11 +103,11 @@ class Adaptation:
 
     @property
     def local(self) -> bool:
-        """Whether anything of it belongs to places of single photos."""
+        """True where anything of it belongs to places of single photos."""
         return bool(self.deltas) or self.residual is not None
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that it adds, and the codes, under names."""
+        """Return all that it adds, and the codes, under names."""
         deltas = {f"delta.{layer}": delta for layer, delta in self.deltas.items()}
         weights = {f"weight.{name}": change for name, change in self.weights.items()}
         residual = {} if self.residual is None else {"residual": self.residual}
@@ -110,19 +115,34 @@ class Adaptation:
 
 
 def with_adaptation(generator, adaptation: Adaptation):
-    """The generator with ``adaptation`` in place of any it had; weights and W space are shared, nothing is copied.
+    """Put an adaptation on a generator, in place of any it had; weights and W space are shared, nothing is copied.
 
-    Raises InputError for an adaptation of another family, or one that does not fit the network's layers.
+    Args:
+        generator: a `GanGenerator`, plain or adapted.
+        adaptation: of photos, made with a generator of the same family.
+
+    Returns:
+        The adapted `GanGenerator`.
+
+    Raises:
+        InputError: an adaptation of another family, or one that does not fit the network's layers.
     """
     base = without_adaptation(generator).network
     generator.check_latent(adaptation.codes, adaptation.family, "The adaptation")
+    _check_deltas(generator, base, adaptation)
+    _check_weights(generator, base, adaptation)
+    return replace(generator, network=AdaptedNetwork(base, adaptation), adaptation=adaptation)
+
+
+def _check_deltas(generator, base: GeneratorNetwork, adaptation: Adaptation) -> None:
+    """Raise InputError for deltas, colours or a guide that the layers do not fit."""
     count = len(base.synthesis.layers)
     for layer, delta in adaptation.deltas.items():
-        if not 0 <= layer < count or tuple(delta.shape[1:]) != base.synthesis.layer_size(layer):
-            there = f"{base.synthesis.layer_size(layer)}" if 0 <= layer < count else f"only layers 0 to {count - 1}"
+        size = base.synthesis.layer_size(layer) if 0 <= layer < count else f"only layers 0 to {count - 1}"
+        if tuple(delta.shape[1:]) != size:
             raise InputError(
                 f"The adaptation changes layer {layer} with deltas {tuple(delta.shape[1:])}; '{generator.name}' has "
-                f"{there} there. It was made with another generator."
+                f"{size} there. It was made with another generator."
             )
     expected = (base.config.img_channels, *generator.resolution)
     if adaptation.residual is not None and tuple(adaptation.residual.shape[1:]) != expected:
@@ -134,6 +154,10 @@ def with_adaptation(generator, adaptation: Adaptation):
         raise InputError(
             f"The adaptation is guided by layer {adaptation.guide}; '{generator.name}' has {count} layers."
         )
+
+
+def _check_weights(generator, base: GeneratorNetwork, adaptation: Adaptation) -> None:
+    """Raise InputError for changes of weights that the network does not have."""
     known = dict(base.synthesis.named_parameters())
     for name, change in adaptation.weights.items():
         if name not in known or known[name].shape != change.shape:
@@ -141,30 +165,37 @@ def with_adaptation(generator, adaptation: Adaptation):
                 f"The adaptation changes a weight '{name}' of shape {tuple(change.shape)}, which '{generator.name}' "
                 "does not have. It was made with another generator."
             )
-    return replace(generator, network=AdaptedNetwork(base, adaptation), adaptation=adaptation)
 
 
 def without_adaptation(generator):
-    """The plain generator below; itself where it is plain."""
+    """Return the plain generator below an adapted one; itself where it is plain."""
     base = generator.network.base
     return generator if base is generator.network else replace(generator, network=base, adaptation=None)
 
 
 def photos_of(codes: Tensor, anchors: Tensor) -> Tensor:
-    """[n, L, D], [B, L, D] -> [n]: whose photo each code is, edited or not.
+    """Find whose photo each code is, edited or not.
 
     Rows that an edit left alone tell. Without one, or where photos have those rows in common, as many codes as photos
     are taken in the photos' order; else the nearest counts (over rows without squaring, so that a strong edit of a few
     rows does not outweigh the others).
+
+    Args:
+        codes: [n, L, D].
+        anchors: [B, L, D], the codes of the photos.
+
+    Returns:
+        [n], indices of photos.
     """
     if len(anchors) == 1:
         return torch.zeros(len(codes), dtype=torch.long, device=codes.device)
     codes = codes.detach().float()
     anchors = anchors.to(codes)
-    apart = torch.cdist(codes.transpose(0, 1), anchors.transpose(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
-    untouched = (apart <= 1e-4 * anchors.norm(dim=2).mean()).sum(dim=0)  # [n, B], rows
+    rows, anchor_rows = rearrange(codes, "n l d -> l n d"), rearrange(anchors, "b l d -> l b d")
+    distance = torch.cdist(rows, anchor_rows, compute_mode="donot_use_mm_for_euclid_dist")  # [L, n, B]
+    untouched = (distance <= 1e-4 * anchors.norm(dim=2).mean()).sum(dim=0)  # [n, B], rows
     possible = untouched == untouched.amax(dim=1, keepdim=True)
-    nearest = apart.sum(dim=0).masked_fill(~possible, float("inf")).argmin(dim=1)
+    nearest = distance.sum(dim=0).masked_fill(~possible, float("inf")).argmin(dim=1)
     if len(codes) != len(anchors):
         return nearest
     return torch.where(possible.diagonal(), torch.arange(len(codes), device=codes.device), nearest)

@@ -1,4 +1,4 @@
-"""Features that a StyleGAN2 block turns into wanted colours, whatever the style of its ToRGB.
+"""Colour matching: the smallest change of features under which a StyleGAN2 block gives the colours of their donor.
 
 A ToRGB is linear in the features, and its weights depend on the picture's code. Features taken from a picture with
 another code would come out in wrong colours; the smallest change of the features that repairs it is a closed form.
@@ -6,7 +6,10 @@ another code would come out in wrong colours; the smallest change of the feature
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ...kernels import upsample2d
@@ -17,43 +20,57 @@ _RIDGE = 1e-4  # of the mean strength of the three colours
 
 
 def donor_features(
-    synthesis,  # of a StyleGAN2
-    codes: Tensor,  # [B, L, D] of the picture that the features will be put into
-    donor_codes: Tensor,  # [B, L, D] of the picture they come from
-    features: dict[int, Tensor],  # layer -> [B, C, h, w] of the donor
-    image: Tensor | None,  # [B, 3, h, w] of the picture so far, before the ToRGB that follows the first of the layers
-    donor_image: Tensor | None,  # the same of the donor
+    synthesis,
+    codes: Tensor,
+    donor_codes: Tensor,
+    features: Mapping[int, Tensor],
+    image: Tensor | None,
+    donor_image: Tensor | None,
 ) -> dict[int, Tensor]:
-    """``features`` changed where a ToRGB reads them, so that put into the picture they give the donor's colours.
+    """Change features where a ToRGB reads them, so that put into another picture they give the donor's colours.
 
     A block is corrected only where what comes after it is the donor's too, or nothing comes: its correction is not
     meant for the next convolution. Colours that an earlier block has added already are made up for.
+
+    Args:
+        synthesis: of a StyleGAN2.
+        codes: [B, L, D] of the picture that the features will be put into.
+        donor_codes: [B, L, D] of the picture they come from.
+        features: layer -> [B, C, h, w] of the donor.
+        image: [B, 3, h, w] of the picture so far, before the ToRGB that follows the first of the layers; or None.
+        donor_image: the same of the donor.
+
+    Returns:
+        layer -> [B, C, h, w].
     """
-    result = dict(features)
+    matched = dict(features)
     first = True
-    for layer in sorted(features):
+    for layer, x in sorted(features.items()):
         index, name = synthesis.layers[layer]
         block = synthesis.block(index)
         if name != "conv1" or not block.has_rgb:
             continue
-        x = features[layer]
         if layer + 1 < len(synthesis.layers) and layer + 1 not in features:
             continue
-        wanted = block.torgb(x, donor_codes[:, layer + 1])
+        target = block.torgb(x, donor_codes[:, layer + 1])
         if first and image is not None and donor_image is not None:
-            wanted = wanted + upsample2d(donor_image - image, block.resample_filter)
+            target = target + upsample2d(donor_image - image, block.resample_filter)
         first = False
-        here = block.torgb(x, codes[:, layer + 1])
-        result[layer] = x + _smallest_change(block.torgb, codes[:, layer + 1], wanted - here)
-    return result
+        rgb = block.torgb(x, codes[:, layer + 1])
+        matched[layer] = x + _smallest_change(block.torgb, codes[:, layer + 1], target - rgb)
+    return matched
 
 
 def _smallest_change(torgb, w: Tensor, missing: Tensor) -> Tensor:
-    """[B, C, h, w] of least norm that the ToRGB turns into ``missing`` [B, 3, h, w]."""
+    """Return the change [B, C, h, w] of least norm that a ToRGB turns into missing colours [B, 3, h, w].
+
+    x = A^T (A A^T + ridge)^-1 b, with A [B, 3, C] the ToRGB's matrix under a row w [B, D].
+    """
     styles = torgb.affine(w) * torgb.weight_gain  # [B, C]
-    matrix = torgb.weight[:, :, 0, 0] * styles[:, None]  # [B, 3, C]
-    gram = matrix @ matrix.transpose(1, 2)
-    strength = gram.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
+    weight = rearrange(torgb.weight, "rgb c 1 1 -> rgb c")
+    matrix = weight * rearrange(styles, "b c -> b 1 c")
+    gram = matrix @ matrix.mT  # [B, 3, 3]
+    strength = rearrange(gram.diagonal(dim1=1, dim2=2).mean(dim=1), "b -> b 1 1")
     eye = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    mix = torch.linalg.solve(gram + _RIDGE * strength * eye, missing.flatten(2))  # [B, 3, h w]
-    return (matrix.transpose(1, 2) @ mix).unflatten(2, missing.shape[2:])
+    mix = torch.linalg.solve(gram + _RIDGE * strength * eye, rearrange(missing, "b rgb h w -> b rgb (h w)"))
+    return rearrange(matrix.mT @ mix, "b c (h w) -> b c h w", h=missing.shape[2])

@@ -1,19 +1,21 @@
-"""What travels through GAN_GENERATOR: a frozen network with the facts that editing needs about it."""
+"""A GAN generator (socket GAN_GENERATOR): a frozen network with the facts that editing needs about it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError, InputError
 from ..inference import no_inference_mode
 from ..printable import printable
+from ..progress import Progress
 from .adaptation import Adaptation
 from .network import GeneratorNetwork
 from .progan import ARCHITECTURE, ProgressiveConfig, ProgressiveGAN
@@ -96,14 +98,27 @@ class GanGenerator:
 
     def map(
         self,
-        z: Tensor,  # [B, Z]
-        labels: Tensor | None = None,  # [B, C] for generators with labels
-        truncation: float = 1.0,  # 1 keeps w, 0 gives the mean face
-        truncation_layers: int | None = None,  # pull only the first rows toward the mean
+        z: Tensor,
+        labels: Tensor | None = None,
+        truncation: float = 1.0,
+        truncation_layers: int | None = None,
     ) -> Tensor:
-        """z -> w broadcast to all rows, [B, L, D], pulled toward the mean of W by ``truncation``."""
+        """Map z to w, broadcast to all rows and pulled toward the mean of W.
+
+        Args:
+            z: [B, Z].
+            labels: [B, C] for generators with labels.
+            truncation: 1 keeps w, 0 gives the mean face.
+            truncation_layers: pull only so many rows toward the mean; None: all.
+
+        Returns:
+            [B, L, D].
+
+        Raises:
+            InputError: z or labels of another shape.
+        """
         w = self.network.mapping(z.to(self.device), None if labels is None else labels.to(self.device))
-        ws = w[:, None].repeat(1, self.num_layers, 1)
+        ws = repeat(w, "b d -> b l d", l=self.num_layers).contiguous()
         if truncation != 1.0:
             rows = self.num_layers if truncation_layers is None else truncation_layers
             mean = self.w_mean.to(ws)
@@ -112,13 +127,27 @@ class GanGenerator:
 
     def synthesize(
         self,
-        w: Tensor,  # [B, L, D]
-        noise: str | int = "constant",  # "constant", "none", or an int seed
+        w: Tensor,
+        noise: str | int = "constant",
         stop_resolution: int | None = None,
-        chunk: int | None = None,  # pictures per pass; None chooses by memory
-        progress: Callable[..., None] | None = None,  # (pictures done, total, preview [3, H, W] in 0..1); may raise
+        chunk: int | None = None,
+        progress: Progress | None = None,
     ) -> Tensor:
-        """[B, L, D] -> pictures [B, 3, H, W], about -1..1."""
+        """Draw codes.
+
+        Args:
+            w: [B, L, D].
+            noise: "constant", "none", or an int seed.
+            stop_resolution: height in pixels at which to stop ("skip" architecture alone); None: the finished picture.
+            chunk: pictures per pass; None chooses by memory.
+            progress: of pictures, with previews [3, H, W].
+
+        Returns:
+            [B, 3, H, W], about -1..1.
+
+        Raises:
+            InputError: codes of another shape, an unknown noise, a height or a chunk that cannot be.
+        """
         w = w.to(self.device)
         if w.ndim != 3 or w.shape[0] == 0:
             raise InputError(f"The latent has shape {tuple(w.shape)}; expected [B, {self.num_layers}, {self.w_dim}].")
@@ -142,39 +171,65 @@ class GanGenerator:
         return images[0] if len(images) == 1 else torch.cat(images)
 
     def features(self, w: Tensor, layers: Collection[int], noise: str | int = "constant") -> dict[int, Tensor]:
-        """The features of some layers, layer -> [B, C, h, w]; the synthesis ends with the last one asked for."""
+        """Draw the features of some layers; the synthesis ends with the last one.
+
+        Args:
+            w: [B, L, D].
+            layers: one or more.
+            noise: as of `synthesize`.
+
+        Returns:
+            layer -> [B, C, h, w].
+
+        Raises:
+            InputError: no layers, layers that do not exist, or codes of another shape.
+        """
         if not layers:
             raise InputError("Ask for the features of at least one layer.")
         options = SynthesisOptions(noise=noise, want_features=layers, stop_layer=max(layers))
         return self.network.synthesis(w.to(self.device), options).features
 
     def to(self, device: torch.device | str) -> GanGenerator:
-        """The same generator on another device (the network moves; the value is new)."""
+        """Return the same generator on another device (the network moves; the value is new)."""
         self.network.to(device)
         return replace(self, _statistics={name: t.to(device) for name, t in self._statistics.items()})
 
-    def check_latent(self, codes: Tensor, family: str, what: str = "The latent") -> None:
-        """InputError unless codes [B, L, D] of ``family`` belong to this generator ('' is checked by shape alone)."""
+    def check_latent(self, codes: Tensor, family: str, name: str = "The latent") -> None:
+        """Check that codes belong to this generator.
+
+        Args:
+            codes: [B, L, D].
+            family: theirs; "" is checked by shape alone.
+            name: of the codes, as the sentence calls them.
+
+        Raises:
+            InputError: another shape or family.
+        """
         expected = (self.num_layers, self.w_dim)
         if codes.ndim != 3 or tuple(codes.shape[1:]) != expected:
             raise InputError(
-                f"{what} has shape {tuple(codes.shape)}; the generator '{self.name}' expects [B, {expected[0]}, "
+                f"{name} has shape {tuple(codes.shape)}; the generator '{self.name}' expects [B, {expected[0]}, "
                 f"{expected[1]}]. It was made with another generator: use that one, or make it again with this one."
             )
         if family and family != self.family:
             raise InputError(
-                f"{what} belongs to the generator family '{family}', but '{self.name}' is of the family "
+                f"{name} belongs to the generator family '{family}', but '{self.name}' is of the family "
                 f"'{self.family}'. Codes and directions only work within one family."
             )
 
-    def pictures_per_graph(self, most: int | None = None) -> int:
-        """How many pictures may share one gradient's graph: 8 of 256 px on the CPU, 1 of 1024 px; ``most`` at most."""
+    def pictures_per_graph(self, limit: int | None = None) -> int:
+        """Return how many pictures may share one gradient's graph: 8 of 256 px on the CPU, 1 of 1024 px.
+
+        Args:
+            limit: return no more than it; None: as many as fit.
+        """
         height, width = self.resolution
         budget = _PIXELS_PER_GRAPH.get(self.device.type, _PIXELS_PER_GRAPH["cpu"])
         fitting = max(1, budget // (height * width))
-        return fitting if most is None else min(most, fitting)
+        return fitting if limit is None else min(limit, fitting)
 
     def _pictures_per_chunk(self, stop_resolution: int | None) -> int:
+        """Return how many pictures of a height fit in one pass without a graph."""
         height, width = self.resolution
         if stop_resolution is not None:
             height, width = stop_resolution, width * stop_resolution // height
@@ -182,6 +237,7 @@ class GanGenerator:
         return max(1, budget // (height * width))
 
     def _sampled_statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean [D] and covariance [D, D] of W over fixed samples, computed once."""
         if "w_covariance" not in self._statistics:
             rng = torch.Generator().manual_seed(0)
             z = torch.randn(_STATISTICS_SAMPLES, self.z_dim, generator=rng)
@@ -200,7 +256,7 @@ class GanGenerator:
 
 
 def family_fingerprint(network: Network) -> str:
-    """A short name of the space of codes: equal for equal mapping networks, whatever the file they came from.
+    """Name the space of codes: equal for equal mapping networks, whatever the file they came from.
 
     A Progressive GAN has no mapping; what its codes mean begins with its first layer, so that is taken instead.
     Half-precision files are rounded before hashing, so that a checkpoint and its half-precision copy agree.
@@ -216,13 +272,22 @@ def family_fingerprint(network: Network) -> str:
 
 
 def _w_space(config: StyleGAN2Config) -> bytes:
+    """Return the dimensions on which the meaning of a code depends."""
     return repr((config.z_dim, config.c_dim, config.w_dim, config.num_layers, config.lr_multiplier)).encode()
 
 
 def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanGenerator:
     """Read a generator from a .safetensors file made by ``semantic-edit convert`` or :func:`save_generator`.
 
-    Returns it frozen, in float32, on ``device``. Raises CheckpointError with one sentence for anything else.
+    Args:
+        path: of the file; its name becomes the generator's.
+        device: where the weights are brought.
+
+    Returns:
+        The generator, frozen, in float32.
+
+    Raises:
+        CheckpointError: anything else; one sentence.
     """
     path = Path(path)
     # Outside inference mode, reading included: weights made inside could never take part in an optimisation.
@@ -251,10 +316,21 @@ def save_generator(
     path: str | Path,
     network: Network,
     provenance: dict[str, object] | None = None,
-    half: bool = False,  # store float16: half the size, about three decimal digits
+    half: bool = False,
     family: str | None = None,
 ) -> Path:
-    """Write ``network`` so that :func:`load_generator` reads it back."""
+    """Write a network so that :func:`load_generator` reads it back.
+
+    Args:
+        path: of the file.
+        network: plain.
+        provenance: where it comes from, for the header.
+        half: store float16: half the size, about three decimal digits.
+        family: None: its fingerprint.
+
+    Returns:
+        The path.
+    """
     state = network.state_dict()
     if half:
         state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
@@ -263,20 +339,30 @@ def save_generator(
 
 
 def _check_size(config: StyleGAN2Config | ProgressiveConfig, tensors: dict[str, Tensor], path: Path) -> None:
-    # A header that promises more than the file holds would cost memory before the shapes are compared.
+    """Refuse a header that promises more than the file holds: it would cost memory before shapes are compared."""
     if len(tensors) > 100 * len(config.channels) + 4 * config.mapping_layers + 16:
         raise CheckpointError(f"{path.name}: it holds {len(tensors)} tensors, far more than its config describes.")
 
 
-def check_shapes(network: nn.Module, tensors: dict[str, Tensor], path: Path, what: str = "generator") -> None:
-    """CheckpointError unless ``tensors`` are floating point, with the names and shapes of the network's own."""
+def check_shapes(network: nn.Module, tensors: dict[str, Tensor], path: Path, kind: str = "generator") -> None:
+    """Check that tensors of a file are a network's.
+
+    Args:
+        network: on any device, "meta" too.
+        tensors: by the names of its state.
+        path: of the file.
+        kind: of the network, as the sentence calls it.
+
+    Raises:
+        CheckpointError: other names or shapes, or no floating point.
+    """
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     missing = sorted(set(expected) - set(tensors))
     extra = sorted(set(tensors) - set(expected))
     if missing or extra:
         names = printable(", ".join((missing or extra)[:3]))[:200]
         differs = f"lacks {names}" if missing else f"has unknown tensors {names}"
-        raise CheckpointError(f"{path.name} {differs}; it does not match the {what} that its header describes.")
+        raise CheckpointError(f"{path.name} {differs}; it does not match the {kind} that its header describes.")
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:
             raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Two codes for one picture, mixed layer by layer where masks say so (CoralStyleCLIP, 2303.05031).
+"""Layer-wise blending of two codes in one picture, where masks say so (CoralStyleCLIP, 2303.05031).
 
 Both branches of a layer read the mixed features of the layer before:
 
@@ -30,7 +30,7 @@ Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (features, row of W
 
 @dataclass(frozen=True, eq=False)
 class LayerBlend:
-    """What the edited branch reads, and where each of its rows shows.
+    """The codes of the edited branch, and where each of its rows shows.
 
     Args:
         edited: [B, L, D], the codes of the edited branch.
@@ -57,7 +57,18 @@ class LayerBlend:
         object.__setattr__(self, "masks", tuple(_none_where_empty(mask) for mask in self.masks))
 
     def run(self, row: int, layer: Layer, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """One layer of both branches, mixed; ``w`` [B, D] is the plain row."""
+        """Run one layer of both branches and mix them.
+
+        Args:
+            row: of W+.
+            layer: (features, row of W+, noise) -> features.
+            x: [B, C, h, w], the mixed features so far.
+            w: [B, D], the plain row.
+            noise: [B or 1, 1, h, w], or None.
+
+        Returns:
+            [B, C, h, w].
+        """
         mask = self.masks[row]
         if mask is None:
             return layer(x, w, noise)
@@ -103,21 +114,38 @@ class KeepOutside:
 
 
 def effective_mask(masks: Sequence[Tensor | None], size: Sequence[int]) -> Tensor:
-    """The largest of all rows' masks at each place, [B or 1, 1, *size]: where a picture can change at all."""
-    found = None
+    """Compute where a picture can change at all: the largest of all rows' masks at each pixel.
+
+    Args:
+        masks: of the rows, [B or 1, 1, h, w] in 0..1 of any size, or None.
+        size: height and width of the result.
+
+    Returns:
+        [B or 1, 1, *size].
+    """
+    union = None
     for mask in masks:
         if mask is not None:
-            large = resized_mask(mask.float(), size)
-            found = large if found is None else torch.maximum(found, large)
-    return torch.zeros(1, 1, *size) if found is None else found
+            resized = resized_mask(mask.float(), size)
+            union = resized if union is None else torch.maximum(union, resized)
+    return torch.zeros(1, 1, *size) if union is None else union
 
 
 def resized_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
-    """[B, 1, h, w] -> the size of a layer: averaged when it gets smaller, smooth when it grows."""
+    """Resize masks: averaged when they get smaller, smooth when they grow.
+
+    Args:
+        mask: [B, C, h, w] in 0..1.
+        size: height and width of the result.
+
+    Returns:
+        [B, C, *size] in 0..1.
+    """
     if tuple(mask.shape[-2:]) == tuple(size):
         return mask
     return F.interpolate(mask, tuple(size), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def _none_where_empty(mask: Tensor | None) -> Tensor | None:
+    """Return a mask [B, 1, h, w], or None for one that is 0 everywhere and not learned."""
     return None if mask is None or (not mask.requires_grad and bool(mask.amax() <= 0)) else mask

@@ -17,10 +17,14 @@ class PerturbationNetwork(nn.Module):
     The heads start at zero, so that the first picture is the frozen generator's. Everything is drawn from ``seed``.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int, int]], seed: int) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[tuple[int, int, int]],  # (channels, height, width) of each layer, from small to large
+        seed: int,  # of the noise map and the weights
+    ) -> None:
         super().__init__()
         rng = torch.Generator().manual_seed(seed % 2**63)
-        self.sizes = tuple(sizes)  # (channels, height, width) of each layer, from small to large
+        self.sizes = tuple(sizes)
         noise = torch.randn(1, _WIDTH, *self.sizes[0][1:], generator=rng)
         self.register_buffer("noise", noise, persistent=False)  # the seed is kept instead
         self.trunk = nn.ModuleList(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1) for _ in range(len(self.sizes) + 1))
@@ -34,7 +38,7 @@ class PerturbationNetwork(nn.Module):
                 head.bias.zero_()
 
     def forward(self) -> list[Tensor]:
-        """[1, C, h, w] for each layer."""
+        """Compute the deltas, [1, C, h, w] for each layer."""
         x = _stage(self.trunk[0], self.noise)
         deltas = []
         for conv, head, (_, height, width) in zip(self.trunk[1:], self.heads, self.sizes, strict=True):
@@ -46,21 +50,34 @@ class PerturbationNetwork(nn.Module):
 
 
 def perturbation_deltas(
-    state: Mapping[str, Tensor],  # of B networks, stacked: [B, ...] each
-    sizes: Mapping[int, tuple[int, int, int]],  # layer -> (C, h, w)
+    state: Mapping[str, Tensor],
+    sizes: Mapping[int, tuple[int, int, int]],
     seed: int,
 ) -> dict[int, Tensor]:
-    """Layer -> [B, C, h, w], from networks that were kept. Raises RuntimeError for weights that do not fit."""
-    found: dict[int, list[Tensor]] = {layer: [] for layer in sizes}
+    """Compute the deltas of trained networks.
+
+    Args:
+        state: parameters of B networks, stacked: [B, ...] each.
+        sizes: layer -> (C, h, w).
+        seed: of the networks' noise.
+
+    Returns:
+        layer -> [B, C, h, w].
+
+    Raises:
+        RuntimeError: weights that do not fit the sizes.
+    """
+    deltas: dict[int, list[Tensor]] = {layer: [] for layer in sizes}
     device = next(iter(state.values())).device
     with torch.no_grad():
         network = PerturbationNetwork(list(sizes.values()), seed).to(device)
         for k in range(len(next(iter(state.values())))):
             network.load_state_dict({name: tensor[k] for name, tensor in state.items()})
             for layer, delta in zip(sizes, network(), strict=True):
-                found[layer].append(delta)
-    return {layer: torch.cat(deltas) for layer, deltas in found.items()}
+                deltas[layer].append(delta)
+    return {layer: torch.cat(photos) for layer, photos in deltas.items()}
 
 
 def _stage(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Convolve, normalize and activate, [1, C, h, w] -> [1, C, h, w]."""
     return F.leaky_relu(F.instance_norm(conv(x)), 0.2)

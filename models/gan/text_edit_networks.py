@@ -1,4 +1,4 @@
-"""The small networks of text edits: a mapper from code to change, and attention from features to masks."""
+"""Text edit networks: a latent mapper (StyleCLIP, 2103.17249) and layer attention (CoralStyleCLIP, 2303.05031)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ __all__ = ["LatentMapper", "LayerAttention"]
 
 _GROUPS = 3  # coarse, medium and fine rows
 _HIDDEN = 32  # channels of the attention, as published
-_REACH = 0.1  # what a mapper of unit output adds, in standard deviations: starts near nothing
+_OUTPUT_SCALE = 0.1  # what a mapper of unit output adds, in standard deviations: starts near nothing
 
 
 class LatentMapper(nn.Module):
     """Codes [B, L, D] -> their changes [B, L, D]: one small network each for coarse, medium and fine rows.
 
-    Each row is normalised to unit mean square before it enters (StyleCLIP's mapper, 2103.17249), and what comes out is
+    Each row is normalised to unit mean square before it enters (StyleCLIP's mapper, 2103.17249), and the output is
     measured in ``scale``, the standard deviation of W.
     """
 
-    def __init__(self, num_layers: int, w_dim: int, scale: float = 1.0, rng: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        num_layers: int,  # L
+        w_dim: int,  # D
+        scale: float = 1.0,  # of W
+        rng: torch.Generator | None = None,  # of the weights
+    ) -> None:
         super().__init__()
         self.num_layers, self.w_dim = num_layers, w_dim
         self.register_buffer("scale", torch.tensor(float(scale)))
@@ -34,27 +40,27 @@ class LatentMapper(nn.Module):
             )
             for _ in self.bounds
         )  # fmt: skip
-        _drawn(self, rng)
+        _init_weights(self, rng)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """[B, L, D] -> [B, L, D]."""
+        """Map codes [B, L, D] to their changes [B, L, D]."""
         normed = codes * (codes.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
         changes = [group(normed[:, a:b]) for group, (a, b) in zip(self.groups, self.bounds, strict=True)]
-        return torch.cat(changes, dim=1) * (self.scale * _REACH)
+        return torch.cat(changes, dim=1) * (self.scale * _OUTPUT_SCALE)
 
-    def lean(self, change: Tensor) -> None:
-        """Add ``change`` [D] to whatever comes out, in place."""
+    def add_bias(self, change: Tensor) -> None:
+        """Add a change [D] to every output, in place."""
         with torch.no_grad():
             for group in self.groups:
-                group[-1].bias.add_(change / (self.scale * _REACH))
+                group[-1].bias.add_(change / (self.scale * _OUTPUT_SCALE))
 
-    def into(self, root: Tensor) -> None:
-        """Change what comes out, in place: ``root`` [D, D] times what came out before."""
+    def fold_linear(self, matrix: Tensor) -> None:
+        """Fold a linear map [D, D] of the outputs into the last layers, in place."""
         with torch.no_grad():
             for group in self.groups:
                 last = group[-1]
-                last.weight.copy_(root @ last.weight)
-                last.bias.copy_(root @ last.bias)
+                last.weight.copy_(matrix @ last.weight)
+                last.bias.copy_(matrix @ last.bias)
 
 
 class LayerAttention(nn.Module):
@@ -69,22 +75,22 @@ class LayerAttention(nn.Module):
             )
             for width in self.channels
         )
-        _drawn(self, rng)
+        _init_weights(self, rng)
 
-    def open(self, logit: float) -> None:
-        """Start with every mask at ``sigmoid(logit)``, more or less, in place."""
+    def init_masks(self, logit: float) -> None:
+        """Let every mask start near ``sigmoid(logit)``, in place."""
         with torch.no_grad():
             for layer in self.layers:
                 layer[-1].bias.fill_(logit)
 
     def forward(self, layer: int, features: Tensor) -> Tensor:
-        """The mask of one layer."""
+        """Compute the mask of a layer, by its place among those of the attention: [B, C, h, w] -> [B, 1, h, w]."""
         # torch 2.13's GroupNorm of a few channels crashes in backward in channels-last memory on the CPU.
         return torch.sigmoid(self.layers[layer](features.float().contiguous()))
 
 
-def _drawn(module: nn.Module, rng: torch.Generator | None) -> None:
-    """Weights from ``rng`` (LeCun's scale), biases 0: torch's own drawing would touch the global random state."""
+def _init_weights(module: nn.Module, rng: torch.Generator | None) -> None:
+    """Draw weights from ``rng`` (LeCun's scale), biases 0: torch's own drawing would touch the global random state."""
     rng = rng or torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in module.parameters():

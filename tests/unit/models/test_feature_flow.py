@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semantic_edit.models.gan.feature_flow import FeatureFlow, feature_flow, moved
+from semantic_edit.models.gan.feature_flow import FeatureFlow, feature_flow, warp
 
 
 def texture(seed: int, size: int = 48, channels: int = 6) -> torch.Tensor:
@@ -76,6 +76,6 @@ def test_moved_reads_at_place_plus_shift():
     values = torch.arange(5.0).expand(1, 1, 5, 5)
     shift = torch.zeros(1, 2, 5, 5)
     shift[:, 0] = 1
-    assert torch.allclose(moved(values, shift)[0, 0, 2], torch.tensor([1.0, 2.0, 3.0, 4.0, 4.0]), atol=1e-5)
+    assert torch.allclose(warp(values, shift)[0, 0, 2], torch.tensor([1.0, 2.0, 3.0, 4.0, 4.0]), atol=1e-5)
     still = FeatureFlow(torch.zeros(1, 2, 5, 5), torch.full((1, 1, 5, 5), 0.5))
     assert torch.allclose(still.carry(values), values / 2)
