@@ -138,4 +138,8 @@ def test_an_inverted_edit_has_no_normal_of_its_own(tiny_generator, run_node):
 def test_the_last_seed_is_a_seed(tiny_generator, run_node):
     codes = sample(tiny_generator, 2, 0)
     edit = first(run_node("RecordEdit", generator=tiny_generator, start=_one(codes, 0), edited=_one(codes, 1)))
-    run_node("OptimizeDirection", generator=tiny_generator, edit=edit, samples=64, seed=2**64 - 1)
+    first_seed, last_seed = (
+        first(run_node("OptimizeDirection", generator=tiny_generator, edit=edit, samples=64, seed=seed))
+        for seed in (0, 2**64 - 1)
+    )
+    assert bool(torch.isfinite(last_seed.normal).all()) and not torch.equal(first_seed.normal, last_seed.normal)

@@ -12,4 +12,6 @@ def test_what_the_weights_cannot_have_is_refused_with_a_sentence(value):
 
 
 def test_what_they_have_passes():
-    check_config_limits({"width": 4, "name": "x", "flag": True, "layers": [1, 1]}, {"weight": (4, 4)}, "The config")
+    config = {"width": 4, "name": "x", "flag": True, "layers": [1, 1]}
+    assert check_config_limits(config, {"weight": (4, 4)}, "The config") is None
+    assert config == {"width": 4, "name": "x", "flag": True, "layers": [1, 1]}
