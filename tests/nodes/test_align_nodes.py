@@ -26,8 +26,8 @@ def test_a_scene_and_its_truth(scene):
 
 def test_every_face_out_and_back(run_node, scene, tiny_generator):
     photo, points, _, _ = scene
-    given = dict(photos=photo, points=points, faces="all", framing="demo portraits", generator=tiny_generator)
-    (crops, alignment, preview, inside, names), _ = run_node("AlignCrop", **given)
+    options = dict(photos=photo, points=points, faces="all", framing="demo portraits", generator=tiny_generator)
+    (crops, alignment, preview, inside, names), _ = run_node("AlignCrop", **options)
     assert crops.shape == (3, 32, 32, 3) and inside.shape == (3, 32, 32) and preview.shape == (1, 128, 192, 3)
     assert isinstance(alignment, Alignment)
     assert names.splitlines() == [f"picture 1 face {k}" for k in (1, 2, 3)]
@@ -40,14 +40,14 @@ def test_every_face_out_and_back(run_node, scene, tiny_generator):
 
 def test_every_method(run_node, scene):
     photo, points, faces, _ = scene
-    given = dict(photos=photo, width=48, height=64)
-    (by_mask, where, *_), _ = run_node("AlignCrop", mask=faces, faces="all", **given)
+    options = dict(photos=photo, width=48, height=64)
+    (by_mask, where, *_), _ = run_node("AlignCrop", mask=faces, faces="all", **options)
     assert by_mask.shape == (3, 64, 48, 3) and len(where) == 3
-    (by_box, where, *_), _ = run_node("AlignCrop", boxes="[[20, 20, 80, 90]]", **given)
+    (by_box, where, *_), _ = run_node("AlignCrop", boxes="[[20, 20, 80, 90]]", **options)
     assert by_box.shape == (1, 64, 48, 3)
-    (by_socket, other, *_), _ = run_node("AlignCrop", bboxes=[[20, 20, 80, 90]], method="boxes", **given)
+    (by_socket, other, *_), _ = run_node("AlignCrop", bboxes=[[20, 20, 80, 90]], method="boxes", **options)
     assert torch.equal(by_socket, by_box) and torch.equal(other.transforms, where.transforms)
-    (by_points, *_), _ = run_node("AlignCrop", points=points, method="points", **given)
+    (by_points, *_), _ = run_node("AlignCrop", points=points, method="points", **options)
     keypoints = torch.zeros(68, 3)
     eye_left, eye_right, _, mouth_left, mouth_right = json.loads(points)[0]
     for group, point in (
@@ -60,15 +60,15 @@ def test_every_method(run_node, scene):
     pose = [
         {"people": [{"face_keypoints_2d": keypoints.flatten().tolist()}], "canvas_width": 192, "canvas_height": 128}
     ]
-    (by_pose, *_), _ = run_node("AlignCrop", pose=pose, **given)
+    (by_pose, *_), _ = run_node("AlignCrop", pose=pose, **options)
     assert torch.allclose(by_pose, by_points, atol=1e-4), "the first face is the largest"
     masks = torch.zeros(1, len(PART_NAMES), 128, 192)
-    for part, spots in (("eyes", (eye_left, eye_right)), ("mouth", (mouth_left, mouth_right))):
-        for x, y in spots:
-            masks[0, PART_NAMES.index(part), int(y), int(x)] = 1
-    (by_parts, *_), _ = run_node("AlignCrop", parts=PartLabels(masks, PART_NAMES), **given)
+    for name, points_of_part in (("eyes", (eye_left, eye_right)), ("mouth", (mouth_left, mouth_right))):
+        for x, y in points_of_part:
+            masks[0, PART_NAMES.index(name), int(y), int(x)] = 1
+    (by_parts, *_), _ = run_node("AlignCrop", parts=PartLabels(masks, PART_NAMES), **options)
     assert (by_parts - by_points).abs().mean() < 0.05
-    (centre, *_), _ = run_node("AlignCrop", points=points, method="centre", **given)
+    (centre, *_), _ = run_node("AlignCrop", points=points, method="centre", **options)
     assert torch.allclose(centre, torch.nn.functional.avg_pool2d(photo[:, :, 48:144].movedim(-1, 1), 2).movedim(1, -1),
                           atol=1e-4)  # fmt: skip
 
@@ -76,10 +76,10 @@ def test_every_method(run_node, scene):
 def test_a_batch_with_names_and_a_photo_without_a_face(run_node, scene):
     photo, points, faces, _ = scene
     photos, masks = photo.repeat(2, 1, 1, 1), torch.cat([faces, torch.zeros_like(faces)])
-    given = dict(photos=photos, mask=masks, names="a.png\nb.png", width=32, height=32)
+    options = dict(photos=photos, mask=masks, names="a.png\nb.png", width=32, height=32)
     with pytest.raises(InputError, match="found in b.png"):
-        run_node("AlignCrop", **given)
-    (crops, alignment, _, _, names), _ = run_node("AlignCrop", missing="leave out", **given)
+        run_node("AlignCrop", **options)
+    (crops, alignment, _, _, names), _ = run_node("AlignCrop", missing="leave out", **options)
     assert names == "a.png" and crops.shape == (1, 32, 32, 3)
     (pasted, mask), _ = run_node("PasteBack", photos=photos, crops=crops * 0, alignment=alignment)
     assert torch.equal(pasted[1], photos[1]) and mask[1].max() == 0
@@ -90,24 +90,24 @@ def test_only_some_parts(run_node, scene):
     (crops, alignment, *_), _ = run_node("AlignCrop", photos=photo, points=points, width=32, height=32)
     masks = torch.zeros(1, 2, 32, 32)
     masks[:, 0, :, :16], masks[:, 1, :, 16:] = 1, 1
-    given = dict(
+    options = dict(
         photos=photo, crops=crops * 0, alignment=alignment, feather=0.0, parts=PartLabels(masks, ("hair", "skin"))
     )
-    (_, some), _ = run_node("PasteBack", part_names="hair", **given)
-    (_, every), _ = run_node("PasteBack", **given)
+    (_, some), _ = run_node("PasteBack", part_names="hair", **options)
+    (_, every), _ = run_node("PasteBack", **options)
     assert 0.3 < float((some > 0.5).sum() / (every > 0.5).sum()) < 0.7
     with pytest.raises(InputError, match="no part 'beard'"):
-        run_node("PasteBack", part_names="beard", **given)
+        run_node("PasteBack", part_names="beard", **options)
     with pytest.raises(InputError, match="Both parts and a mask"):
-        run_node("PasteBack", mask=masks[0, :1], **given)
+        run_node("PasteBack", mask=masks[0, :1], **options)
     # ... but a mask of the photo may join them.
-    run_node("PasteBack", mask=torch.ones(1, 128, 192), mask_covers="the photo", **given)
+    run_node("PasteBack", mask=torch.ones(1, 128, 192), mask_covers="the photo", **options)
     with pytest.raises(InputError, match="no parts are connected"):
         run_node("PasteBack", part_names="hair", photos=photo, crops=crops, alignment=alignment)
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ({"photos": torch.zeros(2, 8, 8)}, "expected an IMAGE"),
         ({"method": "magic"}, "expected one of auto"),
@@ -123,8 +123,8 @@ def test_only_some_parts(run_node, scene):
         ({"names": "a\nb"}, "2 names for 1 pictures"),
     ],
 )
-def test_wrong_inputs_are_refused(run_node, inputs, said):
-    with pytest.raises(InputError, match=said):
+def test_wrong_inputs_are_refused(run_node, inputs, message):
+    with pytest.raises(InputError, match=message):
         run_node("AlignCrop", **{"photos": torch.zeros(1, 64, 64, 3), **inputs})
 
 

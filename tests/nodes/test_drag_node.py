@@ -55,8 +55,8 @@ def test_points_come_as_json_as_two_lists_and_on_a_canvas(run_node, inputs):
         dict(points="0.375,0.5 -> 0.5,0.5", units="fractions"),
     ]
     for points in same:
-        (_, found, *_), _ = run_node("DragPoints", **inputs | points)
-        torch.testing.assert_close(found.codes, expected.codes)
+        (_, edited, *_), _ = run_node("DragPoints", **inputs | points)
+        torch.testing.assert_close(edited.codes, expected.codes)
 
 
 def test_a_region_holds_the_rest_and_another_size_is_resized_with_a_note(run_node, inputs, caplog):

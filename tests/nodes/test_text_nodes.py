@@ -69,22 +69,22 @@ def test_the_chain_from_scorer_to_pictures(run_node, tiny_generator, scorer, lat
     (images, mask), _ = run_node("ApplyTextEdit", text_edit=again, **common)
     (first, _), _ = run_node("ApplyTextEdit", text_edit=edit, **common)
     assert torch.equal(images, first) and images.shape == (3, 32, 32, 3) and mask.shape == (3, 32, 32)
-    (chart, layers, whole), _ = run_node("RegionLayerMasks", text_edit=again, index=1, **common)
-    assert chart.shape[0] == layers.shape[0] == 1 and torch.equal(whole, mask)
-    (refined, told), _ = run_node("RefineMasks", text_edit=again, rows="0-3", threshold=0.0)
-    assert refined.rows == (0, 1, 2, 3) and "rows 0, 1, 2, 3" in told and again.rows == tuple(range(8))
+    (chart, layers, largest), _ = run_node("RegionLayerMasks", text_edit=again, index=1, **common)
+    assert chart.shape[0] == layers.shape[0] == 1 and torch.equal(largest, mask)
+    (refined, report), _ = run_node("RefineMasks", text_edit=again, rows="0-3", threshold=0.0)
+    assert refined.rows == (0, 1, 2, 3) and "rows 0, 1, 2, 3" in report and again.rows == tuple(range(8))
     (fewer, _), _ = run_node("ApplyTextEdit", text_edit=refined, **common)
     assert not torch.equal(fewer, images)
-    told = run_node("RefineMasks", text_edit=again, drop_parts="upper")[0][1]
-    assert "lower" in told and "upper" not in told
+    report = run_node("RefineMasks", text_edit=again, drop_parts="upper")[0][1]
+    assert "lower" in report and "upper" not in report
 
 
 def test_parts_of_masks_and_of_features_serve_a_training(run_node, tiny_generator, scorer, latents):
     upper = torch.zeros(1, 8, 8)
     upper[:, :4] = 1
     (drawn, _), _ = run_node("PartsFromMasks", mask_1=upper, names="top")
-    found, _ = run_node("PartsFromFeatures", generator=tiny_generator, latents=latents, count=3)
-    for labels, names in ((drawn, ("top", "everything else")), (found[0], ("part 1", "part 2", "part 3"))):
+    clustered, _ = run_node("PartsFromFeatures", generator=tiny_generator, latents=latents, count=3)
+    for labels, names in ((drawn, ("top", "everything else")), (clustered[0], ("part 1", "part 2", "part 3"))):
         edit, _, _ = train(run_node, tiny_generator, scorer, latents, parts=labels)
         assert edit.parts == names
 
@@ -112,9 +112,9 @@ def test_a_direction_gets_regions_of_its_own(run_node, tiny_generator, latents, 
     assert edit.parts == ("upper", "lower") and "rows" in report
     (images, _), _ = run_node("ApplyTextEdit", generator=tiny_generator, latents=latents, text_edit=edit, parts=parts)
     assert bool(torch.isfinite(images).all())
-    given = dict(generator=tiny_generator, direction=direction, latents=latents, parts=parts)
+    options = dict(generator=tiny_generator, direction=direction, latents=latents, parts=parts)
     with pytest.raises(InputError, match="amount is 0"):
-        run_node("LocalizeDirection", **given, amount=0.0, steps=3)
+        run_node("LocalizeDirection", **options, amount=0.0, steps=3)
 
 
 def test_a_recorded_text_edit_brings_everyone_to_one_state(run_node, tiny_generator, latents, parts, edit):
@@ -137,7 +137,7 @@ def test_a_recorded_text_edit_brings_everyone_to_one_state(run_node, tiny_genera
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ({}, "Neither of edited and text_edit"),
         ({"edited": True, "text_edit": True}, "Both of edited and text_edit"),
@@ -145,18 +145,18 @@ def test_a_recorded_text_edit_brings_everyone_to_one_state(run_node, tiny_genera
         ({"text_edit": "stranger"}, "another-64x64"),
     ],
 )
-def test_a_record_that_cannot_be_is_refused(run_node, tiny_generator, latents, edit, inputs, said):
+def test_a_record_that_cannot_be_is_refused(run_node, tiny_generator, latents, edit, inputs, message):
     fine = edit.refined(rows=[5, 6, 7])
     if inputs.get("text_edit") == "stranger":
         fine = fine.refined(family="another-64x64")
     values = {"edited": one(latents), "text_edit": fine}
-    given = {name: values.get(name, value) for name, value in inputs.items()}
-    with pytest.raises(InputError, match=said):
-        run_node("RecordEdit", generator=tiny_generator, start=one(latents), **given)
+    edited = {name: values.get(name, value) for name, value in inputs.items()}
+    with pytest.raises(InputError, match=message):
+        run_node("RecordEdit", generator=tiny_generator, start=one(latents), **edited)
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ({"prompt": " "}, "prompt is empty"),
         ({"source": ""}, "source is empty"),
@@ -173,10 +173,10 @@ def test_a_record_that_cannot_be_is_refused(run_node, tiny_generator, latents, e
         ({"outside": "wild"}, "Unknown outside 'wild'"),
     ],
 )  # fmt: skip
-def test_a_training_that_cannot_be_is_refused(run_node, tiny_generator, scorer, latents, parts, inputs, said):
+def test_a_training_that_cannot_be_is_refused(run_node, tiny_generator, scorer, latents, parts, inputs, message):
     two = PartLabels(parts.masks.expand(2, -1, -1, -1), parts.names)
     labels = {"two": two, None: None}[inputs["parts"]] if "parts" in inputs else parts
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         train(run_node, tiny_generator, scorer, latents, **{**inputs, "parts": labels})
 
 
@@ -255,7 +255,7 @@ def test_a_scorer_of_another_picture_size_is_fed_what_it_sees_or_refused(run_nod
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ({"rows": "90"}, "rows"),
         ({"drop_parts": "nose"}, "no part 'nose'"),
@@ -264,6 +264,6 @@ def test_a_scorer_of_another_picture_size_is_fed_what_it_sees_or_refused(run_nod
         ({"also_here": torch.ones(2, 8, 8)}, "one mask"),
     ],
 )
-def test_a_refinement_that_cannot_be_is_refused(run_node, edit, inputs, said):
-    with pytest.raises(InputError, match=said):
+def test_a_refinement_that_cannot_be_is_refused(run_node, edit, inputs, message):
+    with pytest.raises(InputError, match=message):
         run_node("RefineMasks", text_edit=edit, **inputs)

@@ -1,19 +1,25 @@
-"""Progress of longer work: its stages add up."""
+"""Counting the steps of work in several pieces."""
 
 from __future__ import annotations
 
-from semantic_edit.editing.common.progress import silent, stage
+import torch
+from semantic_edit.editing.common.progress import StepCounter, silent
 
 
-def test_a_stage_counts_on_from_the_stages_before_it():
+def test_a_counter_reports_every_step_and_shows_every_few():
     reports = []
-    progress = stage(lambda step, total, preview=None: reports.append((step, total, preview)), 4, 10)
-    progress(1, 3)
-    progress(3, 3, "picture")
-    progress(99, 99)
-    assert reports == [(5, 10, None), (7, 10, "picture"), (10, 10, None)]
+    counter = StepCounter(lambda *report: reports.append(report), 5, preview_every=2, first_preview=1)
+    for _ in range(3):
+        counter.step(torch.full((1, 3, 2, 2), -1.0))
+    assert [report[:2] for report in reports] == [(1, 5), (2, 5), (3, 5)]
+    assert [report[2] is not None for report in reports] == [True, False, True] and float(reports[0][2].max()) == 0
+    counter.step()
+    assert reports[-1] == (4, 5, None)
+    counter.then()(2, 6, None)
+    assert reports[-1] == (6, 10, None)
 
 
-def test_nobody_watches_a_stage_of_silent_work():
-    assert stage(None, 4, 10) is silent
-    silent(1, 2)
+def test_a_counter_without_watchers_counts_in_silence():
+    counter = StepCounter(None, 1, preview_every=1, first_preview=1)
+    counter.step(torch.zeros(1, 3, 2, 2))
+    assert counter.done == 1 and counter.then() is None and silent(1, 1) is None

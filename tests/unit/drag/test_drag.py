@@ -14,8 +14,8 @@ FEW = replace(DragSettings(), steps=4)
 
 
 def points(*pairs):
-    both = torch.tensor(pairs, dtype=torch.float32)
-    return DragPoints(both[:, 0], both[:, 1])
+    ends = torch.tensor(pairs, dtype=torch.float32)
+    return DragPoints(ends[:, 0], ends[:, 1])
 
 
 def code(generator, seed=5):

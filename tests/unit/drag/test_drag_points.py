@@ -155,5 +155,5 @@ def test_anything_gives_points_or_a_sentence(text):
         points = parse_points(text, SIZE)
     except InputError:
         return
-    both = torch.stack([points.handles, points.targets])
-    assert bool((both >= 0).all()) and bool((both <= torch.tensor([200.0, 100.0])).all()) and len(points) > 0
+    positions = torch.stack([points.handles, points.targets])
+    assert bool((positions >= 0).all()) and bool((positions <= torch.tensor([200.0, 100.0])).all()) and len(points) > 0

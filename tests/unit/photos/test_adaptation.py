@@ -63,10 +63,10 @@ def test_nothing_is_learned_below_the_mask(generator, codes, photos, mask):
 
 @pytest.mark.parametrize("method", ["residual", "free", "network + residual"])
 def test_a_photo_does_not_depend_on_its_neighbours_and_runs_repeat(generator, codes, photos, method):
-    whole = adapt(generator, photos, codes, method, steps=4, seed=5).images
-    assert torch.equal(whole, adapt(generator, photos, codes, method, steps=4, seed=5).images)
+    drawn = adapt(generator, photos, codes, method, steps=4, seed=5).images
+    assert torch.equal(drawn, adapt(generator, photos, codes, method, steps=4, seed=5).images)
     alone = adapt(generator, photos[1:2], codes[1:2], method, steps=4, seed=5).images
-    assert float((alone - whole[1:2]).abs().mean()) < 5e-3  # Adam makes much of the last bit of a gradient near zero
+    assert float((alone - drawn[1:2]).abs().mean()) < 5e-3  # Adam makes much of the last bit of a gradient near zero
 
 
 def test_the_seed_decides_the_perturbation_network(generator, codes, photos):
@@ -92,23 +92,23 @@ def test_going_on_with_other_photos_is_refused(generator, codes, photos):
 
 def test_stop_resume_hooks_features_and_small_sizes_agree(generator, codes, photos):
     adapted = adapt(generator, photos, codes, "free + residual", steps=4).generator
-    whole = adapted.synthesize(codes + 0.05)
+    plain = adapted.synthesize(codes + 0.05)
     synthesis = adapted.network.synthesis
     for layer in range(len(synthesis.layers) - 1):
         state = synthesis(codes + 0.05, SynthesisOptions(stop_layer=layer)).state
         again = synthesis(codes + 0.05, SynthesisOptions(resume=state)).image
-        assert float((again - whole).abs().max()) < 1e-4, layer
+        assert float((again - plain).abs().max()) < 1e-4, layer
     last = late_layers(generator)[-1]
-    seen = {}
+    features = {}
 
     def watch(layer, x):
-        seen[layer] = x
+        features[layer] = x
         return x
 
     options = SynthesisOptions(hook=FunctionHook(watch))
     assert torch.allclose(synthesis(codes, options).image, adapted.synthesize(codes), atol=1e-5)
-    assert torch.equal(seen[last], adapted.features(codes, [last])[last])
-    assert not torch.allclose(seen[last], generator.features(codes, [last])[last])
+    assert torch.equal(features[last], adapted.features(codes, [last])[last])
+    assert not torch.allclose(features[last], generator.features(codes, [last])[last])
     assert adapted.synthesize(codes, stop_resolution=16).shape == (3, 3, 16, 16)
     for noise in ("none", 7):
         assert torch.isfinite(adapted.synthesize(codes, noise)).all()
@@ -128,12 +128,12 @@ def test_a_hook_that_paints_wins_inside_and_the_photo_outside(generator, codes, 
     assert torch.allclose(painted, result.images, atol=1e-5)
     assert float((painted - photos)[..., 10:18, 4:14].abs().mean()) > 0.05
     # The other way: adapted to the whole photo once, and painted on later.
-    whole = adapt(generator, photos, codes, "residual").generator.network.synthesis
-    later = whole(codes, SynthesisOptions(hook=hook)).image
+    synthesis = adapt(generator, photos, codes, "residual").generator.network.synthesis
+    later = synthesis(codes, SynthesisOptions(hook=hook)).image
     assert torch.allclose(later[..., 10:18, 4:14], painted[..., 10:18, 4:14], atol=0.5)
-    state = whole(codes + 0.1, SynthesisOptions(stop_layer=0)).state
-    moved = whole(codes + 0.1, SynthesisOptions(resume=state, hook=hook)).image
-    assert torch.allclose(moved, whole(codes + 0.1, SynthesisOptions(hook=hook)).image, atol=1e-4)
+    state = synthesis(codes + 0.1, SynthesisOptions(stop_layer=0)).state
+    moved = synthesis(codes + 0.1, SynthesisOptions(resume=state, hook=hook)).image
+    assert torch.allclose(moved, synthesis(codes + 0.1, SynthesisOptions(hook=hook)).image, atol=1e-4)
 
 
 def test_each_code_finds_its_photo(generator, codes, photos):
@@ -182,10 +182,10 @@ def test_it_can_be_optimised_through_under_inference_mode(generator, codes, phot
     from semantic_edit.editing import invert
 
     with torch.inference_mode():
-        here = photos + 0
-        result = adapt(generator, here, codes + 0, "network + residual", steps=2)
-        found = invert(result.generator, here, start=codes + 0, steps=3)
-    assert float(found.psnr.min()) > 40
+        own_photos = photos + 0
+        result = adapt(generator, own_photos, codes + 0, "network + residual", steps=2)
+        inversion = invert(result.generator, own_photos, start=codes + 0, steps=3)
+    assert float(inversion.psnr.min()) > 40
     w = codes.clone().requires_grad_()
     result.generator.synthesize(w).square().mean().backward()
     assert float(w.grad.abs().sum()) > 0

@@ -94,7 +94,7 @@ def test_left_and_right_may_be_the_persons():
 
 
 @pytest.mark.parametrize(
-    ("eye_left", "eye_right", "mouth", "said"),
+    ("eye_left", "eye_right", "mouth", "message"),
     [
         ((10, 10), (10.5, 10), (10, 30), "degenerate"),
         ((10, 10), (30, 10), (20, 11), "degenerate"),
@@ -102,8 +102,8 @@ def test_left_and_right_may_be_the_persons():
         ((10, float("nan")), (30, 10), (20, 30), "degenerate"),
     ],
 )
-def test_degenerate_points_are_refused(eye_left, eye_right, mouth, said):
-    with pytest.raises(InputError, match=said):
+def test_degenerate_points_are_refused(eye_left, eye_right, mouth, message):
+    with pytest.raises(InputError, match=message):
         FacePoints(*(torch.tensor(point, dtype=torch.float64) for point in (eye_left, eye_right, mouth)))
 
 
@@ -113,8 +113,8 @@ def test_layouts_of_points(count):
     groups = {3: [(0,), (1,), (2,)], 4: [(0,), (1,), (2, 3)], 5: [(0,), (1,), (3, 4)]}.get(count)
     if groups is None:
         groups = [range(36, 42), range(42, 48), (48, 54)] if count < 100 else [(33, 133), (263, 362), (61, 291)]
-    for group, place in zip(groups, ([100, 50], [140, 50], [120, 90]), strict=True):
-        points[list(group)] = torch.tensor(place, dtype=torch.float64)
+    for group, point in zip(groups, ([100, 50], [140, 50], [120, 90]), strict=True):
+        points[list(group)] = torch.tensor(point, dtype=torch.float64)
     face = face_from_points(points)
     assert (face.eye_left.tolist(), face.eye_right.tolist(), face.mouth.tolist()) == ([100, 50], [140, 50], [120, 90])
     with pytest.raises(InputError, match="has 6 points"):
@@ -149,9 +149,9 @@ def pairs(face):
     ],
 )
 def test_points_in_every_form(text):
-    (found,) = detect_points(text, 1, PHOTO)
-    assert found.picture == 0 and found.geometry.mouth.tolist() == pytest.approx([230, 210])
-    assert found.geometry.eye_left.tolist() == pytest.approx([200, 150])
+    (detection,) = detect_points(text, 1, PHOTO)
+    assert detection.picture == 0 and detection.geometry.mouth.tolist() == pytest.approx([230, 210])
+    assert detection.geometry.eye_left.tolist() == pytest.approx([200, 150])
 
 
 def test_faces_and_photos_are_matched():
@@ -172,7 +172,7 @@ def test_faces_and_photos_are_matched():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "empty"),
         ("{", "no valid JSON"),
@@ -187,8 +187,8 @@ def test_faces_and_photos_are_matched():
         ('[{"picture": true, "points": []}]', "picture True|cannot be read"),
     ],
 )
-def test_wrong_points_are_refused(text, said):
-    with pytest.raises(InputError, match=said):
+def test_wrong_points_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
         detect_points(text, 1, PHOTO)
 
 
@@ -218,16 +218,16 @@ def test_boxes_in_every_form():
         {"bbox": [10, 20, 110, 220]},
         [[[10, 20, 110, 220]]],
     ):
-        (found,) = detect_boxes(given_boxes, 1, PHOTO)
-        assert tuple(found.geometry) == expected and found.picture == 0
-    (found,) = detect_boxes("[10, 20, 100, 200]", 1, PHOTO, "corner and size")
-    assert tuple(found.geometry) == expected
+        (detection,) = detect_boxes(given_boxes, 1, PHOTO)
+        assert tuple(detection.geometry) == expected and detection.picture == 0
+    (detection,) = detect_boxes("[10, 20, 100, 200]", 1, PHOTO, "corner and size")
+    assert tuple(detection.geometry) == expected
     per_photo = detect_boxes([[[0, 0, 9, 9], [20, 20, 40, 40]], [[1, 1, 9, 9]]], 2, PHOTO)
     assert [d.picture for d in per_photo] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
-    ("boxes", "said"),
+    ("boxes", "message"),
     [
         ("[110, 20, 10, 220]", "no area"),
         ("[700, 20, 800, 220]", "outside the photo"),
@@ -236,8 +236,8 @@ def test_boxes_in_every_form():
         ([[10, 20, 30, 40]] * 4, "4 boxes for 3 photos"),
     ],
 )
-def test_wrong_boxes_are_refused(boxes, said):
-    with pytest.raises(InputError, match=said):
+def test_wrong_boxes_are_refused(boxes, message):
+    with pytest.raises(InputError, match=message):
         detect_boxes(boxes, 3, PHOTO)
 
 
@@ -257,12 +257,12 @@ def test_poses():
     keypoints[[48, 54]] = torch.tensor([115.0, 105, 0.9])
     person = {"pose_keypoints_2d": [0.0] * 54, "face_keypoints_2d": keypoints.flatten().tolist()}
     pose = {"people": [person, {"face_keypoints_2d": None}], "canvas_width": 300, "canvas_height": 200}
-    (found,) = detect_poses([pose], 1, PHOTO)  # the canvas is half the photo
-    assert found.geometry.eye_left.tolist() == [200, 150] and found.geometry.mouth.tolist() == [230, 210]
+    (detection,) = detect_poses([pose], 1, PHOTO)  # the canvas is half the photo
+    assert detection.geometry.eye_left.tolist() == [200, 150] and detection.geometry.mouth.tolist() == [230, 210]
     keypoints[:, :2] /= torch.tensor([300.0, 200.0])
     pose["people"] = [{"face_keypoints_2d": keypoints.flatten().tolist()}]
-    (found,) = detect_poses([pose], 1, PHOTO)
-    assert found.geometry.mouth.tolist() == pytest.approx([230, 210], rel=1e-5)
+    (detection,) = detect_poses([pose], 1, PHOTO)
+    assert detection.geometry.mouth.tolist() == pytest.approx([230, 210], rel=1e-5)
     keypoints[40, 2] = 0.0  # a point that was not seen
     pose["people"] = [{"face_keypoints_2d": keypoints.flatten().tolist()}]
     assert detect_poses([pose], 1, PHOTO) == []
@@ -281,8 +281,8 @@ def test_areas_of_masks():
     mask[10:30, 20:50] = 1
     mask[60:90, 100:140] = 0.9
     mask[0, 0] = 1  # a speck
-    found = [tuple(d.geometry) for d in detect_in_masks(mask, 1, PHOTO)]
-    assert found == [(80, 40, 200, 120), (400, 240, 560, 360)]  # the photo is four times as large
+    boxes = [tuple(d.geometry) for d in detect_in_masks(mask, 1, PHOTO)]
+    assert boxes == [(80, 40, 200, 120), (400, 240, 560, 360)]  # the photo is four times as large
     assert detect_in_masks(torch.zeros(2, 8, 8), 2, PHOTO) == []
     with pytest.raises(InputError, match="2 masks for 3 photos"):
         detect_in_masks(torch.zeros(2, 8, 8), 3, PHOTO)
@@ -309,10 +309,10 @@ def test_areas_are_those_of_a_flood(seed, density):
 
 def test_parts_give_eyes_and_mouth():
     painted = render(sample_factors(4, torch.Generator().manual_seed(2)), 96, parts=True)
-    found = detect_in_parts(PartLabels(painted.parts, painted.part_names), 4, (192, 192))
-    for k, each in enumerate(found):
+    detections = detect_in_parts(PartLabels(painted.parts, painted.part_names), 4, (192, 192))
+    for k, detection in enumerate(detections):
         truth = painted.landmarks[k, :2] * 2
-        assert (torch.stack([each.geometry.eye_left, each.geometry.eye_right]) - truth).abs().max() < 8
+        assert (torch.stack([detection.geometry.eye_left, detection.geometry.eye_right]) - truth).abs().max() < 8
     blank = painted.parts.clone()
     blank[1] = 0
     assert [d.picture for d in detect_in_parts(PartLabels(blank, painted.part_names), 4, (96, 96))] == [0, 2, 3]
@@ -326,12 +326,12 @@ def test_parts_give_eyes_and_mouth():
 
 def test_largest_all_missing_and_names():
     small, large = pairs(turned(FACE, scale=0.5)), pairs(turned(FACE, shift=(150, 50)))
-    found = detect_points(json.dumps([large, small]), 1, PHOTO)
-    both = align(found, 1, PHOTO, (32, 32), faces="all", names=["pic"])
-    assert both.names == ("pic face 1", "pic face 2") and both.pictures == (0, 0)
-    assert float(both.scales[0]) < float(both.scales[1])  # from left to right: the small one first
-    largest = align(found, 1, PHOTO, (32, 32), names=["pic"])
-    assert len(largest) == 1 and float(largest.scales[0]) == float(both.scales[1])
+    detections = detect_points(json.dumps([large, small]), 1, PHOTO)
+    alignment = align(detections, 1, PHOTO, (32, 32), faces="all", names=["pic"])
+    assert alignment.names == ("pic face 1", "pic face 2") and alignment.pictures == (0, 0)
+    assert float(alignment.scales[0]) < float(alignment.scales[1])  # from left to right: the small one first
+    largest = align(detections, 1, PHOTO, (32, 32), names=["pic"])
+    assert len(largest) == 1 and float(largest.scales[0]) == float(alignment.scales[1])
     second = detect_points(json.dumps([{"picture": 1, "points": FACE}]), 2, PHOTO)
     with pytest.raises(InputError, match="No face and no area was found in a"):
         align(second, 2, PHOTO, (32, 32), names=["a", "b"])
@@ -347,7 +347,7 @@ def test_largest_all_missing_and_names():
 
 def test_an_alignment_is_checked():
     frame = centre_frame(PHOTO, (32, 32))[None]
-    for change, said in (
+    for change, message in (
         (dict(transforms=frame[0]), "shape"),
         (dict(transforms=frame * torch.tensor([[1.0, 2, 1]])), "rotations"),
         (dict(transforms=frame * float("nan")), "rotations"),
@@ -355,7 +355,7 @@ def test_an_alignment_is_checked():
         (dict(names=["a", "b"]), "a name each"),
         (dict(crop_size=(0, 4)), "height and a width"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             Alignment(**{**dict(transforms=frame, pictures=[0], photo_size=PHOTO, crop_size=(32, 32)), **change})
     for wrong in (dict(framing="passport"), dict(zoom=0.0), dict(margin=-1)):
         with pytest.raises(InputError):

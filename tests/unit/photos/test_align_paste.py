@@ -145,8 +145,8 @@ def test_a_crop_far_outside_shows_a_mirror_and_pastes_nothing():
 
 def test_edges_at_the_photos_border_are_not_feathered():
     photo = smooth(64, 64)
-    whole = align(None, 1, (64, 64), (32, 32))
-    assert paste_back(photo, torch.zeros(1, 32, 32, 3), whole, feather=0.3).masks.min() == 1
+    full = align(None, 1, (64, 64), (32, 32))
+    assert paste_back(photo, torch.zeros(1, 32, 32, 3), full, feather=0.3).masks.min() == 1
     wide = smooth(64, 128)
     middle = align(None, 1, (64, 128), (32, 32))
     mask = paste_back(wide, torch.zeros(1, 32, 32, 3), middle, feather=0.3).masks[0]
@@ -234,7 +234,7 @@ def test_colours_are_matched_at_the_seam(match):
 def test_what_does_not_belong_together_is_refused():
     photo, alignment = smooth(90, 120), alignment_of(*[frame(60, 45, 1, 0, (40, 32))] * 2)
     crops = torch.zeros(2, 40, 32, 3)
-    for change, words in (
+    for change, message in (
         (dict(photos=smooth(80, 120)), "belongs to 1 photos of 120 x 90; got 1 of 120 x 80"),
         (dict(photos=photo.repeat(2, 1, 1, 1)), "got 2 of"),
         (dict(crops=crops[:1]), "1 edited crops; the alignment holds 2"),
@@ -248,7 +248,7 @@ def test_what_does_not_belong_together_is_refused():
         (dict(unedited=torch.zeros(3, 40, 32, 3)), "3 crops before the edit and 2 after"),
         (dict(unedited=torch.zeros(1, 3, 40, 32)), "crops before the edit have shape"),
     ):
-        with pytest.raises(InputError, match=words):
+        with pytest.raises(InputError, match=message):
             paste_back(**{**dict(photos=photo, crops=crops, alignment=alignment), **change})
 
 

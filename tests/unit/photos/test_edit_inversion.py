@@ -28,8 +28,8 @@ def test_the_pictures_come_closer(tiny_generator, pictures, space):
 
 def test_a_start_is_kept_by_zero_steps_and_a_good_one_stays_good(tiny_generator, pictures):
     w, images = pictures
-    kept = invert(tiny_generator, images, start=w, steps=0)
-    assert torch.allclose(kept.codes, w, atol=1e-5) and float(kept.psnr.min()) > 60
+    unchanged = invert(tiny_generator, images, start=w, steps=0)
+    assert torch.allclose(unchanged.codes, w, atol=1e-5) and float(unchanged.psnr.min()) > 60
     assert float(invert(tiny_generator, images, start=w, steps=10).psnr.min()) > 25
 
 
@@ -83,9 +83,9 @@ def test_starts_near_the_pictures_are_found(tiny_generator):
     pool = sample(tiny_generator, 96, 3).codes
     with torch.no_grad():
         images = tiny_generator.synthesize(pool[[5, 80]])
-    found = candidates(tiny_generator, images, None, 3, 3, "constant")
-    assert [name for name, _ in found] == ["mean", "sample 1", "sample 2"]
-    assert torch.allclose(found[1][1], pool[[5, 80]], atol=1e-5)
+    starts = candidates(tiny_generator, images, None, 3, 3, "constant")
+    assert [name for name, _ in starts] == ["mean", "sample 1", "sample 2"]
+    assert torch.allclose(starts[1][1], pool[[5, 80]], atol=1e-5)
     with pytest.raises(InputError, match="at least one start"):
         invert(tiny_generator, images, starts=0)
 
@@ -126,10 +126,10 @@ def test_heat_is_black_where_pictures_are_equal():
 
 def test_progress_counts_the_race_and_can_stop_it(tiny_generator, pictures):
     _, images = pictures
-    seen = []
-    invert(tiny_generator, images, steps=4, starts=2, early_layers=1, progress=lambda *a: seen.append(a[:2]))
-    assert seen[-1][0] == seen[-1][1] and all(step <= total for step, total in seen)
-    assert [step for step, _ in seen] == sorted(step for step, _ in seen)
+    reports = []
+    invert(tiny_generator, images, steps=4, starts=2, early_layers=1, progress=lambda *a: reports.append(a[:2]))
+    assert reports[-1][0] == reports[-1][1] and all(step <= total for step, total in reports)
+    assert [step for step, _ in reports] == sorted(step for step, _ in reports)
 
     def stop(step, total, preview=None):
         if step == 3:

@@ -55,10 +55,10 @@ def test_strength_0_is_the_plain_picture_and_strengths_are_each_picture_s_own(ti
     none = apply_text_edit(tiny_generator, codes, edit, halves, alpha=0.0)
     assert torch.allclose(none.images, plain, atol=2e-5)
     own = apply_text_edit(tiny_generator, codes, edit, halves, alpha=torch.tensor([0.0, 1.0, -1.0]))
-    whole = apply_text_edit(tiny_generator, codes, edit, halves, alpha=1.0)
+    full = apply_text_edit(tiny_generator, codes, edit, halves, alpha=1.0)
     assert torch.allclose(own.images[0], plain[0], atol=2e-5)
-    assert torch.allclose(own.images[1], whole.images[1], atol=2e-5)
-    assert not torch.allclose(own.images[2], whole.images[2], atol=1e-3)
+    assert torch.allclose(own.images[1], full.images[1], atol=2e-5)
+    assert not torch.allclose(own.images[2], full.images[2], atol=1e-3)
 
 
 def test_the_last_layer_s_edit_stays_in_its_part(tiny_generator, codes, halves, edit):
@@ -71,11 +71,11 @@ def test_the_last_layer_s_edit_stays_in_its_part(tiny_generator, codes, halves, 
 def test_batches_and_chunks_do_not_matter(tiny_generator, codes, halves, edit):
     attention = LayerAttention([tiny_generator.network.synthesis.layer_size(k)[0]
                                 for k in range(len(tiny_generator.network.synthesis.layers))])  # fmt: skip
-    both = edit.refined(attention=attention)
-    whole = apply_text_edit(tiny_generator, codes, both, halves, chunk=3)
-    single = apply_text_edit(tiny_generator, codes, both, halves, chunk=1)
-    assert torch.allclose(whole.images, single.images, atol=2e-5) and torch.allclose(
-        whole.masks, single.masks, atol=1e-5
+    attentive = edit.refined(attention=attention)
+    together = apply_text_edit(tiny_generator, codes, attentive, halves, chunk=3)
+    single = apply_text_edit(tiny_generator, codes, attentive, halves, chunk=1)
+    assert torch.allclose(together.images, single.images, atol=2e-5) and torch.allclose(
+        together.masks, single.masks, atol=1e-5
     )
 
 
@@ -100,7 +100,7 @@ def test_refining_by_hand(tiny_generator, codes, halves, edit):
     assert cut[:, 2 : height // 2 - 2, 2 : width // 2 - 2].min() > 0.9
     added = apply_text_edit(tiny_generator, codes, refine(edit, extra=left), halves).masks
     assert added[:, height // 2 + 2 :, : width // 2 - 2].min() > 0.9
-    for change, said in (
+    for change, message in (
         ({"drop_parts": ["nose"]}, "no part 'nose'"),
         ({"drop_parts": ["upper"]}, "nothing is left"),
         ({"region": torch.zeros(4, 4)}, "is empty"),
@@ -109,7 +109,7 @@ def test_refining_by_hand(tiny_generator, codes, halves, edit):
         ({"threshold": 0.95}, "Nothing is left"),
         ({"rows": [7]}, "Nothing is left"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             refine(edit.refined(selection=0.9 * edit.selection * (torch.arange(8) < 7)), **change)
     assert edit.acting_parts() == ("upper",) and edit.refined(selection=None, parts=()).acting_parts() == ()
 
@@ -131,7 +131,7 @@ def test_a_file_brings_everything_back(tmp_path, tiny_generator, codes, halves, 
         full.rows,
         0.2,
     )
-    first, second = (apply_text_edit(tiny_generator, codes, each, halves).images for each in (full, again))
+    first, second = (apply_text_edit(tiny_generator, codes, saved, halves).images for saved in (full, again))
     assert torch.equal(first, second)
     other = tmp_path / "other.safetensors"
     save_file({"a": torch.ones(1)}, str(other))
@@ -159,13 +159,13 @@ def test_a_direction_of_the_lower_half_is_found_there(tiny_generator, codes, hal
         torch.ones(tiny_generator.num_layers, tiny_generator.w_dim), layers=[tiny_generator.num_layers - 1],
         family=tiny_generator.family,
     )  # fmt: skip
-    found = localize_direction(tiny_generator, direction, codes, halves, steps=12, area=0.0, batch=2)
-    assert found.rows == (tiny_generator.num_layers - 1,)
-    assert found.selection[:, -1].min() > 0.5 and found.selection[:, :-1].max() == 0
-    kept = localize_direction(
+    localized = localize_direction(tiny_generator, direction, codes, halves, steps=12, area=0.0, batch=2)
+    assert localized.rows == (tiny_generator.num_layers - 1,)
+    assert localized.selection[:, -1].min() > 0.5 and localized.selection[:, :-1].max() == 0
+    outside_kept = localize_direction(
         tiny_generator, direction, codes, halves, steps=12, area=0.0, batch=2, stop_resolution=16, keep_outside=True
     )
-    assert kept.keeps_outside and not found.keeps_outside
+    assert outside_kept.keeps_outside and not localized.keeps_outside
     dear = localize_direction(tiny_generator, direction, codes, halves, steps=12, area=50.0, batch=2)
     assert dear.selection[:, -1].max() < 0.5
 
@@ -187,22 +187,22 @@ def test_more_codes_than_a_pass_takes_keep_the_details_of_their_photos(tiny_gene
     delta = torch.randn(6, *tiny_generator.network.synthesis.layer_size(last), generator=rng)
     adapted = with_adaptation(tiny_generator, Adaptation(photos, {last: delta}, family=tiny_generator.family))
     moved = photos.flip(0) + 0.1  # each nearer to another photo than to its own
-    both = edit.refined(attention=LayerAttention(channels).requires_grad_(False))
-    whole, parts = (apply_text_edit(adapted, moved, both, halves, chunk=chunk) for chunk in (6, 4))
-    assert torch.allclose(whole.images, parts.images, atol=2e-5)
-    assert torch.allclose(whole.masks, parts.masks, atol=1e-5)
+    attentive = edit.refined(attention=LayerAttention(channels).requires_grad_(False))
+    together, chunked = (apply_text_edit(adapted, moved, attentive, halves, chunk=chunk) for chunk in (6, 4))
+    assert torch.allclose(together.images, chunked.images, atol=2e-5)
+    assert torch.allclose(together.masks, chunked.masks, atol=1e-5)
 
 
 def test_attention_to_many_pictures_looks_at_a_few_at_a_time(tiny_generator, codes, edit, monkeypatch):
     channels = [tiny_generator.network.synthesis.layer_size(k)[0]
                 for k in range(len(tiny_generator.network.synthesis.layers))]  # fmt: skip
-    seen = []
+    batch_sizes = []
     attention = LayerAttention(channels).requires_grad_(False)
-    attention.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[1])))
+    attention.register_forward_pre_hook(lambda _, inputs: batch_sizes.append(len(inputs[1])))
     drawn = edit.refined(selection=None, parts=(), attention=attention)
     many = torch.cat([codes, codes, codes])
     masks = row_masks_in_chunks(drawn, tiny_generator, many)
-    assert max(seen) <= 4 and all(len(mask) == 9 for mask in masks)
+    assert max(batch_sizes) <= 4 and all(len(mask) == 9 for mask in masks)
     seeded = (apply_text_edit(tiny_generator, many, drawn, noise=7, chunk=chunk).masks for chunk in (9, 4))
     assert torch.allclose(*seeded, atol=1e-5)
 
@@ -224,10 +224,10 @@ def test_parts_from_features_of_many_parts_do_not_hold_the_features_for_each(tin
         numbers = 0
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            found = func(*args, **(kwargs or {}))
-            if isinstance(found, torch.Tensor):
-                self.numbers = max(self.numbers, found.numel())
-            return found
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                self.numbers = max(self.numbers, result.numel())
+            return result
 
     with Largest() as few:
         parts_from_features(tiny_generator, codes, count=2, height=32, samples=6)
@@ -242,12 +242,12 @@ def test_parts_from_masks_leave_the_rest_to_a_part_of_its_own():
     parts = parts_from_masks([hair, face], ["hair", "face"])
     assert parts.names == ("hair", "face", "everything else") and parts.masks.shape == (2, 3, 8, 8)
     assert torch.allclose(parts.masks.sum(dim=1), torch.ones(2, 8, 8))
-    for masks, names, said in (
+    for masks, names, message in (
         ([hair], ["hair", "face"], "2 names for 1"),
         ([torch.zeros(8, 8)], ["hair"], "All masks are empty"),
         ([hair, torch.ones(3, 8, 8)], ["hair", "face"], "mask of 'hair'"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             parts_from_masks(masks, names)
 
 
@@ -263,7 +263,7 @@ def test_pictures_of_what_was_chosen(tiny_generator, codes, halves, edit):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"offset": torch.zeros(8, 4)}, "changes nothing"),
         ({"selection": torch.ones(3, 8)}, "selection has shape"),
@@ -271,7 +271,7 @@ def test_pictures_of_what_was_chosen(tiny_generator, codes, halves, edit):
         ({"rows": [99]}, "rows 0 to"),
     ],
 )
-def test_an_impossible_edit_is_refused(change, said):
+def test_an_impossible_edit_is_refused(change, message):
     fields = {
         "prompt": "a hat",
         "offset": torch.ones(8, 4),
@@ -279,7 +279,7 @@ def test_an_impossible_edit_is_refused(change, said):
         "selection": torch.ones(1, 8),
         **change,
     }
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         TextEdit(**fields)
 
 
