@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,7 +57,7 @@ class PortraitReader(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Read ``[B, outputs]`` from pictures ``[B, 3, H, W]`` in -1..1."""
-        return self.head(self.features(images)[-1].flatten(1))
+        return self.head(rearrange(self.features(images)[-1], "b c h w -> b (c h w)"))
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Floor 2: networks, and reading and writing their files without executing anything."""
+"""Models: networks, and reading and writing their files without executing anything."""
 
 from .checkpoint import read_metadata, read_safetensors, write_safetensors
 from .errors import CheckpointError, InputError

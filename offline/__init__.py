@@ -1,1 +1,1 @@
-"""What the published zip leaves out: training of the demo checkpoints, and the client of a running server."""
+"""Offline tools, which the published zip leaves out: training of the demo checkpoints, and a client of a server."""

@@ -174,7 +174,7 @@ class Server:
         except urllib.error.HTTPError as error:
             raise _RefusedError(f"{self.url} answered {error.code} to {request.selector}.", error.read()) from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise ServerError(f"No ComfyUI answers at {self.url} ({reason}): start it, or check the address.") from None
 
     def _json(self, content: bytes, path: str) -> Any:

@@ -18,7 +18,7 @@ from .face import face_outline
 from .scene import Scene
 from .shapes import disk, rounded_box
 
-RGB = tuple[float, float, float]
+RGB = tuple[float, float, float]  # in 0..1
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ _FRECKLES = (
 
 
 def face_outline(scene: Scene) -> Tensor:
-    """Compute the signed distance to the face: an ellipse narrowed towards the chin, which leads as the head turns."""
+    """Compute the signed distance ``[B, H, W]`` to the face: an ellipse narrowed at the chin, which leads in a turn."""
     fall = (scene.y / scene.head_h).clamp(0, 1)
     x = scene.x - 0.055 * scene.sin * fall
     return ellipse(x / (1 - 0.24 * fall * fall), scene.y, scene.head_w, scene.head_h)

@@ -1,4 +1,4 @@
-"""Painters of hair: the mass behind the head, the fringe over the forehead, and curtains beside the face when long."""
+"""Painters of hair: the mass behind the head, the fringe over the forehead, curtains beside the face when long."""
 
 from __future__ import annotations
 

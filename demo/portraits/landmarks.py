@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .eyes import brow_centre, eye_centre
@@ -43,8 +44,7 @@ def landmarks(scene: Scene) -> Tensor:
     half = scene.head_w * 1.15 + 0.02 + 0.05 * scene["hair_len"]
     bottom = (-0.05 + 0.75 * scene["hair_len"]).clamp(min=0.10)
     points += [(-0.05 * scene.sin - half, bottom), (-0.05 * scene.sin + half, bottom)]
-    positions = torch.stack(
-        [torch.cat([(x + scene.centre_x).reshape(-1, 1), (y + scene.centre_y).reshape(-1, 1)], 1) for x, y in points], 1
-    )
+    xy = [torch.stack([x + scene.centre_x, y + scene.centre_y]) for x, y in points]  # [2, B, 1, 1] each
+    positions = rearrange(xy, "points xy batch 1 1 -> batch points xy")
     centre = torch.tensor((scene.width / 2, scene.height / 2)).to(positions)
     return positions / scene.pixel + centre

@@ -1,4 +1,4 @@
-"""Generators of NVlabs' stylegan2-ada-pytorch and of the stylegan3 repository's StyleGAN2 (config-f).
+"""Reader of generators of NVlabs' stylegan2-ada-pytorch and of the stylegan3 repository's StyleGAN2 (config-f).
 
 Both pickle {"G", "D", "G_ema", ...} with modules rebuilt by a persistence hook. Their tensors have the same names; the
 one nests the constructor's arguments, the other does not. Neither matters here, since each saved layer also carries the

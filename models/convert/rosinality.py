@@ -1,7 +1,8 @@
-"""Generators in the layout of rosinality's stylegan2-pytorch: {"g_ema": state dict, "latent_avg"}, or whole modules.
+"""Reader of generators in the layout of rosinality's stylegan2-pytorch.
 
-The values are NVlabs' own, only the names and a few leading ones in the shapes differ. The decoders inside e4e and pSp
-checkpoints have the same layout under "state_dict", with a "decoder." in front.
+The files are {"g_ema": state dict, "latent_avg"}, or whole modules. The values are NVlabs' own, only the names and a
+few leading ones in the shapes differ. The decoders inside e4e and pSp checkpoints have the same layout under
+"state_dict", with a "decoder." in front.
 """
 
 from __future__ import annotations

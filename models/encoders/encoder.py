@@ -62,7 +62,7 @@ class Encoder(PictureEncoder):
         x = x.contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)
-        x = self.trunk(x.flatten(1))
+        x = self.trunk(rearrange(x, "b c h w -> b (c h w)"))
         offsets = rearrange(self.offsets(x), "b (l d) -> b l d", l=self.config.num_layers)
         return self.w_mean + self.w_scale * (self.shared(x)[:, None] + offsets)
 

@@ -26,9 +26,9 @@ def heavy_disturbance(images: Tensor, generator: torch.Generator) -> Tensor:
     """Blur, resample coarsely, change contrast, add noise and shift ``[B, 3, H, W]``: for oracle and identity."""
     subset = random_subset(images, 0.3, generator)
     images = torch.where(subset, gaussian_blur(images, 0.4 + 0.9 * _number(generator), "replicate"), images)
-    side = images.shape[-1]
-    coarse = F.interpolate(images, (side * 5 // 8, side * 5 // 8), mode="bilinear", antialias=True)
-    coarse = F.interpolate(coarse, (side, side), mode="bilinear")
+    size = images.shape[-1]
+    coarse = F.interpolate(images, (size * 5 // 8, size * 5 // 8), mode="bilinear", antialias=True)
+    coarse = F.interpolate(coarse, (size, size), mode="bilinear")
     images = torch.where(random_subset(images, 0.15, generator), coarse, images)
     contrast = 1 + 0.10 * torch.randn(len(images), 1, 1, 1, generator=generator)
     brightness = 0.05 * torch.randn(len(images), 3, 1, 1, generator=generator)

@@ -69,12 +69,12 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Quantise pictures in -1..1 to uint8, of which a cache holds four times as many."""
+    """Quantise ``[B, C, H, W]`` in -1..1 to uint8, of which a cache holds four times as many."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def from_bytes(images: Tensor) -> Tensor:
-    """Return uint8 pictures to -1..1."""
+    """Return uint8 ``[B, C, H, W]`` to -1..1."""
     return images.float() / 127.5 - 1
 
 
@@ -85,7 +85,7 @@ def sample_z(count: int, generator: torch.Generator) -> Tensor:
 
 def rendered(factors: Tensor, size: int) -> Tensor:
     """Render factors ``[B, K]`` as uint8 ``[B, 3, size, size]``, in chunks."""
-    return torch.cat([to_bytes(render(piece, size).images) for piece in factors.split(64)])
+    return torch.cat([to_bytes(render(chunk, size).images) for chunk in factors.split(64)])
 
 
 def rendered_z(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

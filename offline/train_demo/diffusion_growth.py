@@ -73,7 +73,7 @@ def train_outer(run: TrainingRun, inner: nn.Module, reader: PortraitReader, step
     rng = state.generator()
     cache = RenderCache(size, 64 if run.smoke else 1536, 3, rng, ThreadedDataParallel(1))
     factors = factors_from_z(sample_z(4 if run.smoke else 48, torch.Generator().manual_seed(0)))
-    held = render(factors, size).images
+    held_out = render(factors, size).images
     totals = torch.zeros(2)
     while state.step < steps:
         set_rate(state.optimizer, _RATE * warm_cosine(state.step, steps, 30, 0.3))
@@ -91,7 +91,7 @@ def train_outer(run: TrainingRun, inner: nn.Module, reader: PortraitReader, step
         totals += torch.stack([decoder_loss.detach(), encoder_loss.detach()])
         if state.step % 50 == 0 or state.step == steps:
             decoder_mean, encoder_mean = (totals / 50).tolist()
-            quality = psnr(reconstruct(state.average, held), held).mean()
+            quality = psnr(reconstruct(state.average, held_out), held_out).mean()
             run.say(
                 f"pictures of {size}, step {state.step} of {steps}: loss {decoder_mean:.4f}, "
                 f"entering {encoder_mean:.5f}, PSNR {quality:.2f}, {state.seconds():.0f} s"
@@ -99,8 +99,10 @@ def train_outer(run: TrainingRun, inner: nn.Module, reader: PortraitReader, step
             totals.zero_()
             if state.due() or state.step == steps:
                 state.save()
-                _save_samples(run.out / "sheet_outer.png", state.average, held[:12])
-    run.say(f"latents differ from the inner ones by {latent_change(inner, state.average, held):.4f} of their deviation")
+                _save_samples(run.out / "sheet_outer.png", state.average, held_out[:12])
+    run.say(
+        f"latents differ from the inner ones by {latent_change(inner, state.average, held_out):.4f} of their deviation"
+    )
     return state.average
 
 
@@ -114,7 +116,7 @@ def polish_decoder(run: TrainingRun, vae: nn.Module, reader: PortraitReader, ste
         module.requires_grad_(True)
     state = Resumable(run, run.out / "state_decoder.safetensors", model, _POLISH_RATE, 0.995)
     rng = state.generator()
-    held = render(factors_from_z(sample_z(4 if run.smoke else 48, torch.Generator().manual_seed(0))), size).images
+    held_out = render(factors_from_z(sample_z(4 if run.smoke else 48, torch.Generator().manual_seed(0))), size).images
     total = 0.0
     while state.step < steps:
         set_rate(state.optimizer, _POLISH_RATE * warm_cosine(state.step, steps, 20, 0.3))
@@ -129,13 +131,13 @@ def polish_decoder(run: TrainingRun, vae: nn.Module, reader: PortraitReader, ste
         state.update(loss)
         total += loss.item()
         if state.step % 50 == 0 or state.step == steps:
-            quality = psnr(reconstruct(state.average, held), held).mean()
+            quality = psnr(reconstruct(state.average, held_out), held_out).mean()
             position = f"decoder, step {state.step} of {steps}"
             run.say(f"{position}: loss {total / 50:.4f}, PSNR {quality:.2f}, {state.seconds():.0f} s")
             total = 0.0
             if state.due() or state.step == steps:
                 state.save()
-                _save_samples(run.out / "sheet_decoder.png", state.average, held[:12])
+                _save_samples(run.out / "sheet_decoder.png", state.average, held_out[:12])
     return state.average
 
 

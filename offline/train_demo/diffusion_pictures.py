@@ -53,7 +53,7 @@ def train_inner(run: TrainingRun, reader: PortraitReader, steps: int) -> nn.Modu
     state = Resumable(run, run.out / "state_vae.safetensors", build_autoencoder(3, INNER_SIZE), _RATE)
     rng = state.generator()
     cache = RenderCache(INNER_SIZE, 64 if run.smoke else 4096, 3, rng, ThreadedDataParallel(1))
-    held = _held_out(INNER_SIZE, 4 if run.smoke else 64)
+    held_out = _held_out(INNER_SIZE, 4 if run.smoke else 64)
     total = 0.0
     while state.step < steps:
         set_rate(state.optimizer, _RATE * warm_cosine(state.step, steps, 50, 0.3))
@@ -66,7 +66,7 @@ def train_inner(run: TrainingRun, reader: PortraitReader, steps: int) -> nn.Modu
         state.update(loss + _KL * posterior.kl().float().mean() / posterior.mean[0].numel() * LATENT_CHANNELS)
         total += loss.item()
         if state.step % 100 == 0 or state.step == steps:
-            quality = psnr(reconstruct(state.average, held), held).mean()
+            quality = psnr(reconstruct(state.average, held_out), held_out).mean()
             run.say(
                 f"pictures, step {state.step} of {steps}: loss {total / 100:.4f}, PSNR {quality:.2f}, "
                 f"{state.seconds():.0f} s"
@@ -74,8 +74,8 @@ def train_inner(run: TrainingRun, reader: PortraitReader, steps: int) -> nn.Modu
             total = 0.0
             if state.due() or state.step == steps:
                 state.save()
-                _save_samples(run, state.average, held)
-    centre_latents(state.average, held if run.smoke else _held_out(INNER_SIZE, 512))
+                _save_samples(run, state.average, held_out)
+    centre_latents(state.average, held_out if run.smoke else _held_out(INNER_SIZE, 512))
     return state.average
 
 

@@ -48,22 +48,16 @@ def train_encoder(run: TrainingRun) -> None:
         encoder.w_scale.copy_(generator.w_covariance.diagonal().mean().sqrt())
     optimizer = torch.optim.AdamW(encoder.parameters(), 1.5e-3, (0.9, 0.99), weight_decay=1e-3)
     parameters = list(encoder.parameters())
-    held = samples // 16  # samples that only measure
+    held_out = samples // 16  # samples that only measure
     for step in range(steps + fine_steps):
         fine = step >= steps
-        rate = (
-            5e-4 * warm_cosine(step - steps, fine_steps, 20) if fine else 1.5e-3 * warm_cosine(step, steps, 50) + 1e-4
-        )
-        set_rate(optimizer, rate)
-        index = torch.randint(held, samples, (_BATCH // 2 if fine else _BATCH,), generator=rng)
+        fine_rate = 5e-4 * warm_cosine(step - steps, fine_steps, 20)
+        set_rate(optimizer, fine_rate if fine else 1.5e-3 * warm_cosine(step, steps, 50) + 1e-4)
+        index = torch.randint(held_out, samples, (_BATCH // 2 if fine else _BATCH,), generator=rng)
         pictures, targets = from_bytes(images[index]), codes[index]
         if fine:
-            other = torch.randint(renders // 16, renders, (_BATCH // 2,), generator=rng)
-            pictures = torch.cat([pictures, from_bytes(painted[other])])
-            unknown = torch.full_like(targets, float("nan"))  # nobody knows the code of a render
-            targets = torch.cat([targets, unknown])
-            order = rearrange(torch.arange(_BATCH), "(source k) -> (k source)", source=2)  # each worker gets both kinds
-            pictures, targets = pictures[order], targets[order]
+            index = torch.randint(renders // 16, renders, (_BATCH // 2,), generator=rng)
+            pictures, targets = _interleave_renders(pictures, targets, from_bytes(painted[index]))
         task = partial(_loss, encoder, generator if fine else None)
         figures = parallel.gradients(task, parameters, pictures, light_disturbance(pictures, rng), targets)
         optimizer.step()
@@ -73,7 +67,7 @@ def train_encoder(run: TrainingRun) -> None:
             )
     encoder.eval()
     report = {
-        "held_out_psnr_samples": _psnr(encoder, generator, from_bytes(images[:held])),
+        "held_out_psnr_samples": _psnr(encoder, generator, from_bytes(images[:held_out])),
         "held_out_psnr_renders": _psnr(encoder, generator, from_bytes(painted[: renders // 16])),
     }
     run.say(", ".join(f"{name} {value}" for name, value in report.items()))
@@ -89,6 +83,13 @@ def _codes(generator: GanGenerator, count: int, rng: torch.Generator) -> Tensor:
     return torch.where(mixed, others, codes)
 
 
+def _interleave_renders(pictures: Tensor, codes: Tensor, renders: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix samples with as many renders, so that each worker gets both; nobody knows a render's code: NaN."""
+    targets = torch.stack([codes, torch.full_like(codes, float("nan"))])
+    pictures = rearrange(torch.stack([pictures, renders]), "source b ... -> (b source) ...")
+    return pictures, rearrange(targets, "source b ... -> (b source) ...")
+
+
 def _paint(generator: GanGenerator, codes: Tensor) -> Tensor:
     with torch.no_grad():
         return to_bytes(generator.network.synthesis(codes, SynthesisOptions(dtype=torch.bfloat16)).image)
@@ -101,8 +102,8 @@ def _loss(
     with torch.autocast("cpu", torch.bfloat16):
         codes = encoder(disturbed)
     codes = codes.float()
-    known = ~targets[:, 0, 0].isnan()
-    code_error = ((codes[known] - targets[known]) / encoder.w_scale).square().mean()
+    has_code = ~targets[:, 0, 0].isnan()
+    code_error = ((codes[has_code] - targets[has_code]) / encoder.w_scale).square().mean()
     picture_error = code_error.new_zeros(())
     if generator is not None:
         error = generator.network.synthesis(codes, SynthesisOptions(dtype=torch.bfloat16)).image - pictures

@@ -38,10 +38,10 @@ def train_identity(run: TrainingRun) -> None:
     """Contrast 48 people at a time, two renders of each (SimCLR 2002.05709, NT-Xent loss)."""
     torch.manual_seed(run.seed)
     generator = torch.Generator().manual_seed(run.seed)
-    people, held, steps = (96, 32, 3) if run.smoke else (4000, 256, 800)
-    factors = people_factors(people + held, _VIEWS, generator)
+    people, held_out, steps = (96, 32, 3) if run.smoke else (4000, 256, 800)
+    factors = people_factors(people + held_out, _VIEWS, generator)
     images = rearrange(rendered(factors, READER_SIZE), "(people views) ... -> people views ...", views=_VIEWS)
-    run.say(f"rendered {people + held} people in {run.seconds():.0f} s")
+    run.say(f"rendered {people + held_out} people in {run.seconds():.0f} s")
     reader = PortraitReader(IDENTITY)
     optimizer = torch.optim.AdamW(reader.parameters(), 1.5e-3, weight_decay=1e-3)
     for step in range(steps):

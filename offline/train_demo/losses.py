@@ -46,7 +46,16 @@ def picture_loss(images: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 
 def feature_loss(reader: PortraitReader, images: Tensor, targets: Tensor) -> Tensor:
-    """Sum the squared distances of the reader's four feature levels, each divided by its variance, to a scalar."""
+    """Sum the squared distances of the reader's four feature levels, each divided by its variance.
+
+    Args:
+        reader: frozen.
+        images: ``[B, 3, H, W]`` in -1..1, with gradients.
+        targets: like ``images``, without.
+
+    Returns:
+        A scalar.
+    """
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
             target_features = reader.features(targets)

@@ -22,11 +22,11 @@ def train_regressor(run: TrainingRun) -> None:
     """Train the perceptual features on renders: 12,000 portraits, 1,000 steps of 64."""
     torch.manual_seed(run.seed)
     generator = torch.Generator().manual_seed(run.seed)
-    count, held = (256, 64) if run.smoke else (12000, 1024)
-    factors, images = rendered_z(count + held, READER_SIZE, generator)
-    run.say(f"rendered {count + held} portraits in {run.seconds():.0f} s")
+    count, held_out = (256, 64) if run.smoke else (12000, 1024)
+    factors, images = rendered_z(count + held_out, READER_SIZE, generator)
+    run.say(f"rendered {count + held_out} portraits in {run.seconds():.0f} s")
     reader = PortraitReader(REGRESSOR)
-    figures = _fit(run, reader, factors, images, held, 4 if run.smoke else 1100, light_disturbance, generator)
+    figures = _fit(run, reader, factors, images, held_out, 4 if run.smoke else 1100, light_disturbance, generator)
     save_reader(run.out / "features.safetensors", reader, "features", run.provenance(**figures))
 
 
@@ -34,22 +34,22 @@ def train_oracle(run: TrainingRun) -> None:
     """Train the grader on renders of its own seed, one in three with the factors moved that usually rest."""
     torch.manual_seed(run.seed)
     generator = torch.Generator().manual_seed(run.seed)
-    count, held = (256, 64) if run.smoke else (20000, 1024)
-    factors, _ = rendered_z(count + held, 8, generator)
-    unusual = torch.rand(count + held, generator=generator) < 1 / 3
+    count, held_out = (256, 64) if run.smoke else (20000, 1024)
+    factors, _ = rendered_z(count + held_out, 8, generator)
+    unusual = torch.rand(count + held_out, generator=generator) < 1 / 3
     unusual[count:] = False
     _randomise_resting(factors, unusual, generator)
     images = rendered(factors, READER_SIZE)
-    run.say(f"rendered {count + held} portraits in {run.seconds():.0f} s")
+    run.say(f"rendered {count + held_out} portraits in {run.seconds():.0f} s")
     reader = PortraitReader(ORACLE)
-    figures = _fit(run, reader, factors, images, held, 4 if run.smoke else 2600, heavy_disturbance, generator)
+    figures = _fit(run, reader, factors, images, held_out, 4 if run.smoke else 2600, heavy_disturbance, generator)
     undisturbed = from_bytes(images[count:])
-    target, shown = normalise_factors(factors[count:]), visibility_mask(factors[count:])
+    target, mask = normalise_factors(factors[count:]), visibility_mask(factors[count:])
     for name, pictures in (
         ("blurred", gaussian_blur(undisturbed, 1.0, "replicate")),
         ("noisy", undisturbed + 0.1 * torch.randn(undisturbed.shape, generator=generator)),
     ):
-        run.say(f"held-out R2, {name}: {format_factors(r_squared(_predict(reader, pictures), target, shown))}")
+        run.say(f"held-out R2, {name}: {format_factors(r_squared(_predict(reader, pictures), target, mask))}")
     save_reader(run.out / "portraits.safetensors", reader, "oracle", run.provenance(**figures))
 
 
@@ -72,15 +72,15 @@ def _fit(
     reader: PortraitReader,
     factors: Tensor,
     images: Tensor,
-    held: int,
+    held_out: int,
     steps: int,
     disturb: Callable[[Tensor, torch.Generator], Tensor],
     generator: torch.Generator,
 ) -> dict:
     """Regress the normalised live factors; the last ``held`` portraits only measure."""
-    target, shown = normalise_factors(factors), visibility_mask(factors)
+    target, mask = normalise_factors(factors), visibility_mask(factors)
     optimizer = torch.optim.AdamW(reader.parameters(), 2e-3, weight_decay=1e-3)
-    count, total = len(images) - held, 0.0
+    count, total = len(images) - held_out, 0.0
     for step in range(steps):
         set_rate(optimizer, 2e-3 * warm_cosine(step, steps, 50))
         index = torch.randint(0, count, (64,), generator=generator)
@@ -88,7 +88,7 @@ def _fit(
         with torch.autocast("cpu", torch.bfloat16):
             predicted = reader(pictures)
         loss = F.smooth_l1_loss(predicted.float(), target[index], beta=0.2, reduction="none")
-        loss = (loss * shown[index]).mean()
+        loss = (loss * mask[index]).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -97,6 +97,6 @@ def _fit(
             run.say(f"step {step + 1} of {steps}: loss {total / 200:.4f}, {run.seconds():.0f} s")
             total = 0.0
     reader.eval()
-    explained = r_squared(_predict(reader, from_bytes(images[count:])), target[count:], shown[count:])
+    explained = r_squared(_predict(reader, from_bytes(images[count:])), target[count:], mask[count:])
     run.say(f"held-out R2: {format_factors(explained)}; mean {explained.mean():.4f}")
     return {"held_out_r2": {name: round(v, 4) for name, v in zip(LIVE_NAMES, explained.tolist(), strict=True)}}

@@ -19,5 +19,5 @@ def contact_sheet(images: Tensor, columns: int) -> Image.Image:
 
 
 def save_sheet(path: Path, images: Tensor, columns: int) -> None:
-    """Write a contact sheet as PNG or JPEG, by the name's ending."""
+    """Write a contact sheet of ``[B, 3, H, W]`` in -1..1 as PNG or JPEG, by the name's ending."""
     contact_sheet(images, columns).save(path)
