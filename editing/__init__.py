@@ -1,4 +1,4 @@
-"""Floor 3: the methods, pure torch functions without files, prints or a host."""
+"""Editing methods: pure torch functions without files, prints or a host."""
 
 from .one_for_all.closed_form import apply_edit, attribute_values, compute_strength, constant_strength, plan_strength
 from .one_for_all.combine import combine_edits

@@ -30,7 +30,7 @@ EASINGS: dict[str, Callable[[float], float]] = {
     "accelerate": lambda share: share * share,
     "slow down": lambda share: 1 - (1 - share) ** 2,
 }
-_MOST_BYTES = 8 * 2**30  # of all frames together: beyond it, a film belongs into parts
+_MAX_BYTES = 8 * 2**30  # of all frames together: beyond it, a film belongs into parts
 
 
 def eased_strengths(count: int, start: float, end: float, easing: str = "smooth") -> list[float]:
@@ -98,7 +98,7 @@ def animate(
     height, width = generator.resolution
     per_frame, tall, wide = frame_layout(len(w), height, width, columns, layout)
     count = len(order) * (len(w) // per_frame)
-    if count * tall * wide * 3 * 4 > _MOST_BYTES:
+    if count * tall * wide * 3 * 4 > _MAX_BYTES:
         raise InputError(
             f"The animation would have {count} frames of {wide} x {tall}, {count * tall * wide * 12 / 2**30:.0f} GiB. "
             "Take fewer frames, or fewer pictures with Select Latents."

@@ -19,7 +19,7 @@ from .ridge_regression import RIDGES
 
 __all__ = ["FitReport", "direction_from_codes", "fit_direction", "fit_groups", "read_scores"]
 
-FEWEST = 10  # samples
+MIN_SAMPLES = 10  # samples
 _POOR_R2 = 0.3
 
 
@@ -67,9 +67,9 @@ def fit_direction(
     x, y = latents.codes[:, list(rows)].cpu().double().mean(dim=1), scores.cpu().double()
     if y.ndim != 1 or len(y) != len(x):
         raise InputError(f"There are {len(x)} codes and scores of shape {list(y.shape)}; one score per code is needed.")
-    if len(x) < FEWEST:
+    if len(x) < MIN_SAMPLES:
         raise InputError(
-            f"{len(x)} scored samples are too few to fit a direction; take at least {FEWEST}, or hundreds."
+            f"{len(x)} scored samples are too few to fit a direction; take at least {MIN_SAMPLES}, or hundreds."
         )
     order = _fit_order(y)
     ridge = _best_ridge(x[order], y[order])

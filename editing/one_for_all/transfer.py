@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Transfer", "TransferResult", "learn_score"]
 
-_MOST_PER_PASS = 8  # more are hardly faster, on one core or on many
+_MAX_PER_PASS = 8  # more are hardly faster, on one core or on many
 _PIXELS_PER_PASS = 2 * 1024 * 1024
 
 
@@ -147,8 +147,8 @@ class Transfer:
     def per_pass(self) -> int:
         """Pictures that the networks see at a time: a matter of the networks alone."""
         height, width = self.generator.resolution
-        for_encoder = _MOST_PER_PASS if self.encoder is None else self.encoder.per_pass
-        return max(1, min(_MOST_PER_PASS, for_encoder, _PIXELS_PER_PASS // (height * width)))
+        for_encoder = _MAX_PER_PASS if self.encoder is None else self.encoder.per_pass
+        return max(1, min(_MAX_PER_PASS, for_encoder, _PIXELS_PER_PASS // (height * width)))
 
     def plan(self, codes: Tensor) -> EditStrength:
         """Compute the strength of each of the codes [B, L, D]."""

@@ -66,7 +66,7 @@ def test_the_score_follows_the_edited_attribute_and_no_other(tiny_generator, wor
     assert score.response > 0
 
 
-def test_the_pulled_back_normal_brings_everyone_closer_than_the_direction(tiny_generator, world):
+def test_the_regressed_normal_brings_everyone_closer_than_the_direction(tiny_generator, world):
     space, reads, change = world
     codes = tiny_generator.map(torch.randn(40, tiny_generator.z_dim, generator=torch.Generator().manual_seed(3)))
     edit = record_edit(tiny_generator, codes[0], codes[0] + change)
@@ -88,9 +88,9 @@ def test_normals_stay_on_the_edited_rows_and_find_the_rows_that_count(tiny_gener
     features = (samples.codes[:, 0] @ reads, samples.mixed_codes[:, 0] @ reads)  # row 0 alone decides what is seen
     first_row_samples = Samples(space, samples.codes, features[0], samples.mixed_codes, features[1])
     score = linear_probe(first_row_samples, torch.ones(8, 16), torch.ones(8, 16))
-    pulled = regress_normal(score, first_row_samples, (0, 2, 5))
-    assert not bool(pulled.normal[[1, 3, 4, 6, 7]].any()) and bool(pulled.normal[0].any())
-    assert pulled.row_shares[0] > 0.6 and sum(pulled.row_shares) == pytest.approx(1)
+    fit = regress_normal(score, first_row_samples, (0, 2, 5))
+    assert not bool(fit.normal[[1, 3, 4, 6, 7]].any()) and bool(fit.normal[0].any())
+    assert fit.row_shares[0] > 0.6 and sum(fit.row_shares) == pytest.approx(1)
 
 
 def test_among_readings_those_that_changed_are_chosen(tiny_generator, world):
@@ -102,14 +102,14 @@ def test_among_readings_those_that_changed_are_chosen(tiny_generator, world):
     assert float(score.weights[0]) > 0
 
 
-def test_a_head_reads_what_a_normal_measures(tiny_generator, world):
+def test_a_linear_probe_reads_what_a_normal_measures(tiny_generator, world):
     space, reads, change = world
     samples = sample_features(tiny_generator, space, 400)
     normal = reads[:, 1].expand(tiny_generator.num_layers, -1) / tiny_generator.num_layers
-    head = linear_probe(samples, normal, change)
+    probe = linear_probe(samples, normal, change)
     attribute = samples.codes.mean(dim=1) @ reads[:, 1]
-    assert float(torch.corrcoef(torch.stack([head.of_features(samples.features), attribute]))[0, 1]) > 0.98
-    assert "normal" in head.origin
+    assert float(torch.corrcoef(torch.stack([probe.of_features(samples.features), attribute]))[0, 1]) > 0.98
+    assert "normal" in probe.origin
 
 
 def test_samples_are_kept_for_the_next_edit(tiny_generator, world):

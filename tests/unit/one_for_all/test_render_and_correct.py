@@ -38,11 +38,11 @@ def scene(tiny_generator):
     edit = record_edit(tiny_generator, codes[0], codes[0] + step)
     unit, middle = standard_deviation(tiny_generator, edit), raw_value(tiny_generator, edit, 0.0)
 
-    def look(w):
+    def curve(w):
         x = ((w * edit.normal).sum(dim=(1, 2)) - middle) / unit
         return (x + 0.02 * x.square() + 0.1 * torch.sin(w[:, 0, 0]))[:, None]
 
-    score = AttributeScore(Curved("curved", of_pictures=look), torch.ones(1), 0.0, 1.0)
+    score = AttributeScore(Curved("curved", of_pictures=curve), torch.ones(1), 0.0, 1.0)
     return edit, codes, score
 
 
