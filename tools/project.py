@@ -22,6 +22,7 @@ _PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def say(text: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -29,7 +30,7 @@ def say(text: str) -> None:
 def run(*command: str | Path, extra_environment: dict[str, str] | None = None) -> None:
     """Run a command in the project's folder; end with its exit status when it fails."""
     environment = {**os.environ, **(extra_environment or {})}
-    status = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment).returncode
+    status = subprocess.run([str(argument) for argument in command], cwd=ROOT, env=environment).returncode
     if status:
         say(f"Stopped: {Path(str(command[0])).name} ended with status {status}.")
         raise SystemExit(status)
@@ -44,22 +45,22 @@ def setup(extras: str) -> None:
     if sys.version_info < (3, 10):  # noqa: UP036 - this line is what an old Python reads first
         raise SystemExit(f"Semantic Edit needs Python 3.10 or newer; this is {sys.version.split()[0]}.")
     say(f"Installing into {ENVIRONMENT.name} (a few minutes the first time) ...")
-    began = time.monotonic()
+    start = time.monotonic()
     if not SCRIPTS.is_dir():
         venv.create(ENVIRONMENT, with_pip=True)
     run(SCRIPTS / "python", "-m", "pip", "install", "-q", "-e", f".[{extras}]", "-c", CONSTRAINTS)
     stamp.touch()
-    say(f"Installed in {time.monotonic() - began:.0f} s.")
+    say(f"Installed in {time.monotonic() - start:.0f} s.")
 
 
 def demo() -> None:
-    """The main job on the demo world."""
+    """Run the main job on the demo world."""
     setup("standalone")
     run(SCRIPTS / "semantic-edit", "demo", *sys.argv[2:], extra_environment=_PATIENT)
 
 
 def test() -> None:
-    """Lint, security rules and the whole default suite."""
+    """Run lint, security rules and the whole default suite."""
     setup("standalone,test")
     run(SCRIPTS / "ruff", "check", ".")
     run(SCRIPTS / "bandit", "-q", "-r", ".", "-c", "pyproject.toml")

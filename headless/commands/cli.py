@@ -41,7 +41,7 @@ def _fail(error: Exception, options: argparse.Namespace) -> int:
     if options.verbose:
         logging.getLogger(__name__).exception("The cause:")
     if isinstance(error, InputError):
-        message = "\n".join(getattr(error, "problems", None) or [str(error)])
+        message = "\n".join(error.problems if isinstance(error, WorkflowError) else [str(error)])
     else:
         message = f"{type(error).__name__}: {' '.join(str(error).split())} (--verbose shows where)"
     sys.stderr.write(message.rstrip() + "\n")

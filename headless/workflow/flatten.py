@@ -68,7 +68,7 @@ def flatten(document: dict, info: dict[str, dict]) -> dict[str, dict]:
 
 
 def _drop_dead_wires(prompt: dict[str, dict]) -> None:
-    """Remove, in place, inputs that a node would have fed that does not run."""
+    """Remove, in place, the inputs that come from nodes that do not run."""
     for node in prompt.values():
         node["inputs"] = {
             name: value for name, value in node["inputs"].items() if not isinstance(value, list) or value[0] in prompt

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from ... import host
+from ...models.gan.generator import GanGenerator
 
 
-def place(generator, *others) -> None:
+def place(generator: GanGenerator, *others: Any) -> None:
     """Bring a generator's weights to the working device; call it before each use.
 
     An adapted generator's weights are those of its base, so that the host counts and moves them once.
@@ -19,7 +22,11 @@ def place(generator, *others) -> None:
     place_all(generator.network.base, *others)
 
 
-def place_all(*others) -> None:
-    """Bring networks and text-image scorers to the working device, as `place` does."""
+def place_all(*others: Any) -> None:
+    """Bring networks and text-image scorers to the working device, as `place` does.
+
+    Args:
+        others: networks, scorers with their network as `model`, or what needs no device.
+    """
     networks = [getattr(other, "model", other) for other in others]
     host.current().place(*(network for network in networks if isinstance(network, nn.Module)))

@@ -6,15 +6,15 @@ import logging
 
 from ...editing.common.types import GanLatent
 from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
 
 log = logging.getLogger(__name__)
 
 
-def check_latent(generator, latent: GanLatent, name: str = "The latent") -> None:
+def check_latent(generator: GanGenerator, latent: GanLatent, name: str = "The latent") -> None:
     """Refuse codes of another shape or family than the generator's; codes without a family pass with a warning.
 
     Args:
-        generator: a `GanGenerator`.
         latent: codes [B, L, D].
         name: of the input, as the sentence begins.
 

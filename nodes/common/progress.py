@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
-from torch import Tensor
-
 from ... import host
 from ...editing.common.progress import Progress
 
 
 def progress_for(total: int, label: str = "") -> Progress:
-    """Return a reporter ``(step, total=..., preview=None)`` of the host, with `total` filled in."""
-    report = host.current().progress(total, label)
+    """Start a progress bar of the host.
 
-    @functools.wraps(report)
-    def reporter(step: int, total: int = total, preview: Tensor | None = None) -> None:
-        report(step, total, preview)
-
-    return reporter
+    Args:
+        total: steps expected; the work may correct it with each report.
+        label: a few words for hosts that show them.
+    """
+    return host.current().progress(total, label)
