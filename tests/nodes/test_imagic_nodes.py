@@ -79,10 +79,10 @@ def test_the_three_stages_and_back_from_a_file(run_node, bundle, sockets, photo)
     assert torch.equal(same[0][0], optimised[0][0]) and lora and unchanged(before, bundle.model)
     assert not unchanged(before, tuned)
 
-    made, values = run_node(
+    middle, values = run_node(
         "InterpolateEmbedding", optimised=optimised, target=sockets["target"], eta=0.5, form="linear"
     )[0]
-    assert values == [0.5] and len(made) == 1
+    assert values == [0.5] and len(middle) == 1
     many, values = run_node(
         "InterpolateEmbedding",
         optimised=optimised,
@@ -91,7 +91,7 @@ def test_the_three_stages_and_back_from_a_file(run_node, bundle, sockets, photo)
         form="linear",
         etas="0 to 1 in 3",
     )[0]
-    assert values == [0.0, 0.5, 1.0] and torch.equal(many[1][0][0], made[0][0][0])
+    assert values == [0.0, 0.5, 1.0] and torch.equal(many[1][0][0], middle[0][0][0])
 
     file = run_node("SaveImagicEdit", optimised=optimised, lora=lora, name="anna", prompt="with glasses")[0][0]
     again, embedding, loaded, prompt = run_node("LoadImagicEdit", model=bundle.model, file=file)[0]
@@ -100,21 +100,21 @@ def test_the_three_stages_and_back_from_a_file(run_node, bundle, sockets, photo)
     assert unchanged(weights(tuned), again)
     plain = run_node("ApplyTuning", model=bundle.model, lora=lora, strength=0.0, forget="nothing")[0][0]
     assert unchanged(before, plain)
-    part = run_node("ApplyTuning", model=bundle.model, lora=lora, strength=1.0, forget="encoder")[0][0]
-    assert not unchanged(before, part) and not unchanged(weights(tuned), part)
+    partial = run_node("ApplyTuning", model=bundle.model, lora=lora, strength=1.0, forget="encoder")[0][0]
+    assert not unchanged(before, partial) and not unchanged(weights(tuned), partial)
 
 
 def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, scorer):
-    given = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
+    inputs = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
     sheet, images, plot, eta, conditioning, report = run_node(
-        "SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 0.5, 1", seeds=2,
+        "SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 0.5, 1", seeds=2,
         **SAMPLING, scorer=scorer, prompt="a person with glasses", source="a person",
     )[0]  # fmt: skip
     assert images.shape == (3, 16, 16, 3) and 0 <= eta <= 1 and "eta" in report
     assert sheet.shape[-1] == plot.shape[-1] == 3 and conditioning[0][0].shape == sockets["target"][0][0].shape
     blind = run_node(
         "SweepEta",
-        **given,
+        **inputs,
         vae=bundle.vae,
         optimised=sockets["negative"],
         photo=photo,
@@ -124,14 +124,14 @@ def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, sc
     )[0]
     assert blind[3] == 0.8 and "No scorer" in blind[5]
     with pytest.raises(InputError, match="written out"):
-        run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0.2", seeds=1,
+        run_node("SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0.2", seeds=1,
                  **SAMPLING, scorer=scorer, prompt=" ")  # fmt: skip
     for wrong in (torch.zeros(1, 0, 0, 3), torch.full((1, 16, 16, 3), float("nan"))):
         with pytest.raises(InputError, match="expected an IMAGE"):
-            run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=wrong, etas="0.2",
+            run_node("SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=wrong, etas="0.2",
                      seeds=1, **SAMPLING)  # fmt: skip
-    negative = given["negative"][0]
-    broken = {**given, "negative": [[torch.full_like(negative[0], float("nan")), negative[1]]]}
+    negative = inputs["negative"][0]
+    broken = {**inputs, "negative": [[torch.full_like(negative[0], float("nan")), negative[1]]]}
     with pytest.raises(InputError, match="eta 0.2 and seed 3 the model painted numbers that are not finite"):
         run_node("SweepEta", **broken, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0.2", seeds=1,
                  **SAMPLING)  # fmt: skip
@@ -139,17 +139,17 @@ def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, sc
 
 def test_the_scorer_comes_back_to_judge(run_node, bundle, sockets, photo, scorer, headless_host, monkeypatch):
     """Painting needs memory, and ComfyUI may take it from the scorer, or from half of it."""
-    there, judged = [], []
-    place, decode, see = headless_host.place, type(bundle.vae).decode, scorer.model.encode_image
-    monkeypatch.setattr(headless_host, "place", lambda *networks: there.extend(networks) or place(*networks))
-    monkeypatch.setattr(type(bundle.vae), "decode", lambda *given: there.clear() or decode(*given))
+    placed, judged = [], []
+    original_place, decode, see = headless_host.place, type(bundle.vae).decode, scorer.model.encode_image
+    monkeypatch.setattr(headless_host, "place", lambda *networks: placed.extend(networks) or original_place(*networks))
+    monkeypatch.setattr(type(bundle.vae), "decode", lambda *args: placed.clear() or decode(*args))
     monkeypatch.setattr(
-        scorer.model, "encode_image", lambda x: judged.append(any(n is scorer.model for n in there)) or see(x)
+        scorer.model, "encode_image", lambda x: judged.append(any(n is scorer.model for n in placed)) or see(x)
     )
-    given = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
-    given |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", **SAMPLING)
-    given |= dict(scorer=scorer, prompt="a person with glasses", source="a person", seeds=2)
-    run_node("SweepEta", **given)
+    inputs = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
+    inputs |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", **SAMPLING)
+    inputs |= dict(scorer=scorer, prompt="a person with glasses", source="a person", seeds=2)
+    run_node("SweepEta", **inputs)
     assert len(judged) == 3 and all(judged)
 
 
@@ -158,12 +158,12 @@ def test_a_sweep_paints_what_the_sampler_paints(run_node, bundle, sockets, photo
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., :8, :] = 1
     for more in ({}, {"noise_mask": mask}, {"batch_index": [2]}):
-        given = {name: sockets[name] for name in ("model", "target", "negative")}
-        given["latent"] = {**sockets["latent"], **more}
-        images = run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="1",
+        inputs = {name: sockets[name] for name in ("model", "target", "negative")}
+        inputs["latent"] = {**sockets["latent"], **more}
+        images = run_node("SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="1",
                           seeds=1, **SAMPLING)[0][1]  # fmt: skip
         sampler = core_nodes()["KSampler"].execute(
-            model=bundle.model, positive=sockets["target"], negative=sockets["negative"], latent_image=given["latent"],
+            model=bundle.model, positive=sockets["target"], negative=sockets["negative"], latent_image=inputs["latent"],
             denoise=1.0, **SAMPLING,
         )  # fmt: skip
         assert torch.allclose(images, bundle.vae.decode(sampler.result[0]["samples"]), atol=1e-6), more
@@ -172,20 +172,20 @@ def test_a_sweep_paints_what_the_sampler_paints(run_node, bundle, sockets, photo
 def test_texts_of_several_windows_meet_where_the_model_allows_it(run_node, bundle, sockets):
     """SD 1 attends to a text repeated as to the text; of SDXL's two encoders that is not known here."""
     words, extras = bundle.clip.encode("a person with glasses " * 20)
-    given = dict(optimised=sockets["target"], target=[[words, extras]], eta=0.0, form="linear")
+    inputs = dict(optimised=sockets["target"], target=[[words, extras]], eta=0.0, form="linear")
     assert words.shape[1] == 154
     if bundle.clip.before_last:
         with pytest.raises(InputError, match="77 tokens and the target one 154"):
-            run_node("InterpolateEmbedding", **given)
+            run_node("InterpolateEmbedding", **inputs)
         return
-    between = run_node("InterpolateEmbedding", **given)[0][0][0]
+    between = run_node("InterpolateEmbedding", **inputs)[0][0][0]
     assert between[0][0].shape[1] == 154
     sampled = [
         core_nodes()["KSampler"].execute(
-            model=bundle.model, positive=each, negative=sockets["negative"], latent_image=sockets["latent"],
+            model=bundle.model, positive=conditioning, negative=sockets["negative"], latent_image=sockets["latent"],
             denoise=1.0, **SAMPLING,
         ).result[0]["samples"]
-        for each in (sockets["target"], between)
+        for conditioning in (sockets["target"], between)
     ]  # fmt: skip
     assert torch.allclose(*sampled, atol=1e-4)
 
@@ -291,11 +291,11 @@ def edit_of(model):
 
 def test_stopping_a_job_keeps_what_is_finished(run_node, bundle, sockets, photo, headless_host, monkeypatch):
     """The second photo is interrupted; the first one's file is there, and the model is as it was."""
-    before, made = weights(bundle.model), []
+    before, steps = weights(bundle.model), []
 
     def progress(total, label=""):
         def report(step, total, preview=None):
-            made.append(step)
+            steps.append(step)
             if step == 7:
                 headless_host.interrupt()
             headless_host.check_interrupt()
@@ -310,8 +310,8 @@ def test_stopping_a_job_keeps_what_is_finished(run_node, bundle, sockets, photo,
             draws=2, seed=0, save_as="a",
         )  # fmt: skip
     headless_host.resume()
-    assert made[-1] == 7 and len(headless_host.list_models("imagic")) == 1 and unchanged(before, bundle.model)
-    made.clear()
+    assert steps[-1] == 7 and len(headless_host.list_models("imagic")) == 1 and unchanged(before, bundle.model)
+    steps.clear()
     report = run_node(
         "TunePhotos", model=bundle.model, vae=bundle.vae, photos=torch.cat([photo, photo]),
         target=sockets["target"], embedding_steps=3, embedding_rate=0.05, tuning_steps=3, tuning_rate=1e-2, rank=2,
@@ -323,10 +323,10 @@ def test_stopping_a_job_keeps_what_is_finished(run_node, bundle, sockets, photo,
     tuned = run_node("ApplyTuning", model=bundle.model, lora=edit_of(bundle.model), strength=1.0, forget="nothing")[0]
     for change in ({"model": tuned[0]}, {"target": [[words, {**extras, "width": 64}]]},
                    {"target": [[words, {**extras, "pooled_output": extras["pooled_output"] + 1}]]}):  # fmt: skip
-        given = {"model": bundle.model, "target": sockets["target"], **change}
+        inputs = {"model": bundle.model, "target": sockets["target"], **change}
         report = run_node(
             "TunePhotos", vae=bundle.vae, photos=photo, embedding_steps=3, embedding_rate=0.05, tuning_steps=3,
-            tuning_rate=1e-2, rank=2, draws=2, seed=0, save_as="a", **given,
+            tuning_rate=1e-2, rank=2, draws=2, seed=0, save_as="a", **inputs,
         )[0][1]  # fmt: skip
         assert "learned before" not in report, "another model and another sentence are learned again"
 
@@ -342,18 +342,18 @@ def test_a_sweep_stops_within_a_picture(run_node, bundle, sockets, photo, headle
         return denoise(self, *args)
 
     monkeypatch.setattr(type(model), "denoise", counted)
-    given = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
+    inputs = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
     with pytest.raises(headless_host.stopped):
-        run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0.5", seeds=1,
+        run_node("SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0.5", seeds=1,
                  **{**SAMPLING, "steps": 20})  # fmt: skip
     headless_host.resume()
     assert len(calls) <= 5
 
 
 def test_a_photo_of_another_shape_and_sampling_keys_are_refused(run_node, bundle, sockets, photo):
-    given = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
+    inputs = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
     with pytest.raises(InputError, match="8 x 16 pixels.*another shape"):
-        run_node("SweepEta", **given, vae=bundle.vae, optimised=sockets["negative"], photo=photo[:, :, :8], etas="0.5",
+        run_node("SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo[:, :, :8], etas="0.5",
                  seeds=1, **SAMPLING)  # fmt: skip
     first = {name: sockets[name] for name in ("model", "latent")}
     words, extras = sockets["target"][0]

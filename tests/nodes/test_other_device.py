@@ -61,15 +61,15 @@ def parts(run, generator, latents):
 
 
 def test_the_rules_are_kept_there(elsewhere):
-    here = torch.ones(3)
-    there = here.to("mps")
-    assert (here.device.type, there.device.type, (there * 2).device.type) == ("cpu", "mps", "mps")
+    on_cpu = torch.ones(3)
+    on_mps = on_cpu.to("mps")
+    assert (on_cpu.device.type, on_mps.device.type, (on_mps * 2).device.type) == ("cpu", "mps", "mps")
     for wrong, said in (
-        (lambda: here + there, "same device"),
-        (there.double, "float64"),
+        (lambda: on_cpu + on_mps, "same device"),
+        (on_mps.double, "float64"),
         (lambda: torch.zeros(2, device="mps", dtype=torch.float64), "float64"),
         (lambda: torch.randn(2, device="mps", generator=torch.Generator()), "generator"),
-        (there.numpy, "numpy"),
+        (on_mps.numpy, "numpy"),
     ):
         with pytest.raises((RuntimeError, TypeError), match=said):
             wrong()
@@ -77,16 +77,16 @@ def test_the_rules_are_kept_there(elsewhere):
 
 def test_one_edit_for_all(run, generator, latents):
     batch = some(latents, 4)
-    found = run("DiscoverDirections", generator=generator, component=1, preview_count=2, latents=batch)[0]
-    start, edited, _ = run("SlideAttribute", generator=generator, latents=batch, direction=found, amount=1.5)
-    edit = run("RecordEdit", generator=generator, start=start, edited=edited, attribute=found)[0]
+    discovered = run("DiscoverDirections", generator=generator, component=1, preview_count=2, latents=batch)[0]
+    start, edited, _ = run("SlideAttribute", generator=generator, latents=batch, direction=discovered, amount=1.5)
+    edit = run("RecordEdit", generator=generator, start=start, edited=edited, attribute=discovered)[0]
     plain = run("RecordEdit", generator=generator, start=start, edited=edited)[0]
     for variant, normal in (("example", "automatic"), ("single", "direction"), ("batch", "automatic")):
-        given = dict(generator=generator, edit=plain, variant=variant, normal=normal, steps=2, samples=300)
-        learned = run("OptimizeDirection", **given)[0]
+        inputs = dict(generator=generator, edit=plain, variant=variant, normal=normal, steps=2, samples=300)
+        learned = run("OptimizeDirection", **inputs)[0]
     for mode, corrections in (("same state", 2), ("constant", 0)):
-        given = dict(direction=learned, latents=batch, generator=generator, mode=mode, corrections=corrections)
-        strengths = run("ComputeStrength", **given)[0]
+        inputs = dict(direction=learned, latents=batch, generator=generator, mode=mode, corrections=corrections)
+        strengths = run("ComputeStrength", **inputs)[0]
         assert emulated.is_there(strengths.alpha) and bool(torch.isfinite(strengths.alpha).all())
     run("ComputeStrength", direction=edit, latents=batch, reference=some(latents, 1))
     moved = run("ApplyEdit", latents=batch, direction=learned, strength=strengths)[0]
@@ -95,8 +95,8 @@ def test_one_edit_for_all(run, generator, latents):
     run("ConsistencyReport", direction=edit, before=GanLatent(batch.codes.cpu()), after=moved)  # as loaded from a file
     other = run("DiscoverDirections", generator=generator, component=2, preview_count=0)[0]
     run("CombineEdits", latents=batch, edit_1=edit, edit_2=other)
-    given = dict(latents=batch, direction=edit, strengths=strengths, frame_count=2)
-    frames, count = run("AnimateStrength", generator=generator, **given)
+    inputs = dict(latents=batch, direction=edit, strengths=strengths, frame_count=2)
+    frames, count = run("AnimateStrength", generator=generator, **inputs)
     assert len(frames) == count >= 2 and not emulated.is_there(frames), "other nodes want pictures on the CPU"
     run("SaveDirection", direction=edit, name="kept", generator=generator, latents=start)
     scores = " ".join(str(k % 7) for k in range(len(latents)))
@@ -107,8 +107,8 @@ def test_one_edit_for_all(run, generator, latents):
 
 def test_a_drag(run, generator, latents):
     for method in ("least change", "published"):
-        given = dict(generator=generator, latents=some(latents, 1), points="12,16 -> 16,16", method=method)
-        start, edited, images, *_ = run("DragPoints", **given, steps=2, learning_rate=0.01, strokes="0.3: 0.5 0.5")
+        inputs = dict(generator=generator, latents=some(latents, 1), points="12,16 -> 16,16", method=method)
+        start, edited, images, *_ = run("DragPoints", **inputs, steps=2, learning_rate=0.01, strokes="0.3: 0.5 0.5")
         assert emulated.is_there(edited.codes) and not torch.equal(edited.codes, start.codes)
         assert images.shape == (2, 32, 32, 3) and not emulated.is_there(images)
 
@@ -117,12 +117,12 @@ def test_photos(run, generator, latents):
     codes = some(latents, 2)
     pictures = run("GenerateImages", generator=generator, latents=codes)[0].flip(2)
     for space in ("w", "w+"):
-        given = dict(generator=generator, images=pictures, space=space, steps=3, mask=torch.ones(1, 32, 32))
-        inverted, _, psnr, *_ = run("InvertImages", **given)
+        inputs = dict(generator=generator, images=pictures, space=space, steps=3, mask=torch.ones(1, 32, 32))
+        inverted, _, psnr, *_ = run("InvertImages", **inputs)
         assert emulated.is_there(inverted.codes) and len(inverted) == 2
     for method in ("residual", "weights"):
-        given = dict(generator=generator, photos=pictures, latents=inverted, method=method, steps=2)
-        adapted, images, adapted_psnr, _ = run("AdaptGenerator", **given)
+        inputs = dict(generator=generator, photos=pictures, latents=inverted, method=method, steps=2)
+        adapted, images, adapted_psnr, _ = run("AdaptGenerator", **inputs)
         if method == "residual":  # exact at once; two steps of the weights gain nothing yet
             assert all(new > old for new, old in zip(adapted_psnr, psnr, strict=True))
     drawn = run("GenerateImages", generator=adapted, latents=inverted)[0]
@@ -131,20 +131,20 @@ def test_photos(run, generator, latents):
 
 def test_painting(run, generator, latents, parts):
     for ranking in ("difference", "overlap"):
-        given = dict(generator=generator, latents=latents, parts=parts, ranking=ranking)
-        concepts = run("DissectConcepts", **given)[0]
+        inputs = dict(generator=generator, latents=latents, parts=parts, ranking=ranking)
+        concepts = run("DissectConcepts", **inputs)[0]
     photo = some(latents, 1)
     pictures = run("GenerateImages", generator=generator, latents=photo)[0]
     painting = None
     for form in ("donor", "units", "units, published"):
-        given = dict(generator=generator, concepts=concepts, concept="bright", form=form, strokes="0.3: 0.5 0.5")
-        painting = run("PaintConcept", **given, **({} if painting is None else {"painting": painting}))[0]
+        inputs = dict(generator=generator, concepts=concepts, concept="bright", form=form, strokes="0.3: 0.5 0.5")
+        painting = run("PaintConcept", **inputs, **({} if painting is None else {"painting": painting}))[0]
     mask = torch.ones(1, 32, 32)
-    given = dict(mask=mask, reference=some(latents, 1), reference_mask=mask)
-    painting = run("CopyAppearance", generator=generator, latents=photo, painting=painting, **given)[0]
+    inputs = dict(mask=mask, reference=some(latents, 1), reference_mask=mask)
+    painting = run("CopyAppearance", generator=generator, latents=photo, painting=painting, **inputs)[0]
     for blending in ("linear", "change only", "laplacian", "poisson"):
-        given = dict(generator=generator, latents=photo, painting=painting, photos=pictures, blending=blending)
-        composite, _, joined = run("RenderPaintedPhoto", **given, match_tones=True)
+        inputs = dict(generator=generator, latents=photo, painting=painting, photos=pictures, blending=blending)
+        composite, _, joined = run("RenderPaintedPhoto", **inputs, match_tones=True)
         assert composite.shape == pictures.shape and not torch.equal(composite, pictures), blending
         assert not emulated.is_there(joined) and float(joined.max()) > 0.5
 
@@ -154,22 +154,24 @@ def test_text_edits(run, generator, latents, headless_host):
     scorer = run("LoadTextImageScorer", file="portraits/open_clip_model.safetensors")[0]
     batch = some(latents, 4)
     parts = run("PartsFromFeatures", generator=generator, latents=batch, count=3)[0]
-    found = run("DiscoverDirections", generator=generator, component=1, preview_count=0)[0]
-    local = run("LocalizeDirection", generator=generator, direction=found, latents=batch, parts=parts, steps=2)[0]
+    discovered = run("DiscoverDirections", generator=generator, component=1, preview_count=0)[0]
+    local = run("LocalizeDirection", generator=generator, direction=discovered, latents=batch, parts=parts, steps=2)[0]
     file = run("SaveLatents", latents=batch, name="kept")[0]
     loaded = run("LoadLatents", file=file)[0]  # from a file: on the CPU, as are the networks of a loaded edit
     for masks, changes, person in (("regions", "direction", 0), ("attention in regions", "mapper", 1)):
-        given = dict(generator=generator, scorer=scorer, latents=batch, prompt="a person with a hat", masks=masks)
-        given |= dict(changes=changes, parts=parts, person=("not checked", "demo portraits")[person])
-        edit = run("TrainTextEdit", **given, steps=2, samples=12)[0]
+        inputs = dict(generator=generator, scorer=scorer, latents=batch, prompt="a person with a hat", masks=masks)
+        inputs |= dict(changes=changes, parts=parts, person=("not checked", "demo portraits")[person])
+        edit = run("TrainTextEdit", **inputs, steps=2, samples=12)[0]
         file = run("SaveTextEdit", text_edit=edit, name="kept")[0]
-        for each, codes in ((edit, batch), (run("LoadTextEdit", generator=generator, file=file)[0], loaded)):
-            given = dict(generator=generator, latents=codes, text_edit=each, parts=parts)
-            mask = run("ApplyTextEdit", **given)[1]
-            whole = run("RegionLayerMasks", **given)[2]
-    chosen = run("PartMask", parts=parts, names="part 1")[0]
-    assert not any(emulated.is_there(each) for each in (mask, whole, chosen)), "other nodes want masks on the CPU"
-    run("PartsFromMasks", mask_1=chosen.to("mps"), mask_2=chosen, names="one, two")
+        for text_edit, codes in ((edit, batch), (run("LoadTextEdit", generator=generator, file=file)[0], loaded)):
+            inputs = dict(generator=generator, latents=codes, text_edit=text_edit, parts=parts)
+            mask = run("ApplyTextEdit", **inputs)[1]
+            full_mask = run("RegionLayerMasks", **inputs)[2]
+    part_mask = run("PartMask", parts=parts, names="part 1")[0]
+    assert not any(emulated.is_there(tensor) for tensor in (mask, full_mask, part_mask)), (
+        "other nodes want masks on the CPU"
+    )
+    run("PartsFromMasks", mask_1=part_mask.to("mps"), mask_2=part_mask, names="one, two")
     shut = local.refined(threshold=0.99)  # not one row shows anything
     run("ApplyTextEdit", generator=generator, latents=batch, text_edit=shut, parts=parts)
     edit = run("RefineMasks", text_edit=local, only_here=torch.ones(1, 32, 32))[0]
@@ -187,8 +189,8 @@ def test_the_shipped_encoder(run, headless_host):
     run("DemoParts", images=pictures)
     run("MeasurePortraits", images=pictures)
     smile = run("LoadDirection", generator=generator, file="smile.safetensors")[0]
-    given = dict(generator=generator, direction=smile, folder="(demo photos)", most=2, mode="constant")
-    _, report, results = run("EditFolder", **given, encoder="demo_portraits.safetensors", steps=1)
+    inputs = dict(generator=generator, direction=smile, folder="(demo photos)", most=2, mode="constant")
+    _, report, results = run("EditFolder", **inputs, encoder="demo_portraits.safetensors", steps=1)
     assert len(list(Path(results).glob("*.png"))) == 2, report
 
 
@@ -200,9 +202,9 @@ def test_imagic(run, headless_host):
     with torch.inference_mode():
         target = clip_text.execute(clip=clip, text="a person with glasses").result[0]
         latent = encode.execute(pixels=photo, vae=vae).result[0]
-    given = dict(model=model, latent=latent)
-    optimised = run("OptimizeEmbedding", **given, target=target, steps=1, draws=1)[0]
-    lora = run("TuneModel", **given, conditioning=optimised, steps=1, draws=1)[1]
+    inputs = dict(model=model, latent=latent)
+    optimised = run("OptimizeEmbedding", **inputs, target=target, steps=1, draws=1)[0]
+    lora = run("TuneModel", **inputs, conditioning=optimised, steps=1, draws=1)[1]
     between = run("InterpolateEmbedding", optimised=optimised, target=target, eta=0.7)[0][0]
     assert between[0][0].shape == target[0][0].shape and not torch.equal(between[0][0].cpu(), target[0][0].cpu())
     assert lora and all(bool(torch.isfinite(tensor).all()) for tensor in lora.values())
@@ -232,13 +234,13 @@ def test_what_reads_pictures_for_a_score_is_called_back(run, generator, latents,
     config = IrseConfig(8, size=(32, 32), widths=(4, 4, 8, 8, 8), units=(1, 1, 1, 1), w_dim=16, coarse=2, middle=4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        made = IrseEncoder(config, generator.family) if shared else Encoder(EncoderConfig(32, 4, 8, 16, 16), "")
-    made.family = generator.family
-    save_encoder(headless_host.model_folders("encoders")[0] / "eyes.safetensors", made)
+        encoder = IrseEncoder(config, generator.family) if shared else Encoder(EncoderConfig(32, 4, 8, 16, 16), "")
+    encoder.family = generator.family
+    save_encoder(headless_host.model_folders("encoders")[0] / "eyes.safetensors", encoder)
     start, other = some(latents, 1), GanLatent(latents.codes[1:2], family=latents.family)
     edit = run("RecordEdit", generator=generator, start=start, edited=other)[0]
-    given = dict(generator=generator, edit=edit, features="eyes.safetensors", samples=300, normal="features")
-    learned = run("OptimizeDirection", **given)[0]
+    inputs = dict(generator=generator, edit=edit, features="eyes.safetensors", samples=300, normal="features")
+    learned = run("OptimizeDirection", **inputs)[0]
     eyes = learned.score.space.key.to("cpu")  # as a host does that needs the room
     strengths = run("ComputeStrength", generator=generator, direction=learned, latents=some(latents, 2), corrections=1)
     assert strengths[0].confidence is not None and eyes.w_mean.device == emulated.THERE

@@ -159,7 +159,9 @@ def test_an_animation_is_saved_with_its_workflow(runner, headless_host):
     }
     shown = runner.run(Prompt({name: {**node, "_meta": {}} for name, node in nodes.items()}, {"title": "Grüße"})).ui
     assert list(shown["4"]["animated"]) == [True]
-    assert [(each["filename"], each["subfolder"]) for each in shown["4"]["images"]] == [("film_00001_.webp", "sub")]
+    assert [(picture["filename"], picture["subfolder"]) for picture in shown["4"]["images"]] == [
+        ("film_00001_.webp", "sub")
+    ]
     folder = headless_host.output_directory() / "sub"
     assert [path.name for path in folder.iterdir()] == ["film_00001_.webp"]
     with Image.open(folder / "film_00001_.webp") as film:

@@ -74,7 +74,7 @@ def test_the_seed_and_a_lora_change_the_pictures(models, headless_host):
     loader = runner.nodes["LoraModelLoader"]
     assert loader.execute(model, lora, 0.0)[0] is model
     changed = loader.execute(model, lora, 0.5)[0]
-    before, after = (dict(each.network.named_parameters())[name] for each in (model, changed))
+    before, after = (dict(changed_model.network.named_parameters())[name] for changed_model in (model, changed))
     torch.testing.assert_close(after, before + 0.5)
 
 

@@ -45,8 +45,8 @@ def latent():
 
 def test_ddib_carries_the_photo_from_one_mean_to_the_other(latent):
     moved = ddib(Gaussian(), latent, said(0), said(1.5), said(0), steps=400, cfg=1.0)
-    whole = 1.5 / 0.5 * (1 - (1 + Gaussian.sigma_max**2) ** -0.5)  # at the most noise the means still differ a little
-    assert torch.allclose(moved, latent + whole, atol=0.1)
+    shift = 1.5 / 0.5 * (1 - (1 + Gaussian.sigma_max**2) ** -0.5)  # at the most noise the means still differ a little
+    assert torch.allclose(moved, latent + shift, atol=0.1)
     back = ddib(Gaussian(), latent, said(0), said(0), said(0), steps=400, cfg=1.0)
     assert torch.allclose(back, latent, atol=0.1)
 
@@ -58,28 +58,28 @@ def test_guidance_goes_beyond_the_sentence(latent):
 
 
 def test_sdedit_forgets_the_photo_with_more_noise(latent):
-    kept = [
+    correlations = [
         float(torch.corrcoef(torch.stack([sdedit(Gaussian(), latent, said(0), said(0), denoise, 50, 1.0).flatten(),
                                           latent.flatten()]))[0, 1])
         for denoise in (0.2, 0.6, 1.0)
     ]  # fmt: skip
-    assert kept[0] > 0.97 and kept[0] > kept[1] > kept[2]
-    assert abs(kept[2]) < 0.2
+    assert correlations[0] > 0.97 and correlations[0] > correlations[1] > correlations[2]
+    assert abs(correlations[2]) < 0.2
 
 
 def test_on_a_network_they_repeat_to_the_byte_and_report(tiny_denoiser, latent):
     rng = torch.Generator().manual_seed(2)
     target, source, negative = (Conditioning(torch.randn(1, 7, 32, generator=rng), {}) for _ in range(3))
-    seen = []
-    first = sdedit(tiny_denoiser, latent, target, negative, 0.5, 4, seed=3, progress=lambda *at, **_: seen.append(at))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    steps = []
+    first = sdedit(tiny_denoiser, latent, target, negative, 0.5, 4, seed=3, progress=lambda *at, **_: steps.append(at))
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert first.shape == latent.shape and torch.equal(
         first, sdedit(tiny_denoiser, latent, target, negative, 0.5, 4, seed=3)
     )
     assert not torch.equal(first, sdedit(tiny_denoiser, latent, target, negative, 0.5, 4, seed=4))
-    seen.clear()
-    crossed = ddib(tiny_denoiser, latent, source, target, negative, 4, progress=lambda *at, **_: seen.append(at))
-    assert seen[-1] == (8, 8) and torch.isfinite(crossed).all()
+    steps.clear()
+    crossed = ddib(tiny_denoiser, latent, source, target, negative, 4, progress=lambda *at, **_: steps.append(at))
+    assert steps[-1] == (8, 8) and torch.isfinite(crossed).all()
     assert torch.equal(crossed, ddib(tiny_denoiser, latent, source, target, negative, 4))
 
 

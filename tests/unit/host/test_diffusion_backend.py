@@ -7,7 +7,8 @@ import inspect
 import pytest
 from semantic_edit.editing.imagic.denoiser import Denoiser
 from semantic_edit.headless.host.diffusion import HeadlessDiffusion
-from semantic_edit.host.comfyui_diffusion import ComfyDenoiser, ComfyDiffusion
+from semantic_edit.host.comfyui_denoiser import ComfyDenoiser
+from semantic_edit.host.comfyui_diffusion import ComfyDiffusion
 from semantic_edit.host.diffusion import DiffusionBackend
 from semantic_edit.models.diffusion.model import DiffusionModel
 
@@ -21,7 +22,9 @@ def methods(protocol):
 
 
 def parameters(method):
-    return [(each.name, each.kind, each.default) for each in inspect.signature(method).parameters.values()]
+    return [
+        (argument.name, argument.kind, argument.default) for argument in inspect.signature(method).parameters.values()
+    ]
 
 
 CASES = [

@@ -21,7 +21,7 @@ def make(path):
 
 def test_models_are_found_in_every_folder_and_nothing_else_is(headless_host, tmp_path):
     mine = make(tmp_path / "models" / "semantic_edit" / "directions" / "set" / "smile.safetensors")
-    made = make(tmp_path / "output" / "semantic_edit" / "directions" / "age_00001_.safetensors")
+    saved = make(tmp_path / "output" / "semantic_edit" / "directions" / "age_00001_.safetensors")
     make(tmp_path / "models" / "semantic_edit" / "directions" / "old.pkl")
     make(tmp_path / "models" / "semantic_edit" / "directions" / ".hidden" / "x.safetensors")
     make(tmp_path / "models" / "semantic_edit" / "generators" / "other.safetensors")
@@ -29,7 +29,7 @@ def test_models_are_found_in_every_folder_and_nothing_else_is(headless_host, tmp
     assert names == sorted(names) and {str(Path("set/smile.safetensors")), "age_00001_.safetensors"} <= set(names)
     assert not {"old.pkl", "other.safetensors"} & set(names) and not any("hidden" in name for name in names)
     assert headless_host.model_path("directions", str(Path("set/smile.safetensors"))) == mine
-    assert headless_host.model_path("directions", "age_00001_.safetensors") == made
+    assert headless_host.model_path("directions", "age_00001_.safetensors") == saved
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "../secret.safetensors", "{abs}", "old.pkl", "", ".", "a\0b"])

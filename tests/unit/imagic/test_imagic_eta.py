@@ -22,25 +22,27 @@ SCORES = st.lists(st.floats(-1, 1), min_size=2, max_size=8)
 
 def entries(length=(77, 77), pooled=True):
     rng = torch.Generator().manual_seed(4)
-    made = []
+    conditionings = []
     for k, tokens in enumerate(length):
         extras = {"pooled_output": torch.randn(1, 6, generator=rng)} if pooled else {}
-        made.append(Conditioning(torch.randn(1, tokens, 8, generator=rng), {**extras, f"key{k}": k, "area": k}))
-    return made
+        conditionings.append(
+            Conditioning(torch.randn(1, tokens, 8, generator=rng), {**extras, f"key{k}": k, "area": k})
+        )
+    return conditionings
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_photo_is_at_zero(form):
     a, b = entries()
-    found = interpolate(a, b, 0.0, form)
-    assert torch.allclose(found.embedding, a.embedding, atol=1e-6) and torch.allclose(found.pooled, a.pooled, atol=1e-6)
+    start = interpolate(a, b, 0.0, form)
+    assert torch.allclose(start.embedding, a.embedding, atol=1e-6) and torch.allclose(start.pooled, a.pooled, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", ["linear", "norm preserving"])
 def test_the_sentence_is_at_one(form):
     a, b = entries()
-    found = interpolate(a, b, 1.0, form)
-    assert torch.allclose(found.embedding, b.embedding, atol=1e-5) and torch.allclose(found.pooled, b.pooled, atol=1e-5)
+    end = interpolate(a, b, 1.0, form)
+    assert torch.allclose(end.embedding, b.embedding, atol=1e-5) and torch.allclose(end.pooled, b.pooled, atol=1e-5)
 
 
 def test_norms_and_projections():
@@ -52,8 +54,8 @@ def test_norms_and_projections():
 
 
 def test_every_key_is_kept_and_the_target_wins():
-    found = interpolate(*entries(), 0.3)
-    assert {key: found.extras[key] for key in ("key0", "key1", "area")} == {"key0": 0, "key1": 1, "area": 1}
+    mixed = interpolate(*entries(), 0.3)
+    assert {key: mixed.extras[key] for key in ("key0", "key1", "area")} == {"key0": 0, "key1": 1, "area": 1}
 
 
 def test_lengths():
@@ -98,11 +100,11 @@ def test_isotonic_regression_is_the_closest_rising_curve(scores):
 @settings(max_examples=60, deadline=None)
 def test_a_level_is_met_where_it_can_be(scores, level):
     etas = np.linspace(0, 1, len(scores))
-    eta, there = eta_for_level(etas, scores, level)
+    eta, reached = eta_for_level(etas, scores, level)
     curve = isotonic_regression(scores)
     assert 0 <= eta <= 1
-    assert there == bool(curve[0] - 1e-9 <= level <= curve[-1] + 1e-9) or math.isclose(level, curve[0], abs_tol=1e-6)
-    if there and curve[0] < level < curve[-1]:
+    assert reached == bool(curve[0] - 1e-9 <= level <= curve[-1] + 1e-9) or math.isclose(level, curve[0], abs_tol=1e-6)
+    if reached and curve[0] < level < curve[-1]:
         assert np.interp(eta, etas, curve) == pytest.approx(level, abs=1e-6)
 
 
@@ -111,9 +113,9 @@ ETAS, FAR = (0.2, 0.4, 0.6, 0.8, 1.0), (0.1, 0.15, 0.2, 0.25, 0.3)
 
 def test_the_choice_is_where_the_curve_has_done_most():
     scores = (0.0, 0.05, 0.9, 0.95, 1.0)
-    chosen = choose_eta(ETAS, scores, FAR, 0.0)
-    assert chosen == pytest.approx(0.6, abs=0.01)
-    assert choose_eta(ETAS[::-1], scores[::-1], FAR[::-1], 0.0) == pytest.approx(chosen)
+    best = choose_eta(ETAS, scores, FAR, 0.0)
+    assert best == pytest.approx(0.6, abs=0.01)
+    assert choose_eta(ETAS[::-1], scores[::-1], FAR[::-1], 0.0) == pytest.approx(best)
     moved = (False, False, False, True, True)
     assert choose_eta(ETAS, (0.0, 0.1, 0.3, 0.9, 1.0), FAR, 0.0, moved) <= 0.6, "not by moving the camera"
     with pytest.raises(InputError, match="two or more"):
@@ -186,10 +188,10 @@ def test_a_moved_camera_is_seen(zoom, turn, shift):
         padding_mode="border",
         align_corners=False,
     )
-    found = estimate_camera_move(portrait(), moved[0].movedim(0, -1))
-    assert found.moved, found
-    assert found.zoom == pytest.approx(zoom, abs=0.05) and found.turn == pytest.approx(turn, abs=0.05)
-    assert found.shift == pytest.approx(shift, abs=0.03)
+    move = estimate_camera_move(portrait(), moved[0].movedim(0, -1))
+    assert move.moved, move
+    assert move.zoom == pytest.approx(zoom, abs=0.05) and move.turn == pytest.approx(turn, abs=0.05)
+    assert move.shift == pytest.approx(shift, abs=0.03)
 
 
 def test_a_picture_of_no_numbers_is_no_moved_camera():
@@ -201,6 +203,6 @@ def test_a_picture_of_no_numbers_is_no_moved_camera():
 def test_an_edit_is_no_moved_camera():
     edited = portrait()
     edited[60:78, 34:62] = torch.tensor([0.8, 0.1, 0.1])
-    found = estimate_camera_move(portrait(), edited)
-    assert not found.moved and found.zoom == pytest.approx(1, abs=0.05)
+    move = estimate_camera_move(portrait(), edited)
+    assert not move.moved and move.zoom == pytest.approx(1, abs=0.05)
     assert not estimate_camera_move(portrait(), portrait()).moved

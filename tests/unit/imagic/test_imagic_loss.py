@@ -22,21 +22,21 @@ def test_the_loss_is_the_one_the_network_was_trained_on(prediction, tiny_unet):
     """Against the textbook losses, written out: noise, velocity and flow."""
     model = DiffusionModel(tiny_unet, schedule_of(prediction))
     rng = torch.Generator().manual_seed(3)
-    photo = TargetLatent(torch.randn(1, 4, 8, 8, generator=rng))
+    target = TargetLatent(torch.randn(1, 4, 8, 8, generator=rng))
     entry = Conditioning(torch.randn(1, 7, 32, generator=rng), {})
     sigma, noise = model.sigmas_at(torch.tensor([0.1, 0.5, 0.9])), torch.randn(3, 4, 8, 8, generator=rng)
     with torch.no_grad():
-        found = denoising_loss(model, photo, NoiseBatch(sigma, noise), entry)
-        s, x0 = sigma[:, None, None, None], photo.x0.expand(3, -1, -1, -1)
+        loss = denoising_loss(model, target, NoiseBatch(sigma, noise), entry)
+        s, x0 = sigma[:, None, None, None], target.x0.expand(3, -1, -1, -1)
         if prediction == "flow":
-            x, wanted = (1 - s) * x0 + s * noise, noise - x0
+            x, expected = (1 - s) * x0 + s * noise, noise - x0
         else:
-            keep, spread = 1 / (s**2 + 1).sqrt(), s / (s**2 + 1).sqrt()
-            x = keep * x0 + spread * noise  # variance preserving, as these networks are fed
-            wanted = noise if prediction == "epsilon" else keep * noise - spread * x0
+            signal, noise_share = 1 / (s**2 + 1).sqrt(), s / (s**2 + 1).sqrt()
+            x = signal * x0 + noise_share * noise  # variance preserving, as these networks are fed
+            expected = noise if prediction == "epsilon" else signal * noise - noise_share * x0
         time = model.schedule.timestep(sigma)
         output = tiny_unet(x, time, encoder_hidden_states=entry.embedding.expand(3, -1, -1)).sample
-    assert float(found) == pytest.approx(float((output - wanted).square().mean()), rel=1e-4)
+    assert float(loss) == pytest.approx(float((output - expected).square().mean()), rel=1e-4)
 
 
 @given(st.sampled_from(PREDICTIONS), st.floats(0.0, 1.0), st.integers(0, 2**20))
@@ -73,19 +73,19 @@ def test_levels_rise_and_stay_in_range():
 
 
 def test_draws_cover_all_levels_in_pairs(tiny_denoiser):
-    photo = TargetLatent(torch.zeros(1, 4, 8, 8))
-    draws = photo.draw_noise(tiny_denoiser, 8, (0.0, 1.0), torch.Generator().manual_seed(0))
-    assert torch.equal(draws.noise[0::2], -draws.noise[1::2])
-    shares = tiny_denoiser.schedule.timestep(draws.sigma).sort().values / 999
+    target = TargetLatent(torch.zeros(1, 4, 8, 8))
+    noise = target.draw_noise(tiny_denoiser, 8, (0.0, 1.0), torch.Generator().manual_seed(0))
+    assert torch.equal(noise.noise[0::2], -noise.noise[1::2])
+    shares = tiny_denoiser.schedule.timestep(noise.sigma).sort().values / 999
     assert all(k / 8 - 0.002 <= share <= (k + 1) / 8 + 0.002 for k, share in enumerate(shares.tolist()))
 
 
 def test_a_mask_moves_the_weight_and_keeps_the_mean(tiny_denoiser):
     mask = torch.zeros(1, 32, 32)
     mask[:, :16] = 1
-    photo = TargetLatent.from_vae(tiny_denoiser, torch.randn(1, 4, 8, 8), mask, 3.0)
-    assert float(photo.weight.mean()) == pytest.approx(1.0)
-    assert float(photo.weight[0, 0, 0, 0] / photo.weight[0, 0, -1, -1]) == pytest.approx(3.0)
+    target = TargetLatent.from_vae(tiny_denoiser, torch.randn(1, 4, 8, 8), mask, 3.0)
+    assert float(target.weight.mean()) == pytest.approx(1.0)
+    assert float(target.weight[0, 0, 0, 0] / target.weight[0, 0, -1, -1]) == pytest.approx(3.0)
 
 
 def test_several_photos_and_other_channels_are_refused(tiny_denoiser):
@@ -112,8 +112,8 @@ def test_a_transformer_with_a_pooled_output_denoises_as_a_flow():
     x0, noise, sigma = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.8])
     with torch.no_grad():
         x = model.noised(x0, noise, sigma)
-        found = model.denoise(x, sigma, model.condition(entry.embedding, entry.extras, x.shape))
+        denoised = model.denoise(x, sigma, model.condition(entry.embedding, entry.extras, x.shape))
         output = network(x, entry.embedding.expand(2, -1, -1), entry.pooled.expand(2, -1), timestep=sigma * 1000).sample
-    assert torch.allclose(found, x - sigma[:, None, None, None] * output, atol=1e-5)
+    assert torch.allclose(denoised, x - sigma[:, None, None, None] * output, atol=1e-5)
     with pytest.raises(InputError, match="needs a pooled output"):
         model.condition(entry.embedding, {}, x.shape)

@@ -45,14 +45,14 @@ def same(before, model):
 
 
 def test_the_embedding_learns_the_photo_and_repeats_to_the_byte(tiny_denoiser, latent, entry):
-    before, given = state_of(tiny_denoiser), entry.embedding.clone()
+    before, embedding = state_of(tiny_denoiser), entry.embedding.clone()
     with torch.inference_mode():
         fit = optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING)
         again = optimize_embedding(tiny_denoiser, latent.clone(), entry, EMBEDDING)
     assert fit.loss_after < fit.loss_before and fit.moved > 0.05 and fit.gain > 0
     assert torch.equal(fit.conditioning.embedding, again.conditioning.embedding) and fit.losses == again.losses
     assert fit.conditioning.extras == {"strength": 0.5}
-    assert torch.equal(entry.embedding, given) and same(before, tiny_denoiser)
+    assert torch.equal(entry.embedding, embedding) and same(before, tiny_denoiser)
     other = optimize_embedding(tiny_denoiser, latent, entry, replace(EMBEDDING, seed=1))
     assert not torch.equal(fit.conditioning.embedding, other.conditioning.embedding)
 
@@ -162,20 +162,20 @@ def test_whole_weights_are_refused_before_they_are_copied(tiny_denoiser, latent,
 
 def test_the_estimate_knows_what_checkpointing_saves_and_costs(tiny_denoiser, latent, entry):
     """The largest block's own graph is there while it is computed again; the rest is not."""
-    photo = TargetLatent.from_vae(tiny_denoiser, latent)
-    draw = photo.draw_noise(tiny_denoiser, 1, (0.4, 0.6), torch.Generator().manual_seed(0))
-    given, weights = entry.trainable_copy(tiny_denoiser.device), weight_storages(tiny_denoiser.network)
-    given.embedding.requires_grad_(True)
+    target = TargetLatent.from_vae(tiny_denoiser, latent)
+    noise = target.draw_noise(tiny_denoiser, 1, (0.4, 0.6), torch.Generator().manual_seed(0))
+    trained, weights = entry.trainable_copy(tiny_denoiser.device), weight_storages(tiny_denoiser.network)
+    trained.embedding.requires_grad_(True)
 
     def loss():
-        return denoising_loss(tiny_denoiser, photo, draw, given)
+        return denoising_loss(tiny_denoiser, target, noise, trained)
 
-    whole = graph_bytes(loss, weights)
+    full = graph_bytes(loss, weights)
     with checkpointed(tiny_denoiser.network) as blocks:
-        inputs, both = graph_bytes(loss, weights), graph_bytes(loss, weights, blocks)
+        inputs, with_block = graph_bytes(loss, weights), graph_bytes(loss, weights, blocks)
         assert blocks.measure is None
-    assert inputs < both < whole
-    assert len(list(_blocks(tiny_denoiser.network))) > 6, "small blocks, not whole levels of the network"
+    assert inputs < with_block < full
+    assert len(list(_blocks(tiny_denoiser.network))) > 6, "small blocks, not full levels of the network"
 
 
 def test_names_of_both_spellings_lie_in_the_same_blocks():
@@ -189,9 +189,9 @@ def test_names_of_both_spellings_lie_in_the_same_blocks():
         ("down_blocks.0.resnets.1.conv1", "input_blocks.2.0.in_layers.2"),
     ]
     for theirs, ours in pairs:
-        found = [in_blocks(theirs, block) for block in BLOCKS]
-        assert found == [in_blocks(ours, block) for block in BLOCKS], theirs
-        assert found == [in_blocks("lora_unet_" + theirs.replace(".", "_"), block) for block in BLOCKS], theirs
+        blocks = [in_blocks(theirs, block) for block in BLOCKS]
+        assert blocks == [in_blocks(ours, block) for block in BLOCKS], theirs
+        assert blocks == [in_blocks("lora_unet_" + theirs.replace(".", "_"), block) for block in BLOCKS], theirs
     assert not in_blocks(pairs[1][0], "attention") and in_blocks(pairs[0][0], "cross attention")
 
 
@@ -232,13 +232,13 @@ def test_float16_scales_its_loss(latent, entry, tiny_denoiser):
     from semantic_edit.editing.imagic.scaled_adam import ScaledAdam
 
     weight = torch.tensor([1.0], requires_grad=True)
-    descent = ScaledAdam([([weight], 0.1)], half=True)
-    descent.step([(weight.half() * 2e-3).float().sum() * 5e-6])  # a gradient of 1e-8, which float16 rounds to zero
+    optimizer = ScaledAdam([([weight], 0.1)], half=True)
+    optimizer.step([(weight.half() * 2e-3).float().sum() * 5e-6])  # a gradient of 1e-8, which float16 rounds to zero
     moved = float(weight.detach())
     assert moved < 0.97
-    first = descent.scale
-    descent.step([weight.sum() * float("inf")])
-    assert descent.scale < first and float(weight.detach()) == moved, "an overflow takes no step"
+    first = optimizer.scale
+    optimizer.step([weight.sum() * float("inf")])
+    assert optimizer.scale < first and float(weight.detach()) == moved, "an overflow takes no step"
     with pytest.raises(InputError, match="not finite"):
         ScaledAdam([([weight], 0.1)]).step([weight.sum() * float("nan")])
 
@@ -265,8 +265,12 @@ def test_hooks_add_exactly_what_is_merged(tiny_denoiser):
 
 def test_forgetting_takes_out_the_named_blocks(tiny_denoiser, latent, entry):
     lora = tune_model(tiny_denoiser, latent, entry, replace(TUNING, steps=1)).lora
-    kept = without_blocks(lora, ["encoder"])
-    assert kept and not any("down_blocks" in name for name in kept) and any("up_blocks" in name for name in kept)
+    remaining = without_blocks(lora, ["encoder"])
+    assert (
+        remaining
+        and not any("down_blocks" in name for name in remaining)
+        and any("up_blocks" in name for name in remaining)
+    )
     assert not any("attn2" in name for name in without_blocks(lora, ["cross attention"]))
     with pytest.raises(InputError, match="Unknown blocks"):
         without_blocks(lora, ["head"])

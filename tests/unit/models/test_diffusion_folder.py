@@ -81,8 +81,8 @@ def test_samples_are_those_of_the_pipeline(bundles, pipelines, kind):
     expected = pipeline(SENTENCE, negative_prompt="", guidance_scale=3.0, num_inference_steps=4, latents=begun,
                         height=size, width=size, output_type="latent").images  # fmt: skip
     positive, negative = (bundle.clip.encode_from_tokens_scheduled(text) for text in (SENTENCE, ""))
-    found = sample(bundle.model, torch.zeros(1, 4, 8, 8), positive, negative, "euler", "normal", 4, 3.0, seed=11)
-    torch.testing.assert_close(found * bundle.model.latent.scale, expected.float(), rtol=2e-3, atol=2e-3)
+    latents = sample(bundle.model, torch.zeros(1, 4, 8, 8), positive, negative, "euler", "normal", 4, 3.0, seed=11)
+    torch.testing.assert_close(latents * bundle.model.latent.scale, expected.float(), rtol=2e-3, atol=2e-3)
 
 
 def test_pictures_go_there_and_back_as_in_the_pipeline(bundles, pipelines):
@@ -105,16 +105,16 @@ def test_pictures_go_there_and_back_as_in_the_pipeline(bundles, pipelines):
 def test_every_sampler_repeats_itself_and_ends_clean(bundles, sampler, scheduler):
     bundle = bundles["sd1"]
     positive, negative = (bundle.clip.encode_from_tokens_scheduled(text) for text in (SENTENCE, ""))
-    seen = []
-    steps = [
+    reports = []
+    samples = [
         sample(bundle.model, torch.zeros(2, 4, 4, 4), positive, negative, sampler, scheduler, 3, 2.0, seed=5,
-               progress=lambda step, total: seen.append((step, total)))
+               progress=lambda step, total: reports.append((step, total)))
         for _ in range(2)
     ]  # fmt: skip
-    assert torch.equal(*steps) and torch.isfinite(steps[0]).all()
+    assert torch.equal(*samples) and torch.isfinite(samples[0]).all()
     levels = calculate_sigmas(bundle.model, scheduler, 3)
     assert levels[-1] == 0 and bool((levels.diff() < 0).all())
-    assert seen[: len(levels) - 1] == [(step + 1, len(levels) - 1) for step in range(len(levels) - 1)]
+    assert reports[: len(levels) - 1] == [(step + 1, len(levels) - 1) for step in range(len(levels) - 1)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -123,8 +123,8 @@ def test_less_denoising_starts_later_on_a_longer_schedule(bundles, steps, denois
     model = bundles["sd1"].model
     levels = calculate_sigmas(model, scheduler, steps, denoise)
     assert levels[-1] == 0 and len(levels) >= 2 and float(levels[0]) <= model.sigma_max * 1.0001
-    whole = calculate_sigmas(model, scheduler, steps)
-    assert float(levels[0]) <= float(whole[0]) * 1.0001
+    full = calculate_sigmas(model, scheduler, steps)
+    assert float(levels[0]) <= float(full[0]) * 1.0001
 
 
 def test_the_simple_schedule_takes_the_levels_that_comfyui_takes(bundles):
@@ -149,9 +149,9 @@ def test_a_mask_keeps_the_rest(bundles):
 
 
 def test_noise_of_a_batch_is_that_of_its_places():
-    whole = torch.cat([prepare_noise(torch.zeros(1, 4, 2, 2), 3, [place]) for place in (0, 2)])
-    assert torch.equal(prepare_noise(torch.zeros(2, 4, 2, 2), 3, [0, 2]), whole)
-    assert torch.equal(prepare_noise(torch.zeros(1, 4, 2, 2), 3), whole[:1])
+    batch_noise = torch.cat([prepare_noise(torch.zeros(1, 4, 2, 2), 3, [index]) for index in (0, 2)])
+    assert torch.equal(prepare_noise(torch.zeros(2, 4, 2, 2), 3, [0, 2]), batch_noise)
+    assert torch.equal(prepare_noise(torch.zeros(1, 4, 2, 2), 3), batch_noise[:1])
 
 
 def test_weights_pull_words_apart(bundles):
@@ -206,14 +206,14 @@ def changed(folder, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def described(part, **values):
-    """Change values of a part's description."""
-    path = next(path for path in (part / "config.json", part / "scheduler_config.json") if path.is_file())
+def described(component, **values):
+    """Change values of a component's description."""
+    path = next(path for path in (component / "config.json", component / "scheduler_config.json") if path.is_file())
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def without_weight(part):
-    path = part / "diffusion_pytorch_model.safetensors"
+def without_weight(component):
+    path = component / "diffusion_pytorch_model.safetensors"
     weights = load_file(path)
     del weights["conv_norm_out.bias"]
     save_file(weights, path, {"format": "pt"})
