@@ -141,9 +141,9 @@ def _preview(generator: GanGenerator, state: DragState) -> Tensor:
     return (image + 1) / 2
 
 
-def _change_outside(generator: GanGenerator, before: Tensor, after: Tensor, fixed: Tensor) -> float:
+def _change_outside(generator: GanGenerator, start: Tensor, dragged: Tensor, fixed: Tensor) -> float:
     """Return the mean absolute change between codes [1, L, D] where ``fixed`` [H, W] is 1."""
-    pictures = draw_states(generator, torch.cat([before, after]))
+    pictures = draw_states(generator, torch.cat([start, dragged]))
     difference = (pictures[1] - pictures[0]).abs().mean(dim=0)
     return float((difference * fixed).sum() / fixed.sum())
 

@@ -18,7 +18,7 @@ from .changes import ChangeGrams, ChangeMemory, measure_changes
 from .features import Templates, disk, sample
 from .settings import PUBLISHED_TOLERANCE, DragSettings
 
-_REACH = 0.03  # of the height: how far a handle may go in the first step
+_TRUST_RADIUS = 0.03  # of the height: how far a handle may go in the first step
 _SIGMA = 0.002  # of the height: this far from the target costs as much as one standard deviation of W
 _REGION_WEIGHT = 4000.0  # of a mean square change of the fixed features, in their variance
 _WITHOUT_REGION = 0.1  # of that weight holds the whole picture where no region says what may move
@@ -151,9 +151,9 @@ def least_change_steps(scene: DragScene) -> Iterator[DragState]:
     cost, stop = model.cost(theta, positions, layer_state.features), scene.arrived(positions, tolerance)
     yield DragState(scene.start, positions, layer_state, scene.start, stop)
     model.linearise(theta, positions)
-    damping, reach, failures = 1.0, scene.pixels(_REACH), 0
+    damping, trust_radius, failures = 1.0, scene.pixels(_TRUST_RADIUS), 0
     for step in range(settings.steps):
-        change = model.solve_step(theta, positions, damping, reach)
+        change = model.solve_step(theta, positions, damping, trust_radius)
         predicted = (positions + model.predict_motion(change)).clamp(min=0).minimum(size)
         layer_state = model.features_at(theta + change)
         new_positions = model.track(layer_state.features, predicted)
@@ -161,13 +161,13 @@ def least_change_steps(scene: DragScene) -> Iterator[DragState]:
         if new_cost < cost:
             gain, failures = (cost - new_cost) / cost, 0
             theta, positions, cost = theta + change, new_positions, new_cost
-            damping, reach = max(damping / 3, 1e-3), min(reach * 1.5, scene.pixels(4 * _REACH))
+            damping, trust_radius = max(damping / 3, 1e-3), min(trust_radius * 1.5, scene.pixels(4 * _TRUST_RADIUS))
             if gain < _SMALLEST_GAIN:
                 stop = scene.arrived(positions, tolerance) or "no further"
             elif gain < _SETTLED:
                 stop = scene.arrived(positions, tolerance)
         else:
-            damping, reach, failures = damping * 4, reach / 2, failures + 1
+            damping, trust_radius, failures = damping * 4, trust_radius / 2, failures + 1
             if failures > _PATIENCE:
                 stop = scene.arrived(positions, tolerance) or "no further"
         if not stop and step + 1 == settings.steps:
@@ -249,10 +249,10 @@ class _LinearModel:
             change = (scaled / self.inverse_std - self.reference) * self.fixed_weight
             self.fixed_gradient = torch.autograd.grad(0.5 * change.square().sum(), theta)[0]
 
-    def solve_step(self, theta: Tensor, positions: Tensor, damping: float, reach: float) -> Tensor:
-        """Minimise the damped model for a change of theta [K]; handles aim ``reach`` pixels ahead at most."""
+    def solve_step(self, theta: Tensor, positions: Tensor, damping: float, trust_radius: float) -> Tensor:
+        """Minimise the damped model for a change of theta [K]; handles aim ``trust_radius`` pixels ahead at most."""
         ahead = self.scene.targets - positions
-        ahead = ahead * (reach / ahead.norm(dim=1, keepdim=True).clamp(min=1e-9)).clamp(max=1)
+        ahead = ahead * (trust_radius / ahead.norm(dim=1, keepdim=True).clamp(min=1e-9)).clamp(max=1)
         # In float64 on the CPU, since some devices have none; the system is small.
         jacobian = self.handle_jacobian.cpu().double() / self.sigma
         curvature = jacobian.t() @ jacobian + (1 + damping) * torch.eye(len(theta)).to(jacobian)

@@ -41,13 +41,13 @@ class AdaptationResult:
     Args:
         generator: adapted.
         images: [B, 3, H, W] in -1..1, the photos' codes as it draws them (under the hook).
-        before: [B] dB against the photos outside the mask, without the adaptation.
+        psnr_before: [B] dB against the photos outside the mask, without the adaptation.
         psnr: [B] dB, with it.
     """
 
     generator: GanGenerator
     images: Tensor
-    before: Tensor
+    psnr_before: Tensor
     psnr: Tensor
 
 
@@ -89,10 +89,12 @@ def adapt(
         adaptation = _fit_stages(problem, start, method.split(" + "), steps, learning_rate, progress)
     with no_inference_mode():
         adapted = with_adaptation(generator, adaptation)
-        after = _draw(adapted.network, problem, {} if adaptation.weights else problem.states)
-        before = _draw(plain.network, problem, problem.states)
-        psnr_before, psnr_after = (psnr_outside(x, problem.images, problem.mask) for x in (before, after))
-        return AdaptationResult(adapted, after, psnr_before, psnr_after)
+        adapted_images = _draw(adapted.network, problem, {} if adaptation.weights else problem.states)
+        plain_images = _draw(plain.network, problem, problem.states)
+        psnr_before, psnr_after = (
+            psnr_outside(x, problem.images, problem.mask) for x in (plain_images, adapted_images)
+        )
+        return AdaptationResult(adapted, adapted_images, psnr_before, psnr_after)
 
 
 def _fit_stages(

@@ -86,18 +86,18 @@ class Framing:
     """The frame in which a generator's training pictures hold a face.
 
     Half the side of their square is the larger of ``by_eyes`` times the distance of the eyes and ``by_mouth`` times
-    that from between the eyes to the mouth, so that a face in profile keeps its size; the middle lies ``down`` times
-    the latter below the eyes.
+    that from between the eyes to the mouth, so that a face in profile keeps its size; the middle lies ``below_eyes``
+    times the latter below the eyes.
     """
 
     by_eyes: float
     by_mouth: float
-    down: float
+    below_eyes: float
 
 
 FRAMINGS = {
-    "ffhq": Framing(by_eyes=2.0, by_mouth=1.8, down=0.1),  # the recipe of the FFHQ data set (1812.04948)
-    "demo portraits": Framing(by_eyes=1.8, by_mouth=2.35, down=-0.015),  # least squares over 400 renders
+    "ffhq": Framing(by_eyes=2.0, by_mouth=1.8, below_eyes=0.1),  # the recipe of the FFHQ data set (1812.04948)
+    "demo portraits": Framing(by_eyes=1.8, by_mouth=2.35, below_eyes=-0.015),  # least squares over 400 renders
 }
 
 
@@ -120,7 +120,7 @@ def face_frame(
     horizontal = across + torch.stack([along[1], -along[0]])
     half = max(framing.by_eyes * float(across.norm()), framing.by_mouth * float(along.norm())) / zoom
     angle = math.atan2(float(horizontal[1]), float(horizontal[0])) if level else 0.0
-    centre = face.eyes + framing.down * along
+    centre = face.eyes + framing.below_eyes * along
     below = torch.tensor([-math.sin(angle), math.cos(angle)], dtype=torch.float64)
     return _frame(centre + 2 * half * shift_down * below, 2 * half / min(crop_size), angle, crop_size)
 

@@ -51,8 +51,8 @@ def candidates(
     if len(starts) < count and bool(mean.abs().max() > 0):
         starts.append((MEAN, mean.expand(len(images), generator.num_layers, -1).clone()))
     if len(starts) < count:
-        near = _nearest(generator, images, count - len(starts), seed, noise, mask, height, on_batch)
-        starts += [(f"sample {k + 1}", codes) for k, codes in enumerate(near)]
+        nearest = _nearest(generator, images, count - len(starts), seed, noise, mask, height, on_batch)
+        starts += [(f"sample {k + 1}", codes) for k, codes in enumerate(nearest)]
     return starts
 
 

@@ -78,12 +78,12 @@ class TextGoal:
         embeddings = rearrange(self.scorer.encode_images(copies), "(copies b) e -> copies b e", copies=self.copies)
         return F.normalize(embeddings.mean(dim=0), dim=1)
 
-    def loss(self, edited: Tensor, before: Tensor) -> Tensor:
+    def loss(self, edited: Tensor, unedited: Tensor) -> Tensor:
         """Compute the loss of each edited picture.
 
         Args:
             edited: pictures [B, 3, H, W] in -1..1.
-            before: embeddings [B, E] of the unedited pictures.
+            unedited: embeddings [B, E] of the unedited pictures.
 
         Returns:
             [B].
@@ -95,7 +95,7 @@ class TextGoal:
         if self.score == "contrast":
             return contrast
         change = self.change[None].expand_as(embeddings)
-        directional = 1 - F.cosine_similarity(embeddings - before, change, dim=1, eps=1e-4)
+        directional = 1 - F.cosine_similarity(embeddings - unedited, change, dim=1, eps=1e-4)
         return directional if self.score == "directional" else (contrast + directional) / 2
 
     def similarity(self, pictures: Tensor) -> Tensor:

@@ -48,14 +48,14 @@ def initial_direction(
         units = torch.linalg.solve(basis.cpu().double(), offsets.t()).t()
         direction = F.normalize(_shrunk_covariance(units, scores - scores.mean()), dim=0).to(codes)
         some_codes = codes[:_BATCH]
-        before = goal.embed(_draw(generator, some_codes, stop_resolution))
+        unedited = goal.embed(_draw(generator, some_codes, stop_resolution))
         row_mask = torch.zeros(codes.shape[1], 1, device=codes.device)
         row_mask[list(rows)] = 1
         costs = []
         for amount in _AMOUNTS:
             edited = _draw(generator, some_codes + amount * (basis @ direction) * row_mask, stop_resolution)
             on_batch()
-            costs.append(float(goal.loss(edited, before).mean()) + l2 * amount**2)
+            costs.append(float(goal.loss(edited, unedited).mean()) + l2 * amount**2)
         return direction * _AMOUNTS[costs.index(min(costs))]
 
 

@@ -223,7 +223,7 @@ def step_losses(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Compute the weighted terms of the loss of one step, and the edited pictures [B, 3, H, W]."""
     codes = cache.codes[indices.to(cache.codes.device)]
-    before = cache.embeddings[indices.to(cache.embeddings.device)]
+    unedited = cache.embeddings[indices.to(cache.embeddings.device)]
     change, units = model.change(codes)
     edited = (codes + change).expand_as(codes)
     terms: dict[str, Tensor] = {}
@@ -231,17 +231,17 @@ def step_losses(
         features = cache.features_of(indices)
         masks = model.masks(generator, indices, features)
         pictures = _draw_masked(generator, codes, edited, masks, features, settings)
-        terms["sentence"] = (1 - settings.full) * goal.loss(pictures, before).mean()
+        terms["sentence"] = (1 - settings.full) * goal.loss(pictures, unedited).mean()
         if settings.full > 0:
             full = _draw(generator, edited, settings)
-            terms["sentence, whole edit"] = settings.full * goal.loss(full, before).mean()
+            terms["sentence, whole edit"] = settings.full * goal.loss(full, unedited).mean()
         area = torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
         terms["area"] = settings.area * (area + model.selected_share())
         if model.attention is not None and settings.smoothness > 0:
             terms["smoothness"] = settings.smoothness * _total_variation(masks)
     else:
         pictures = _draw(generator, edited, settings)
-        terms["sentence"] = goal.loss(pictures, before).mean()
+        terms["sentence"] = goal.loss(pictures, unedited).mean()
     terms["l2"] = settings.l2 * units.square().sum(dim=(1, 2)).mean() / len(model.rows)
     if identity is not None and settings.identity > 0:
         similarity = (identity(pictures) * cache.identities[indices.to(pictures.device)]).sum(dim=1)
@@ -276,17 +276,17 @@ def _match_full_edit(
 ) -> None:
     """Lengthen the change until the masked edit fits the sentence as well as the full edit does, or best."""
     indices = torch.arange(min(_SCALE_PICTURES, len(cache.codes)))
-    codes, before = cache.codes[indices], cache.embeddings[indices]
+    codes, unedited = cache.codes[indices], cache.embeddings[indices]
     with torch.no_grad():
         features = cache.features_of(indices)
         masks = model.masks(generator, indices, features)
         full = _draw(generator, (codes + model.change(codes)[0]).expand_as(codes), settings)
-        target = float(goal.loss(full, before).mean())
+        target = float(goal.loss(full, unedited).mean())
         losses = []
         for model.scale in _SCALES:
             edited = (codes + model.change(codes)[0]).expand_as(codes)
             pictures = _draw_masked(generator, codes, edited, masks, features, settings)
-            losses.append(float(goal.loss(pictures, before).mean()))
+            losses.append(float(goal.loss(pictures, unedited).mean()))
             if losses[-1] <= target:
                 break
         model.scale = _SCALES[losses.index(min(losses))]

@@ -144,7 +144,7 @@ class AdaptGenerator(io.ComfyNode):
             progress=progress_for(1, "adapting"),
         )
         psnr = result.psnr.tolist()
-        report = _report(latents.names, result.before.tolist(), psnr, edit_mask is not None)
+        report = _report(latents.names, result.psnr_before.tolist(), psnr, edit_mask is not None)
         return io.NodeOutput(result.generator, to_image_batch(result.images), psnr, report)
 
 

@@ -135,7 +135,7 @@ def test_an_adaptation_is_reported_from_where_it_began(tiny_generator, codes, ru
     monkeypatch.setattr(adaptation_fit, "_CACHE_BYTES", 0)
     runs.clear()
     again = adapt(tiny_generator, photos, codes, method, steps=2)
-    assert torch.equal(shared.images, again.images) and torch.equal(shared.before, again.before)
+    assert torch.equal(shared.images, again.images) and torch.equal(shared.psnr_before, again.psnr_before)
     assert torch.equal(shared.images, shared.generator.synthesize(codes)), "the report shows the generator's own"
     assert full_runs < sum(not resumed for _, resumed in runs) or "weights" in method
 

@@ -44,8 +44,8 @@ def mask():
 def test_the_photos_come_closer_and_the_given_generator_stays(generator, codes, photos, mask, method):
     before = generator.synthesize(codes)
     result = adapt(generator, photos, codes, method, mask, steps=16)
-    assert bool((result.psnr > result.before + (0.2 if method == "weights" else 1)).all())
-    assert torch.allclose(result.before, psnr_outside(before, photos, mask))
+    assert bool((result.psnr > result.psnr_before + (0.2 if method == "weights" else 1)).all())
+    assert torch.allclose(result.psnr_before, psnr_outside(before, photos, mask))
     assert torch.equal(generator.synthesize(codes), before) and generator.adaptation is None
     drawn = result.generator.synthesize(codes)
     assert torch.allclose(drawn, result.images, atol=1e-5)
@@ -79,7 +79,7 @@ def test_it_goes_on_from_where_it_was(generator, codes, photos, mask):
         first = adapt(generator, photos, codes, method, mask, steps=6)
         second = adapt(first.generator, photos, codes, method, mask, steps=6, learning_rate=0.003)
         assert float(second.psnr.mean()) > float(first.psnr.mean())
-        assert torch.allclose(second.before, first.before)  # always beside the plain generator
+        assert torch.allclose(second.psnr_before, first.psnr_before)  # always beside the plain generator
 
 
 def test_going_on_with_other_photos_is_refused(generator, codes, photos):
@@ -205,7 +205,7 @@ def test_all_architectures_and_shapes(architecture):
     photos = generator.synthesize(codes) + 0.3
     for method in ("free + residual", "weights"):
         result = adapt(generator, photos, codes, method, steps=5)
-        assert bool((result.psnr > result.before).all())
+        assert bool((result.psnr > result.psnr_before).all())
 
 
 def test_progressive_gan(tiny_progan):
@@ -214,7 +214,7 @@ def test_progressive_gan(tiny_progan):
     photos[:, :, 10:16, 10:16] = 0.5
     for method in ("free + residual", "weights"):
         result = adapt(tiny_progan, photos, codes, method, steps=25)
-        assert bool((result.psnr > result.before).all())
+        assert bool((result.psnr > result.psnr_before).all())
         assert torch.allclose(result.generator.synthesize(codes), result.images, atol=1e-5)
 
 
