@@ -111,7 +111,16 @@ def default_rows(generator: GanGenerator) -> tuple[int, ...]:
     return tuple(range(min(_ROWS, generator.num_layers)))
 
 
-def _scene(generator, code, points, fixed, rows, settings, memory, progress) -> DragScene:
+def _scene(
+    generator: GanGenerator,
+    code: Tensor,  # [1, L, D]
+    points: DragPoints,
+    fixed: Tensor | None,  # [H, W]
+    rows: tuple[int, ...],
+    settings: DragSettings,
+    memory: ChangeMemory,
+    progress: Progress,
+) -> DragScene:
     height, width = generator.resolution
     layer = feature_layer(generator, settings.feature_ratio)
     _, map_height, map_width = generator.network.synthesis.layer_size(layer)

@@ -152,7 +152,9 @@ def psnr_outside(drawn: Tensor, images: Tensor, mask: Tensor | None = None) -> T
     return psnr(drawn, images, weight_outside(images, mask))
 
 
-def _check(generator, images, codes, method, mask, steps) -> None:
+def _check(
+    generator: GanGenerator, images: Tensor, codes: Tensor, method: str, mask: Tensor | None, steps: int | None
+) -> None:
     height, width = generator.resolution
     if images.ndim != 4 or images.shape[0] == 0 or tuple(images.shape[1:]) != (3, height, width):
         raise InputError(

@@ -56,7 +56,16 @@ def candidates(
     return starts
 
 
-def _nearest(generator, images, count, seed, noise, mask, height, on_batch) -> list[Tensor]:
+def _nearest(
+    generator: GanGenerator,
+    images: Tensor,
+    count: int,
+    seed: int,
+    noise: str | int,
+    mask: Tensor | None,
+    height: int | None,
+    on_batch: Callable[[], object],
+) -> list[Tensor]:
     """Return of a fixed pool of sampled codes the nearest to every picture, the second nearest, ...: [B, L, D] each."""
     codes = clone_from_inference(sample(generator, max(_POOL, count), seed).codes)
     factor = 1 if height is None else images.shape[2] // height
