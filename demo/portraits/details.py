@@ -6,7 +6,7 @@ Each detail is a small dataclass with the painter's stage after which it comes, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,15 @@ from .scene import Scene
 from .shapes import disk, rounded_box
 
 RGB = tuple[float, float, float]  # in 0..1
+
+
+class Detail(Protocol):
+    """Detail of a photo, painted between two of the portrait's painters."""
+
+    stage: ClassVar[str]  # the painter that it follows
+
+    def paint(self, scene: Scene) -> None:
+        """Paint it on every portrait of the scene."""
 
 
 @dataclass(frozen=True)
@@ -186,8 +195,3 @@ class ShirtText:
         font = ImageFont.load_default(size=height)
         ImageDraw.Draw(canvas).text(middle, self.text, 255, font, anchor="mm")
         return torch.from_numpy(np.asarray(canvas, np.float32) / 255).to(scene.image)[None]
-
-
-Detail = (
-    Mole | Plaster | CheekStar | Earrings | HairClip | Necklace | Backdrop | ShirtPattern | ShirtText
-)  # what a photo may carry

@@ -22,7 +22,7 @@ class MouthShape:
     bend: Tensor  # how far the corners rise above the middle, roughly
 
     def line(self, u: Tensor) -> Tensor:
-        """Compute the height of the line between the lips at u = -1..1 across the mouth."""
+        """Compute the height ``[B, 1, W]`` of the line between the lips at u = -1..1 across the mouth."""
         return self.y + 0.012 - self.bend * (u * u - 0.35)
 
 

@@ -91,14 +91,14 @@ def test_the_demo_diffusion_model_paints_what_is_said(run_node):
     (model, clip, vae), _ = run_node("LoadDemoDiffusion")
     texts = ("a person with glasses", "a person with no glasses", "")
     glasses, bare, nothing = (clip.encode_from_tokens_scheduled(text) for text in texts)
-    seen = {}
+    calls = {}
     for name, said in (("glasses", glasses), ("bare", bare)):
         latent = torch.zeros(4, 4, 16, 16)
         samples = sample(model, latent, said, nothing, "dpmpp_2m", "karras", steps=8, cfg=4.0, seed=1)
         pictures = vae.decode(samples)
         assert pictures.shape == (4, 128, 128, 3)
-        seen[name] = measure(pictures.movedim(-1, 1) * 2 - 1)["glasses"]
-    assert (seen["glasses"] > 0.5).sum() >= 3 and (seen["bare"] < 0.5).sum() >= 3
+        calls[name] = measure(pictures.movedim(-1, 1) * 2 - 1)["glasses"]
+    assert (calls["glasses"] > 0.5).sum() >= 3 and (calls["bare"] < 0.5).sum() >= 3
 
 
 def test_a_missing_demo_model_is_a_sentence(run_node, monkeypatch, tmp_path):

@@ -30,12 +30,12 @@ def latents(run_node, tiny_generator):
 def edits(tiny_generator):
     """Three entangled edits with examples' states, on rows that overlap."""
     rng = torch.Generator().manual_seed(4)
-    made = []
+    edits = []
     for name, rows in (("turn", (0, 1, 2)), ("smile", (1, 2, 3)), ("hat", (2, 5))):
         d = torch.randn(tiny_generator.num_layers, tiny_generator.w_dim, generator=rng)
         v = d + 0.5 * torch.randn(d.shape, generator=rng)
-        made.append(EditDirection(d, v, rows, 0.2, 2.0, "test", tiny_generator.family, name))
-    return made
+        edits.append(EditDirection(d, v, rows, 0.2, 2.0, "test", tiny_generator.family, name))
+    return edits
 
 
 def directions_folder(host):
@@ -57,8 +57,8 @@ def test_two_and_three_edits_reach_all_states(run_node, latents, edits):
 
 def test_the_report_tells_whose_normal_is_its_direction(run_node, latents, edits):
     turn, smile, _ = edits
-    both = smile.direction + turn.direction
-    plain = EditDirection(both, both, (0, 1, 2, 3), 0.2, 9.0, "test", smile.family, "plain")
+    combined = smile.direction + turn.direction
+    plain = EditDirection(combined, combined, (0, 1, 2, 3), 0.2, 9.0, "test", smile.family, "plain")
     (_, report, _), _ = run_node("CombineEdits", latents=latents, edit_1=turn, edit_2=plain, strength_1=10.0)
     assert report.count("its own normal") == 1 and "its own normal" in report.splitlines()[-1]
 
@@ -79,7 +79,7 @@ def test_combining_refuses_in_sentences(run_node, latents, edits):
     turn, smile, _ = edits
     plain = EditDirection(smile.direction, smile.normal, smile.layers, family=smile.family, name="plain")
     stranger = EditDirection(smile.direction, smile.normal, smile.layers, 0, 1, family="elsewhere", name="stranger")
-    for given, words in (
+    for inputs, words in (
         (dict(edit_2=plain), "'plain' comes without an example.*constant"),
         (dict(edit_2=stranger), "elsewhere"),
         (dict(edit_2=turn), "almost the same"),
@@ -87,7 +87,7 @@ def test_combining_refuses_in_sentences(run_node, latents, edits):
         (dict(edit_2=smile, strengths_3=compute_strength(turn, latents.codes)), "edit_3 is not"),
     ):
         with pytest.raises(InputError, match=words):
-            run_node("CombineEdits", latents=latents, edit_1=turn, **given)
+            run_node("CombineEdits", latents=latents, edit_1=turn, **inputs)
     (edited, *_), _ = run_node("CombineEdits", latents=latents, edit_1=turn, edit_2=plain, mode="constant", limit=0.1)
     assert not torch.equal(edited.codes, latents.codes)
 
@@ -111,9 +111,9 @@ def test_fitting_scores_as_text_numbers_and_tables(run_node, tiny_generator):
     high, low = (GanLatent(latent.codes[mask], family=latent.family) for mask in _halves(scores))
     (groups, *_), _ = run_node("FitDirection", latents=high, negatives=low, rows="0-2")
     assert groups.layers == (0, 1, 2)
-    for given in ({}, dict(scores="1", negatives=low)):
+    for inputs in ({}, dict(scores="1", negatives=low)):
         with pytest.raises(InputError, match="either scores or negatives"):
-            run_node("FitDirection", latents=latent, **given)
+            run_node("FitDirection", latents=latent, **inputs)
 
 
 def _halves(scores):
@@ -139,15 +139,15 @@ def test_codes_and_components_become_edits(run_node, tiny_generator, latents):
         rows="coarse",
     )
     assert edit.layers == (0, 1, 2) and "2 codes before, 2 after" in report
-    (found, sheet, report), _ = run_node(
+    (directions, sheet, report), _ = run_node(
         "DiscoverDirections", generator=tiny_generator, component=3, preview_count=4, latents=latents
     )
-    assert found.name == "component 3" and sheet.shape[0] == 1 and sheet.shape[-1] == 3
+    assert directions.name == "component 3" and sheet.shape[0] == 1 and sheet.shape[-1] == 3
     assert len(report.splitlines()) == 5
-    (found, sheet, _), _ = run_node(
+    (directions, sheet, _), _ = run_node(
         "DiscoverDirections", generator=tiny_generator, method="style weights", rows="0-1", preview_count=0
     )
-    assert found.layers == (0, 1) and sheet.shape[1:3] == (8, 8)
+    assert directions.layers == (0, 1) and sheet.shape[1:3] == (8, 8)
     with pytest.raises(InputError, match="components 0 to 15"):
         run_node("DiscoverDirections", generator=tiny_generator, component=16)
 
@@ -167,8 +167,8 @@ def test_interrupting_a_sheet_stops_within_a_component(run_node, headless_host, 
 
 
 def test_saved_with_notes_and_thumbnail_listed_and_loaded(run_node, headless_host, tiny_generator, latents, edits):
-    given = dict(direction=edits[0], name="faces/turn", notes="from a drag", date="2026-11-21")
-    (file,), shown = run_node("SaveDirection", generator=tiny_generator, latents=latents, **given)
+    inputs = dict(direction=edits[0], name="faces/turn", notes="from a drag", date="2026-11-21")
+    (file,), shown = run_node("SaveDirection", generator=tiny_generator, latents=latents, **inputs)
     path = headless_host.model_path("directions", file)
     with Image.open(path.with_suffix(".jpg")) as picture:
         assert picture.size == (64, 32)
@@ -208,7 +208,7 @@ def test_the_list_names_what_does_not_fit_and_what_is_damaged(run_node, headless
     (folder / "a_damaged.safetensors").write_bytes(b"nothing")
     (folder / "a_fits.jpg").write_bytes(b"no picture")
     (report, _), _ = run_node("ListDirections", generator=tiny_generator, contains="A_")
-    told = (
+    message = (
         "no: [1, 512] instead of [8, 16]",
         "no: another family",
         "no: acts on row 30",
@@ -217,7 +217,7 @@ def test_the_list_names_what_does_not_fit_and_what_is_damaged(run_node, headless
         "fits 'tiny'",
     )
     assert "\x1b" not in report and len(report.splitlines()) == 6
-    for words in told:
+    for words in message:
         assert words in report
     (report, _), _ = run_node("ListDirections", generator=tiny_generator, contains="a_", fitting_only=True)
     assert report.splitlines()[0] == "1 directions" and "a_fits" in report

@@ -116,7 +116,7 @@ def torch_archive(value: Any, storages: dict[str, bytes], **members: bytes) -> b
 def old_torch_file(content: bytes, magic: int = 0x1950A86A20F9469CFC6C, protocol: int = 1001) -> bytes:
     """A file as torch.save wrote it before 1.6, around the pickled `content`, without storages."""
     facts = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
-    return b"".join(dumps(part) for part in (magic, protocol, facts)) + content + dumps([])
+    return b"".join(dumps(value) for value in (magic, protocol, facts)) + content + dumps([])
 
 
 def stored_tensor(
@@ -145,8 +145,8 @@ def module(parts: dict[str, torch.Tensor], attributes: dict[str, dict], wrap: An
     children: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in parts.items():
         if "." in name:
-            child, rest = name.split(".", 1)
-            children.setdefault(child, {})[rest] = tensor
+            child, suffix = name.split(".", 1)
+            children.setdefault(child, {})[suffix] = tensor
     buffers = {n: t for n, t in own.items() if n in ("w_avg", "noise_const", "resample_filter", "kernel")}
     state = {
         "training": False,
@@ -216,24 +216,24 @@ def tensorflow_snapshot(network: Any, protocol_version: int = 4, **static: Any) 
     parts = {"weight": "weight", "bias": "bias", "noise_strength": "noise_strength", "affine.weight": "mod_weight"}
     layers = {"conv0": "Conv0_up", "conv1": "Conv1", "torgb": "ToRGB", "skip": "Skip"}
     for name, tensor in network.state_dict().items():
-        group, block, *rest = name.split(".")
-        inner, value = ".".join(rest[1:]), tensor.numpy()
+        group, block, *path = name.split(".")
+        inner, value = ".".join(path[1:]), tensor.numpy()
         if group == "mapping" and block != "w_avg":
-            place = "LabelEmbed" if block == "embed" else f"Dense{block[2:]}"
-            mapping.append((f"{place}/{rest[0]}", value.T if value.ndim == 2 else value))
+            layer = "LabelEmbed" if block == "embed" else f"Dense{block[2:]}"
+            mapping.append((f"{layer}/{path[0]}", value.T if value.ndim == 2 else value))
         if group == "mapping" or name.endswith("resample_filter"):
             continue
         size = int(block[1:])
-        if rest == ["const"]:
+        if path == ["const"]:
             synthesis.append(("4x4/Const/const", value[None]))
         elif inner == "noise_const":
-            index = 2 * (size.bit_length() - 3) - int(rest[0] == "conv0")
+            index = 2 * (size.bit_length() - 3) - int(path[0] == "conv0")
             synthesis.append((f"noise{index}", value[None, None]))
         else:
-            layer = "Conv" if size == 4 and rest[0] == "conv1" else layers[rest[0]]
+            layer = "Conv" if size == 4 and path[0] == "conv1" else layers[path[0]]
             if inner == "weight":
                 value = value.transpose(2, 3, 1, 0)
-                value = value[::-1, ::-1] if rest[0] in ("conv0", "skip") else value
+                value = value[::-1, ::-1] if path[0] in ("conv0", "skip") else value
             elif inner == "affine.weight":
                 value = value.T
             elif inner == "affine.bias":

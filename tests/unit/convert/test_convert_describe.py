@@ -13,12 +13,12 @@ from semantic_edit.models.files.direction import write_direction
 def test_a_converted_generator(forge, convert, make_network):
     path, _ = convert(forge.dumps(forge.nvlabs_snapshot(make_network(c_dim=3), True)), "cars.pkl")
     text = describe_file(path)
-    first, *rest = text.splitlines()
+    first, *lines = text.splitlines()
     assert first.startswith("out.safetensors: generator, 0.0 MB")
-    assert any(line.startswith("family: stylegan2-16x16-") for line in rest)
+    assert any(line.startswith("family: stylegan2-16x16-") for line in lines)
     for line in ("  c_dim: 3", "  channels: [10, 8, 6]", "  lr_multiplier: 0.02", '  source: "cars.pkl"'):
-        assert line in rest
-    assert any(line.strip().startswith("synthesis.b8: ") and "numbers" in line for line in rest)
+        assert line in lines
+    assert any(line.strip().startswith("synthesis.b8: ") and "numbers" in line for line in lines)
 
 
 def test_a_direction_is_listed_tensor_by_tensor(tmp_path):

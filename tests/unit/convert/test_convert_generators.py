@@ -208,7 +208,7 @@ def rosinality_state(network, noises=True):
     candidates = ["input.input", *(f"style.{k}.{p}" for k in range(1, 9) for p in ("weight", "bias"))]
     parts = ["conv.weight", "conv.modulation.weight", "conv.modulation.bias", "noise.weight", "activate.bias", "bias"]
     places = ["conv1", "to_rgb1", *(f"convs.{k}" for k in range(4)), *(f"to_rgbs.{k}" for k in range(2))]
-    candidates += [f"{place}.{part}" for place in places for part in parts]
+    candidates += [f"{layer}.{suffix}" for layer in places for suffix in parts]
     candidates += [f"noises.noise_{k}" for k in range(5)] if noises else []
     return {name: ours[nvlabs_name(name)].clone() for name in candidates if nvlabs_name(name) in ours}
 

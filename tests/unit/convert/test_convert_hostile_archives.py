@@ -79,8 +79,8 @@ def test_archives_of_other_kinds(forge, refuses):
             archive.writestr("archive/data.pkl", forge.dumps([1]))
     refuses(buffer.getvalue(), "there twice", name="model.pt")
     secret = bytearray(zipped({"archive/data.pkl": data}))
-    for magic, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        secret[secret.find(magic) + place] |= 1
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        secret[secret.find(magic) + offset] |= 1
     refuses(bytes(secret), "encrypted", name="model.pt")
 
 

@@ -84,8 +84,8 @@ DOTTED = [
 @pytest.mark.parametrize(("module", "name"), DOTTED, ids=lambda part: part or "empty")
 @pytest.mark.parametrize("used", ["called", "made", "mentioned"])
 def test_names_that_reach_through_other_names(forge, refuses, module, name, used):
-    what = forge.Global(module, name)
-    value = {"called": forge.Call(what, ()), "made": forge.New(what), "mentioned": what}[used]
+    target = forge.Global(module, name)
+    value = {"called": forge.Call(target, ()), "made": forge.New(target), "mentioned": target}[used]
     refuses(forge.dumps({"G_ema": value}, 4), "refused")
 
 

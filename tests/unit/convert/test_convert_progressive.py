@@ -32,12 +32,12 @@ def gandissect(network: ProgressiveGAN, old: bool = False) -> dict[str, torch.Te
     state = OrderedDict()
     size = network.config.resolution[0]
     for name, tensor in network.synthesis.state_dict().items():
-        layer, part = name.split(".")
+        layer, suffix = name.split(".")
         if old:
             layer = layer if layer == "output" else f"features.{int(layer[5:]) - 1}"
         else:
             layer = f"output_{size}x{size}" if layer == "output" else layer
-        state[f"{layer}.{'conv.weight' if part == 'weight' else 'wscale.b'}"] = tensor
+        state[f"{layer}.{'conv.weight' if suffix == 'weight' else 'wscale.b'}"] = tensor
     return state
 
 
@@ -63,31 +63,31 @@ def test_a_stored_scale_must_be_the_architectures(convert, network):
         convert(state, "a.pth", overwrite=True)
 
 
-def tensorflow(forge, network: ProgressiveGAN, fused: bool = True, kind: str = "tfutil", **given):
+def tensorflow(forge, network: ProgressiveGAN, fused: bool = True, kind: str = "tfutil", **arguments):
     """(G, D, Gs) as the original release pickles them."""
     variables = [("lod", np.zeros([], np.float32))]
     for name, tensor in network.synthesis.state_dict().items():
-        layer, part = name.split(".")
+        layer, suffix = name.split(".")
         value = tensor.numpy()
         if layer == "output":
-            place = "ToRGB_lod0"
-            value = value.transpose(2, 3, 1, 0) if part == "weight" else value
+            layer = "ToRGB_lod0"
+            value = value.transpose(2, 3, 1, 0) if suffix == "weight" else value
         else:
             index = int(layer[5:]) - 1
             size = 4 * 2 ** (index // 2)
             first = index % 2 == 0
             up = "Conv0_up" if fused else "Conv0"
-            place = f"{size}x{size}/{'Dense' if index == 0 else 'Conv' if index == 1 else up if first else 'Conv1'}"
-            if part == "weight" and index == 0:
+            layer = f"{size}x{size}/{'Dense' if index == 0 else 'Conv' if index == 1 else up if first else 'Conv1'}"
+            if suffix == "weight" and index == 0:
                 value = value[:, :, ::-1, ::-1].transpose(1, 0, 2, 3).reshape(value.shape[1], -1)
-            elif part == "weight" and first and fused:
+            elif suffix == "weight" and first and fused:
                 value = value[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
-            elif part == "weight":
+            elif suffix == "weight":
                 value = value.transpose(2, 3, 1, 0)
-        variables.append((f"{place}/{part}", np.ascontiguousarray(value)))
+        variables.append((f"{layer}/{suffix}", np.ascontiguousarray(value)))
     variables.append(("ToRGB_lod1/weight", np.zeros((1, 1, 5, 3), np.float32)))
     variables.append(("ToRGB_lod1/bias", np.zeros(3, np.float32)))
-    static = {"num_channels": 3, "resolution": 16, "label_size": 0, "fused_scale": fused, **given}
+    static = {"num_channels": 3, "resolution": 16, "label_size": 0, "fused_scale": fused, **arguments}
     state = {"version": 2, "name": "Gs", "static_kwargs": static, "variables": variables, "build_module_src": "1 / 0"}
     shell = forge.Global("tfutil" if kind == "tfutil" else "dnnlib.tflib.network", "Network")
     return tuple(forge.New(shell, {**state, "variables": v}) for v in ([], [], variables))
@@ -113,8 +113,8 @@ def test_the_dense_start_lays_pixels_as_tensorflow_does(forge, convert, network)
     expected = (normed @ dense).reshape(1, 8, 4, 4) * np.sqrt(2 / (16 * 6))
     expected = expected + generator.network.synthesis.layer1.bias.numpy()[None, :, None, None]
     expected = np.where(expected > 0, expected, 0.2 * expected)
-    found = generator.features(torch.from_numpy(z)[:, None], [0])[0].numpy()
-    assert np.abs(found - expected).max() < 1e-5
+    images = generator.features(torch.from_numpy(z)[:, None], [0])[0].numpy()
+    assert np.abs(images - expected).max() < 1e-5
 
 
 WRONG = {

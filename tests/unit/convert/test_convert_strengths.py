@@ -144,9 +144,9 @@ def test_a_direction_on_a_gpu_in_the_old_format(forge, convert):
     storage = forge.Persistent(("storage", forge.Global("torch.cuda", "FloatStorage"), "0", "cuda:0", WIDTH, None))
     arguments = (storage, 0, (1, WIDTH), (WIDTH, 1), False, {})
     content = forge.dumps(forge.Call(forge.Global("torch._utils", "_rebuild_tensor_v2"), arguments))
-    whole = forge.old_torch_file(content)
-    whole = whole[: -len(forge.dumps([]))] + forge.dumps(["0"]) + WIDTH.to_bytes(8, "little") + UNIT.tobytes()
-    assert torch.equal(read_direction(convert(whole, "age.pt")[0])["direction"], torch.from_numpy(UNIT))
+    archive = forge.old_torch_file(content)
+    archive = archive[: -len(forge.dumps([]))] + forge.dumps(["0"]) + WIDTH.to_bytes(8, "little") + UNIT.tobytes()
+    assert torch.equal(read_direction(convert(archive, "age.pt")[0])["direction"], torch.from_numpy(UNIT))
 
 
 def test_a_pivot_of_many_codes_is_no_direction(convert):

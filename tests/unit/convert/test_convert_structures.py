@@ -41,17 +41,17 @@ def odd_values() -> list:
     return [*plain, *tensors, network, module, numbers, Opaque("x"), StoredArray(), Name("a", "b")]
 
 
-def places(value, found: list, depth: int = 0) -> list:
+def places(value, slots: list, depth: int = 0) -> list:
     """Every (container, key) below a value."""
     keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in list(keys) if depth < 14 else ():
-        found.append((value, key))
-        places(value[key], found, depth + 1)
+        slots.append((value, key))
+        places(value[key], slots, depth + 1)
     for inner in value if isinstance(value, tuple) and depth < 14 else ():
-        places(inner, found, depth + 1)
+        places(inner, slots, depth + 1)
     if isinstance(value, Opaque):
-        places(value.attributes(), found, depth + 1)
-    return found
+        places(value.attributes(), slots, depth + 1)
+    return slots
 
 
 def disturb(box: list, rng: random.Random) -> None:
@@ -86,9 +86,9 @@ def test_disturbed_content(forge, make_network, kind):
         for _ in range(rng.choice((1, 1, 2, 4))):
             disturb(box, rng)
         try:
-            found = identify(OpenedFile(box[0], opened.kind))
-            if isinstance(found, GeneratorWeights):
-                build_generator(found)
+            weights = identify(OpenedFile(box[0], opened.kind))
+            if isinstance(weights, GeneratorWeights):
+                build_generator(weights)
             outcomes["read"] += 1
         except CheckpointError as problem:
             assert "\n" not in str(problem)

@@ -106,15 +106,15 @@ TORCH_TYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torc
 @pytest.mark.parametrize("old", [False, True], ids=["archive", "old format"])
 @pytest.mark.parametrize("kind", TORCH_TYPES, ids=str)
 def test_torch_files(old, kind):
-    whole = (torch.arange(24).reshape(4, 6) % 2).to(kind)
+    tensor = (torch.arange(24).reshape(4, 6) % 2).to(kind)
     tensors = {
-        "whole": whole,
-        "view": whole[1:3, 2:],
-        "transposed": whole.t(),
-        "expanded": whole[:1].expand(5, 6),
-        "scalar": whole[0, 1].clone(),
-        "empty": whole[:0],
-        "parameter": torch.nn.Parameter(whole, requires_grad=False),
+        "whole": tensor,
+        "view": tensor[1:3, 2:],
+        "transposed": tensor.t(),
+        "expanded": tensor[:1].expand(5, 6),
+        "scalar": tensor[0, 1].clone(),
+        "empty": tensor[:0],
+        "parameter": torch.nn.Parameter(tensor, requires_grad=False),
     }
     buffer = io.BytesIO()
     torch.save(tensors, buffer, _use_new_zipfile_serialization=not old)

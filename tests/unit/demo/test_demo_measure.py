@@ -73,13 +73,13 @@ def test_identity_survives_what_is_not_the_person():
 @pytest.mark.parametrize("method", ["network", "redraw"])
 def test_parts_are_found(method):
     truth = render(sample_factors(12, torch.Generator().manual_seed(9)), 96, parts=True)
-    found = find_parts(truth.images, method)
-    assert found.shape == truth.parts.shape
-    assert torch.allclose(found.sum(1), torch.ones(12, 96, 96), atol=1e-3)
-    agreed = (found.argmax(1) == truth.parts.argmax(1)).float().mean()
+    masks = find_parts(truth.images, method)
+    assert masks.shape == truth.parts.shape
+    assert torch.allclose(masks.sum(1), torch.ones(12, 96, 96), atol=1e-3)
+    agreed = (masks.argmax(1) == truth.parts.argmax(1)).float().mean()
     assert agreed > 0.95
     eyes = PART_NAMES.index("eyes")
-    a, b = found.argmax(1) == eyes, truth.parts.argmax(1) == eyes
+    a, b = masks.argmax(1) == eyes, truth.parts.argmax(1) == eyes
     assert (a & b).sum() / (a | b).sum() > 0.6
 
 

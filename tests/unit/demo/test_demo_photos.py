@@ -78,8 +78,8 @@ def test_caption_lengths():
 
 def test_phrases_know_every_attribute():
     factors = sample_factors(60, torch.Generator().manual_seed(0))
-    seen = {name for row in factors for name in attribute_phrases(row)}
-    assert seen == set(ATTRIBUTES)
+    names = {name for row in factors for name in attribute_phrases(row)}
+    assert names == set(ATTRIBUTES)
 
 
 def test_phrases_follow_the_factor():

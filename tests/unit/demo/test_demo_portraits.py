@@ -65,14 +65,14 @@ def test_a_factor_grows_its_part(factor, part, low, high):
 
 def test_landmarks_lie_on_their_parts():
     portraits = render({"smile": [0.5], "mouth_open": [0.6], "hair_len": [0.3]}, 128, parts=True)
-    place = dict(zip(portraits.landmark_names, portraits.landmarks[0].tolist(), strict=True))
+    points = dict(zip(portraits.landmark_names, portraits.landmarks[0].tolist(), strict=True))
     for landmark, part in (("eye_left", "eyes"), ("eye_right", "eyes"), ("nose", "skin"), ("brow_left", "brows")):
-        x, y = place[landmark]
+        x, y = points[landmark]
         assert portraits.parts[0, PART_NAMES.index(part), int(y), int(x)] > 0.5, landmark
-    x, y = place["mouth_upper"]
+    x, y = points["mouth_upper"]
     assert portraits.parts[0, PART_NAMES.index("mouth"), int(y) + 1, int(x)] > 0.5
-    assert place["mouth_lower"][1] > place["mouth_upper"][1] + 5
-    assert place["eye_left"][0] < place["nose"][0] < place["eye_right"][0]
+    assert points["mouth_lower"][1] > points["mouth_upper"][1] + 5
+    assert points["eye_left"][0] < points["nose"][0] < points["eye_right"][0]
 
 
 def test_turning_moves_the_nose_most():

@@ -20,22 +20,22 @@ def photos(tiny_generator):
 @pytest.mark.parametrize("method", ["residual", "free + residual", "network", "weights"])
 def test_what_is_read_back_draws_the_same(tmp_path, tiny_generator, photos, method):
     codes, pictures = photos
-    made = adapt(tiny_generator, pictures, codes, method, steps=3, seed=9, names=("a", "b"))
-    file = write_adaptation(tmp_path / "a.safetensors", made.generator.adaptation, {"generator": "tiny"})
+    adapted = adapt(tiny_generator, pictures, codes, method, steps=3, seed=9, names=("a", "b"))
+    file = write_adaptation(tmp_path / "a.safetensors", adapted.generator.adaptation, {"generator": "tiny"})
     read = read_adaptation(file)
     assert read.names == ("a", "b") and read.family == tiny_generator.family and read.method == method
-    assert read.guide == made.generator.adaptation.guide
+    assert read.guide == adapted.generator.adaptation.guide
     drawn = with_adaptation(tiny_generator, read).synthesize(codes)
-    assert float((drawn - made.images).abs().max()) < (1e-4 if method == "network" else 1e-6)
+    assert float((drawn - adapted.images).abs().max()) < (1e-4 if method == "network" else 1e-6)
 
 
 def test_a_perturbation_network_is_kept_instead_of_its_deltas_and_goes_on(tmp_path, tiny_generator, photos):
     codes, pictures = photos
-    made = adapt(tiny_generator, pictures, codes, "network", steps=3)
-    file = write_adaptation(tmp_path / "a.safetensors", made.generator.adaptation)
+    adapted = adapt(tiny_generator, pictures, codes, "network", steps=3)
+    file = write_adaptation(tmp_path / "a.safetensors", adapted.generator.adaptation)
     assert not any(name.startswith("delta") for name in read_safetensors(file)[0])
     again = adapt(with_adaptation(tiny_generator, read_adaptation(file)), pictures, codes, "network", steps=3)
-    assert again.generator.adaptation.seed == made.generator.adaptation.seed == 0
+    assert again.generator.adaptation.seed == adapted.generator.adaptation.seed == 0
 
 
 def test_equal_adaptations_make_equal_files(tmp_path, photos):
@@ -95,14 +95,14 @@ def test_damaged_bytes_load_or_are_a_sentence(tmp_path, tiny_generator, photos):
     import random
 
     codes, pictures = photos
-    made = adapt(tiny_generator, pictures, codes, "network + residual", steps=1).generator.adaptation
-    whole = write_adaptation(tmp_path / "a.safetensors", made).read_bytes()
+    adaptation = adapt(tiny_generator, pictures, codes, "network + residual", steps=1).generator.adaptation
+    content = write_adaptation(tmp_path / "a.safetensors", adaptation).read_bytes()
     rng = random.Random(4)
-    header = int.from_bytes(whole[:8], "little")
+    header = int.from_bytes(content[:8], "little")
     for k in range(150):
-        damaged = bytearray(whole)
+        damaged = bytearray(content)
         for _ in range(rng.randint(1, 3)):
-            damaged[rng.randrange(8 + header if k % 3 else len(whole))] = rng.randrange(256)
+            damaged[rng.randrange(8 + header if k % 3 else len(content))] = rng.randrange(256)
         file = tmp_path / "b.safetensors"
         file.write_bytes(bytes(damaged if k % 5 else damaged[: rng.randrange(len(damaged))]))
         try:

@@ -74,8 +74,8 @@ def test_sliding(tiny_generator):
     direction = fit_to_generator(g, torch.ones(1, g.w_dim), name="age")
     w = torch.zeros(1, g.num_layers, g.w_dim)
     assert torch.equal(slide_attribute(w, direction, 2.0), torch.full_like(w, 2.0))
-    part = slide_attribute(w, direction, 2.0, rows=(0,))
-    assert float(part[0, 0].min()) == 2.0 and not bool(part[0, 1:].any())
+    moved = slide_attribute(w, direction, 2.0, rows=(0,))
+    assert float(moved[0, 0].min()) == 2.0 and not bool(moved[0, 1:].any())
     with pytest.raises(InputError, match="amount of 0"):
         slide_attribute(w, direction, 0.0)
     with pytest.raises(InputError, match="acts on rows"):
@@ -121,8 +121,8 @@ def test_fits(tmp_path):
 def test_a_bad_file_is_reported_and_the_rest_load(tmp_path):
     picture(tmp_path / "good.png")
     (tmp_path / "text.png").write_text("not a picture")
-    whole = picture(tmp_path / "cut.jpg", (200, 200)).read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    content = picture(tmp_path / "cut.jpg", (200, 200)).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.webp").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("ignored")
     batch = read_pictures(list_pictures(tmp_path), (10, 20))

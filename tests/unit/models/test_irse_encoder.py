@@ -96,24 +96,24 @@ def decoder(rows: int = 8) -> tuple[StyleGAN2, dict[str, torch.Tensor]]:
     """A generator of as many rows, and its tensors as the same file keeps them."""
     config = StyleGAN2Config(z_dim=16, w_dim=16, channels=(6,) * (rows // 2), mapping_layers=2)
     network = StyleGAN2(config, torch.Generator().manual_seed(1)).requires_grad_(False)
-    theirs = [f"{group}.{k}.{part}" for group in ("style",) for k in (1, 2) for part in ("weight", "bias")]
+    theirs = [f"{group}.{k}.{suffix}" for group in ("style",) for k in (1, 2) for suffix in ("weight", "bias")]
     parts = ("conv.weight", "conv.modulation.weight", "conv.modulation.bias", "noise.weight", "activate.bias", "bias")
     places = ["conv1", "to_rgb1", *(f"convs.{k}" for k in range(rows)), *(f"to_rgbs.{k}" for k in range(rows))]
-    theirs += ["input.input", *(f"{place}.{part}" for place in places for part in parts)]
+    theirs += ["input.input", *(f"{layer}.{suffix}" for layer in places for suffix in parts)]
     theirs += [f"noises.noise_{k}" for k in range(rows)]
     mine = network.state_dict()
-    found = {f"decoder.{name}": mine[nvlabs_name(name)] for name in theirs if nvlabs_name(name) in mine}
-    assert len(found) >= len([n for n in mine if not n.endswith(("resample_filter", "w_avg"))])
-    return network, found
+    decoder = {f"decoder.{name}": mine[nvlabs_name(name)] for name in theirs if nvlabs_name(name) in mine}
+    assert len(decoder) >= len([n for n in mine if not n.endswith(("resample_filter", "w_avg"))])
+    return network, decoder
 
 
 @pytest.mark.parametrize("heads", ["e4e", "psp", "single"])
 def test_it_equals_the_functional_writing(heads):
     encoder = made(heads=heads)
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    found = encoder(x)
-    assert found.shape == (2, 8, 16) and float(found.std()) > 0.1
-    assert float((found - functional(encoder.state_dict(), x, heads, 8)).abs().max()) < 2e-5
+    codes = encoder(x)
+    assert codes.shape == (2, 8, 16) and float(codes.std()) > 0.1
+    assert float((codes - functional(encoder.state_dict(), x, heads, 8)).abs().max()) < 2e-5
 
 
 @pytest.mark.parametrize("heads", ["e4e", "psp"])
@@ -133,9 +133,9 @@ def test_the_generator_of_the_same_file_gives_the_family(convert, tmp_path):
     content = checkpoint(encoder)
     content["state_dict"] |= theirs
     path, said = convert(content, component="encoder")
-    generator_path, told = convert(content, "both.pt", overwrite=True) if path.unlink() is None else None
+    generator_path, message = convert(content, "both.pt", overwrite=True) if path.unlink() is None else None
     generator = load_generator(generator_path)
-    assert generator.family in said and "--component encoder" in told
+    assert generator.family in said and "--component encoder" in message
     path, _ = convert(content, "again.pt", component="encoder", overwrite=True)
     loaded = load_encoder(path)
     assert loaded.family == generator.family
@@ -282,8 +282,8 @@ def test_they_load_as_nodes_run(run_node, headless_host, tiny_generator, heads):
     encoder.family = tiny_generator.family
     save_encoder(headless_host.model_folders("encoders")[0] / "shared.safetensors", encoder)
     photos = torch.rand(2, 32, 32, 3, generator=torch.Generator().manual_seed(0))
-    given = dict(generator=tiny_generator, images=photos, file="shared.safetensors")
-    (latents,), _ = run_node("EncodeImages", **given)
+    inputs = dict(generator=tiny_generator, images=photos, file="shared.safetensors")
+    (latents,), _ = run_node("EncodeImages", **inputs)
     expected = encoder.encode(photos.movedim(-1, 1) * 2 - 1, tiny_generator)
     torch.testing.assert_close(latents.codes, expected, atol=1e-5, rtol=1e-4)
     assert not any(tensor.is_inference() for tensor in _loaded(headless_host).state_dict().values())

@@ -145,14 +145,14 @@ def test_another_program_that_saves_the_picture_loses_the_code(picture, codes):
 
 def test_a_cut_picture_is_a_sentence_and_embedding_leaves_it(picture, codes):
     embed_latent(picture, codes[0], "a", "fam")
-    whole = picture.read_bytes()
-    for length in (4, 8, 20, len(whole) // 2, len(whole) - 3):
-        picture.write_bytes(whole[:length])
+    content = picture.read_bytes()
+    for length in (4, 8, 20, len(content) // 2, len(content) - 3):
+        picture.write_bytes(content[:length])
         with pytest.raises(CheckpointError, match="picture.png is"):
             extract_latent(picture)
         with pytest.raises(CheckpointError, match="picture.png is"):
             embed_latent(picture, codes[0], "a", "fam")
-        assert picture.read_bytes() == whole[:length]
+        assert picture.read_bytes() == content[:length]
     assert [file.name for file in picture.parent.iterdir()] == ["picture.png"]
 
 

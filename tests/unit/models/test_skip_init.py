@@ -25,7 +25,7 @@ def test_no_random_number_is_drawn_in_place_and_the_rest_is_made():
     assert torch.equal(torch.get_rng_state(), state)  # only the token's
     assert torch.equal(network.layers[1].weight, torch.ones(7))
     assert torch.equal(network.mask, Net().mask)
-    assert all(isinstance(each, nn.Parameter) for each in network.parameters())
+    assert all(isinstance(parameter, nn.Parameter) for parameter in network.parameters())
 
 
 def test_outside_weights_are_drawn_again():

@@ -42,9 +42,9 @@ def portraits():
 def test_the_shipped_model_tells_glasses_and_hats(scorer, portraits):
     factors, images = portraits
     for name, texts in (("glasses", ("glasses", "no glasses")), ("hat", ("a hat", "no hat"))):
-        there, absent = scorer.encode_text([f"a person with {text}" for text in texts])
-        found = scorer.encode_images(images) @ (there - absent) > 0
-        assert (found == (factors[:, INDEX[name]] > 0.5)).float().mean() >= 0.9
+        present, absent = scorer.encode_text([f"a person with {text}" for text in texts])
+        holds = scorer.encode_images(images) @ (present - absent) > 0
+        assert (holds == (factors[:, INDEX[name]] > 0.5)).float().mean() >= 0.9
 
 
 def test_pictures_of_any_shape_and_range_are_read(scorer):
@@ -63,7 +63,7 @@ def test_a_model_that_was_trained_on_bent_pictures_sees_all_of_them(tmp_path):
     (folder / CONFIG_NAME).write_text(json.dumps(config))
     wide = torch.full((1, 3, 40, 90), -1.0)
     wide[..., :10] = 1  # cut away where the middle is taken
-    bent, cut = (load_scorer(each).prepare(wide) for each in (folder, SHIPPED))
+    bent, cut = (load_scorer(path).prepare(wide) for path in (folder, SHIPPED))
     assert bent.shape == cut.shape and float(bent.max()) > float(bent.min()) + 1 and float(cut.max() - cut.min()) < 1
 
 
@@ -214,13 +214,13 @@ def test_every_variant_trains_and_lowers_its_loss(tiny_generator, scorer, masks,
     upper[..., :16, :] = 1
     parts = PartLabels(torch.cat([upper, 1 - upper], dim=1), ("upper", "lower"))
     settings = TextEditSettings(masks=masks, changes=changes, steps=8, batch=2, seed=3)
-    seen = []
+    calls = []
     with torch.inference_mode():
         trained = train_text_edit(
             tiny_generator, TextGoal(scorer, "a person with a hat"), codes.clone(), parts, "a hat", settings,
-            progress=lambda step, total, preview=None: seen.append(step),
+            progress=lambda step, total, preview=None: calls.append(step),
         )  # fmt: skip
-    assert seen[-8:] == list(range(1, 9)) and set(seen[:-8]) == {0} and trained.edit.prompt == "a hat"
+    assert calls[-8:] == list(range(1, 9)) and set(calls[:-8]) == {0} and trained.edit.prompt == "a hat"
     assert min(trained.losses["total"][1:]) < trained.losses["total"][0]
     assert (trained.edit.selection is not None) == ("regions" in masks) and "a hat" in training_report(trained)
     again = train_text_edit(tiny_generator, TextGoal(scorer, "a person with a hat"), codes, parts, "a hat", settings)
@@ -271,7 +271,7 @@ def test_the_shipped_weights_are_half_precision_and_small():
 
 def _theirs(ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """open_clip's weights under the other library's names, written down independently of the reader."""
-    found = {
+    renamed = {
         "logit_scale": ours["logit_scale"],
         "text_projection.weight": ours["text_projection"].t(),
         "visual_projection.weight": ours["visual.proj"].t(),
@@ -286,13 +286,14 @@ def _theirs(ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
              "vision_model.post_layernorm": "visual.ln_post"}  # fmt: skip
     for tower, prefix in (("text_model", "transformer"), ("vision_model", "visual.transformer")):
         for k in range(2):
-            there, here = f"{tower}.encoder.layers.{k}", f"{prefix}.resblocks.{k}"
-            norms |= {f"{there}.layer_norm1": f"{here}.ln_1", f"{there}.layer_norm2": f"{here}.ln_2",
-                      f"{there}.self_attn.out_proj": f"{here}.attn.out_proj", f"{there}.mlp.fc1": f"{here}.mlp.c_fc",
-                      f"{there}.mlp.fc2": f"{here}.mlp.c_proj"}  # fmt: skip
+            source, target = f"{tower}.encoder.layers.{k}", f"{prefix}.resblocks.{k}"
+            norms |= {f"{source}.layer_norm1": f"{target}.ln_1", f"{source}.layer_norm2": f"{target}.ln_2",
+                      f"{source}.self_attn.out_proj": f"{target}.attn.out_proj",
+                      f"{source}.mlp.fc1": f"{target}.mlp.c_fc",
+                      f"{source}.mlp.fc2": f"{target}.mlp.c_proj"}  # fmt: skip
             for kind in ("weight", "bias"):
-                q, key, value = ours[f"{here}.attn.in_proj_{kind}"].chunk(3)
-                found |= {f"{there}.self_attn.{n}_proj.{kind}": t for n, t in (("q", q), ("k", key), ("v", value))}
+                q, key, value = ours[f"{target}.attn.in_proj_{kind}"].chunk(3)
+                renamed |= {f"{source}.self_attn.{n}_proj.{kind}": t for n, t in (("q", q), ("k", key), ("v", value))}
     for theirs, name in norms.items():
-        found |= {f"{theirs}.{kind}": ours[f"{name}.{kind}"] for kind in ("weight", "bias")}
-    return found
+        renamed |= {f"{theirs}.{kind}": ours[f"{name}.{kind}"] for kind in ("weight", "bias")}
+    return renamed

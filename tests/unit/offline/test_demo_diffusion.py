@@ -101,9 +101,9 @@ def test_a_grown_autoencoder_begins_as_an_enlargement(inner):
     # The last convolution sees neighbours half as far away; everything before it is enlarged exactly.
     small = torch.nn.functional.interpolate(small, scale_factor=2.0)
     assert (small - large)[..., 2:-2, 2:-2].abs().mean() < 0.5 * small.std()
-    added = sum(p.numel() for part in added_modules(outer) for p in part.parameters())
-    whole, before = (sum(p.numel() for p in network.parameters()) for network in (outer, inner))
-    assert added > whole - before and latent_change(inner, outer, torch.zeros(2, 3, 128, 128)) >= 0
+    added = sum(p.numel() for module in added_modules(outer) for p in module.parameters())
+    outer_size, inner_size = (sum(p.numel() for p in network.parameters()) for network in (outer, inner))
+    assert added > outer_size - inner_size and latent_change(inner, outer, torch.zeros(2, 3, 128, 128)) >= 0
 
 
 def test_the_denoiser_learns_on_the_schedule_that_is_sampled():
