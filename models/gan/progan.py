@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, InputError
 from .hooks import hooked
 from .network import PlainNetwork
-from .stylegan2_layers import drawn
+from .stylegan2_layers import normal_init
 from .synthesis_run import LayerState, SynthesisOptions, SynthesisResult, check_layer, check_run
 
 __all__ = ["ARCHITECTURE", "ProgressiveConfig", "ProgressiveGAN"]
@@ -46,7 +47,7 @@ class ProgressiveConfig:
 
     @property
     def architecture(self) -> str:
-        """What tells this generator apart from StyleGAN2's kinds."""
+        """The name that tells this generator apart from StyleGAN2's kinds."""
         return ARCHITECTURE
 
     @property
@@ -80,7 +81,7 @@ class ProgressiveConfig:
         return (_START * 2 ** (len(self.channels) - 1),) * 2
 
     def to_json(self) -> dict:
-        """A JSON-ready dict; :meth:`from_json` reverses it."""
+        """Return a JSON-ready dict; :meth:`from_json` reverses it."""
         return {
             "architecture": ARCHITECTURE,
             "z_dim": self.z_dim,
@@ -90,17 +91,21 @@ class ProgressiveConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> ProgressiveConfig:
-        """Checks names and types; CheckpointError names the field that is wrong."""
+        """Read a header's values.
+
+        Raises:
+            CheckpointError: an unknown, missing or wrong field, by its name.
+        """
         unknown = sorted(set(values) - {"architecture", "z_dim", "channels", "img_channels"})
         if unknown:
             raise CheckpointError(f"The generator's config has unknown fields: {', '.join(unknown)}.")
-        z_dim, colours = values.get("z_dim"), values.get("img_channels", 3)
+        z_dim, img_channels = values.get("z_dim"), values.get("img_channels", 3)
         channels = values.get("channels")
-        if type(z_dim) is not int or type(colours) is not int:
+        if type(z_dim) is not int or type(img_channels) is not int:
             raise CheckpointError("The generator's config needs whole numbers as z_dim and img_channels.")
         if not isinstance(channels, list | tuple) or not all(type(width) is int for width in channels):
             raise CheckpointError("The generator's config field 'channels' must be a list of whole numbers.")
-        return cls(z_dim, tuple(channels), colours)
+        return cls(z_dim, tuple(channels), img_channels)
 
 
 class ProgressiveGAN(PlainNetwork):
@@ -126,6 +131,11 @@ class PlainMapping(nn.Module):
         self.register_buffer("w_avg", torch.zeros(config.z_dim))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return z [B, Z] as it is.
+
+        Raises:
+            InputError: another shape.
+        """
         if z.ndim != 2 or z.shape[1] != self.config.z_dim:
             raise InputError(f"z has shape {tuple(z.shape)}; this generator expects [B, {self.config.z_dim}].")
         return z
@@ -146,7 +156,7 @@ class ScaledConv(nn.Module):
         self.up, self.padding, self.is_rgb = up, {4: 3, 3: 1, 1: 0}[kernel], kernel == 1
         # Equalised learning rate: weights of unit variance, He's constant at run time; gain 1 for colours.
         self.scale = (1.0 if self.is_rgb else math.sqrt(2.0)) / (kernel * math.sqrt(in_channels))
-        self.weight = nn.Parameter(drawn(rng, out_channels, in_channels, kernel, kernel))
+        self.weight = nn.Parameter(normal_init(rng, out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,16 +175,16 @@ class ProgressiveSynthesis(nn.Module):
         super().__init__()
         self.config = config
         self.layers: list[tuple[int, str]] = []  # layer index -> (block index, module name)
-        before = config.z_dim
-        for block, width in enumerate(config.channels):
+        in_channels = config.z_dim
+        for block, out_channels in enumerate(config.channels):
             for second in (False, True):
                 name = f"layer{len(self.layers) + 1}"
-                first_of_all = block == 0 and not second
-                conv = ScaledConv(before, width, 4 if first_of_all else 3, rng, up=block > 0 and not second)
+                kernel = 4 if not self.layers else 3
+                conv = ScaledConv(in_channels, out_channels, kernel, rng, up=block > 0 and not second)
                 setattr(self, name, conv)
                 self.layers.append((block, name))
-                before = width
-        self.output = ScaledConv(before, config.img_channels, 1, rng)
+                in_channels = out_channels
+        self.output = ScaledConv(in_channels, config.img_channels, 1, rng)
 
     def conv(self, layer: int) -> ScaledConv:
         """Return the module of a layer."""
@@ -203,7 +213,8 @@ class ProgressiveSynthesis(nn.Module):
         self._check(ws, options)
         dtype, resume = options.dtype or ws.dtype, options.resume
         features: dict[int, Tensor] = {}
-        x = ws[:, 0, :, None, None].to(dtype) if resume is None else resume.features.to(dtype)
+        x = rearrange(ws, "b 1 z -> b z 1 1") if resume is None else resume.features
+        x = x.to(dtype)
         for layer in range(max(options.first_layer - 1, 0), len(self.layers)):
             if layer >= options.first_layer:
                 x = hooked(options.hook, layer, self.conv(layer)(x))

@@ -30,7 +30,7 @@ __all__ = ["LayerState", "StyleGAN2", "StyleGAN2Config", "SynthesisResult"]
 
 
 def normalize_second_moment(x: Tensor) -> Tensor:
-    """[B, N] -> [B, N] with a mean square of 1 in each row."""
+    """Scale each row to a mean square of 1, [B, N] -> [B, N]."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
@@ -52,6 +52,18 @@ class MappingNetwork(nn.Module):
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map z.
+
+        Args:
+            z: [B, Z].
+            labels: [B, C] for generators with labels.
+
+        Returns:
+            w, [B, D].
+
+        Raises:
+            InputError: another shape.
+        """
         config = self.config
         if z.ndim != 2 or z.shape[1] != config.z_dim:
             raise InputError(f"z has shape {tuple(z.shape)}; this generator expects [B, {config.z_dim}].")
@@ -221,25 +233,28 @@ class _NoiseSource:
         self.batch, self.device = len(ws), ws.device
 
     def draw(self, layer: int, conv: SynthesisLayer) -> Tensor | None:
+        """Return the noise of a layer, [B or 1, 1, h, w] of the part that is drawn; None for none."""
         if not conv.use_noise or self.mode == "none":
             return None
-        return crop(self._whole(layer, conv), self.box)
+        return crop(self._full(layer, conv), self.box)
 
-    def _whole(self, layer: int, conv: SynthesisLayer) -> Tensor:
+    def _full(self, layer: int, conv: SynthesisLayer) -> Tensor:
+        """[B or 1, 1, H, W]."""
         if self.mode == "constant":
             return conv.noise_const[None, None]
         if self.mode == "random":
             return torch.randn(self.batch, 1, *conv.size, device=self.device)
-        drawn = [self._seeded(layer, picture, conv.size) for picture in range(self.batch)]
-        return torch.stack(drawn).to(self.device)
+        maps = [self._seeded(layer, picture, conv.size) for picture in range(self.batch)]
+        return torch.stack(maps).to(self.device)
 
     def _seeded(self, layer: int, picture: int, size: tuple[int, int]) -> Tensor:
+        """[1, H, W] of one picture."""
         rng = torch.Generator().manual_seed(_mixed_seed(int(self.mode), self.first_index + picture, layer))
         return torch.randn(1, *size, generator=rng)
 
 
 def _mixed_seed(seed: int, picture: int, layer: int) -> int:
-    """32 bits in which every bit of the three counts: torch's CPU generator reads no more of its seed."""
+    """Mix to 32 bits in which every bit of the three counts: torch's CPU generator reads no more of its seed."""
     mixed = (seed * 0x9E3779B97F4A7C15 + picture * 0xC2B2AE3D27D4EB4F + layer) % 2**64
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # the finaliser of splitmix64
         mixed = ((mixed ^ mixed >> shift) * factor) % 2**64

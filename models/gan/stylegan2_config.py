@@ -1,4 +1,4 @@
-"""What a StyleGAN2 is made of, as far as its tensors' shapes cannot tell."""
+"""StyleGAN2's dimensions: read from a header or from the shapes of a state dict, and checked."""
 
 from __future__ import annotations
 
@@ -72,40 +72,53 @@ class StyleGAN2Config:
         return 2 * len(self.channels)
 
     def to_json(self) -> dict:
-        """A JSON-ready dict; :meth:`from_json` reverses it."""
+        """Return a JSON-ready dict; :meth:`from_json` reverses it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> StyleGAN2Config:
-        """Checks names and types; CheckpointError names the field that is wrong."""
+        """Read a header's values.
+
+        Raises:
+            CheckpointError: an unknown, missing or wrong field, by its name.
+        """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
             raise CheckpointError(f"The generator's config has unknown fields: {', '.join(unknown)}.")
-        clean: dict[str, object] = {}
+        checked: dict[str, object] = {}
         for name, value in values.items():
             try:
-                clean[name] = _convert(name, value)
+                checked[name] = _convert(name, value)
             except (TypeError, ValueError, OverflowError):
                 raise CheckpointError(f"The generator's config field '{name}' has no valid value: {value!r}.") from None
-        missing = {"z_dim", "w_dim", "channels"} - set(clean)
+        missing = {"z_dim", "w_dim", "channels"} - set(checked)
         if missing:
             raise CheckpointError(f"The generator's config lacks: {', '.join(sorted(missing))}.")
-        return cls(**clean)  # type: ignore[arg-type]
+        return cls(**checked)  # type: ignore[arg-type]
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor], **known: object) -> StyleGAN2Config:
-        """Read the dimensions from the shapes of an NVlabs-named state dict; ``known`` gives the rest."""
+        """Read the dimensions from the shapes of an NVlabs-named state dict.
+
+        Args:
+            state: the tensors by name.
+            known: fields that shapes cannot tell.
+
+        Raises:
+            CheckpointError: the tensors are no StyleGAN2 generator.
+        """
         try:
             return cls(**{**_from_shapes(state), **known})  # type: ignore[arg-type]
         except (KeyError, IndexError, ValueError) as error:
             if isinstance(error, CheckpointError):
                 raise
-            what = f"{error} is missing" if isinstance(error, KeyError) else "a tensor has an impossible shape"
-            raise CheckpointError(f"The tensors do not form a StyleGAN2 generator: {what}.") from None
+            reason = f"{error} is missing" if isinstance(error, KeyError) else "a tensor has an impossible shape"
+            raise CheckpointError(f"The tensors do not form a StyleGAN2 generator: {reason}.") from None
 
 
 def _convert(name: str, value: object) -> object:
+    """Return a header's value in its field's type, or raise TypeError or ValueError."""
     if name in ("channels", "const_size"):
         if not isinstance(value, (list, tuple)) or not all(type(v) is int for v in value):
             raise TypeError(name)
@@ -132,6 +145,7 @@ def _convert(name: str, value: object) -> object:
 
 
 def _from_shapes(state: Mapping[str, Tensor]) -> dict[str, object]:
+    """Read the fields that the names and shapes of tensors tell."""
     blocks = sorted({int(m[1]) for name in state if (m := re.match(r"synthesis\.b(\d+)\.", name))})
     if not blocks or blocks != [blocks[0] * 2**k for k in range(len(blocks))]:
         raise CheckpointError(f"The tensors do not form a StyleGAN2 generator: its blocks are {blocks}.")
@@ -163,7 +177,11 @@ def _from_shapes(state: Mapping[str, Tensor]) -> dict[str, object]:
 
 
 def config_from_header(text: str) -> StyleGAN2Config:
-    """The config stored in a file's header."""
+    """Read the config stored in a file's header.
+
+    Raises:
+        CheckpointError: it is no JSON object, or not a config.
+    """
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):

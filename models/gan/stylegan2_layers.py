@@ -12,13 +12,18 @@ from ...kernels import ACTIVATIONS, PreparedWeight, bias_act, modulated_conv2d, 
 _SQRT_HALF = math.sqrt(0.5)
 
 
-def drawn(rng: torch.Generator, *size: int, scale: float = 1.0) -> Tensor:
-    """Normal numbers from ``rng`` times ``scale``; unset where a network is only sketched before its weights arrive.
+def normal_init(rng: torch.Generator, *size: int, scale: float = 1.0) -> Tensor:
+    """Draw normal numbers for a weight; leave it unset where a network is only sketched before its weights arrive.
 
     Arithmetic on the meta device would import torch's Python decompositions and sympy, which takes seconds.
+
+    Args:
+        rng: of the numbers.
+        size: of the weight.
+        scale: its standard deviation.
     """
-    sketch = torch.get_default_device().type == "meta"
-    return torch.empty(size) if sketch else torch.randn(size, generator=rng) * scale
+    on_meta = torch.get_default_device().type == "meta"
+    return torch.empty(size) if on_meta else torch.randn(size, generator=rng) * scale
 
 
 class FullyConnectedLayer(nn.Module):
@@ -35,12 +40,13 @@ class FullyConnectedLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = activation
-        self.weight = nn.Parameter(drawn(rng, out_features, in_features, scale=1.0 / lr_multiplier))
+        self.weight = nn.Parameter(normal_init(rng, out_features, in_features, scale=1.0 / lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_features,), bias_init))
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, in] -> [B, out]."""
         weight = self.weight.to(x.dtype) * self.weight_gain
         bias = self.bias.to(x.dtype) * self.bias_gain
         if self.activation == "linear":
@@ -68,21 +74,31 @@ class SynthesisLayer(nn.Module):
         self.up, self.activation, self.conv_clamp, self.size = up, activation, conv_clamp, size
         self.register_buffer("resample_filter", setup_filter(resample_filter))
         self.affine = FullyConnectedLayer(w_dim, in_channels, rng, bias_init=1.0)
-        self.weight = nn.Parameter(drawn(rng, out_channels, in_channels, 3, 3))
+        self.weight = nn.Parameter(normal_init(rng, out_channels, in_channels, 3, 3))
         self.use_noise = use_noise
         if use_noise:
-            self.register_buffer("noise_const", drawn(rng, *size))
+            self.register_buffer("noise_const", normal_init(rng, *size))
             self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.prepared = PreparedWeight()  # of ``weight``, once it is frozen
 
-    def _apply(self, fn, recurse: bool = True):  # what moves a module, or changes its type
-        moved = super()._apply(fn, recurse)
+    def _apply(self, fn, recurse: bool = True):  # torch's way to move a module, or to change its type
+        module = super()._apply(fn, recurse)
         self.prepared.leave(self.weight)
-        return moved
+        return module
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0) -> Tensor:
-        """[B, I, h, w], row of W+ [B, D], noise [B or 1, 1, H, W] of unit variance or None -> [B, O, H, W]."""
+        """Convolve under a style.
+
+        Args:
+            x: [B, I, h, w].
+            w: [B, D], the row of W+.
+            noise: [B or 1, 1, H, W] of unit variance, or None.
+            gain: of the result, on top of the activation's own.
+
+        Returns:
+            [B, O, H, W].
+        """
         if noise is not None:
             noise = noise * self.noise_strength
         return modulated_conv2d(
@@ -109,11 +125,12 @@ class ToRGBLayer(nn.Module):
         super().__init__()
         self.conv_clamp = conv_clamp
         self.affine = FullyConnectedLayer(w_dim, in_channels, rng, bias_init=1.0)
-        self.weight = nn.Parameter(drawn(rng, out_channels, in_channels, 1, 1))
+        self.weight = nn.Parameter(normal_init(rng, out_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1.0 / math.sqrt(in_channels)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """[B, I, H, W], row of W+ [B, D] -> colours [B, 3, H, W]."""
         styles = self.affine(w) * self.weight_gain
         return modulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.conv_clamp)
 
@@ -126,10 +143,11 @@ class ResidualSkip(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("resample_filter", setup_filter(resample_filter))
-        self.weight = nn.Parameter(drawn(rng, out_channels, in_channels, 1, 1))
+        self.weight = nn.Parameter(normal_init(rng, out_channels, in_channels, 1, 1))
         self.weight_gain = 1.0 / math.sqrt(in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, I, h, w] -> [B, O, 2 h, 2 w]."""
         weight = (self.weight * (self.weight_gain * _SQRT_HALF)).to(x.dtype)
         kh, kw = self.resample_filter.shape[0], self.resample_filter.shape[-1]
         padding = ((kw + 1) // 2, (kw - 2) // 2, (kh + 1) // 2, (kh - 2) // 2)
@@ -161,7 +179,7 @@ class SynthesisBlock(nn.Module):
         self.register_buffer("resample_filter", setup_filter(resample_filter))
         shared = dict(activation=activation, resample_filter=resample_filter, conv_clamp=conv_clamp)
         if in_channels == 0:
-            self.const = nn.Parameter(drawn(rng, out_channels, *size))
+            self.const = nn.Parameter(normal_init(rng, out_channels, *size))
         else:
             self.conv0 = SynthesisLayer(
                 in_channels, out_channels, w_dim, size, rng, up=2, use_noise=use_noise, **shared
