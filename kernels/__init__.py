@@ -1,4 +1,4 @@
-"""Floor 1: the hot tensor operations. Each has a plain reference beside its fast path; select.py chooses."""
+"""Kernels, the lowest floor: the hot tensor operations, a plain reference beside each fast path; select.py chooses."""
 
 from .bias_act import ACTIVATIONS, bias_act
 from .blend import blend_features

@@ -1,4 +1,4 @@
-"""Whether a Triton kernel runs: it must be able to start, and to be faster for the shape at hand.
+"""Guards of the Triton kernels: one runs where it can start, and is faster for the shape at hand.
 
 Triton is looked for at the first CUDA tensor, never when this package is imported, and is no requirement. Whatever
 goes wrong when a kernel is compiled or launched (no Triton, no C compiler, a card too old) ends the use of all kernels
@@ -32,32 +32,32 @@ _faster: dict[Hashable, bool] = {}
 
 
 def usable(*tensors: Tensor | None) -> bool:
-    """Whether kernels may be tried: CUDA tensors of a floating type, Triton installed, nothing has failed so far.
+    """Return True where kernels may be tried: CUDA tensors of a floating type, Triton installed, no failure so far.
 
     With the path "gpu" named explicitly, Triton's interpreter (TRITON_INTERPRET=1) is accepted for tensors on the CPU.
     """
-    given = [tensor for tensor in tensors if tensor is not None]
-    if not all(tensor.is_cuda for tensor in given) and not (chosen_path() == "gpu" and interpreted()):
+    present = [tensor for tensor in tensors if tensor is not None]
+    if not all(tensor.is_cuda for tensor in present) and not (chosen_path() == "gpu" and interpreted()):
         return False
-    if any(tensor.dtype not in _DTYPES or tensor.numel() == 0 for tensor in given):
+    if any(tensor.dtype not in _DTYPES or tensor.numel() == 0 for tensor in present):
         return False
     return not _problem and not torch.compiler.is_compiling() and _installed()
 
 
 def interpreted() -> bool:
-    """Whether Triton was told to run its kernels in Python: for tests, far too slow for anything else."""
+    """Return True where Triton was told to run its kernels in Python: for tests, far too slow for anything else."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def problem() -> str | None:
-    """Why kernels are not used any more, once one has failed."""
+    """Return the reason why kernels are not used any more, once one has failed; None before."""
     return _problem[0] if _problem else None
 
 
-def attempt(kernel: Callable[[], Result], instead: Callable[[], Result]) -> Result:
-    """``kernel()``, or ``instead()`` when kernels do not work here; asked for by name ("gpu"), an error is raised."""
+def attempt(kernel: Callable[[], Result], fallback: Callable[[], Result]) -> Result:
+    """Run ``kernel``, or ``fallback`` when kernels do not work here; asked for by name ("gpu"), an error is raised."""
     if _problem:
-        return instead()
+        return fallback()
     try:
         return kernel()
     except torch.cuda.OutOfMemoryError:
@@ -66,7 +66,7 @@ def attempt(kernel: Callable[[], Result], instead: Callable[[], Result]) -> Resu
         if chosen_path() == "gpu":
             raise
         refuse(error)
-        return instead()
+        return fallback()
 
 
 def refuse(error: Exception) -> None:
@@ -78,7 +78,7 @@ def refuse(error: Exception) -> None:
 
 
 def shape_class(name: str, x: Tensor, gradient: bool, *more: Hashable) -> tuple[Hashable, ...]:
-    """What shares a verdict: operation, device, type, layout, channels, size to the next power of two, gradient."""
+    """Return a verdict's key: operation, device, type, layout, channels, size to the next power of two, gradient."""
     last = x.ndim == 4 and x.stride(1) == 1
     return (name, x.device, x.dtype, last, x.shape[1], x.numel().bit_length(), gradient, *more)
 
@@ -86,11 +86,11 @@ def shape_class(name: str, x: Tensor, gradient: bool, *more: Hashable) -> tuple[
 def faster(
     key: tuple[Hashable, ...],  # of shape_class
     kernel: Callable[..., Tensor],
-    instead: Callable[..., Tensor],
+    fallback: Callable[..., Tensor],
     inputs: tuple[Tensor | None, ...],  # what both are called with
     gradient: bool,
 ) -> bool:
-    """Whether ``kernel`` beats ``instead``, measured the first time a class of shapes is met; asked for by name: yes.
+    """Return True where ``kernel`` beats ``fallback``, measured when a class of shapes is first met, or was asked for.
 
     While a CUDA graph is recorded nothing can be timed: torch's operations are taken then, and nothing is kept.
     """
@@ -102,29 +102,31 @@ def faster(
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         return False
     try:
-        mine, theirs = (_seconds(_repeatable(run, inputs, gradient), key[1]) for run in (kernel, instead))
+        kernel_seconds, fallback_seconds = (
+            _seconds(_repeatable(run, inputs, gradient), key[1]) for run in (kernel, fallback)
+        )
     except torch.cuda.OutOfMemoryError:
         return False  # no room for timing now; perhaps later
     except Exception as error:  # the first launch is where a missing compiler shows
         refuse(error)
         return False
-    _faster[key] = mine < _MARGIN * theirs
-    log.debug("%s: kernel %.3f ms, torch %.3f ms", key, 1000 * mine, 1000 * theirs)
+    _faster[key] = kernel_seconds < _MARGIN * fallback_seconds
+    log.debug("%s: kernel %.3f ms, torch %.3f ms", key, 1000 * kernel_seconds, 1000 * fallback_seconds)
     return _faster[key]
 
 
 def verdicts() -> dict[Hashable, bool]:
-    """What has been measured so far: class of shapes -> whether the kernel is used."""
+    """Return what has been measured so far: class of shapes -> True where the kernel is used."""
     return dict(_faster)
 
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
-    """Whether autograd will ask for the backward pass."""
+    """Return True where autograd will ask for the backward pass."""
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def dense(x: Tensor) -> Tensor:
-    """[B, C, H, W] whose pictures are contiguous or channels-last each, at any distance from one another."""
+    """Return x [B, C, H, W] with each picture contiguous or channels-last, at any distance from one another."""
     _, channels, height, width = x.shape
     if x.stride()[1:] in ((height * width, width, 1), (1, width * channels, channels)):
         return x
@@ -132,34 +134,34 @@ def dense(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
-def like(x: Tensor, height: int, width: int) -> Tensor:
-    """An unset tensor of the layout of the dense ``x``, [B, C, height, width]."""
+def empty_like(x: Tensor, height: int, width: int) -> Tensor:
+    """Return an unset tensor of the layout of the dense ``x``, [B, C, height, width]."""
     layout = torch.channels_last if channels_last(x) else torch.contiguous_format
     return torch.empty((*x.shape[:2], height, width), dtype=x.dtype, device=x.device, memory_format=layout)
 
 
 def channels_last(x: Tensor) -> bool:
-    """Whether neighbours in memory are channels; what is both counts as contiguous."""
+    """Return True where neighbours in memory are channels; a tensor that is both counts as contiguous."""
     return x.stride(1) == 1 and x.shape[1] > 1 and x.shape[2] * x.shape[3] > 1
 
 
 def strides(x: Tensor) -> tuple[int, int, int]:
-    """Of a dense [B, C, H, W]: from picture to picture, channel to channel, pixel to pixel."""
+    """Return a dense [B, C, H, W]'s strides from picture to picture, channel to channel, pixel to pixel."""
     step = x.shape[1] if channels_last(x) else 1
     return x.stride(0), 1 if channels_last(x) else x.shape[2] * x.shape[3], step
 
 
 def blocks(x: Tensor, values: int = 1024) -> tuple[int, int]:
-    """(channels, pixels) of one program's tile, powers of two, ``values`` together at most."""
+    """Return (channels, pixels) of one program's tile, powers of two, ``values`` together at most."""
     pixels, channels = x.shape[2] * x.shape[3], x.shape[1]
     if channels_last(x):
-        across = min(_power(channels), 64)
-        return across, min(_power(pixels), values // across)
-    along = min(_power(pixels), values)
-    return min(_power(channels), max(1, values // along)), along
+        tile_channels = min(_next_power(channels), 64)
+        return tile_channels, min(_next_power(pixels), values // tile_channels)
+    tile_pixels = min(_next_power(pixels), values)
+    return min(_next_power(channels), max(1, values // tile_pixels)), tile_pixels
 
 
-def _power(n: int) -> int:
+def _next_power(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
@@ -171,7 +173,7 @@ def _installed() -> bool:
 
 
 def _repeatable(run: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], gradient: bool) -> Callable[[], None]:
-    """A whole pass over copies of ``inputs``, with gradients to those that ask for one."""
+    """Return a whole pass over copies of ``inputs``, with gradients to those that ask for one."""
     with torch.inference_mode(False):
         copies = [
             None if x is None else x.detach().clone().requires_grad_(gradient and x.requires_grad) for x in inputs
@@ -188,13 +190,14 @@ def _repeatable(run: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], g
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Time a run, best of a few rounds."""
     run()
     best = float("inf")
     for _ in range(_ROUNDS):
         torch.cuda.synchronize(device)
-        begin = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(_RUNS):
             run()
         torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.perf_counter() - start)
     return best / _RUNS

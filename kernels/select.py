@@ -1,4 +1,4 @@
-"""The one place that decides which implementation of an operation runs.
+"""Kernel selection: the one place that decides which implementation of an operation runs.
 
 Every operation of this floor has a ``reference`` (plain torch, the arithmetic of the paper as written) and may have
 faster paths. Plain torch: ``fast`` is arranged for weights shared by the whole batch, and good on the CPU and on
@@ -20,7 +20,11 @@ _override: list[str] = []
 
 
 def chosen_path() -> str:
-    """The path asked for: the innermost :func:`use_kernels`, else the environment variable, else ``auto``."""
+    """Return the path asked for: the innermost :func:`use_kernels`, else the environment variable, else ``auto``.
+
+    Raises:
+        ValueError: the variable names no path.
+    """
     if _override:
         return _override[-1]
     path = os.environ.get(_ENVIRONMENT, "auto")
@@ -31,7 +35,11 @@ def chosen_path() -> str:
 
 @contextmanager
 def use_kernels(path: str) -> Iterator[None]:
-    """Run the enclosed code on one path: for tests, benchmarks and for hunting a numerical difference."""
+    """Run the enclosed code on one path: for tests, benchmarks and for hunting a numerical difference.
+
+    Raises:
+        ValueError: there is no path of that name.
+    """
     if path not in _PATHS:
         raise ValueError(f"Unknown kernel path '{path}'; expected one of {', '.join(_PATHS)}.")
     _override.append(path)
@@ -44,7 +52,7 @@ def use_kernels(path: str) -> Iterator[None]:
 def choose(
     reference: Callable, fast: Callable, x: Tensor, tiled: Callable | None = None, gpu: Callable | None = None
 ) -> Callable:
-    """Pick the implementation for an input ``x``; ``tiled`` and ``gpu`` are given only where their conditions hold.
+    """Pick the implementation for an input ``x``; ``tiled`` and ``gpu`` are not None only where their conditions hold.
 
     float64 is what the tests compare with, so it keeps the reference unless a path is named explicitly. An operation
     that lacks the path asked for takes the next one down: gpu or tiled, fast, reference.

@@ -1,4 +1,4 @@
-"""Bias, activation, gain, clamp: the end of every StyleGAN2 layer."""
+"""Bias and activation, then gain and clamp: the end of every StyleGAN2 layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ def bias_act(
     gain: float | None = None,  # None: the activation's own gain (sqrt 2 for lrelu)
     clamp: float | None = None,  # bounds of the result, after the gain
 ) -> Tensor:
-    """clamp(gain * activation(x + bias)) over channels in dimension 1; ``x`` is not changed."""
+    """Compute clamp(gain * activation(x + bias)) over channels in dimension 1; ``x`` is not changed.
+
+    Raises:
+        ValueError: an unknown activation, or a bias that does not fit.
+    """
     if activation not in ACTIVATIONS:
         raise ValueError(f"Unknown activation '{activation}'; expected one of {', '.join(ACTIVATIONS)}.")
     if bias is not None and (bias.ndim != 1 or x.ndim < 2 or bias.shape[0] != x.shape[1]):

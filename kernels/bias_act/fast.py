@@ -1,4 +1,4 @@
-"""Fewer passes over memory: the gain of lrelu moves inside, and what follows the first pass works in place."""
+"""Bias and activation in fewer passes: the gain of lrelu moves inside, and all after the first pass works in place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bias_act_fast(x: Tensor, bias: Tensor | None, activation: str, gain: float, 
 
 
 def finish_lrelu_(y: Tensor, clamp: float | None) -> Tensor:
-    """lrelu and clamp of a fresh tensor, in place (autograd keeps the result, which is all its backward needs)."""
+    """Apply lrelu and clamp to a new tensor, in place (autograd keeps the result, all that its backward needs)."""
     y = F.leaky_relu_(y, 0.2)
     # The clamp's backward needs its input, which the next in-place step would overwrite: a copy only under autograd.
     if clamp is None:

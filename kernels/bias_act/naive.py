@@ -1,4 +1,4 @@
-"""The definition, step by step."""
+"""The reference of bias and activation: its definition, step by step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ _SQRT2 = 2.0**0.5
 
 
 class Activation(NamedTuple):
+    """An activation and the gain that StyleGAN2 gives it."""
+
     function: Callable[[Tensor], Tensor]
     gain: float  # keeps the variance of a unit normal input about 1
 

@@ -1,4 +1,4 @@
-"""Two feature maps mixed by a mask: the step by which a text edit stays inside its region."""
+"""Feature blending (CoralStyleCLIP, 2303.05031): two feature maps mixed by a mask, so that an edit stays inside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ def blend_features(
     edited: Tensor,  # [B, C, H, W]
     mask: Tensor,  # [B or 1, 1 or C, H, W], 0 keeps ``plain``, 1 takes ``edited``
 ) -> Tensor:
-    """m edited + (1 - m) plain (CoralStyleCLIP, equation of the blended layer); exact at m = 0 and m = 1."""
+    """Compute m edited + (1 - m) plain (CoralStyleCLIP, equation of the blended layer); exact at m = 0 and m = 1.
+
+    Raises:
+        ValueError: shapes that do not fit one another.
+    """
     if plain.shape != edited.shape:
         raise ValueError(f"The two feature maps differ in shape: {tuple(plain.shape)} and {tuple(edited.shape)}.")
     fits = mask.ndim == plain.ndim and all(m in (1, p) for m, p in zip(mask.shape[:2], plain.shape[:2], strict=True))

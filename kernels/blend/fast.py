@@ -1,4 +1,4 @@
-"""One pass: torch's lerp, which returns its ends exactly (it counts from the nearer one)."""
+"""Feature blending in one pass: torch's lerp, which returns its ends exactly (it counts from the nearer one)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The definition."""
+"""The reference of feature blending: its definition."""
 
 from torch import Tensor
 

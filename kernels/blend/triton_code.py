@@ -5,7 +5,8 @@ import triton.language as tl
 
 
 @triton.jit
-def _place(program, channels, pixels, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
+def _tile(program, channels, pixels, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
+    """A program's picture, block of channels, channels [C] and pixels [P]; pixels advance fastest."""
     blocks_p = tl.cdiv(pixels, BLOCK_P)
     blocks_c = tl.cdiv(channels, BLOCK_C)
     block_c = (program // blocks_p) % blocks_c
@@ -23,7 +24,7 @@ def forward(
     ACC: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """out = plain + m (edited - plain), counted from the nearer end, so that 0 and 1 are exact."""
-    picture, _, c, p = _place(tl.program_id(0), channels, pixels, BLOCK_C, BLOCK_P)
+    picture, _, c, p = _tile(tl.program_id(0), channels, pixels, BLOCK_C, BLOCK_P)
     live = (c < channels)[:, None] & (p < pixels)[None, :]
     c, p = c[:, None], p[None, :]
     first = tl.load(plain + picture * plain_b + c * plain_c + p * plain_p, mask=live, other=0.0).to(ACC)
@@ -44,22 +45,22 @@ def backward(
     ACC: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """(1 - m) g, m g, and g (edited - plain), which is [B, C, P], or [channel tiles, B, P] summed over each tile."""
-    picture, block_c, column, pixel = _place(tl.program_id(0), channels, pixels, BLOCK_C, BLOCK_P)
+    picture, block_c, column, pixel = _tile(tl.program_id(0), channels, pixels, BLOCK_C, BLOCK_P)
     live = (column < channels)[:, None] & (pixel < pixels)[None, :]
     c, p = column[:, None], pixel[None, :]
     g = tl.load(grad + picture * grad_b + c * grad_c + p * grad_p, mask=live, other=0.0).to(ACC)
     m = tl.load(mask + picture * mask_b + c * mask_c + p, mask=live, other=0.0).to(ACC)
-    place = picture * out_b + c * out_c + p * out_p
+    offset = picture * out_b + c * out_c + p * out_p
     if WANT_PLAIN:
-        tl.store(plain_grad + place, ((1 - m) * g).to(plain_grad.dtype.element_ty), mask=live)
+        tl.store(plain_grad + offset, ((1 - m) * g).to(plain_grad.dtype.element_ty), mask=live)
     if WANT_EDITED:
-        tl.store(edited_grad + place, (m * g).to(edited_grad.dtype.element_ty), mask=live)
+        tl.store(edited_grad + offset, (m * g).to(edited_grad.dtype.element_ty), mask=live)
     if WANT_MASK:
         first = tl.load(plain + picture * plain_b + c * plain_c + p * plain_p, mask=live, other=0.0).to(ACC)
         second = tl.load(edited + picture * edited_b + c * edited_c + p * edited_p, mask=live, other=0.0).to(ACC)
-        felt = g * (second - first)
+        product = g * (second - first)
         if MASK_HAS_CHANNELS:
-            tl.store(mask_grad + (picture * channels + c) * pixels + p, felt, mask=live)
+            tl.store(mask_grad + (picture * channels + c) * pixels + p, product, mask=live)
         else:
             row = (block_c.to(tl.int64) * batch + picture) * pixels
-            tl.store(mask_grad + row + pixel, tl.sum(felt, axis=0), mask=pixel < pixels)
+            tl.store(mask_grad + row + pixel, tl.sum(product, axis=0), mask=pixel < pixels)

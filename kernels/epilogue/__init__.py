@@ -1,4 +1,4 @@
-"""What follows a convolution of StyleGAN2: low-pass, demodulation, noise, bias, activation, gain, clamp."""
+"""The epilogue of a StyleGAN2 convolution: low-pass, demodulation, noise, bias, activation, gain, clamp."""
 
 from .fast import Finish, finish_fast
 from .gpu import bias_act_gpu, finish_gpu, gpu_suits

@@ -1,4 +1,4 @@
-"""As few passes as torch's own operations allow; it also stands in for the kernel where that cannot run."""
+"""The epilogue in as few passes as torch's own operations allow; it also stands in where the kernel cannot run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def finish_fast(
     fir: Tensor | None,  # [kh, kw]
     finish: Finish,
 ) -> Tensor:
-    """The definition is in :class:`Finish`; [B, C, H, W] -> [B, C, H', W'], of another size with a low-pass only."""
+    """Compute :class:`Finish`, [B, C, H, W] -> [B, C, H', W']; the size changes with a low-pass only."""
     if fir is not None:
         y = upfirdn2d_fast(y, fir, 1, 1, finish.padding, finish.fir_gain)
     if bias is not None:

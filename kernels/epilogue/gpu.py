@@ -14,14 +14,14 @@ from .. import gpu
 from .fast import Finish, finish_fast
 
 _ACTIVATIONS = ("linear", "relu", "lrelu")
-_MOST_TAPS = 64  # the taps are unrolled
+_MAX_TAPS = 64  # the taps are unrolled
 
 
 def gpu_suits(y: Tensor, scale: Tensor | None, noise: Tensor | None, fir: Tensor | None, activation: str) -> bool:
-    """Whether the kernel can run (shapes already checked)."""
+    """Return True where the kernel can run (shapes already checked)."""
     if activation not in _ACTIVATIONS or y.ndim != 4 or not gpu.usable(y, scale, noise, fir):
         return False
-    return fir is None or (fir.ndim == 2 and fir.numel() <= _MOST_TAPS and not fir.requires_grad)
+    return fir is None or (fir.ndim == 2 and fir.numel() <= _MAX_TAPS and not fir.requires_grad)
 
 
 def finish_gpu(
@@ -30,24 +30,24 @@ def finish_gpu(
     """See :func:`.fast.finish_fast`; the kernel where it works and wins, else that function."""
     inputs = (y, scale, noise, bias, fir)
 
-    def kernel(*given: Tensor | None) -> Tensor:
-        return run_kernel(*given, finish)
+    def kernel(*inputs: Tensor | None) -> Tensor:
+        return run_kernel(*inputs, finish)
 
-    def instead(*given: Tensor | None) -> Tensor:
-        return finish_fast(*given, finish)
+    def fallback(*inputs: Tensor | None) -> Tensor:
+        return finish_fast(*inputs, finish)
 
     gradient = gpu.needs_gradient(y, scale, noise, bias)
     present = tuple(None if x is None else (x.requires_grad and gradient, x.shape[0] == 1) for x in inputs)
     key = gpu.shape_class("epilogue", y, gradient, present, *astuple(finish))
-    if not gpu.faster(key, kernel, instead, inputs, gradient):
-        return instead(*inputs)
-    return gpu.attempt(lambda: kernel(*inputs), lambda: instead(*inputs))
+    if not gpu.faster(key, kernel, fallback, inputs, gradient):
+        return fallback(*inputs)
+    return gpu.attempt(lambda: kernel(*inputs), lambda: fallback(*inputs))
 
 
 def run_kernel(
     y: Tensor, scale: Tensor | None, noise: Tensor | None, bias: Tensor | None, fir: Tensor | None, finish: Finish
 ) -> Tensor:
-    """The kernel itself, whatever its speed."""
+    """Run the kernel itself, whatever its speed."""
     left, right, top, bottom = finish.padding if fir is not None else (0, 0, 0, 0)
     kh, kw = (1, 1) if fir is None else fir.shape
     height, width = y.shape[2] + top + bottom - kh + 1, y.shape[3] + left + right - kw + 1
@@ -59,7 +59,7 @@ def run_kernel(
 
 
 def bias_act_gpu(x: Tensor, bias: Tensor | None, activation: str, gain: float, clamp: float | None) -> Tensor:
-    """Bias, activation, gain and clamp of [B, C, H, W] alone, see :func:`kernels.bias_act.bias_act`."""
+    """Compute bias, activation, gain and clamp of [B, C, H, W] alone, see :func:`kernels.bias_act.bias_act`."""
     from ..bias_act.fast import bias_act_fast
 
     finish = Finish(activation, 1.0, gain, clamp)
@@ -67,14 +67,14 @@ def bias_act_gpu(x: Tensor, bias: Tensor | None, activation: str, gain: float, c
     def kernel(x: Tensor, bias: Tensor | None) -> Tensor:
         return run_kernel(x, None, None, bias, None, finish)
 
-    def instead(x: Tensor, bias: Tensor | None) -> Tensor:
+    def fallback(x: Tensor, bias: Tensor | None) -> Tensor:
         return bias_act_fast(x, bias, activation, gain, clamp)
 
     gradient = gpu.needs_gradient(x, bias)
     key = gpu.shape_class("bias_act", x, gradient, bias is None, activation, gain, clamp)
-    if not gpu.faster(key, kernel, instead, (x, bias), gradient):
-        return instead(x, bias)
-    return gpu.attempt(lambda: kernel(x, bias), lambda: instead(x, bias))
+    if not gpu.faster(key, kernel, fallback, (x, bias), gradient):
+        return fallback(x, bias)
+    return gpu.attempt(lambda: kernel(x, bias), lambda: fallback(x, bias))
 
 
 class _Finish(torch.autograd.Function):
@@ -85,7 +85,7 @@ class _Finish(torch.autograd.Function):
         ctx.save_for_backward(y, scale, noise, bias, fir)  # as given: a copy would be cut off from the graph
         y = gpu.dense(y)
         ctx.finish, ctx.size = finish, size
-        out = gpu.like(y, *size)
+        out = gpu.empty_like(y, *size)
         call = _Call(y, scale, noise, bias, fir, finish, out)
         with torch.cuda.device_of(y):
             triton_code.forward[call.grid](
@@ -103,10 +103,10 @@ class _Finish(torch.autograd.Function):
         def kernel() -> tuple:
             return _run_backward(saved, ctx.finish, ctx.size, grad, need)
 
-        def instead() -> tuple:
+        def fallback() -> tuple:
             return _through_torch(saved, ctx.finish, grad, need, again=False)
 
-        return *gpu.attempt(kernel, instead), None, None, None
+        return *gpu.attempt(kernel, fallback), None, None, None
 
 
 def _run_backward(saved: tuple, finish: Finish, size: tuple[int, int], grad: Tensor, need: tuple[bool, ...]) -> tuple:
@@ -115,14 +115,14 @@ def _run_backward(saved: tuple, finish: Finish, size: tuple[int, int], grad: Ten
     y, scale, noise, bias, fir = saved
     y = gpu.dense(y)
     batch, channels = y.shape[:2]
-    y_grad = gpu.like(y, *size)
+    y_grad = gpu.empty_like(y, *size)
     grad = gpu.dense(grad)
     call = _Call(y, scale, noise, bias, fir, finish, y_grad)
     tiles_p, tiles_c = call.tiles
     exact = torch.promote_types(y.dtype, torch.float32)
 
-    def sums(wanted: bool, *shape: int) -> Tensor | None:
-        return torch.empty(shape, dtype=exact, device=y.device) if wanted else None
+    def sums(needed: bool, *shape: int) -> Tensor | None:
+        return torch.empty(shape, dtype=exact, device=y.device) if needed else None
 
     scale_sums, bias_sums = sums(need[1], tiles_p, batch, channels), sums(need[3], tiles_p, batch, channels)
     noise_sums = sums(need[2], tiles_c, batch, size[0] * size[1])
@@ -147,7 +147,7 @@ def _run_backward(saved: tuple, finish: Finish, size: tuple[int, int], grad: Ten
 
 
 def _through_filter(grad: Tensor, shape: torch.Size, fir: Tensor, finish: Finish) -> Tensor:
-    """The adjoint of the low-pass, back at the size of the convolution's result."""
+    """Apply the adjoint of the low-pass, back to the size of the convolution's result."""
     from ..upfirdn2d.gpu import run_kernel as upfirdn2d_kernel
 
     left, _, top, _ = finish.padding
@@ -159,28 +159,28 @@ def _through_filter(grad: Tensor, shape: torch.Size, fir: Tensor, finish: Finish
 
 
 def _through_torch(saved: tuple, finish: Finish, grad: Tensor, need: tuple[bool, ...], again: bool) -> list:
-    """The gradients by torch's own operations; ``again`` keeps their graph."""
+    """Compute the gradients by torch's own operations; ``again`` keeps their graph."""
     inputs = list(saved[:4])
     if not again:
         inputs = [x if x is None else x.detach().requires_grad_(n) for x, n in zip(inputs, need, strict=True)]
-    wanted = [x for x, n in zip(inputs, need, strict=True) if n]
+    differentiated = [x for x, n in zip(inputs, need, strict=True) if n]
     with torch.enable_grad():
         y = inputs[0] * 1.0  # finish_fast overwrites what it is given
         result = finish_fast(y, *inputs[1:], saved[4], finish)
-        found = iter(torch.autograd.grad(result, wanted, grad, create_graph=again))
-    return [next(found) if n else None for n in need]
+        gradients = iter(torch.autograd.grad(result, differentiated, grad, create_graph=again))
+    return [next(gradients) if n else None for n in need]
 
 
 class _Call:
-    """The arguments that both kernels share."""
+    """The arguments that the forward and the backward kernel share."""
 
     def __init__(self, y, scale, noise, bias, fir, finish: Finish, out: Tensor) -> None:
         import triton.language as tl
 
         batch, channels, height, width = out.shape
         left, _, top, _ = finish.padding if fir is not None else (0, 0, 0, 0)
-        across, along = gpu.blocks(out)
-        self.tiles = -(-height * width // along), -(-channels // across)
+        block_c, block_p = gpu.blocks(out)
+        self.tiles = -(-height * width // block_p), -(-channels // block_c)
         self.grid = (batch * self.tiles[0] * self.tiles[1],)
         taps = None if fir is None else (fir * finish.fir_gain).flip(0, 1).contiguous()
         noise = None if noise is None else noise.contiguous()
@@ -205,6 +205,6 @@ class _Call:
             "FIR_W": 0 if fir is None else fir.shape[1],
             "ACTIVATION": finish.activation,
             "ACC": tl.float64 if y.dtype == torch.float64 else tl.float32,
-            "BLOCK_C": across,
-            "BLOCK_P": along,
+            "BLOCK_C": block_c,
+            "BLOCK_P": block_p,
         }

@@ -10,7 +10,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _place(program, channels, pixels, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
+def _tile(program, channels, pixels, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
     """A program's picture, block numbers, channels [C] and pixels [P]; pixels advance fastest."""
     blocks_p = tl.cdiv(pixels, BLOCK_P)
     blocks_c = tl.cdiv(channels, BLOCK_C)
@@ -82,7 +82,7 @@ def forward(
     BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """out = clamp(outer act(scale fir(y) + inner noise + inner bias))."""
-    picture, _, _, c, p = _place(tl.program_id(0), channels, pixels, BLOCK_C, BLOCK_P)
+    picture, _, _, c, p = _tile(tl.program_id(0), channels, pixels, BLOCK_C, BLOCK_P)
     live = (c < channels)[:, None] & (p < pixels)[None, :]
     value = _read(
         y, fir, picture, c, p, live, width, in_height, in_width, left, top, y_b, y_c, y_p, FIR_H, FIR_W, ACC
@@ -95,8 +95,8 @@ def forward(
     if HAS_CLAMP:  # not minimum and maximum, which may lose a NaN
         bound = tl.full(z.shape, CLAMP, dtype=ACC)
         result = tl.where(result > bound, bound, tl.where(result < -bound, -bound, result))
-    place = out + picture * out_b + c[:, None] * out_c + p[None, :] * out_p
-    tl.store(place, result.to(out.dtype.element_ty), mask=live)
+    address = out + picture * out_b + c[:, None] * out_c + p[None, :] * out_p
+    tl.store(address, result.to(out.dtype.element_ty), mask=live)
 
 
 @triton.jit
@@ -115,7 +115,7 @@ def backward(
     The forward pass is made again from y. Sums over tiles are left to the caller, so that no order depends on chance:
     scale_sums and bias_sums are [tiles of pixels, B, C], noise_sums [tiles of channels, B, P].
     """
-    picture, block_c, block_p, c, p = _place(tl.program_id(0), channels, pixels, BLOCK_C, BLOCK_P)
+    picture, block_c, block_p, c, p = _tile(tl.program_id(0), channels, pixels, BLOCK_C, BLOCK_P)
     live = (c < channels)[:, None] & (p < pixels)[None, :]
     value = _read(
         y, fir, picture, c, p, live, width, in_height, in_width, left, top, y_b, y_c, y_p, FIR_H, FIR_W, ACC
@@ -125,14 +125,14 @@ def backward(
         INNER, HAS_SCALE, HAS_NOISE, HAS_BIAS, ACC,
     )  # fmt: skip
     slope = _slope(z, ACTIVATION, ACC) * OUTER
-    place = grad + picture * grad_b + c[:, None] * grad_c + p[None, :] * grad_p
-    dz = tl.load(place, mask=live, other=0.0).to(ACC) * slope
+    address = grad + picture * grad_b + c[:, None] * grad_c + p[None, :] * grad_p
+    dz = tl.load(address, mask=live, other=0.0).to(ACC) * slope
     if HAS_CLAMP:
         result = z * slope
         dz = tl.where((result > CLAMP) | (result < -CLAMP), 0.0, dz)
     if WANT_Y:
-        place = y_grad + picture * out_b + c[:, None] * out_c + p[None, :] * out_p
-        tl.store(place, (dz * factor[:, None]).to(y_grad.dtype.element_ty), mask=live)
+        address = y_grad + picture * out_b + c[:, None] * out_c + p[None, :] * out_p
+        tl.store(address, (dz * factor[:, None]).to(y_grad.dtype.element_ty), mask=live)
     row = (block_p.to(tl.int64) * batch + picture) * channels
     if WANT_SCALE:
         tl.store(scale_sums + row + c, tl.sum(dz * value, axis=1), mask=c < channels)

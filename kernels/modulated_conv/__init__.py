@@ -1,4 +1,4 @@
-"""StyleGAN2's layer: convolution with weights scaled per sample, demodulated, then noise, bias and activation."""
+"""Modulated convolution (1912.04958): weights scaled per sample, demodulated, then noise, bias and activation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """[O, I, kh, kw], [B, I] -> [B, O]: 1 / |weight scaled by style|, so that outputs keep unit variance."""
+    """Compute 1 / |weight scaled by style|, so that outputs keep unit variance: [O, I, kh, kw], [B, I] -> [B, O]."""
     return torch.rsqrt(styles.square() @ kernel_energy(weight).t() + 1e-8)
 
 
@@ -44,10 +44,13 @@ def modulated_conv2d(
     clamp: float | None = None,  # after the gain
     prepared: PreparedWeight | None = None,  # kept by the caller beside a weight that stays the same over many calls
 ) -> Tensor:
-    """clamp(gain * activation(conv(x; weight * style, demodulated) + noise + bias)) -> [B, O, up H, up W].
+    """Compute clamp(gain * activation(conv(x; weight * style, demodulated) + noise + bias)), [B, O, up H, up W].
 
     Analyzing and Improving the Image Quality of StyleGAN (1912.04958), equations 1 to 3. The convolution is a
     correlation with "same" size; with up = 2 it is the transposed one, followed by the low-pass filter.
+
+    Raises:
+        ValueError: shapes, a factor or an activation that do not fit.
     """
     if x.ndim != 4:
         raise ValueError(f"modulated_conv2d expects [B, C, H, W]; got {tuple(x.shape)}.")
@@ -74,4 +77,4 @@ def modulated_conv2d(
 
 
 def _fits(x: Tensor, shape: tuple[int, ...]) -> bool:
-    return x.ndim == len(shape) and all(size in (1, whole) for size, whole in zip(x.shape, shape, strict=True))
+    return x.ndim == len(shape) and all(size in (1, full) for size, full in zip(x.shape, shape, strict=True))

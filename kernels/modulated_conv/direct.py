@@ -1,8 +1,9 @@
-"""Same-size 3 x 3 convolution of small pictures: one matrix product, because reading the weights is what costs."""
+"""Direct same-size 3 x 3 convolution of small pictures: one matrix product, as reading the weights is what costs."""
 
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .winograd import Load, Store
@@ -11,8 +12,8 @@ _PIXELS_PER_GROUP = 1024
 
 
 def arrange_weight(weight: Tensor) -> Tensor:
-    """[O, I, 3, 3] -> [9, I, O], a matrix per tap."""
-    return weight.permute(2, 3, 1, 0).reshape(9, weight.shape[1], weight.shape[0]).contiguous()
+    """Arrange a matrix per tap, [O, I, 3, 3] -> [9, I, O]."""
+    return rearrange(weight, "o i kh kw -> (kh kw) i o").contiguous()
 
 
 def run_direct(

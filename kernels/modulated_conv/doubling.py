@@ -1,4 +1,4 @@
-"""The upsampling layer: stride-2 transposed 3 x 3 convolution, then the low-pass, strip by strip.
+"""The doubling layer: stride-2 transposed 3 x 3 convolution, then the low-pass, strip by strip.
 
 Along one axis the transposed convolution u[2n + t] += x[n] w[t] has an even phase x[n] w[0] + x[n-1] w[2] and an odd
 phase x[n] w[1]; nothing is multiplied by an inserted zero. Pixels of a strip lie one after the other in memory, padded
@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .winograd import Load, Store
@@ -33,14 +34,14 @@ class PhaseWeights(NamedTuple):
 
 
 def arrange_phases(weight: Tensor) -> PhaseWeights:
-    """[O, I, 3, 3] -> the six matrices."""
-    tap = weight.permute(2, 3, 1, 0)
+    """Arrange a weight [O, I, 3, 3] by output phase."""
+    tap = rearrange(weight, "o i kh kw -> kh kw i o")
     pairs = [torch.cat([tap[row, 0], tap[row, 1]], dim=1) for row in (0, 2, 1)]
     return PhaseWeights(*pairs, *(tap[row, 2].contiguous() for row in (0, 2, 1)))
 
 
 def separable_taps(fir: Tensor, gain: float) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Rows and columns of a low-pass of at most 4 x 4 taps, as filters over u[j-1] .. u[j+2]; None when it is none."""
+    """Split a low-pass of at most 4 x 4 taps into rows and columns, filters over u[j-1] .. u[j+2]; None for others."""
     values = fir.detach().tolist()
     key = tuple(tuple(row) for row in values) if fir.ndim == 2 else tuple(values)
     return _separate(key, gain)
@@ -71,7 +72,7 @@ def _window(taps: Tensor) -> tuple[float, ...]:
 
 @lru_cache(maxsize=256)
 def _row_matrices(taps: tuple[float, ...], rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Output rows [2 rows] from the even and the odd phase, whose rows begin two above: each [2 rows, rows + 3]."""
+    """Make output rows [2 rows] of the even and the odd phase, whose rows begin two above: each [2 rows, rows + 3]."""
     with torch.inference_mode(False):
         phases = torch.zeros(2, 2 * rows, rows + 3, dtype=torch.float64)
         for j in range(2 * rows):
@@ -92,7 +93,7 @@ def _column_matrix(taps: tuple[float, ...], dtype: torch.dtype) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _row_matrix_adjoint(taps: tuple[float, ...], rows: int, dtype: torch.dtype) -> Tensor:
-    """Phase rows (rows + 1 even, then as many odd) from gradient rows begun two above: [2 rows + 2, 2 rows + 4]."""
+    """Make phase rows (rows + 1 even, then as many odd) of gradient rows begun two above: [2 rows + 2, 2 rows + 4]."""
     with torch.inference_mode(False):
         matrix = torch.zeros(2, rows + 1, 2 * rows + 4, dtype=torch.float64)
         for phase in range(2):
@@ -115,7 +116,7 @@ def run_doubling(
     load: Load,  # input rows, as for run_winograd
     store: Store,  # output rows [b, rows, 2 W, O]
 ) -> None:
-    """[B, H, W, I] -> [B, 2 H, 2 W, O]."""
+    """Run the layer strip by strip, [B, H, W, I] -> [B, 2 H, 2 W, O]."""
     batch, height, width, channels = shape
     outputs = weight.even_left.shape[1]
     rows, group = _strips(batch, height, width)
@@ -162,15 +163,15 @@ def run_doubling(
 def _transposed_convolution(
     source: Tensor, phases: Tensor, weight: PhaseWeights, begin: int, end: int, pitch: int
 ) -> None:
-    here, left = source[1 + begin : 1 + end], source[begin:end]
+    pixel, left = source[1 + begin : 1 + end], source[begin:end]
     above, above_left = source[1 + begin - pitch : 1 + end - pitch], source[begin - pitch : end - pitch]
     even, odd = phases[0, begin:end], phases[1, begin:end]
     outputs = weight.even_left.shape[1]
-    torch.mm(here, weight.even_here, out=even)
+    torch.mm(pixel, weight.even_here, out=even)
     even.addmm_(above, weight.even_above)
     even[:, :outputs].addmm_(left, weight.even_left)
     even[:, :outputs].addmm_(above_left, weight.even_above_left)
-    torch.mm(here, weight.odd_here, out=odd)
+    torch.mm(pixel, weight.odd_here, out=odd)
     odd[:, :outputs].addmm_(left, weight.odd_left)
 
 
@@ -181,7 +182,7 @@ def run_doubling_adjoint(
     load: Load,  # rows of the gradient [b, rows, 2 W, O]
     store: Store,  # rows of the input's gradient [b, rows, W, I]
 ) -> None:
-    """[B, 2 H, 2 W, O] -> [B, H, W, I], the transpose of run_doubling."""
+    """Run the transpose of run_doubling, [B, 2 H, 2 W, O] -> [B, H, W, I]."""
     batch, height, width, channels = shape
     inputs = weight.even_left.shape[0]
     rows, group = _strips(batch, height, width)

@@ -1,4 +1,4 @@
-"""One convolution for the whole batch.
+"""Modulated convolution as one convolution for the whole batch.
 
 Scaling the input by the style before, and by the demodulation after, gives the same sums as scaling the weights, with
 two gains: weights are shared by all samples (no grouped convolution, and no gradient ever flows to frozen weights),
@@ -64,14 +64,14 @@ def modulated_conv2d_fast(
 
 
 def _demodulation_scale(weight: Tensor, styles: Tensor, gain: float, prepared: PreparedWeight | None) -> Tensor:
-    """[O, I, k, k], [B, I] -> [B, O]: the demodulation times ``gain``."""
+    """Compute the demodulation times ``gain``, [O, I, k, k], [B, I] -> [B, O]."""
     frozen = prepared is not None and not weight.requires_grad and weight.dtype == styles.dtype
     energy = prepared.energy(weight) if frozen else kernel_energy(weight.to(styles.dtype))
     return torch.rsqrt(styles.square() @ energy.t() + 1e-8) * gain
 
 
 def _project(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
-    """A 1 x 1 kernel with few outputs: the styles go into the weights [B, O, I], and one product reads x once."""
+    """Apply a 1 x 1 kernel with few outputs: the styles go into the weights [B, O, I], and one product reads x once."""
     batch, channels, height, width = x.shape
     scaled = (weight[None, :, :, 0, 0] * styles[:, None]).to(x.dtype)
     if is_channels_last(x):
@@ -90,7 +90,7 @@ def _weights_are_smaller(x: Tensor, weight: Tensor, up: int) -> bool:
 
 
 def _convolve(x: Tensor, weight: Tensor, up: int) -> Tensor:
-    """With ``up`` 2 the low-pass is still to come."""
+    """Convolve; with ``up`` 2 the low-pass is still to come."""
     if up == 1:
         return F.conv2d(x, weight, padding=weight.shape[2] // 2)
     return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)

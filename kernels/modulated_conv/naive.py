@@ -1,8 +1,9 @@
-"""The definition: weights per sample, grouped convolution, zero insertion written out."""
+"""The reference of modulated convolution: weights per sample, grouped convolution, zero insertion written out."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
+from einops import rearrange, reduce
 from torch import Tensor
 
 from ..bias_act.naive import bias_act_naive
@@ -25,19 +26,18 @@ def modulated_conv2d_naive(
     prepared: PreparedWeight | None = None,  # not used: nothing is kept here
 ) -> Tensor:
     """See :func:`kernels.modulated_conv.modulated_conv2d`."""
-    batch, channels, height, width = x.shape
-    size = weight.shape[2]
-    scaled = weight[None] * styles[:, None, :, None, None]  # [B, O, I, k, k]
+    batch, size = x.shape[0], weight.shape[2]
+    scaled = weight * rearrange(styles, "b i -> b 1 i 1 1")  # [B, O, I, k, k]
     if demodulate:
-        norm = (scaled.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
-        scaled = scaled * norm
+        scaled = scaled * (reduce(scaled.square(), "b o i kh kw -> b o 1 1 1", "sum") + 1e-8).rsqrt()
+    grouped = rearrange(x, "b i h w -> 1 (b i) h w")  # a group for each sample
     if up == 1:
-        flat = scaled.reshape(-1, channels, size, size).to(x.dtype)
-        y = F.conv2d(x.reshape(1, -1, height, width), flat, padding=size // 2, groups=batch)
+        kernels = rearrange(scaled, "b o i kh kw -> (b o) i kh kw").to(x.dtype)
+        y = F.conv2d(grouped, kernels, padding=size // 2, groups=batch)
     else:
-        flat = scaled.transpose(1, 2).reshape(batch * channels, -1, size, size).to(x.dtype)
-        y = F.conv_transpose2d(x.reshape(1, -1, height, width), flat, stride=2, groups=batch)
-    y = y.reshape(batch, -1, *y.shape[2:])
+        kernels = rearrange(scaled, "b o i kh kw -> (b i) o kh kw").to(x.dtype)
+        y = F.conv_transpose2d(grouped, kernels, stride=2, groups=batch)
+    y = rearrange(y, "1 (b o) h w -> b o h w", b=batch)
     if up == 2:
         y = upfirdn2d_naive(y, fir, 1, 1, transposed_padding(fir, size), 4.0)
     if noise is not None:
@@ -46,7 +46,7 @@ def modulated_conv2d_naive(
 
 
 def transposed_padding(fir: Tensor, size: int) -> tuple[int, int, int, int]:
-    """Padding of the low-pass that follows a stride-2 transposed convolution of kernel ``size``, for output 2H x 2W.
+    """Return the padding of the low-pass after a stride-2 transposed convolution of kernel ``size``, for 2H x 2W.
 
     The transposed convolution gives 2H + size - 2 rows; "same" padding of both the kernel and the filter leaves these.
     """

@@ -1,4 +1,4 @@
-"""What a frozen weight is turned into once: its energy for the demodulation, its arrangements for the tiled path."""
+"""Prepared weights: a frozen weight's energy for the demodulation, its arrangements for the tiled path, made once."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class PreparedWeight:
         return PreparedWeight, ()
 
     def energy(self, weight: Tensor) -> Tensor:
-        """[O, I], the sum of squares over the kernel."""
+        """Return the sum of squares over the kernel, [O, I]."""
         return self._get("energy", weight, kernel_energy)
 
     def winograd(self, weight: Tensor) -> Tensor:
-        """[36, I, O], see :func:`.winograd.transform_weight`: four times the memory of the weight."""
+        """Return [36, I, O], see :func:`.winograd.transform_weight`: four times the memory of the weight."""
         return self._get("winograd", weight, transform_weight)
 
     def taps(self, weight: Tensor) -> Tensor:
-        """[9, I, O], see :func:`.direct.arrange_weight`."""
+        """Return [9, I, O], see :func:`.direct.arrange_weight`."""
         return self._get("taps", weight, arrange_weight)
 
     def phases(self, weight: Tensor) -> PhaseWeights:
-        """See :func:`.doubling.arrange_phases`."""
+        """Return the six matrices of :func:`.doubling.arrange_phases`."""
         return self._get("phases", weight, arrange_phases)
 
     def _get(self, name: str, weight: Tensor, make: Callable[[Tensor], Value]) -> Value:
@@ -83,7 +83,7 @@ class PreparedWeight:
 
 
 def kernel_energy(weight: Tensor) -> Tensor:
-    """[O, I, k, k] -> [O, I]."""
+    """Sum squares over the kernel, [O, I, k, k] -> [O, I]."""
     return weight.square().sum(dim=(2, 3))
 
 

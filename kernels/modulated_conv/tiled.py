@@ -1,4 +1,4 @@
-"""The whole layer on a CPU with frozen weights: strips of a picture go through it while they are in the cache.
+"""Tiled modulated convolution, for frozen weights on a CPU: strips of a picture go through the layer in the cache.
 
 Styles scale a strip's input as it is copied; demodulation, noise, bias, activation and clamp follow the convolution
 before the strip is written. So every picture is read once and written once, and all samples share the weights.
@@ -23,7 +23,7 @@ from .prepared import PreparedWeight
 from .winograd import TILE, run_winograd
 
 _SLOPE = 0.2
-_FEWEST_TILES = 64  # below, reading the transformed weights costs more than the products saved
+_MIN_TILES = 64  # below, reading the transformed weights costs more than the products saved
 _DIRECT_PIXELS = 1024
 # Measured from 24 to 512 channels and 16 to 512 px, one thread and two: a narrow layer gains only when it is so large
 # that passes over memory are what costs; below, many small steps wait for threads.
@@ -34,7 +34,7 @@ _LARGE = {1: 2**21, 2: 2**23}  # values of the output
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """What is constant for the backward pass."""
+    """The constants of a layer, for its forward and its backward pass."""
 
     kind: str  # winograd, direct or doubling
     weight: Tensor | PhaseWeights
@@ -49,7 +49,7 @@ class _Layer:
 def tiled_suits(
     x: Tensor, weight: Tensor, up: int, fir: Tensor | None, noise: Tensor | None, activation: str, gain: float
 ) -> bool:
-    """Whether the tiled path can run a layer (shapes already checked)."""
+    """Return True where the tiled path can run a layer (shapes already checked)."""
     height, width = x.shape[2:]
     if x.device.type != "cpu" or weight.requires_grad or weight.shape[2] != 3 or x.dtype != weight.dtype:
         return False
@@ -65,7 +65,7 @@ def tiled_suits(
 
 
 def tiled_pays(x: Tensor, weight: Tensor, up: int) -> bool:
-    """Whether the tiled path is faster than the fast one, for x [B, I, H, W] and a weight [O, I, 3, 3]."""
+    """Return True where the tiled path is faster than the fast one, for x [B, I, H, W] and a weight [O, I, 3, 3]."""
     narrowest = min(weight.shape[:2])
     size = x.shape[0] * weight.shape[0] * x.shape[2] * x.shape[3] * up * up
     return narrowest >= _WIDE or (narrowest >= _NARROW and size >= _LARGE[up])
@@ -73,7 +73,7 @@ def tiled_pays(x: Tensor, weight: Tensor, up: int) -> bool:
 
 def _same_size_kind(x: Tensor) -> str | None:
     batch, _, height, width = x.shape
-    if height % TILE == 0 and width % TILE == 0 and batch * height * width >= _FEWEST_TILES * TILE * TILE:
+    if height % TILE == 0 and width % TILE == 0 and batch * height * width >= _MIN_TILES * TILE * TILE:
         return "winograd"
     return "direct" if height * width <= _DIRECT_PIXELS else None
 
@@ -116,8 +116,7 @@ class _TiledLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, styles, scale, noise, bias, layer):
-        given = x  # kept as it is: a copy would be cut off from the graph
-        source = _last(x.contiguous(memory_format=torch.channels_last))
+        source = _channels_last_view(x.contiguous(memory_format=torch.channels_last))
         batch, height, width, channels = source.shape
         up = 2 if layer.kind == "doubling" else 1
         result = x.new_empty(batch, up * height, up * width, layer.outputs)
@@ -138,8 +137,8 @@ class _TiledLayer(torch.autograd.Function):
 
         _run(layer, source.shape, load, store)
         result = result.permute(0, 3, 1, 2)
-        if any(ctx.needs_input_grad):
-            ctx.save_for_backward(given, styles, scale, noise, bias, result)
+        if any(ctx.needs_input_grad):  # x as it came: a copy would be cut off from the graph
+            ctx.save_for_backward(x, styles, scale, noise, bias, result)
             ctx.layer = layer
         return result
 
@@ -149,8 +148,11 @@ class _TiledLayer(torch.autograd.Function):
         layer, need = ctx.layer, ctx.needs_input_grad
         if torch.is_grad_enabled():  # a second derivative is wanted
             return *_through_torch(ctx.saved_tensors[:5], layer, gradient, need[:5]), None
-        source, output = _last(x.contiguous(memory_format=torch.channels_last)), _last(result)
-        gradient = _last(gradient.contiguous(memory_format=torch.channels_last))
+        source, output = (
+            _channels_last_view(x.contiguous(memory_format=torch.channels_last)),
+            _channels_last_view(result),
+        )
+        gradient = _channels_last_view(gradient.contiguous(memory_format=torch.channels_last))
         input_gradient = torch.empty_like(source)
         style_gradient, scale_gradient = torch.zeros_like(styles), torch.zeros_like(scale)
         bias_gradient = torch.zeros_like(scale)  # per sample; summed at the end
@@ -197,7 +199,7 @@ class _TiledLayer(torch.autograd.Function):
 
 
 def _through_torch(inputs: tuple, layer: _Layer, gradient: Tensor, need: tuple[bool, ...]) -> list:
-    """The gradients of x, styles, scale, noise and bias, with a graph of their own."""
+    """Compute the gradients of x, styles, scale, noise and bias, with a graph of their own."""
     # Scale comes from styles; seen anew, a gradient of the one does not run on into the other.
     inputs = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
     x, styles, scale, noise, bias = inputs
@@ -209,9 +211,9 @@ def _through_torch(inputs: tuple, layer: _Layer, gradient: Tensor, need: tuple[b
         y, fir = F.conv2d(x, layer.plain, padding=1), None
     finish = Finish("linear" if layer.linear else "lrelu", clamp=layer.clamp, padding=padding, fir_gain=4.0)
     result = finish_fast(y, scale, noise, bias, fir, finish)
-    wanted = [tensor for tensor, n in zip(inputs, need, strict=True) if n]
-    found = iter(torch.autograd.grad(result, wanted, gradient, create_graph=True))
-    return [next(found) if n else None for n in need]
+    differentiated = [tensor for tensor, n in zip(inputs, need, strict=True) if n]
+    gradients = iter(torch.autograd.grad(result, differentiated, gradient, create_graph=True))
+    return [next(gradients) if n else None for n in need]
 
 
 def _run(layer: _Layer, shape: tuple, load, store, adjoint: bool = False) -> None:
@@ -223,18 +225,20 @@ def _run(layer: _Layer, shape: tuple, load, store, adjoint: bool = False) -> Non
         run(shape, layer.weight, load, store, adjoint)
 
 
-def _last(x: Tensor) -> Tensor:
+def _channels_last_view(x: Tensor) -> Tensor:
+    """[B, C, H, W] -> [B, H, W, C], a view."""
     return x.permute(0, 2, 3, 1)
 
 
 def _rows(noise: Tensor, samples: slice, begin: int, end: int) -> Tensor:
     """[B or 1, 1, H, W] -> [b or 1, rows, W, 1]."""
-    chosen = noise if noise.shape[0] == 1 else noise[samples]
-    return chosen[:, 0, begin:end, :, None]
+    maps = noise if noise.shape[0] == 1 else noise[samples]
+    return maps[:, 0, begin:end, :, None]
 
 
-def _add_noise_gradient(total: Tensor, part: Tensor, samples: slice, begin: int, end: int) -> None:
+def _add_noise_gradient(total: Tensor, rows: Tensor, samples: slice, begin: int, end: int) -> None:
+    """Add rows [b, rows, W] of some samples to the gradient of the noise, [B or 1, 1, H, W]."""
     if total.shape[0] == 1:
-        total[0, 0, begin:end] += part.sum(dim=0)
+        total[0, 0, begin:end] += rows.sum(dim=0)
     else:
-        total[samples, 0, begin:end] += part
+        total[samples, 0, begin:end] += rows

@@ -1,4 +1,4 @@
-"""Same-size 3 x 3 convolution by Winograd's minimal filtering, F(4 x 4, 3 x 3): a quarter of the multiplications.
+"""Winograd convolution, same-size 3 x 3 by minimal filtering, F(4 x 4, 3 x 3): a quarter of the multiplications.
 
 Fast Algorithms for Convolutional Neural Networks (1509.09308): a tile of 4 x 4 outputs is
 Y = A^T [(G g G^T) * (B^T d B)] A for a filter g and the 6 x 6 inputs d around the tile. The usual points 0, 1, -1, 2,
@@ -18,6 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 TILE = 4  # outputs per side
@@ -32,7 +33,7 @@ Store = Callable[[slice, int, int, Tensor], None]
 
 @lru_cache
 def transforms(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """(B^T kron B^T [36, 36], G kron G [36, 9], A^T kron A^T [16, 36]), computed in float64."""
+    """Compute (B^T kron B^T [36, 36], G kron G [36, 9], A^T kron A^T [16, 36]), computed in float64."""
     inverse = np.array([[p**k for p in _POINTS] + [float(k == TILE - 1)] for k in range(TILE)])
     kernel, window = np.zeros((_WINDOW, 3)), np.zeros((_WINDOW, _WINDOW))
     for i, p in enumerate(_POINTS):
@@ -64,10 +65,9 @@ def _data_transforms(dtype: torch.dtype, adjoint: bool) -> tuple[Tensor, Tensor]
 
 
 def transform_weight(weight: Tensor) -> Tensor:
-    """[O, I, 3, 3] -> [36, I, O]."""
-    out_channels, in_channels = weight.shape[:2]
-    taps = weight.permute(2, 3, 1, 0).reshape(9, in_channels * out_channels)
-    return (transforms(weight.dtype)[1] @ taps).view(36, in_channels, out_channels)
+    """Transform a filter, G g G^T: [O, I, 3, 3] -> [36, I, O]."""
+    taps = rearrange(weight, "o i kh kw -> (kh kw) (i o)")
+    return rearrange(transforms(weight.dtype)[1] @ taps, "points (i o) -> points i o", o=weight.shape[0])
 
 
 def run_winograd(
@@ -89,8 +89,8 @@ def run_winograd(
     pitch = width + 2
     new = dict(dtype=weight.dtype, device=weight.device)
     padded = torch.zeros(group, TILE * rows + 2, pitch, channels, **new)
-    most = group * rows * across * max(channels, outputs)
-    first, second = torch.empty(36 * most, **new), torch.empty(36 * most, **new)
+    values_per_point = group * rows * across * max(channels, outputs)
+    first, second = (torch.empty(36 * values_per_point, **new) for _ in range(2))  # buffers, used in turn
     for b in range(0, batch, group):
         samples = slice(b, min(b + group, batch))
         count = samples.stop - b

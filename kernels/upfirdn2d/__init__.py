@@ -16,7 +16,7 @@ __all__ = ["setup_filter", "upfirdn2d", "upfirdn2d_fast", "upfirdn2d_gpu", "upfi
 
 
 def setup_filter(taps: Sequence[float] | Tensor, normalize: bool = True) -> Tensor:
-    """A FIR as a float32 tensor: 1-D taps of fewer than 8 become their outer product [k, k], as in NVlabs' checkpoints.
+    """Make a FIR as a float32 tensor: 1-D taps of fewer than 8 become their outer product [k, k], as NVlabs keep them.
 
     normalize: scale the taps to sum 1 (unit gain at frequency 0).
     """
@@ -37,9 +37,13 @@ def upfirdn2d(
     padding: Sequence[int] = (0, 0, 0, 0),  # left, right, top, bottom, in upsampled pixels; negative crops
     gain: float = 1.0,
 ) -> Tensor:
-    """y = downsample(fir * pad(zero_insert(x))), a true convolution (the filter is flipped), times ``gain``.
+    """Compute y = downsample(fir * pad(zero_insert(x))), a true convolution (the filter is flipped), times ``gain``.
 
-    Returns [B, C, H', W'] with W' = (W up + left + right - kw) // down + 1, and H' likewise.
+    Returns:
+        [B, C, H', W'] with W' = (W up + left + right - kw) // down + 1, and H' likewise.
+
+    Raises:
+        ValueError: factors, paddings or a filter that do not fit the input.
     """
     if x.ndim != 4:
         raise ValueError(f"upfirdn2d expects [B, C, H, W]; got {tuple(x.shape)}.")

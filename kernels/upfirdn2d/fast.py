@@ -1,4 +1,4 @@
-"""Without the zeros: one depthwise convolution with stride ``down``; when ``up`` > 1 its transpose, or one per phase.
+"""upfirdn2d without zeros: a depthwise convolution with stride ``down``; if ``up`` > 1 its transpose, or one per phase.
 
 On the CPU a depthwise transposed convolution is several times faster than anything else that was tried, gradient
 included. Elsewhere each of the ``up`` x ``up`` phases of the output is a convolution that sees only the taps that would
@@ -36,7 +36,7 @@ def _depthwise(x: Tensor, kernel: Tensor, padding: tuple[int, ...], down: int) -
 
 
 def _transposed(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, ...]) -> Tensor:
-    """Every sample spreads the filter; what lies beyond the padding is cropped, what is missing is 0."""
+    """Spread the filter from every sample; what lies beyond the padding is cropped, what is missing is 0."""
     left, right, top, bottom = padding
     kh, kw = kernel.shape
     channels = x.shape[1]
@@ -45,12 +45,12 @@ def _transposed(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, ...]) ->
     inner = (max(0, min(over[2:])), max(0, min(over[:2])))
     weight = kernel.expand(channels, 1, kh, kw)
     y = F.conv_transpose2d(x, weight, stride=up, padding=inner, groups=channels)
-    rest = (inner[1] - over[0], inner[1] - over[1], inner[0] - over[2], inner[0] - over[3])
-    return F.pad(y, rest) if any(rest) else y
+    missing = (inner[1] - over[0], inner[1] - over[1], inner[0] - over[2], inner[0] - over[3])
+    return F.pad(y, missing) if any(missing) else y
 
 
 def _phase(kernel_size: int, start: int, up: int, phase: int, size: int, total: int) -> tuple[int, int, int, int, int]:
-    """Where one output phase reads: (first tap, taps, first input index, outputs).
+    """Return where one output phase reads: (first tap, taps, first input index, outputs).
 
     Output n reads upsampled positions n - start + k, k = 0 .. kernel_size - 1; only multiples of ``up`` are samples.
     """
@@ -78,11 +78,11 @@ def _polyphase(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, ...]) -> 
                 continue  # fewer taps than phases: this phase meets no sample and stays 0
             pad_y = (-first_y, first_y + count_y + taps_y - 1 - height)
             pad_x = (-first_x, first_x + count_x + taps_x - 1 - width)
-            part = kernel[tap_y::up, tap_x::up]
-            out[:, :, r::up, c::up] = _depthwise(x, part, (*pad_x, *pad_y), 1)
+            taps = kernel[tap_y::up, tap_x::up]
+            out[:, :, r::up, c::up] = _depthwise(x, taps, (*pad_x, *pad_y), 1)
     return out
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether [B, C, H, W] lies in memory as [B, H, W, C] (and not, as one channel may, as both)."""
+    """Return True where [B, C, H, W] lies in memory as [B, H, W, C] (and not, as one channel may, as both)."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

@@ -1,4 +1,4 @@
-"""Resampling as one Triton kernel, a picture to be added included; the gradient is the same kernel, so any order of
+"""upfirdn2d as one Triton kernel, a picture to be added included; the gradient is the same kernel, so any order of
 derivative exists."""
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from torch import Tensor
 from .. import gpu
 from .fast import upfirdn2d_fast
 
-_MOST_TAPS = 64  # that meet samples of one output pixel: they are unrolled
+_MAX_TAPS = 64  # that meet samples of one output pixel: they are unrolled
 
 
 def gpu_suits(x: Tensor, fir: Tensor, up: int, down: int, add: Tensor | None = None) -> bool:
-    """Whether the kernel can run (shapes already checked)."""
+    """Return True where the kernel can run (shapes already checked)."""
     if max(up, down) > 4 or fir.requires_grad or not gpu.usable(x, fir, add):
         return False
     per_pixel = -(-fir.shape[0] // up) * -(-fir.shape[-1] // up)
-    return per_pixel <= _MOST_TAPS and (add is None or add.dtype == x.dtype)
+    return per_pixel <= _MAX_TAPS and (add is None or add.dtype == x.dtype)
 
 
 def upfirdn2d_gpu(
@@ -28,22 +28,22 @@ def upfirdn2d_gpu(
     def kernel(x: Tensor, fir: Tensor, add: Tensor | None) -> Tensor:
         return run_kernel(x, fir, up, down, padding, gain, add)
 
-    def instead(x: Tensor, fir: Tensor, add: Tensor | None) -> Tensor:
+    def fallback(x: Tensor, fir: Tensor, add: Tensor | None) -> Tensor:
         y = upfirdn2d_fast(x, fir, up, down, padding, gain)
         return y if add is None else y + add
 
     inputs = (x, fir, add)
     gradient = gpu.needs_gradient(x, add)
     key = gpu.shape_class("upfirdn2d", x, gradient, up, down, tuple(fir.shape), add is None)
-    if not gpu.faster(key, kernel, instead, inputs, gradient):
-        return instead(*inputs)
-    return gpu.attempt(lambda: kernel(*inputs), lambda: instead(*inputs))
+    if not gpu.faster(key, kernel, fallback, inputs, gradient):
+        return fallback(*inputs)
+    return gpu.attempt(lambda: kernel(*inputs), lambda: fallback(*inputs))
 
 
 def run_kernel(
     x: Tensor, fir: Tensor, up: int, down: int, padding: tuple[int, ...], gain: float, add: Tensor | None = None
 ) -> Tensor:
-    """The kernel itself, whatever its speed."""
+    """Run the kernel itself, whatever its speed."""
     exact = torch.promote_types(x.dtype, torch.float32)
     fir = fir.to(exact)
     taps = fir if fir.ndim == 2 else fir[:, None] * fir[None, :]
@@ -68,15 +68,15 @@ class _Resample(torch.autograd.Function):
             def kernel() -> Tensor:
                 return _Resample.apply(grad, taps.flip(0, 1).contiguous(), None, down, up, back)
 
-            def instead() -> Tensor:
+            def fallback() -> Tensor:
                 return upfirdn2d_fast(grad, taps, down, up, back, 1.0)  # which turns the taps by itself
 
-            x_grad = gpu.attempt(kernel, instead)
+            x_grad = gpu.attempt(kernel, fallback)
         return x_grad, None, grad if ctx.needs_input_grad[2] else None, None, None, None
 
 
 def _adjoint_padding(size: tuple, result: tuple, taps: tuple, up: int, down: int, padding: tuple) -> tuple:
-    """Left, right, top, bottom of the resampling by ``down`` / ``up`` that is the adjoint one."""
+    """Return left, right, top, bottom of the resampling by ``down`` / ``up`` that is the adjoint one."""
     left, _, top, _ = padding
     begin_x, begin_y = taps[1] - left - 1, taps[0] - top - 1
     end_x = size[1] * up - result[1] * down + left - up + 1
@@ -94,17 +94,17 @@ def _launch(x: Tensor, taps: Tensor, add: Tensor | None, up: int, down: int, pad
     left, right, top, bottom = padding
     height = (x.shape[2] * up + top + bottom - kh) // down + 1
     width = (x.shape[3] * up + left + right - kw) // down + 1
-    out = gpu.like(x, height, width)
+    out = gpu.empty_like(x, height, width)
     if add is not None:
         add = gpu.dense(add.expand(out.shape))
-    across, along = gpu.blocks(out)
-    programs = x.shape[0] * -(-height * width // along) * -(-x.shape[1] // across)
+    block_c, block_p = gpu.blocks(out)
+    programs = x.shape[0] * -(-height * width // block_p) * -(-x.shape[1] // block_c)
     with torch.cuda.device_of(x):
         triton_code.upfirdn2d[(programs,)](
             x, taps, x if add is None else add, out,
             x.shape[1], height * width, width, x.shape[2], x.shape[3], left, top,
             *gpu.strides(x), *(gpu.strides(x) if add is None else gpu.strides(add)), *gpu.strides(out),
             UP=up, DOWN=down, FIR_H=kh, FIR_W=kw, HAS_ADD=add is not None,
-            ACC=tl.float64 if x.dtype == torch.float64 else tl.float32, BLOCK_C=across, BLOCK_P=along,
+            ACC=tl.float64 if x.dtype == torch.float64 else tl.float32, BLOCK_C=block_c, BLOCK_P=block_p,
         )  # fmt: skip
     return out

@@ -1,8 +1,9 @@
-"""The definition, step by step."""
+"""The reference of upfirdn2d: its definition, step by step."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 
@@ -14,7 +15,7 @@ def upfirdn2d_naive(x: Tensor, fir: Tensor, up: int, down: int, padding: tuple[i
 
     inserted = x.new_zeros(batch, channels, height, up, width, up)
     inserted[:, :, :, 0, :, 0] = x
-    inserted = inserted.reshape(batch, channels, height * up, width * up)
+    inserted = rearrange(inserted, "b c h up_y w up_x -> b c (h up_y) (w up_x)")
     padded = F.pad(inserted, padding)  # negative entries crop
     filtered = F.conv2d(padded, kernel.expand(channels, 1, *kernel.shape), groups=channels)
     return filtered[:, :, ::down, ::down]

@@ -37,12 +37,12 @@ def upfirdn2d(
         y = (row + ky) // UP  # exact
         for j in tl.static_range((FIR_W + UP - 1) // UP):
             kx = tap_x + j * UP
-            here = (column + kx) // UP
+            x_in = (column + kx) // UP
             tap = tl.load(fir + ky * FIR_W + kx, mask=(ky < FIR_H) & (kx < FIR_W), other=0.0).to(ACC)
-            inside = (y >= 0) & (y < in_height) & (here >= 0) & (here < in_width)
-            place = base + (y * in_width + here)[None, :] * x_p
-            total += tap[None, :] * tl.load(place, mask=live & inside[None, :], other=0.0).to(ACC)
+            inside = (y >= 0) & (y < in_height) & (x_in >= 0) & (x_in < in_width)
+            address = base + (y * in_width + x_in)[None, :] * x_p
+            total += tap[None, :] * tl.load(address, mask=live & inside[None, :], other=0.0).to(ACC)
     if HAS_ADD:
         total += tl.load(add + picture * add_b + c[:, None] * add_c + p[None, :] * add_p, mask=live, other=0.0).to(ACC)
-    place = out + picture * out_b + c[:, None] * out_c + p[None, :] * out_p
-    tl.store(place, total.to(out.dtype.element_ty), mask=live)
+    address = out + picture * out_b + c[:, None] * out_c + p[None, :] * out_p
+    tl.store(address, total.to(out.dtype.element_ty), mask=live)
