@@ -42,12 +42,12 @@ class Stopper(Bar):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen, self.at, self.side, self.where = 0, 0, None, ""
+        self.seen, self.at, self.headless, self.where = 0, 0, None, ""
 
-    def arm(self, side: HeadlessHost, at: int) -> None:
+    def arm(self, headless: HeadlessHost, at: int) -> None:
         """Count from nought; stop at step ``at``, 0 for never."""
-        self.seen, self.at, self.side, self.where = 0, at, side, ""
-        side.resume()
+        self.seen, self.at, self.headless, self.where = 0, at, headless, ""
+        headless.resume()
 
     def start(self, node: str, index: int, total: int) -> None:
         """A node begins."""
@@ -62,7 +62,7 @@ class Stopper(Bar):
         self.seen += 1
         if self.seen == self.at:
             self.where = self.node
-            self.side.interrupt()
+            self.headless.interrupt()
 
 
 class Trial:
@@ -70,10 +70,10 @@ class Trial:
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.name, self.folder, self.bar, self.defects = path.stem, folder, Stopper(), []
-        self.side = use_headless(HeadlessSettings(output=folder, device="cpu", bar=self.bar))
-        self.runner = Runner(self.side)
+        self.headless = use_headless(HeadlessSettings(output=folder, device="cpu", bar=self.bar))
+        self.runner = Runner(self.headless)
         self.document = read_document(path)
-        self.bar.arm(self.side, 0)
+        self.bar.arm(self.headless, 0)
         self.whole = self.run()
         self.pictures = self.digests()
         self.loaders = {
@@ -95,7 +95,7 @@ class Trial:
     def stop(self, at: int) -> str:
         """Stop at a step; returns the node that worked, or nothing if the run has fewer steps than that."""
         self.forget()
-        self.bar.arm(self.side, at)
+        self.bar.arm(self.headless, at)
         try:
             self.run()
             if self.bar.where:
@@ -110,7 +110,7 @@ class Trial:
     def end(self) -> None:
         """Run to the end once more."""
         self.forget()
-        self.bar.arm(self.side, 0)
+        self.bar.arm(self.headless, 0)
         self.run()
         self.look(f"{self.name}: after the last run")
 

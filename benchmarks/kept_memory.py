@@ -59,8 +59,8 @@ def main() -> int:
     failed, looked_at = [], 0
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch()
-        side = watch.side = use_headless(HeadlessSettings(output=Path(folder), device="cpu", bar=watch))
-        calls, _ = collected(side)
+        headless = watch.headless = use_headless(HeadlessSettings(output=Path(folder), device="cpu", bar=watch))
+        calls, _ = collected(headless)
         for node_id, given in sorted(calls.items()):
             name = node_id.removeprefix("SemanticEdit")
             if options.only and not {name, node_id} & set(options.only):

@@ -34,8 +34,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     say(machine_facts())
     with tempfile.TemporaryDirectory() as folder:
-        side = use_headless(HeadlessSettings(output=Path(folder), device="cpu"))
-        runner = Runner(side)
+        headless = use_headless(HeadlessSettings(output=Path(folder), device="cpu"))
+        runner = Runner(headless)
         prompts = [graph(options.portraits, options.steps, 1.0 - 0.1 * k) for k in range(options.moves + 1)]
         whole, ran, _ = timed(runner, prompts[0])
         moves = [timed(runner, prompt) for prompt in prompts[1:]]

@@ -55,7 +55,7 @@ class Given:
 class Watch(Bar):
     """Stops what takes too long: that is no defect, since a user can do the same."""
 
-    side: Any = None
+    headless: Any = None
     until: float = field(default=float("inf"))
 
     def __post_init__(self) -> None:
@@ -64,10 +64,10 @@ class Watch(Bar):
     def step(self, step: int, total: int, label: str = "") -> None:
         """A node reports."""
         if time.process_time() > self.until:
-            self.side.interrupt()
+            self.headless.interrupt()
 
 
-def collected(side: Any) -> tuple[dict[str, Given], dict[str, list[Any]]]:
+def collected(headless: Any) -> tuple[dict[str, Given], dict[str, list[Any]]]:
     """One good call of each node of ours, and values by type, from all workflows."""
     calls: dict[str, Given] = {}
     values: dict[str, list[Any]] = defaultdict(list)
@@ -87,7 +87,7 @@ def collected(side: Any) -> tuple[dict[str, Given], dict[str, list[Any]]]:
         for path in sorted(WORKFLOWS.glob("*.json")):
             if path.stem in OWN_MODEL:
                 continue
-            started, run = time.process_time(), Runner(side)
+            started, run = time.process_time(), Runner(headless)
             prompt = run.prepare(read_document(path))
             for node in prompt.nodes.values():
                 for name, few in FEW.items():
@@ -150,7 +150,7 @@ def foreign() -> dict[str, list[Any]]:
 
 def tried(given: Given, inputs: dict[str, list], watch: Watch, seconds: float) -> tuple[str, str]:
     """How one call ends, and what it said."""
-    watch.side.resume()
+    watch.headless.resume()
     watch.until = time.process_time() + seconds
     try:
         with torch.inference_mode():
@@ -179,8 +179,8 @@ def main() -> int:
     outcomes: Counter = Counter()
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch()
-        side = watch.side = use_headless(HeadlessSettings(output=Path(folder), device="cpu", bar=watch))
-        calls, values = collected(side)
+        headless = watch.headless = use_headless(HeadlessSettings(output=Path(folder), device="cpu", bar=watch))
+        calls, values = collected(headless)
         other = foreign()
         for name, given in sorted(calls.items()):
             if name.removeprefix("SemanticEdit") < options.start:

@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError
-from ..common.progress import Progress, silent
+from ..common.progress import Progress, silent, stage
 from .common_state import CommonState
 from .conditioning import Conditioning, conditioning_list
 from .denoiser import Denoiser
@@ -156,7 +156,7 @@ def tune_photos(
             tuned.append(TunedPhoto(name, photo, latent, conditioning, fields["lora"], "learned before.", key))
             progress((k + 1) * steps_per_photo, total)
             continue
-        report = _offset(progress, k * steps_per_photo, total)
+        report = stage(progress, k * steps_per_photo, total)
         conditioning, lora, text = _tune_photo(denoiser, latent, target, embedding, tuning, start, free, report)
         tuned.append(TunedPhoto(name, photo, latent, conditioning, lora, text, key))
         on_tuned(tuned[-1])
@@ -178,18 +178,9 @@ def _tune_photo(
     if not tuning.joint:
         fit = optimize_embedding(denoiser, latent, target, embedding, start, free=free, progress=progress)
         conditioning, text = fit.conditioning, fit.report() + " "
-        progress = _offset(progress, embedding.steps, embedding.steps + tuning.steps)
+        progress = stage(progress, embedding.steps, embedding.steps + tuning.steps)
     tuned = tune_model(denoiser, latent, conditioning, tuning, free=free, progress=progress)
     return tuned.conditioning, tuned.lora, text + tuned.report()
-
-
-def _offset(progress: Progress, first: int, total: int) -> Progress:
-    """Report steps of a piece of work as those of the work that it belongs to."""
-
-    def report(step: int, _: int, preview: Tensor | None = None) -> None:
-        progress(first + step, total, preview=preview)
-
-    return report
 
 
 def photo_key(
@@ -254,7 +245,7 @@ def sweep_photos(
         raise InputError("A sweep of several photos needs two or more etas.")
     steps_per_photo, sweeps = len(etas) * len(seeds), []
     for k, photo in enumerate(edits.photos):
-        report = _offset(progress, k * steps_per_photo, len(edits) * steps_per_photo)
+        report = stage(progress, k * steps_per_photo, len(edits) * steps_per_photo)
         sweeps.append(
             sweep_eta(renderer_for(photo), photo.conditioning, target, photo.photo, etas, seeds, form, score, report)
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..progress import Progress, silent
 from .guidance import CFGDenoiser, euler_step
 from .model import DiffusionModel
 
@@ -26,7 +27,6 @@ _KNOWN = {"pooled_output", "width", "height", "crop_w", "crop_h", "target_width"
 _KARRAS_RHO = 7
 
 Conditioning = list[list]  # [[embedding, extras], ...]
-Report = Callable[[int, int], None]  # (step, steps)
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x [B, C, h, w], sigma []) -> denoised [B, C, h, w]
 
 
@@ -77,7 +77,7 @@ def sample(
     seed: int = 0,
     mask: Tensor | None = None,  # [B or 1, H, W]
     indices: list[int] | None = None,
-    progress: Report = lambda step, total: None,
+    progress: Progress = silent,
 ) -> Tensor:
     """Sample as ComfyUI's KSampler does: raw latents [B, C, h, w] on the CPU.
 
@@ -135,7 +135,7 @@ def _masked_denoiser(model: DiffusionModel, denoiser: Denoise, mask: Tensor, x0:
     return denoise
 
 
-def _sample_euler(denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Report) -> Tensor:
+def _sample_euler(denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Progress) -> Tensor:
     """Follow the ordinary differential equation of 2206.00364 (Algorithm 2 without its correction)."""
     for i in range(len(sigmas) - 1):
         x = euler_step(x, denoiser(x, sigmas[i]), sigmas[i], sigmas[i + 1])
@@ -144,7 +144,7 @@ def _sample_euler(denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Gener
 
 
 def _sample_euler_ancestral(
-    denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Report
+    denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Progress
 ) -> Tensor:
     """Step below the next level and add noise up to it."""
     for i in range(len(sigmas) - 1):
@@ -161,7 +161,7 @@ def _sample_euler_ancestral(
     return x
 
 
-def _sample_dpmpp_2m(denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Report) -> Tensor:
+def _sample_dpmpp_2m(denoiser: Denoise, x: Tensor, sigmas: Tensor, rng: torch.Generator, progress: Progress) -> Tensor:
     """DPM-Solver++(2M): a multistep solver in t = -log(sigma) (2211.01095, Algorithm 2)."""
     t, old_denoised = -sigmas.log(), None
     for i in range(len(sigmas) - 1):

@@ -22,7 +22,7 @@ WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.j
 
 @pytest.fixture
 def here(base):
-    """The headless side in the server's own folders, so that lists of files agree."""
+    """The headless host in the server's own folders, so that lists of files agree."""
     yield use_headless(HeadlessSettings(base / "input", base / "output", base / "models", device="cpu"))
     use_headless()
 

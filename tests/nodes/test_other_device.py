@@ -22,7 +22,7 @@ _spec.loader.exec_module(emulated)
 
 @pytest.fixture
 def elsewhere(headless_host, monkeypatch):
-    """The headless side on the emulated device; pictures that leave a node come back to the CPU, as in ComfyUI."""
+    """The headless host on the emulated device; pictures that leave a node come back to the CPU, as in ComfyUI."""
     monkeypatch.setattr(headless_host, "_device", emulated.THERE)
     with emulated.EmulatedDevice() as device:
         yield device

@@ -1,4 +1,4 @@
-"""ComfyUI's own nodes as the headless side offers them: files, pictures, masks, values."""
+"""ComfyUI's own nodes as the headless host offers them: files, pictures, masks, values."""
 
 import json
 
