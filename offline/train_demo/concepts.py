@@ -29,7 +29,7 @@ def train_concepts(run: TrainingRun) -> None:
         PART_NAMES,
         score=lambda pictures: segmenter(pictures).softmax(1),
         pictures=2 if run.smoke else 24,
-        progress=lambda step, total, preview: run.say(f"{step} of {total}") if step % 512 == 0 else None,
+        progress=lambda step, total, preview=None: run.say(f"{step} of {total}") if step % 512 == 0 else None,
     )
     run.say(concepts.report())
     write_concepts(
