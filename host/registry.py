@@ -45,7 +45,7 @@ class Registry(Generic[Value]):
         """Return the value of a registered name.
 
         Raises:
-            InputError: an unknown name; the sentence lists the registered ones.
+            InputError: when the name is unknown; the sentence lists the registered ones.
         """
         check_choice(self.kind, name, self._factories)
         return self._factories[name]()
