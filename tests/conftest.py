@@ -117,13 +117,14 @@ def run_node(headless_host):
         schema = node.GET_SCHEMA()
         defaults = {socket.id: socket.default for socket in schema.inputs or [] if hasattr(socket, "default")}
         # A list without a default shows its first entry, as in ComfyUI.
-        lists = {socket.id: socket.options[0] for socket in schema.inputs or [] if getattr(socket, "options", None)}
-        defaults = {**lists, **{name: value for name, value in defaults.items() if value is not None}}
-        given = {name: value for name, value in {**defaults, **inputs}.items() if name in inputs or value is not None}
+        choices = {socket.id: socket.options[0] for socket in schema.inputs or [] if getattr(socket, "options", None)}
+        defaults = {**choices, **{name: value for name, value in defaults.items() if value is not None}}
+        values = {**defaults, **inputs}
+        lists = {name: [value] for name, value in values.items() if name in inputs or value is not None}
         with torch.inference_mode():
-            values, shown = execute(node, schema, {name: [value] for name, value in given.items()}, hidden or {})
-        outputs = zip(values, schema.outputs or [], strict=True)
-        return [each if output.is_output_list else each[0] for each, output in outputs], shown
+            results, shown = execute(node, schema, lists, hidden or {})
+        outputs = zip(results, schema.outputs or [], strict=True)
+        return [result if output.is_output_list else result[0] for result, output in outputs], shown
 
     return run
 

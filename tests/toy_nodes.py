@@ -70,7 +70,7 @@ class ToyJoin(io.ComfyNode):
 
     @classmethod
     def execute(cls, parts, glue):
-        return io.NodeOutput(glue[0].join(str(part) for part in parts))
+        return io.NodeOutput(glue[0].join(str(text) for text in parts))
 
 
 class ToyShow(io.ComfyNode):

@@ -133,7 +133,7 @@ def test_no_help_page_is_left_over():
 
 def test_locale_file_is_fresh():
     written = json.loads(ENGLISH.read_text(encoding="utf-8"))
-    fresh = node_definitions(NODES.values())
-    stale = [node_id for node_id in {*written, *fresh} if written.get(node_id) != fresh.get(node_id)]
+    current = node_definitions(NODES.values())
+    stale = [node_id for node_id in {*written, *current} if written.get(node_id) != current.get(node_id)]
     assert not stale, f"stale: {sorted(stale)}; run python -m semantic_edit.headless.commands.locales"
-    assert ENGLISH.read_text(encoding="utf-8") == as_text(fresh)
+    assert ENGLISH.read_text(encoding="utf-8") == as_text(current)

@@ -94,10 +94,10 @@ def test_a_replaced_file_or_picture_is_read_again(run_node, headless_host, sampl
     (file,), _ = run_node("SaveLatents", latents=sampled, name="faces", images=images)
     picture = headless_host.input_directory() / "p.png"
     Image.new("RGB", (4, 4)).save(picture)
-    chosen = {"file": headless_host.list_models("latents")[0], "picture": "p.png"}
-    before = [LoadLatents.fingerprint_inputs(source=source, **chosen) for source in ("file", "picture")]
+    choices = {"file": headless_host.list_models("latents")[0], "picture": "p.png"}
+    before = [LoadLatents.fingerprint_inputs(source=source, **choices) for source in ("file", "picture")]
     Image.new("RGB", (9, 9)).save(picture)
     (headless_host.output_directory() / "semantic_edit" / "latents" / file).touch()
-    after = [LoadLatents.fingerprint_inputs(source=source, **chosen) for source in ("file", "picture")]
+    after = [LoadLatents.fingerprint_inputs(source=source, **choices) for source in ("file", "picture")]
     assert before[0] != after[0] and before[1] != after[1]
     assert LoadLatents.fingerprint_inputs(source=None, file=None, picture=None).strip() == ""

@@ -110,19 +110,19 @@ def test_generating_previews_and_stops_when_asked(run_node, tiny_generator, samp
 
 
 def test_seeded_noise_does_not_depend_on_how_the_batch_is_cut(tiny_generator, sampled):
-    whole, cut = (tiny_generator.synthesize(sampled.codes, 5, chunk=chunk) for chunk in (4, 1))
-    torch.testing.assert_close(whole, cut, atol=1e-5, rtol=0)
+    at_once, one_by_one = (tiny_generator.synthesize(sampled.codes, 5, chunk=chunk) for chunk in (4, 1))
+    torch.testing.assert_close(at_once, one_by_one, atol=1e-5, rtol=0)
 
 
 def test_select_and_blend(run_node, tiny_generator, sampled):
-    (chosen,), _ = run_node("SelectLatents", latents=sampled, indices="3, 0-1")
-    assert torch.equal(chosen.codes, sampled.codes[[3, 0, 1]])
+    (selected,), _ = run_node("SelectLatents", latents=sampled, indices="3, 0-1")
+    assert torch.equal(selected.codes, sampled.codes[[3, 0, 1]])
     (one,), _ = run_node("SelectLatents", latents=sampled, indices="-1")
     for mode in ("linear", "spherical"):
-        how = {"amount": 1.0, "mode": mode, "layers": "coarse", "generator": tiny_generator}
-        (mixed,), _ = run_node("BlendLatents", a=chosen, b=one, **how)
+        options = {"amount": 1.0, "mode": mode, "layers": "coarse", "generator": tiny_generator}
+        (mixed,), _ = run_node("BlendLatents", a=selected, b=one, **options)
         torch.testing.assert_close(mixed.codes[:, :3], one.codes[:, :3].expand(3, -1, -1), atol=1e-5, rtol=0)
-        assert torch.equal(mixed.codes[:, 3:], chosen.codes[:, 3:])
+        assert torch.equal(mixed.codes[:, 3:], selected.codes[:, 3:])
 
 
 def test_nodes_leave_their_inputs_alone(run_node, tiny_generator, sampled):

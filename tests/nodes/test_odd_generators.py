@@ -26,41 +26,41 @@ def first(values):
 
 
 def test_a_generator_of_other_channels_goes_through_one_edit_for_all(odd, run_node, headless_host):
-    given = dict(generator=odd)
+    inputs = dict(generator=odd)
     codes = sample(odd, 2, 0)
-    pictures = first(run_node("GenerateImages", latents=codes, **given))
-    (found, redrawn, psnr, *_), _ = run_node("InvertImages", images=pictures, steps=20, starts=3, **given)
+    pictures = first(run_node("GenerateImages", latents=codes, **inputs))
+    (inverted, redrawn, psnr, *_), _ = run_node("InvertImages", images=pictures, steps=20, starts=3, **inputs)
     assert redrawn.shape == (2, 32, 32, 3) and min(psnr) > 12
-    edit = first(run_node("RecordEdit", start=_one(codes, 0), edited=_one(codes, 1), **given))
-    learned = first(run_node("OptimizeDirection", edit=edit, samples=64, features="demo portraits", **given))
-    run_node("ComputeStrength", direction=learned, latents=found, corrections=1, **given)
-    assert first(run_node("DiscoverDirections", preview_count=1, **given)) is not None
-    frames = first(run_node("AnimateStrength", latents=found, direction=edit, frame_count=2, **given))
+    edit = first(run_node("RecordEdit", start=_one(codes, 0), edited=_one(codes, 1), **inputs))
+    learned = first(run_node("OptimizeDirection", edit=edit, samples=64, features="demo portraits", **inputs))
+    run_node("ComputeStrength", direction=learned, latents=inverted, corrections=1, **inputs)
+    assert first(run_node("DiscoverDirections", preview_count=1, **inputs)) is not None
+    frames = first(run_node("AnimateStrength", latents=inverted, direction=edit, frame_count=2, **inputs))
     assert frames.shape[-1] == 3
-    run_node("SaveDirection", direction=edit, latents=found, **given)
+    run_node("SaveDirection", direction=edit, latents=inverted, **inputs)
     folder = headless_host.input_directory() / "set"
     folder.mkdir()
     Image.new("RGB", (40, 32), (200, 30, 30)).save(folder / "red.png")
-    run_node("EditFolder", direction=edit, folder="set", name="odd", encoder="none", steps=2, **given)
+    run_node("EditFolder", direction=edit, folder="set", name="odd", encoder="none", steps=2, **inputs)
     result = headless_host.output_directory() / "semantic_edit" / "batches" / "odd" / "red.png"
     assert Image.open(result).mode == "RGB"
 
 
 @pytest.mark.parametrize("method", ["residual", "free + residual"])
 def test_a_generator_of_other_channels_is_painted_with(odd, run_node, method):
-    given = dict(generator=odd)
+    inputs = dict(generator=odd)
     codes = sample(odd, 2, 0)
-    photos = first(run_node("GenerateImages", latents=codes, **given))[..., :3] * 0.5 + 0.2
+    photos = first(run_node("GenerateImages", latents=codes, **inputs))[..., :3] * 0.5 + 0.2
     mask = torch.zeros(1, 32, 32)
     mask[:, 4:16, 4:16] = 1
     (adapted, drawn, psnr, _), _ = run_node(
-        "AdaptGenerator", latents=codes, photos=photos, method=method, steps=2, **given
+        "AdaptGenerator", latents=codes, photos=photos, method=method, steps=2, **inputs
     )
     assert min(psnr) > 40 and torch.allclose(drawn, photos, atol=0.02)
     for form in ("statistics", "channel means"):
         painting = first(
             run_node(
-                "CopyAppearance", latents=codes, mask=mask, reference=codes, reference_mask=mask, form=form, **given
+                "CopyAppearance", latents=codes, mask=mask, reference=codes, reference_mask=mask, form=form, **inputs
             )
         )
         for blending, tones in (("linear", True), ("poisson", False), ("change only", False)):
@@ -87,17 +87,17 @@ def _one(latents, k):
 
 def test_both_pictures_of_a_pair_are_of_the_same_photo(tiny_generator, run_node):
     photos = torch.rand(2, 32, 32, 3, generator=torch.Generator().manual_seed(1))
-    given = dict(generator=tiny_generator, images=photos, steps=30, early_layers=4)
-    (latents, redrawn, *_, fitted), _ = run_node("InvertImages", **given)
+    inputs = dict(generator=tiny_generator, images=photos, steps=30, early_layers=4)
+    (latents, redrawn, *_, fitted), _ = run_node("InvertImages", **inputs)
     everywhere = EditDirection(randn(8, 16), randn(8, 16), family=fitted.family)
-    given = dict(generator=fitted, latents=latents, direction=everywhere, amount=0.1)
+    inputs = dict(generator=fitted, latents=latents, direction=everywhere, amount=0.1)
     for index in range(2):
-        (_, edited, pair), _ = run_node("SlideAttribute", index=index, **given)
+        (_, edited, pair), _ = run_node("SlideAttribute", index=index, **inputs)
         alone = first(run_node("GenerateImages", generator=fitted, latents=edited))
         assert torch.equal(pair[1], alone[0])
         torch.testing.assert_close(pair[0], redrawn[index], atol=1e-5, rtol=0)
-    given = dict(generator=fitted, latents=_one(latents, 0), points="10,10 -> 14,14", rows="all", steps=2)
-    (_, edited, pair, *_), _ = run_node("DragPoints", **given)
+    inputs = dict(generator=fitted, latents=_one(latents, 0), points="10,10 -> 14,14", rows="all", steps=2)
+    (_, edited, pair, *_), _ = run_node("DragPoints", **inputs)
     assert torch.equal(pair[1], first(run_node("GenerateImages", generator=fitted, latents=edited))[0])
 
 
@@ -128,11 +128,11 @@ def test_an_inverted_edit_has_no_normal_of_its_own(tiny_generator, run_node):
     codes = sample(tiny_generator, 2, 0)
     edit = first(run_node("RecordEdit", generator=tiny_generator, start=_one(codes, 0), edited=_one(codes, 1)))
     opposite = first(run_node("ScaleEdit", edit=edit, invert=True))
-    given = dict(generator=tiny_generator, edit=opposite, samples=64)
-    learned = first(run_node("OptimizeDirection", **given))
+    inputs = dict(generator=tiny_generator, edit=opposite, samples=64)
+    learned = first(run_node("OptimizeDirection", **inputs))
     assert "as recorded" not in learned.method
     with pytest.raises(InputError, match="without a normal of its own"):
-        run_node("OptimizeDirection", normal="as recorded", **given)
+        run_node("OptimizeDirection", normal="as recorded", **inputs)
 
 
 def test_the_last_seed_is_a_seed(tiny_generator, run_node):

@@ -67,8 +67,9 @@ def test_strokes_are_chained_and_drawn_on_the_photo(run_node, tiny_generator, co
         "RenderPaintedPhoto", generator=tiny_generator, latents=two, painting=painting, photos=photos, dilation=2.0
     )
     assert composite.shape == raw.shape == photos.shape and joined.shape == (2, 48, 48)
-    kept = joined == 0
-    assert bool(kept.any()) and torch.equal(composite[kept], photos[kept])  # ComfyUI cuts off what is less by a bit
+    untouched = joined == 0
+    # ComfyUI cuts off what is less by a bit.
+    assert bool(untouched.any()) and torch.equal(composite[untouched], photos[untouched])
     again, _ = run_node(
         "RenderPaintedPhoto", generator=tiny_generator, latents=two, painting=painting, photos=photos, dilation=2.0
     )

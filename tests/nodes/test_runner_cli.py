@@ -63,7 +63,7 @@ def test_values_are_set_by_id_title_and_type(command, tmp_path):
         "PrimitiveBoolean.value=yes",
         "3.filename_prefix=a=b.c",
     ]
-    code, out, _ = run_graph(command, tmp_path, *(part for setting in settings for part in ("--set", setting)))
+    code, out, _ = run_graph(command, tmp_path, *(argument for setting in settings for argument in ("--set", setting)))
     assert code == 0
     assert out == [str(tmp_path / "out" / "a=b.c_00001_.png"), "Number (#4): 2.0", "PreviewAny (#6): True"]
     with Image.open(tmp_path / "out" / "a=b.c_00001_.png") as picture:

@@ -64,12 +64,12 @@ def api_document():
 
 def spots(tree):
     """Every (container, key) of a JSON tree."""
-    found = []
+    places = []
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in pairs:
-        found.append((tree, key))
-        found += spots(value)
-    return found
+        places.append((tree, key))
+        places += spots(value)
+    return places
 
 
 def mutate(draw, document):
@@ -84,8 +84,8 @@ def mutate(draw, document):
         elif how == "delete":
             del container[key]
         elif how == "move":
-            other, there = draw(st.sampled_from(places))
-            container[key] = copy.deepcopy(other[there])
+            other, other_key = draw(st.sampled_from(places))
+            container[key] = copy.deepcopy(other[other_key])
         elif isinstance(container, list):
             container.insert(key, copy.deepcopy(container[key]))
         else:

@@ -160,6 +160,6 @@ def test_long_chains_need_no_recursion(runner):
 
 
 def test_the_callback_names_each_node_before_it_runs(runner):
-    seen = []
-    runner.run(prompt(n1=("ToyAdd", {"a": 1, "b": 1}), n2=("ToyShow", {"value": ["1", 0]})), before=seen.append)
-    assert seen == ["1", "2"]
+    names = []
+    runner.run(prompt(n1=("ToyAdd", {"a": 1, "b": 1}), n2=("ToyShow", {"value": ["1", 0]})), before=names.append)
+    assert names == ["1", "2"]

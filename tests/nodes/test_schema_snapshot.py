@@ -28,18 +28,18 @@ def test_what_saved_workflows_name_is_still_there():
 
 def losses(node_id: str, old: dict, new: dict) -> list[str]:
     """What a workflow with the old node would miss in the new one."""
-    found = []
+    problems = []
     inputs = {entry[0]: entry for entry in new["inputs"]}
     for name, kind, _, *choices in old["inputs"]:
         if name not in inputs or inputs[name][1] != kind:
-            found.append(f"{node_id} has no input {name} of type {kind} any more")
+            problems.append(f"{node_id} has no input {name} of type {kind} any more")
         elif choices and set(choices[0]) - set(*inputs[name][3:]):
-            found.append(f"{node_id}.{name} lost choices {sorted(set(choices[0]) - set(*inputs[name][3:]))}")
+            problems.append(f"{node_id}.{name} lost choices {sorted(set(choices[0]) - set(*inputs[name][3:]))}")
     were = {entry[0] for entry in old["inputs"]}
-    found += [f"{node_id} needs a new input {entry[0]}" for entry in new["inputs"] if missing(entry, were)]
+    problems += [f"{node_id} needs a new input {entry[0]}" for entry in new["inputs"] if missing(entry, were)]
     if new["outputs"][: len(old["outputs"])] != old["outputs"]:
-        found.append(f"{node_id} gives other outputs")
-    return found
+        problems.append(f"{node_id} gives other outputs")
+    return problems
 
 
 def missing(entry: list, were: set[str]) -> bool:
@@ -54,11 +54,11 @@ def test_the_snapshot_is_fresh():
 
 def test_losses_are_noticed():
     old = {"inputs": [["a", "INT", "required"], ["m", "COMBO", "required", ["x", "y"]]], "outputs": [["o", "IMAGE"]]}
-    kept = {
+    grown = {
         "inputs": [*old["inputs"], ["b", "FLOAT", "required"], ["c", "MASK", "optional"]],
         "outputs": old["outputs"],
     }
-    assert losses("N", old, kept) == []
+    assert losses("N", old, grown) == []
     for changed in (
         {"inputs": old["inputs"][1:], "outputs": old["outputs"]},
         {"inputs": [["a", "FLOAT", "required"], old["inputs"][1]], "outputs": old["outputs"]},
