@@ -47,9 +47,9 @@ def native(kind):
         use_spatial_transformer=True, legacy=False, adm_in_channels=16 + 6 * 256 if large else None,
         num_classes="sequential" if large else None, use_temporal_attention=False,
     )  # fmt: skip
-    made = (comfy.supported_models.SDXL if large else comfy.supported_models.SD15)(config)
+    supported = (comfy.supported_models.SDXL if large else comfy.supported_models.SD15)(config)
     types = {"v": comfy.model_base.ModelType.V_PREDICTION, "flow": comfy.model_base.ModelType.FLOW}
-    return filled(made, types.get(kind))
+    return filled(supported, types.get(kind))
 
 
 def filled(config, model_type=None):
@@ -117,8 +117,8 @@ def check(kind):
         assert torch.equal(changed, again)
         none = painted(run("ApplyTuning", model=model, lora=lora, strength=0.0, forget="nothing")[0], target, negative)
         assert torch.equal(none, before)
-    made = run("InterpolateEmbedding", optimised=optimised, target=target, eta=0.5, form="linear")[0][0]
-    assert painted(tuned, made, negative).shape == before.shape
+    halfway = run("InterpolateEmbedding", optimised=optimised, target=target, eta=0.5, form="linear")[0][0]
+    assert painted(tuned, halfway, negative).shape == before.shape
     painted(
         model, target, negative
     )  # ComfyUI keeps one set of weights, and takes the change out when asked for the model

@@ -104,21 +104,21 @@ comfy.model_management.cleanup_models_gc()
 assert comfy.model_management.current_loaded_models == []  # gone with the network, nothing keeps it alive
 
 # Progress: steps and previews reach ComfyUI's hook, and its interruption comes through.
-seen = []
-comfy.utils.set_progress_bar_global_hook(lambda *step, node_id=None: seen.append(step))
+calls = []
+comfy.utils.set_progress_bar_global_hook(lambda *step, node_id=None: calls.append(step))
 report = comfyui.progress(1, "done at once")
 report(1, 1, torch.rand(3, 8, 6))
-assert seen == [(1, 1, None)]  # no preview of work that takes less than a second
-seen.clear()
+assert calls == [(1, 1, None)]  # no preview of work that takes less than a second
+calls.clear()
 host.comfyui.PREVIEW_AFTER, host.comfyui.PREVIEW_SECONDS = 0, 1000  # however slow this machine is
 report = comfyui.progress(3, "steps")
 report(1, 3, torch.rand(3, 8, 6))
 report(2, 3, torch.rand(8, 6, 3))  # too soon after the first for another preview
 report(3, 3, torch.full((1, 8, 6, 3), 0.5))
-assert [step[:2] for step in seen] == [(1, 3), (2, 3), (3, 3)]
-kind, picture, size = seen[0][2]
+assert [step[:2] for step in calls] == [(1, 3), (2, 3), (3, 3)]
+kind, picture, size = calls[0][2]
 assert (kind, size, picture.size, picture.mode) == ("JPEG", 512, (6, 8), "RGB")
-assert seen[1][2] is None and seen[2][2][1].getpixel((0, 0)) == (128, 128, 128)
+assert calls[1][2] is None and calls[2][2][1].getpixel((0, 0)) == (128, 128, 128)
 comfy.model_management.interrupt_current_processing()
 try:
     report(3, 3)
