@@ -155,13 +155,10 @@ def _style_weights(generator: GanGenerator, row: int) -> Tensor:
     """Return A [styles, D] of what a row of W+ feeds: its convolution, for the last row ToRGB."""
     synthesis = generator.network.synthesis
     if generator.codes_are_noise:
-        weight = synthesis.layer1.weight.cpu().double()
+        weight = synthesis.conv(0).weight.cpu().double()
         return rearrange(weight, "out d kh kw -> (out kw kh) d")
-    if row < len(synthesis.layers):
-        block, name = synthesis.layers[row]
-    else:
-        block, name = len(synthesis.block_names) - 1, "torgb"
-    return getattr(synthesis.block(block), name).affine.weight.cpu().double()
+    module = synthesis.conv(row) if row < len(synthesis.layers) else synthesis.block(-1).torgb
+    return module.affine.weight.cpu().double()
 
 
 def _stop_height(generator: GanGenerator) -> int | None:

@@ -283,11 +283,27 @@ class AdaptedSynthesis(nn.Module):
         self.adaptation = adaptation
         self._cache: dict[str, object] = {}
 
-    def __getattr__(self, name: str):
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("inner"), name)  # layers, layer_size, config, ...
+    @property
+    def config(self):
+        """The base's dimensions."""
+        return self.inner.config
+
+    @property
+    def layers(self) -> list[tuple[int, str]]:
+        """The base's layers."""
+        return self.inner.layers
+
+    def layer_size(self, layer: int) -> tuple[int, int, int]:
+        """Return (channels, height, width) of a layer's features."""
+        return self.inner.layer_size(layer)
+
+    def block(self, index: int) -> nn.Module:
+        """Return a block of the base, with the base's own weights."""
+        return self.inner.block(index)
+
+    def conv(self, layer: int) -> nn.Module:
+        """Return the module of a layer, with the base's own weights."""
+        return self.inner.conv(layer)
 
     def forward(self, ws: Tensor, options: SynthesisOptions | None = None) -> SynthesisResult:
         """Draw codes [n, L, D] as the base does; what the adaptation adds is in its place in resumed runs too."""

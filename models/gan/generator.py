@@ -73,12 +73,12 @@ class GanGenerator:
 
     @property
     def codes_are_noise(self) -> bool:
-        """Whether a code is z itself, as a Progressive GAN's is, adapted to a photo or not."""
+        """True where a code is z itself, as a Progressive GAN's is, adapted to a photo or not."""
         return self.network.config.architecture == ARCHITECTURE
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.network.mapping.w_avg.device
 
     @property

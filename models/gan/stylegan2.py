@@ -108,7 +108,7 @@ class SynthesisNetwork(nn.Module):
             self.layers += [(k, conv) for conv in (("conv0", "conv1") if k else ("conv1",))]
 
     def block(self, index: int) -> SynthesisBlock:
-        """Return the block of a resolution, counted from the smallest."""
+        """Return the block of a resolution, counted from the smallest; -1 is the last."""
         return getattr(self, self.block_names[index])
 
     def conv(self, layer: int) -> SynthesisLayer:

@@ -21,7 +21,7 @@ NOISE_MODES = ("constant", "none", "random")
 
 @dataclass(frozen=True, eq=False)
 class LayerState:
-    """Where a synthesis can start again.
+    """The state after a layer, from which a synthesis can start again.
 
     With a ``box`` all tensors are that part of the picture, and what starts here draws that part alone.
     """
@@ -47,7 +47,7 @@ class LayerState:
 
 @dataclass(frozen=True, eq=False)
 class SynthesisOptions:
-    """How a synthesis runs: its noise, where it starts and ends, and what joins in on the way.
+    """Options of one synthesis run: its noise, where it starts and ends, and what joins in on the way.
 
     Args:
         noise: "constant" (the maps of the checkpoint), "none", "random" (drawn anew, for training), or a seed.
