@@ -177,7 +177,8 @@ def _layer_features(generator: GanGenerator, codes: Tensor, layer: int, hook: Pa
 def _with_regions(reference_codes: Tensor, reference_mask: Tensor, count: int) -> Tensor:
     """Repeat a reference that has a region for each of ``count`` pictures, [1 or B, L, D] -> [1 or B, L, D].
 
-    Raises InputError for another number of regions, and for one that is empty while others are not.
+    Raises:
+        InputError: another number of regions, or one that is empty while others are not.
     """
     if len(reference_codes) == 1 and len(reference_mask) == count:
         reference_codes = reference_codes.expand(count, -1, -1)

@@ -16,6 +16,7 @@ from semantic_edit.models import (
 from semantic_edit.models.files.describe import describe_file
 from semantic_edit.models.gan.generator import family_fingerprint
 from semantic_edit.models.gan.hooks import FunctionHook
+from semantic_edit.models.gan.layer_blend import LayerBlend
 from semantic_edit.models.gan.synthesis_run import LayerState, SynthesisOptions
 
 
@@ -144,6 +145,7 @@ def test_files_are_told_apart(tiny_progan_network, tiny_network, tmp_path):
         ({"want_features": [5], "stop_layer": 4}, "layer 5 are not made"),
         ({"resume": LayerState(2, torch.zeros(2, 16, 4, 4), None)}, r"layer 2 of this generator has \(2, 16, 8, 8\)"),
         ({"resume": LayerState(5, torch.zeros(2, 12, 16, 16), None), "stop_layer": 3}, "Cannot stop after layer 3"),
+        ({"blend": LayerBlend(torch.zeros(2, 1, 16), [None])}, "one row of codes"),
     ],
 )
 def test_wrong_calls_are_sentences(tiny_progan_network, arguments, words):

@@ -78,6 +78,14 @@ def test_resuming_after_any_layer_is_the_whole_run_to_the_bit(make_network, code
         assert torch.equal(again.features, state.features)
 
 
+def test_a_hook_is_called_at_its_layers_alone(make_network, codes):
+    network = make_network()
+    layers = []
+    hook = FunctionHook(lambda layer, x: layers.append(layer) or x, layers=(1, 3))
+    network.synthesis(codes(network), SynthesisOptions(hook=hook))
+    assert layers == [1, 3]
+
+
 def test_resuming_from_changed_features_is_a_hook_at_that_layer(make_network, codes):
     network = make_network()
     w = codes(network)
