@@ -9,6 +9,7 @@ from ...demo.readers import resize
 from ...editing.common.part_labels import PartLabels
 from ...host import current, io
 from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
 from ..common.images import to_image_batch
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, PartLabelsType
@@ -51,7 +52,9 @@ class LoadDemoPhotos(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, photo: str, first: int, limit: int, size: int, generator=None) -> io.NodeOutput:
+    def execute(
+        cls, photo: str, first: int, limit: int, size: int, generator: GanGenerator | None = None
+    ) -> io.NodeOutput:
         names = _names(photo, first, limit)
         known, pictures = load_photos(PHOTOS)
         pictures = pictures[[known.index(name) for name in names]]
@@ -60,7 +63,7 @@ class LoadDemoPhotos(io.ComfyNode):
         return io.NodeOutput(to_image_batch(resize(pictures, pixels)), "\n".join(names), PartLabels(masks, PART_NAMES))
 
 
-def _size(size: int, generator) -> int:
+def _size(size: int, generator: GanGenerator) -> int:
     """Return width and height in pixels, 0 for the photos' own."""
     if size:
         if size < 16:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ...editing.common.latents import BLEND_MODES, blend
+from ...editing.common.types import GanLatent
 from ...host import io
+from ...models.gan.generator import GanGenerator
 from ..common.latents import check_latent
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, GanLatentType
@@ -58,7 +60,9 @@ class BlendLatents(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, a, b, amount: float, mode: str, layers: str, generator=None) -> io.NodeOutput:
+    def execute(
+        cls, a: GanLatent, b: GanLatent, amount: float, mode: str, layers: str, generator: GanGenerator | None = None
+    ) -> io.NodeOutput:
         center = None
         if generator is not None:
             check_latent(generator, a, "Latent a")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.errors import check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
@@ -42,7 +44,7 @@ class GenerateImages(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, generator, latents, noise: str, noise_seed: int) -> io.NodeOutput:
+    def execute(cls, generator: GanGenerator, latents: GanLatent, noise: str, noise_seed: int) -> io.NodeOutput:
         check_choice("noise", noise, NOISES)
         check_latent(generator, latents)
         place(generator)

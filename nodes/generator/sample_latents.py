@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...editing.common.sample import ANY_CLASS, sample
 from ...host import io
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.schema import menu_category, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType
@@ -55,7 +56,7 @@ class SampleLatents(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, generator, count: int, seed: int, truncation: float, truncation_layers: int, label: int
+        cls, generator: GanGenerator, count: int, seed: int, truncation: float, truncation_layers: int, label: int
     ) -> io.NodeOutput:
         place(generator)
         return io.NodeOutput(sample(generator, count, seed, truncation, truncation_layers, label))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from ... import host
+from ...editing.common.types import GanLatent
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.latents import embed_latent, write_latent
@@ -43,7 +46,7 @@ class SaveLatents(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, latents, name: str, images=None) -> io.NodeOutput:
+    def execute(cls, latents: GanLatent, name: str, images: Tensor | None = None) -> io.NodeOutput:
         if images is not None and len(images) != len(latents):
             raise InputError(
                 f"There are {len(images)} images for {len(latents)} codes: connect the pictures of exactly these "

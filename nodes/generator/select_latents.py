@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...editing.common.latents import select
 from ...editing.common.rows import parse_indices
+from ...editing.common.types import GanLatent
 from ...host import io
 from ..common.schema import menu_category
 from ..common.sockets import GanLatentType
@@ -34,5 +35,5 @@ class SelectLatents(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, latents, indices: str) -> io.NodeOutput:
+    def execute(cls, latents: GanLatent, indices: str) -> io.NodeOutput:
         return io.NodeOutput(select(latents, parse_indices(indices, len(latents))))

@@ -9,6 +9,7 @@ from ...editing.one_for_all.animation import EASINGS, LAYOUTS, LOOPS, PATHS, ani
 from ...editing.one_for_all.closed_form import plan_strength
 from ...host import current, io
 from ...models.errors import InputError, check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
@@ -88,7 +89,7 @@ class AnimateStrength(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         latents: GanLatent,
         direction: EditDirection,
         frame_count: int,

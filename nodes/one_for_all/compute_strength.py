@@ -9,6 +9,7 @@ from ...editing.one_for_all.render_and_correct import ROUNDS
 from ...editing.one_for_all.strength_modes import MODES, Target, strengths_for
 from ...host import io
 from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.feature_space import AUTOMATIC, feature_space, features_fingerprint, features_input, network_of_score
 from ..common.images import from_image_batch
@@ -113,7 +114,7 @@ class ComputeStrength(io.ComfyNode):
         mode: str,
         limit: float,
         reference: GanLatent | None = None,
-        generator=None,
+        generator: GanGenerator | None = None,
         corrections: int = ROUNDS,
         target: float = 0.0,
         reference_image: torch.Tensor | None = None,
@@ -143,7 +144,7 @@ class ComputeStrength(io.ComfyNode):
         return io.NodeOutput(result, result.alpha.tolist(), _report(result, latents))
 
 
-def _check_reference(direction, reference, reference_image, generator, mode: str) -> None:
+def _check_reference(direction, reference, reference_image, generator: GanGenerator, mode: str) -> None:
     """Refuse more than one target, and targets that cannot be used."""
     targets = [mode == "number", reference is not None, reference_image is not None]
     if sum(targets) > 1:

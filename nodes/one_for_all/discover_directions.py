@@ -10,6 +10,7 @@ from ...editing.common.types import GanLatent
 from ...editing.one_for_all.discover import METHODS, component_edit, components_sheet, find_components
 from ...host import io
 from ...models.errors import check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
@@ -78,7 +79,7 @@ class DiscoverDirections(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         method: str,
         rows: str,
         component: int,

@@ -18,6 +18,7 @@ from ...editing.drag.figure import drag_pictures
 from ...editing.paint.brush import add_strokes, brush_mask
 from ...host import current, io
 from ...models.errors import InputError, check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
@@ -161,7 +162,7 @@ class DragPoints(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         latents: GanLatent,
         points: str,
         units: str,
@@ -204,7 +205,7 @@ class DragPoints(io.ComfyNode):
 
 
 def _check_inputs(
-    generator, latents: GanLatent, units: str, method: str, canvas_width: int, canvas_height: int
+    generator: GanGenerator, latents: GanLatent, units: str, method: str, canvas_width: int, canvas_height: int
 ) -> None:
     """Refuse several codes, unknown choices, and half a canvas."""
     check_latent(generator, latents)

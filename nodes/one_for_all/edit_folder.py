@@ -19,6 +19,7 @@ from ...jobs.preview import free_output_folder, job_sheet
 from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError, check_choice
 from ...models.files.pictures import FITS
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.feature_space import network_of_score
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
@@ -169,7 +170,7 @@ class EditFolder(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         direction: EditDirection,
         folder: str,
         name: str,

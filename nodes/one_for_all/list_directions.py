@@ -9,6 +9,7 @@ from ...editing.one_for_all.library import library_sheet, library_table, misfit_
 from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.direction import read_thumbnail, summarize_direction
+from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType
@@ -49,7 +50,7 @@ class ListDirections(io.ComfyNode):
         return "\n".join(file_fingerprint(path) for path in _files().values())
 
     @classmethod
-    def execute(cls, contains: str, fitting_only: bool, generator=None) -> io.NodeOutput:
+    def execute(cls, contains: str, fitting_only: bool, generator: GanGenerator | None = None) -> io.NodeOutput:
         if fitting_only and generator is None:
             raise InputError("fitting_only needs a generator to compare with: connect one, or switch it off.")
         pattern = contains.strip().lower()

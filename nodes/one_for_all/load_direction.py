@@ -8,6 +8,7 @@ from ...editing.common.rows import parse_rows
 from ...editing.one_for_all.attributes import fit_to_generator
 from ...host import io
 from ...models.files.direction import read_direction
+from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category
 from ..common.sockets import EditDirectionType, GanGeneratorType
@@ -45,7 +46,7 @@ class LoadDirection(io.ComfyNode):
         return model_file_fingerprint("directions", file)
 
     @classmethod
-    def execute(cls, generator, file: str, rows: str) -> io.NodeOutput:
+    def execute(cls, generator: GanGenerator, file: str, rows: str) -> io.NodeOutput:
         path = model_file("directions", file)
         fields = read_direction(path)
         layers = None if rows.strip().lower() in ("", "as saved") else parse_rows(rows, generator.num_layers)

@@ -8,6 +8,7 @@ from ...editing.one_for_all.directions import LEARNING_RATE, SEARCHES, VARIANTS
 from ...editing.one_for_all.fit_normal import EXAMPLE, NORMALS, learn_direction, pictures_needed
 from ...host import io
 from ...models.errors import InputError, check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.feature_space import AUTOMATIC, feature_space, features_fingerprint, features_input
 from ..common.progress import progress_for
@@ -102,7 +103,7 @@ class OptimizeDirection(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         edit: EditDirection,
         variant: str,
         steps: int,

@@ -8,6 +8,7 @@ from ...editing.one_for_all.example_edit import record_edit, record_text_edit
 from ...editing.text.edit import TextEdit
 from ...host import io
 from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.schema import menu_category
@@ -60,7 +61,7 @@ class RecordEdit(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         start: GanLatent,
         rows: str,
         name: str,

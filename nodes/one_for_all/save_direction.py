@@ -8,6 +8,7 @@ from ...editing.one_for_all.library import before_after_strip
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.direction import write_direction, write_thumbnail
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.model_files import listed_name
@@ -68,7 +69,7 @@ class SaveDirection(io.ComfyNode):
         notes: str = "",
         date: str = "",
         thumbnail_strength: float = 1.0,
-        generator=None,
+        generator: GanGenerator | None = None,
         latents: GanLatent | None = None,
     ) -> io.NodeOutput:
         strip = None

@@ -10,6 +10,7 @@ from ...editing.common.types import EditDirection, GanLatent
 from ...editing.one_for_all.attributes import slide_attribute
 from ...host import io
 from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
@@ -55,7 +56,7 @@ class SlideAttribute(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, generator, latents: GanLatent, direction: EditDirection, index: int, amount: float, rows: str
+        cls, generator: GanGenerator, latents: GanLatent, direction: EditDirection, index: int, amount: float, rows: str
     ) -> io.NodeOutput:
         check_latent(generator, latents)
         generator.check_latent(direction.direction[None], direction.family, f"The direction '{direction.name}'")

@@ -9,6 +9,7 @@ from ...editing.paint.painting import Painting
 from ...editing.paint.strokes import APPEARANCES, copy_appearance
 from ...host import io
 from ...models.errors import InputError, check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.schema import menu_category
@@ -57,7 +58,7 @@ class CopyAppearance(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         latents: GanLatent,
         mask: torch.Tensor,
         reference: GanLatent,

@@ -10,6 +10,7 @@ from ...editing.paint.unit_pictures import picture_units
 from ...host import io
 from ...host.registry import PartLabeller, part_labellers
 from ...models.errors import InputError, check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
@@ -85,7 +86,7 @@ class DissectConcepts(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         layer: int,
         samples: int,
         threshold: str,

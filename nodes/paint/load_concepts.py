@@ -7,6 +7,7 @@ from ...editing.paint.strokes import check_concepts
 from ...host import io
 from ...models.errors import about_file
 from ...models.files.concepts import read_concepts
+from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category
 from ..common.sockets import ConceptUnitsType, GanGeneratorType
@@ -37,7 +38,7 @@ class LoadConcepts(io.ComfyNode):
         return model_file_fingerprint("concepts", file)
 
     @classmethod
-    def execute(cls, generator, file: str) -> io.NodeOutput:
+    def execute(cls, generator: GanGenerator, file: str) -> io.NodeOutput:
         path = model_file("concepts", file)
         with about_file(path):
             concepts = ConceptUnits(**read_concepts(path))

@@ -11,6 +11,7 @@ from ...editing.paint.painting import Painting
 from ...editing.paint.strokes import ACTIONS, FORMS, paint_concept
 from ...host import io
 from ...models.errors import check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanPaintingType
 from ..common.widget_data import block_until_input, rerun_token, ui_payload
@@ -91,7 +92,7 @@ class PaintConcept(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         concepts: ConceptUnits,
         concept: str,
         action: str,

@@ -12,6 +12,7 @@ from ...editing.paint.painted_photo import JOINS, Canvas, render_painted_photo
 from ...editing.paint.painting import Painting
 from ...host import current, io
 from ...models.errors import check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import from_image_batch, to_image_batch
 from ..common.latents import check_latent
@@ -86,7 +87,7 @@ class RenderPaintedPhoto(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         latents: GanLatent,
         painting: Painting,
         photos: torch.Tensor,

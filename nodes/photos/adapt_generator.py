@@ -15,6 +15,7 @@ from ...editing.photos.adaptation import METHODS, adapt
 from ...host import io
 from ...models.errors import InputError, check_choice
 from ...models.gan.adaptation import without_adaptation
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import from_image_batch, to_image_batch
 from ..common.latents import check_latent
@@ -104,7 +105,7 @@ class AdaptGenerator(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         photos: torch.Tensor,
         latents: GanLatent,
         method: str,

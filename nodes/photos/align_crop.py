@@ -22,6 +22,7 @@ from ...editing.photos.detections import (
 from ...editing.photos.warp import BORDERS
 from ...host import current, io
 from ...models.errors import InputError, check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.latents import picture_names
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases
@@ -166,7 +167,7 @@ class AlignCrop(io.ComfyNode):
         border_blur: bool,
         width: int,
         height: int,
-        generator=None,
+        generator: GanGenerator | None = None,
         mask: torch.Tensor | None = None,
         bboxes: Any = None,
         pose: Any = None,
@@ -213,7 +214,7 @@ def _detect(
     return detect(value, count, size)
 
 
-def _crop_size(width: int, height: int, generator) -> tuple[int, int]:
+def _crop_size(width: int, height: int, generator: GanGenerator) -> tuple[int, int]:
     """Return height and width of the crops in pixels."""
     if (width == 0) != (height == 0):
         raise InputError(f"Give both width and height, or neither; got {width} x {height}.")

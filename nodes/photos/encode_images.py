@@ -8,6 +8,7 @@ from ...editing.common.pictures import fit_to_resolution
 from ...editing.common.types import GanLatent
 from ...host import io, no_inference_mode
 from ...models.encoders.encoder import load_encoder
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import from_image_batch
 from ..common.latents import picture_names
@@ -46,7 +47,9 @@ class EncodeImages(io.ComfyNode):
         return model_file_fingerprint("encoders", file)
 
     @classmethod
-    def execute(cls, generator, images: torch.Tensor, file: str, names: str | None = None) -> io.NodeOutput:
+    def execute(
+        cls, generator: GanGenerator, images: torch.Tensor, file: str, names: str | None = None
+    ) -> io.NodeOutput:
         network = load_encoder(model_file("encoders", file))
         place(generator, network)
         pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))

@@ -11,6 +11,7 @@ from ...editing.photos.inversion import PULL, SPACES, Inversion, invert
 from ...editing.photos.inversion_report import heat_picture
 from ...host import io
 from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import from_image_batch, to_image_batch
 from ..common.latents import check_latent, picture_names
@@ -126,7 +127,7 @@ class InvertImages(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         images: torch.Tensor,
         space: str,
         steps: int,

@@ -8,6 +8,7 @@ from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.files.adaptation import read_adaptation
 from ...models.gan.adaptation import with_adaptation
+from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, GanLatentType
@@ -40,7 +41,7 @@ class LoadAdaptation(io.ComfyNode):
         return model_file_fingerprint("adaptations", file)
 
     @classmethod
-    def execute(cls, generator, file: str) -> io.NodeOutput:
+    def execute(cls, generator: GanGenerator, file: str) -> io.NodeOutput:
         adaptation = read_adaptation(model_file("adaptations", file))
         adapted = with_adaptation(generator, adaptation)
         if not adaptation.family:

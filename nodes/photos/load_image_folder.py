@@ -9,6 +9,7 @@ from ... import host
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.pictures import FITS, list_pictures, read_pictures
+from ...models.gan.generator import GanGenerator
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category
@@ -99,7 +100,7 @@ class LoadImageFolder(io.ComfyNode):
         background: str,
         first: int,
         limit: int,
-        generator=None,
+        generator: GanGenerator | None = None,
     ) -> io.NodeOutput:
         colour = background_colour(background)
         if (width == 0) != (height == 0):

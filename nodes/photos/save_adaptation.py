@@ -7,6 +7,7 @@ from ...host import io
 from ...models.errors import InputError
 from ...models.files.adaptation import write_adaptation
 from ...models.gan.adaptation import Adaptation
+from ...models.gan.generator import GanGenerator
 from ..common.model_files import listed_name
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType
@@ -32,7 +33,7 @@ class SaveAdaptation(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, generator, name: str) -> io.NodeOutput:
+    def execute(cls, generator: GanGenerator, name: str) -> io.NodeOutput:
         if not isinstance(generator.adaptation, Adaptation):
             raise InputError(
                 f"The generator '{generator.name}' is not adapted to any photo, so there is nothing to save. Connect "

@@ -8,6 +8,7 @@ from ...editing.text.apply import apply_text_edit
 from ...editing.text.edit import TextEdit
 from ...host import current, io
 from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
@@ -62,7 +63,7 @@ class ApplyTextEdit(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         latents: GanLatent,
         text_edit: TextEdit,
         strength: float,

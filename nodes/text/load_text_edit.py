@@ -6,6 +6,7 @@ from ...editing.text.edit import TextEdit, check_edit_fits
 from ...host import io
 from ...models.errors import about_file
 from ...models.files.text_edit import read_text_edit
+from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType, TextEditType
@@ -36,7 +37,7 @@ class LoadTextEdit(io.ComfyNode):
         return model_file_fingerprint("text_edits", file)
 
     @classmethod
-    def execute(cls, generator, file: str) -> io.NodeOutput:
+    def execute(cls, generator: GanGenerator, file: str) -> io.NodeOutput:
         path = model_file("text_edits", file)
         with about_file(path):
             edit = TextEdit(**read_text_edit(path))

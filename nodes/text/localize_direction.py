@@ -8,6 +8,7 @@ from ...editing.text.localize import localize_direction
 from ...editing.text.training import selection_report
 from ...host import io
 from ...models.errors import check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
@@ -61,7 +62,7 @@ class LocalizeDirection(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         direction: EditDirection,
         latents: GanLatent,
         parts: PartLabels,

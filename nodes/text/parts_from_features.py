@@ -6,6 +6,7 @@ from ...editing.common.parts import parts_from_features
 from ...editing.common.types import GanLatent
 from ...editing.text.figures import part_colours
 from ...host import io
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
@@ -56,7 +57,7 @@ class PartsFromFeatures(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, generator, latents: GanLatent, count: int, height: int, softness: float, seed: int
+        cls, generator: GanGenerator, latents: GanLatent, count: int, height: int, softness: float, seed: int
     ) -> io.NodeOutput:
         check_latent(generator, latents)
         place(generator)

@@ -11,6 +11,7 @@ from ...editing.text.edit import TextEdit
 from ...editing.text.figures import region_layer_chart, row_mask_sheet
 from ...host import current, io
 from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import effective_mask
 from ..common.devices import place
 from ..common.latents import check_latent
@@ -49,7 +50,12 @@ class RegionLayerMasks(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, generator, latents: GanLatent, text_edit: TextEdit, index: int, parts: PartLabels | None = None
+        cls,
+        generator: GanGenerator,
+        latents: GanLatent,
+        text_edit: TextEdit,
+        index: int,
+        parts: PartLabels | None = None,
     ) -> io.NodeOutput:
         check_latent(generator, latents)
         if index >= len(latents):

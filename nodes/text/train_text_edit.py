@@ -14,6 +14,7 @@ from ...editing.text.training import train_text_edit, training_report
 from ...host import io
 from ...host.registry import identity_networks
 from ...models.errors import InputError, check_choice
+from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
@@ -163,7 +164,7 @@ class TrainTextEdit(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator,
+        generator: GanGenerator,
         scorer,
         latents: GanLatent,
         prompt: str,
@@ -211,7 +212,7 @@ class TrainTextEdit(io.ComfyNode):
         return io.NodeOutput(trained.edit, loss_chart(trained.losses, prompt)[None], training_report(trained))
 
 
-def _smallest_height(generator, scorer) -> int | None:
+def _smallest_height(generator: GanGenerator, scorer) -> int | None:
     """Return the height of the smallest picture that the synthesis can stop at and the scorer still sees in full."""
     if generator.network.config.architecture != "skip":
         return None
