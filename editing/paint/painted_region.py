@@ -23,22 +23,22 @@ def crop_state(state: LayerState | None, box: CropBox | None) -> LayerState | No
     return state if box is None else state.crop(box)
 
 
-def region_to_draw(synthesis, marks: Sequence[CropBox], after: int) -> CropBox | None:
+def region_to_draw(synthesis, marks: Sequence[CropBox], layer: int) -> CropBox | None:
     """Return the crop to draw from a layer on, so that all that strokes change comes out as in the full picture.
 
     Args:
         synthesis: a generator's.
         marks: the boxes of the strokes' masks, at each size at which they are painted, and at the picture's.
-        after: the layer whose state is cropped.
+        layer: the layer whose state is cropped.
 
     Returns:
         Twice the receptive radius around the marks: once what they change, once what the crop's edge changes. None
         where that is hardly less than the full picture.
     """
-    region = affected_region(synthesis, marks, after)
+    region = affected_region(synthesis, marks, layer)
     if region is None:
         return None
-    region = region.expand(receptive_radius(synthesis, after), _STEP)
+    region = region.expand(receptive_radius(synthesis, layer), _STEP)
     return region if region.area_fraction < _WORTH else None
 
 
@@ -68,12 +68,12 @@ def best_crop(synthesis, marks: Sequence[CropBox], last: int, first: int = 0) ->
     return choice
 
 
-def affected_region(synthesis, marks: Sequence[CropBox], after: int) -> CropBox | None:
+def affected_region(synthesis, marks: Sequence[CropBox], layer: int) -> CropBox | None:
     """Return what painting inside the marks after a layer can change, in the layer's cells; None without marks.
 
     It is also what a run that is cropped there has to draw, to be right inside the marks.
     """
-    _, height, width = synthesis.layer_size(after)
+    _, height, width = synthesis.layer_size(layer)
     if not marks:
         return None
     union = CropBox(
@@ -84,7 +84,7 @@ def affected_region(synthesis, marks: Sequence[CropBox], after: int) -> CropBox 
         height,
         width,
     )
-    return union.expand(receptive_radius(synthesis, after), _STEP)
+    return union.expand(receptive_radius(synthesis, layer), _STEP)
 
 
 def _layer_costs(synthesis) -> list[float]:

@@ -148,13 +148,13 @@ def shares_along(
     at_once = generator.pictures_per_graph(_AT_ONCE)
     for k in range(0, len(codes), at_once):
         batch = slice(k, k + at_once)
-        way = (goal[:, None, None] - features[batch]) * region[batch]
+        displacement = (goal[:, None, None] - features[batch]) * region[batch]
         with torch.no_grad():  # the picture so far, which a resumed run needs
             state = synthesis(codes[batch], SynthesisOptions(stop_layer=layer)).state
         for point in range(_POINTS):
-            x = (features[batch] + (point + 0.5) / _POINTS * way).requires_grad_(True)
+            x = (features[batch] + (point + 0.5) / _POINTS * displacement).requires_grad_(True)
             image = synthesis(codes[batch], SynthesisOptions(resume=replace(state, features=x))).image
             area = score(to_rgb(image))[:, concept].mean(dim=(1, 2)).sum()
             (slope,) = torch.autograd.grad(area, x)
-            shares += (slope * way).sum(dim=(0, 2, 3)).cpu().double() / _POINTS
+            shares += (slope * displacement).sum(dim=(0, 2, 3)).cpu().double() / _POINTS
     return (shares / len(codes)).float()

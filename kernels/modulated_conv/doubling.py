@@ -63,10 +63,10 @@ def _separate(key: tuple, gain: float) -> tuple[tuple[float, ...], tuple[float, 
 
 def _window(taps: Tensor) -> tuple[float, ...]:
     size = taps.numel()
-    before = 1 - ((size + 1) // 2 - 1)  # the low-pass starts at u[j - ((size + 1) // 2 - 1)], the window at u[j - 1]
+    first = 1 - ((size + 1) // 2 - 1)  # the low-pass starts at u[j - ((size + 1) // 2 - 1)], the window at u[j - 1]
     window = [0.0] * 4
     for k, tap in enumerate(taps.flip(0).tolist()):  # a true convolution
-        window[before + k] = tap
+        window[first + k] = tap
     return tuple(window)
 
 
@@ -141,10 +141,10 @@ def run_doubling(
                 planes[:, :, 1:3] = planes[:, :, rows + 1 : rows + 3].clone()
                 known = 3
             low, high = max(r - 2 + max(known - 1, 0), 0), min(r + n + 1, height)
-            at = low - r + 2
-            picture[:, :at].zero_()
-            load(samples, low, high, picture[:, at : at + high - low, 1:-1], low, high)
-            picture[:, at + high - low :].zero_()
+            offset = low - r + 2
+            picture[:, :offset].zero_()
+            load(samples, low, high, picture[:, offset : offset + high - low, 1:-1], low, high)
+            picture[:, offset + high - low :].zero_()
             _transposed_convolution(source, phases, weight, max(known, 1) * pitch, count * (rows + 3) * pitch, pitch)
             even, odd = _row_matrices(taps[0], n, new["dtype"])
             lines = filtered[: count * 2 * n * wide].view(count, 2 * n, wide * outputs)
@@ -202,12 +202,12 @@ def run_doubling_adjoint(
             lines = 2 * n + 4
             gradient = padded[: count * lines * wide].view(count, lines, wide, channels)
             low, high = max(2 * r - 2, 0), min(2 * (r + n) + 2, 2 * height)
-            at = low - 2 * r + 2
-            gradient[:, :at].zero_()
-            gradient[:, at + high - low :].zero_()
+            offset = low - 2 * r + 2
+            gradient[:, :offset].zero_()
+            gradient[:, offset + high - low :].zero_()
             gradient[:, :, :2].zero_()
             gradient[:, :, 2 + 2 * width :].zero_()
-            load(samples, low, high, gradient[:, at : at + high - low, 2 : 2 + 2 * width], 2 * r, 2 * (r + n))
+            load(samples, low, high, gradient[:, offset : offset + high - low, 2 : 2 + 2 * width], 2 * r, 2 * (r + n))
             spans = count * lines * (wide // _SPAN)
             windows = padded.as_strided((spans, _SPAN + 3, channels), (_SPAN * channels, channels, 1))
             torch.bmm(columns.expand(spans, -1, -1), windows, out=filtered[:spans])

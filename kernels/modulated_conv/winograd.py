@@ -82,20 +82,20 @@ def run_winograd(
     weight = weight.transpose(1, 2) if adjoint else weight
     outputs = weight.shape[2]
     to_tiles, from_tiles = _data_transforms(weight.dtype, adjoint)
-    down, across = height // TILE, width // TILE
+    tile_rows, tile_columns = height // TILE, width // TILE
     strip = _STRIP // max(channels, outputs)
-    rows = max(1, min(down, strip // across))
-    group = max(1, min(batch, strip // (rows * across))) if rows == down else 1
+    rows = max(1, min(tile_rows, strip // tile_columns))
+    group = max(1, min(batch, strip // (rows * tile_columns))) if rows == tile_rows else 1
     pitch = width + 2
     new = dict(dtype=weight.dtype, device=weight.device)
     padded = torch.zeros(group, TILE * rows + 2, pitch, channels, **new)
-    values_per_point = group * rows * across * max(channels, outputs)
+    values_per_point = group * rows * tile_columns * max(channels, outputs)
     first, second = (torch.empty(36 * values_per_point, **new) for _ in range(2))  # buffers, used in turn
     for b in range(0, batch, group):
         samples = slice(b, min(b + group, batch))
         count = samples.stop - b
-        for r in range(0, down, rows):
-            n = min(rows, down - r)
+        for r in range(0, tile_rows, rows):
+            n = min(rows, tile_rows - r)
             begin, end = TILE * r, TILE * (r + n)
             low, high = max(begin - 1, 0), min(end + 1, height)
             if begin == 0:
@@ -104,9 +104,9 @@ def run_winograd(
                 padded[:count, TILE * n + 1].zero_()
             offset = low - begin + 1
             load(samples, low, high, padded[:count, offset : offset + high - low, 1:-1], begin, end)
-            tiles = count * n * across
+            tiles = count * n * tile_columns
             windows = padded.as_strided(
-                (_WINDOW, _WINDOW, count, n, across, channels),
+                (_WINDOW, _WINDOW, count, n, tile_columns, channels),
                 (pitch * channels, channels, padded.stride(0), TILE * pitch * channels, TILE * channels, 1),
             )
             gathered = first[: 36 * tiles * channels].view(36, -1)
@@ -116,5 +116,5 @@ def run_winograd(
             torch.bmm(points.view(36, tiles, channels), weight, out=products)
             values = second[: 16 * tiles * outputs].view(16, -1)
             torch.mm(from_tiles, products.view(36, -1), out=values)
-            values = values.view(TILE, TILE, count, n, across, outputs)
+            values = values.view(TILE, TILE, count, n, tile_columns, outputs)
             store(samples, begin, end, values.permute(2, 3, 0, 4, 1, 5))
