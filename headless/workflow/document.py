@@ -6,17 +6,16 @@ Both end as one prompt: ``{node id: {"class_type": ..., "inputs": {name: value o
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from ..errors import WorkflowError
 from .flatten import flatten
+from .pictures import PICTURES, workflow_text
 
-PICTURES = (".png", ".webp", ".jpg", ".jpeg")
+LARGEST = 100_000_000  # bytes of a file; workflows with pictures inside take a few million
+DEEPEST = 200  # values within values; what ComfyUI writes has fewer than 20
 
 
 @dataclass
@@ -39,11 +38,17 @@ def read_document(path: Path | str) -> dict:
         WorkflowError: no such file, not JSON, or no workflow in it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WorkflowError(f"There is no workflow file {path}: give the path of a .json saved by ComfyUI.")
     try:
-        text = _text_of_picture(path) if path.suffix.lower() in PICTURES else path.read_text(encoding="utf-8-sig")
-        document = json.loads(text)
+        size = path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        size = None
+    if size is None:
+        raise WorkflowError(f"There is no workflow file {path}: give the path of a .json saved by ComfyUI.")
+    if size > LARGEST:
+        raise WorkflowError(f"{path.name} is not a workflow: it has {size} bytes, more than {LARGEST}.")
+    try:
+        is_picture = path.suffix.lower() in PICTURES
+        document = json.loads(workflow_text(path) if is_picture else path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WorkflowError(f"{path.name} is not a workflow: it cannot be read as JSON ({reason}).") from None
@@ -62,6 +67,7 @@ def to_prompt(document: dict, info: dict[str, dict]) -> Prompt:
     Raises:
         WorkflowError: the document does not hold together, or uses a node that `info` does not describe.
     """
+    _check_depth(document)
     if "nodes" in document:
         try:
             return Prompt(flatten(document, info), document)
@@ -95,18 +101,15 @@ def _read_api_format(document: dict) -> dict[str, dict]:
     return nodes
 
 
-def _text_of_picture(path: Path) -> str:
-    """Return the workflow, else the prompt, that a picture carries as text."""
-    try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore")
-            texts = dict(getattr(picture, "text", None) or picture.info)
-    except UnidentifiedImageError:
-        raise ValueError("not a picture that can be opened") from None
-    for name in ("workflow", "prompt"):
-        if isinstance(texts.get(name), str):
-            return texts[name]
-    raise ValueError("the picture carries no workflow")
+def _check_depth(document: dict) -> None:
+    """Refuse values so deep within each other that they could be read, but not be written into a picture again."""
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        values = (value for each in level for value in (each.values() if isinstance(each, dict) else each))
+        level = [value for value in values if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise WorkflowError(f"The workflow file is damaged: its values lie more than {DEEPEST} deep within each other.")
 
 
 def _kind(value: Any) -> str:

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 from ..errors import WorkflowError
 
-MOST_NODES = 20_000  # subgraphs within subgraphs can grow a small file without bound
+# Subgraphs within subgraphs can grow a small file without bound.
+MOST_NODES = 20_000
+MOST_SOCKETS = 500_000  # links, inputs and outputs of all nodes
+MOST_OF_ONE_NODE = 2_000  # inputs, outputs, or widgets shown on a subgraph
 
 
 class Link(NamedTuple):
@@ -41,6 +44,7 @@ class SavedNode:
     values: Any
     named: dict[str, Any]  # the same by the widgets' names, in files of newer frontends
     proxies: list
+    quarantine: dict[str, Any]  # values by name that the page could not place when it read an older file
     alias: str | None  # the name that file name prefixes use for it
 
 
@@ -55,7 +59,22 @@ class Graph:
     instance: SavedNode | None = None
     definition: dict = field(default_factory=dict)
     inner: dict[str, Graph] = field(default_factory=dict)
-    overrides: dict[tuple[str, str], Any] = field(default_factory=dict)  # (node id, input) -> value set on the instance
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)  # node id -> input -> value set on the instance
+    setters: dict[str, list[SavedNode]] | None = None  # name -> Set nodes; `virtual` fills it
+    exits: dict[int, Link] | None = None  # output of the frame -> its link; `trace` fills it
+    # Of a subgraph's frame, by the slot of its input; `instances.bind` fills them.
+    entries: dict[int, int] = field(default_factory=dict)  # slot -> index of the instance's input that feeds it
+    values: dict[int, Any] = field(default_factory=dict)  # slot -> value of the instance's widget
+
+    @property
+    def input_frame(self) -> str:
+        """The id that the links from a subgraph's inputs start at."""
+        return str(self.definition.get("inputNode", {}).get("id", -10))
+
+    @property
+    def output_frame(self) -> str:
+        """The id that the links to a subgraph's outputs end at."""
+        return str(self.definition.get("outputNode", {}).get("id", -20))
 
     def full_id(self, node: SavedNode) -> str:
         """Return the node's id with those of the subgraph instances around it, as "7:12:3"."""
@@ -72,20 +91,24 @@ def read_graph(document: dict) -> Graph:
     if not isinstance(library, dict):
         raise _damaged("its definitions are not named")
     subgraphs = {str(subgraph.get("id")): subgraph for subgraph in _objects(library, "subgraphs", "its subgraphs")}
-    return _expand(_graph(document), subgraphs, (), [0])
+    return _expand(_graph(document), subgraphs, (), {"nodes": 0, "sockets": 0})
 
 
-def _expand(graph: Graph, definitions: dict, within: tuple, count: list[int]) -> Graph:
+def _expand(graph: Graph, definitions: dict, within: tuple, counts: dict[str, int]) -> Graph:
     """Unfold the subgraphs of a graph, in place.
 
     Args:
         definitions: subgraphs by id.
         within: the types of the subgraphs around it.
-        count: one number, the nodes read so far; it grows.
+        counts: the nodes, and the links and sockets, read so far; they grow.
     """
-    count[0] += len(graph.nodes)
-    if count[0] > MOST_NODES:
+    counts["nodes"] += len(graph.nodes)
+    counts["sockets"] += len(graph.links) + len(graph.definition.get("inputs") or ())
+    counts["sockets"] += sum(len(node.inputs) + len(node.outputs) + len(node.proxies) for node in graph.nodes.values())
+    if counts["nodes"] > MOST_NODES:
         raise WorkflowError(f"The workflow has more than {MOST_NODES} nodes once its subgraphs are unfolded.")
+    if counts["sockets"] > MOST_SOCKETS:
+        raise WorkflowError(f"The workflow has more than {MOST_SOCKETS} links and sockets, subgraphs unfolded.")
     for node in graph.nodes.values():
         definition = definitions.get(node.type)
         if definition is None:
@@ -95,10 +118,11 @@ def _expand(graph: Graph, definitions: dict, within: tuple, count: list[int]) ->
         inner = _graph(definition)
         inner.path, inner.parent = f"{graph.path}{node.id}:", graph
         inner.instance = node
-        if isinstance(node.values, list) and len(node.values) == len(node.proxies):
-            pairs = zip(node.proxies, node.values, strict=True)
-            inner.overrides = {(str(proxy[0]), proxy[1]): value for proxy, value in pairs if value is not None}
-        graph.inner[node.id] = _expand(inner, definitions, (*within, node.type), count)
+        if isinstance(node.values, list):
+            for proxy, value in zip(node.proxies, node.values, strict=False):  # the last may be left out
+                if value is not None:
+                    inner.overrides.setdefault(str(proxy[0]), {})[proxy[1]] = value
+        graph.inner[node.id] = _expand(inner, definitions, (*within, node.type), counts)
     return graph
 
 
@@ -157,7 +181,9 @@ def _damaged(reason: str) -> WorkflowError:
 def _node(saved: dict) -> SavedNode:
     """Read a node, with defaults for all that old files leave out."""
     properties = saved.get("properties") if isinstance(saved.get("properties"), dict) else {}
-    proxies, alias = properties.get("proxyWidgets"), properties.get("Node name for S&R")
+    proxies, alias = _list(properties, "proxyWidgets", "the widgets of a subgraph"), properties.get("Node name for S&R")
+    if len(proxies) > MOST_OF_ONE_NODE:
+        raise _damaged(f"node #{saved['id']} shows {len(proxies)} widgets, more than {MOST_OF_ONE_NODE}")
     named = saved.get("widgets_values_named")
     return SavedNode(
         id=str(saved["id"]),
@@ -165,12 +191,11 @@ def _node(saved: dict) -> SavedNode:
         title=saved["title"] if isinstance(saved.get("title"), str) else None,
         mode=saved.get("mode") or 0,
         inputs=_sockets(saved),
-        outputs=[
-            _type(socket.get("type")) for socket in _objects(saved, "outputs", f"the outputs of node #{saved['id']}")
-        ],
+        outputs=[_type(socket.get("type")) for socket in _saved_sockets(saved, "outputs")],
         values=saved.get("widgets_values"),
         named=named if isinstance(named, dict) else {},
-        proxies=[proxy for proxy in proxies if _is_proxy(proxy)] if isinstance(proxies, list) else [],
+        proxies=[proxy if _is_proxy(proxy) else ["", ""] for proxy in proxies],
+        quarantine=_quarantine(properties.get("proxyWidgetErrorQuarantine")),
         alias=alias if isinstance(alias, str) else None,
     )
 
@@ -178,11 +203,29 @@ def _node(saved: dict) -> SavedNode:
 def _sockets(saved: dict) -> list[Socket]:
     """Read the inputs of a node."""
     sockets = []
-    for socket in _objects(saved, "inputs", f"the inputs of node #{saved['id']}"):
+    for socket in _saved_sockets(saved, "inputs"):
         link = socket.get("link")
         name, kind = str(socket.get("name")), socket.get("type")
         sockets.append(Socket(name, _type(kind), None if link is None else str(link), bool(socket.get("widget"))))
     return sockets
+
+
+def _saved_sockets(saved: dict, name: str) -> list[dict]:
+    """Return the inputs or outputs of a node as the file has them."""
+    sockets = _objects(saved, name, f"the {name} of node #{saved['id']}")
+    if len(sockets) > MOST_OF_ONE_NODE:
+        raise _damaged(f"node #{saved['id']} has {len(sockets)} {name}, more than {MOST_OF_ONE_NODE}")
+    return sockets
+
+
+def _quarantine(entries: Any) -> dict[str, Any]:
+    """Read the values by input name that a page set aside; the first of a name counts."""
+    values: dict[str, Any] = {}
+    for entry in entries[:MOST_OF_ONE_NODE] if isinstance(entries, list) else ():
+        origin = entry.get("originalEntry") if isinstance(entry, dict) else None
+        if _is_proxy(origin) and str(origin[0]) == "-1" and entry.get("hostValue") is not None:
+            values.setdefault(origin[1], entry["hostValue"])
+    return values
 
 
 def _is_proxy(value: Any) -> bool:

@@ -57,7 +57,7 @@ def _in_order(info: dict, specs: list, saved: list) -> Iterator[tuple[str, Any]]
     wired_only = [spec for spec in input_specs(info) if spec[3].get("forceInput") and _would_show(spec)]
     if wired_only and len(saved) == sum(_value_count(spec) for spec in specs + wired_only):
         specs = [spec for spec in input_specs(info) if spec in specs or spec in wired_only]  # files of older versions
-    queue = list(saved)
+    queue = list(saved[: 3 * len(specs) + 1])  # with each value its control and its filter, and the upload button
     upload_due = any(options.get(upload) for _, group, _, options in specs for upload in UPLOADS if group == "required")
     for name, group, kind, options in specs:
         if group == "optional" and upload_due:
@@ -69,7 +69,7 @@ def _in_order(info: dict, specs: list, saved: list) -> Iterator[tuple[str, Any]]
         value = queue.pop(0)
         if value is not None and not options.get("forceInput"):
             yield name, value
-        if _controlled(name, kind, options) and queue and str(queue[0]) in AFTER_GENERATE:
+        if is_controlled(name, kind, options) and queue and str(queue[0]) in AFTER_GENERATE:
             queue.pop(0)
             if kind == "COMBO" or isinstance(kind, list):
                 queue[:1] = []  # the filter of the choices that a control walks through
@@ -77,7 +77,7 @@ def _in_order(info: dict, specs: list, saved: list) -> Iterator[tuple[str, Any]]
 
 def _value_count(spec: tuple) -> int:
     """Return how many values of the list a widget takes: two where a control follows it."""
-    return 2 if _controlled(spec[0], spec[2], spec[3]) else 1
+    return 2 if is_controlled(spec[0], spec[2], spec[3]) else 1
 
 
 def _would_show(spec: tuple) -> bool:
@@ -85,7 +85,7 @@ def _would_show(spec: tuple) -> bool:
     return has_widget(spec[2], {name: value for name, value in spec[3].items() if name != "forceInput"})
 
 
-def _controlled(name: str, kind: Any, options: dict) -> bool:
+def is_controlled(name: str, kind: Any, options: dict) -> bool:
     """Return True when a "control after generate" follows the widget."""
     control = options.get("control_after_generate")
     return bool(control) if control is not None else kind == "INT" and name in SEED_NAMES
