@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import CheckpointError
+from ...errors import CheckpointError
 from .builders import build_state, call, instantiate
 from .machine import MARK, Machine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .stored import ITEM_SIZE, Name
+from ..stored import ITEM_SIZE, Name
 
 # torch's storage classes, old names and new, and the number type each holds.
 STORAGES = {

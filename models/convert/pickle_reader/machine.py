@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CheckpointError
-from .stored import Bytes, Name, Opaque, is_integer
+from ...errors import CheckpointError
+from ..stored import Bytes, Name, Opaque, is_integer
 from .whitelist import ALIASES, is_admitted
 
 MARK = object()  # on the stack: where a list of values begins

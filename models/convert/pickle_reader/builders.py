@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import CheckpointError
-from .machine import Machine
-from .stored import (
+from ...errors import CheckpointError
+from ..stored import (
     Bytes,
     ElementType,
     Name,
@@ -22,6 +21,7 @@ from .stored import (
     StoredTensor,
     check_shape,
 )
+from .machine import Machine
 from .whitelist import (
     CALLABLE,
     DICTIONARIES,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from ..errors import CheckpointError
+from ...errors import CheckpointError
 from .instructions import INSTRUCTIONS, STOP
 from .machine import Budget, Machine
 
