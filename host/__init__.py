@@ -12,7 +12,7 @@ from typing import Any
 from ..models.inference import clone_from_inference, enable_training, no_inference_mode
 from .comfyui import ComfyHost, preview_picture
 from .diffusion import DiffusionBackend
-from .files import MODEL_SUFFIX, safe_name
+from .files import MODEL_SUFFIX, file_below, folders_below, is_text, safe_name
 from .interface import KINDS, PACK, Host
 
 __all__ = [
@@ -24,6 +24,9 @@ __all__ = [
     "clone_from_inference",
     "current",
     "enable_training",
+    "file_below",
+    "folders_below",
+    "is_text",
     "no_inference_mode",
     "preview_picture",
     "safe_name",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import nn
 from ..editing.common.progress import Progress
 from ..models.errors import InputError
 from .diffusion import DiffusionBackend
-from .files import MODEL_SUFFIX, model_files_below
+from .files import MODEL_SUFFIX, folders_below, is_text, model_files_below
 
 __all__ = ["KINDS", "PACK", "Host"]
 
@@ -131,8 +130,8 @@ class Host(ABC):
 
     def input_subfolders(self) -> list[str]:
         """Return the folders below the input folder, recursively, as "a/b", sorted; hidden ones are left out."""
-        root, subfolders = self.input_directory(), []
-        for folder, names, _ in os.walk(root):
-            names[:] = [name for name in names if not name.startswith(".")]
-            subfolders += [(Path(folder) / name).relative_to(root).as_posix() for name in names]
+        subfolders = []
+        for folder, names, _ in folders_below(self.input_directory()):
+            names[:] = [name for name in names if not name.startswith(".") and is_text(name)]
+            subfolders += [f"{folder}/{name}" if folder else name for name in names]
         return sorted(subfolders)

@@ -13,14 +13,16 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ..headless.errors import WorkflowError
 from ..headless.workflow.assign import assign
 from ..headless.workflow.document import Prompt, to_prompt
+from ..headless.workflow.separators import mend_separators
 from ..headless.workflow.validate import check_wires
 from ..headless.workflow.widgets import UPLOADS, input_specs
+from ..host import file_below
 from ..models.errors import InputError
 from ..models.files.atomic import atomic_write
 
@@ -57,6 +59,7 @@ def run_on_server(
     prompt = to_prompt(document, info)
     assign(prompt, assignments, info)
     check_wires(prompt, list(prompt.nodes))
+    mend_separators(prompt, info)
     if inputs is not None:
         server.upload(prompt, info, inputs)
     prompt_id = server.queue(prompt)
@@ -94,8 +97,8 @@ class Server:
             for name, _, _, options in input_specs(info.get(node["class_type"], {})):
                 value = node["inputs"].get(name)
                 if any(options.get(upload) for upload in UPLOADS) and isinstance(value, str):
-                    path = folder / PurePosixPath(value)
-                    if folder.resolve() in path.resolve().parents and path.is_file():
+                    path = file_below(folder, value)
+                    if path is not None:
                         node["inputs"][name] = self._upload(path)
 
     def queue(self, prompt: Prompt) -> str:

@@ -7,7 +7,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from ... import host
 from ...models.errors import InputError
+
+_LONGEST_NAME = 240  # bytes; file systems take 255 of a name, and a number and an ending are added
 
 
 class Numbered(NamedTuple):
@@ -29,8 +32,10 @@ def numbered(prefix: str, root: Path, width: int = 0, height: int = 0) -> Number
         width, height: of the picture, px.
 
     Raises:
-        InputError: the prefix leads out of `root`.
+        InputError: the prefix leads out of `root`, or names what no file or folder can be called.
     """
+    if "\0" in prefix or not host.is_text(prefix):
+        raise InputError(f"The file name prefix {prefix[:60]!r} holds characters that no file name can have.")
     now = time.localtime()
     values = {"width": width, "height": height, "year": now.tm_year}
     clock = {"month": now.tm_mon, "day": now.tm_mday, "hour": now.tm_hour, "minute": now.tm_min, "second": now.tm_sec}
@@ -39,10 +44,24 @@ def numbered(prefix: str, root: Path, width: int = 0, height: int = 0) -> Number
     subfolder, filename = os.path.split(os.path.normpath(prefix))
     root = Path(os.path.abspath(root))
     folder = Path(os.path.abspath(root / subfolder))
-    if folder != root and root not in folder.parents or "\0" in prefix:
-        raise InputError(f"The file name prefix {prefix!r} leads out of the output folder {root}: use a name below it.")
-    folder.mkdir(parents=True, exist_ok=True)
-    taken = [number for number in (_number(file, filename) for file in os.listdir(folder)) if number is not None]
+    if folder != root and root not in folder.parents:
+        raise InputError(
+            f"The file name prefix {prefix[:200]!r} leads out of the output folder {root}: use a name below it."
+        )
+    longest = max((*folder.relative_to(root).parts, filename), key=lambda name: len(name.encode()))
+    if len(longest.encode()) > _LONGEST_NAME:
+        raise InputError(
+            f"The file name prefix {prefix[:60]!r}... has a name of {len(longest)} letters; give a shorter one."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = os.listdir(folder)
+    except OSError as error:  # its whole path is too long, or a file has the name of a folder
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"The file name prefix {prefix[:200]!r} names a folder that cannot be made ({reason})."
+        ) from None
+    taken = [number for number in (_number(file, filename) for file in files) if number is not None]
     return Numbered(folder, filename, max(taken, default=0) + 1, subfolder)
 
 

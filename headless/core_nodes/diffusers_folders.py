@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ... import host
@@ -15,9 +14,9 @@ ROOTS = ("checkpoints", "diffusers")
 def folders(root: str) -> list[str]:
     """Return the diffusers folders below models/<root>, as "a/b", sorted."""
     top, names = _root(root), []
-    for folder, subfolders, files in os.walk(top, followlinks=True):
+    for folder, subfolders, files in host.folders_below(top, follow_links=True):
         if INDEX in files:
-            names.append(Path(folder).relative_to(top).as_posix())
+            names.append(folder or ".")
             subfolders[:] = []
     return sorted(names)
 
@@ -28,7 +27,8 @@ def checkpoints() -> list[str]:
     Files inside of a diffusers folder are its own.
     """
     top, folder_names = _root("checkpoints"), folders("checkpoints")
-    files = [path.relative_to(top).as_posix() for path in top.rglob("*.safetensors") if path.is_file()]
+    files = [Path(folder, file).as_posix() for folder, _, files in host.folders_below(top) for file in files]
+    files = [name for name in files if name.endswith(".safetensors")]
     single = [name for name in files if not any(name.startswith(f"{folder}/") for folder in folder_names)]
     return sorted(folder_names + single)
 

@@ -179,21 +179,21 @@ def _path(name: str) -> Path:
     for kind, root in roots.items():
         if name.endswith(f" [{kind}]"):
             name, folder = name[: -len(kind) - 3], root
-    path = (folder / name).resolve()
-    if folder.resolve() not in path.parents:
-        raise InputError(f"The picture {name!r} is not in the folder {folder}.")
+    path = host.file_below(folder, name)
+    if path is None:
+        raise InputError(
+            f"there is no picture {name[:80]!r} in the folder {folder}: put it there, or name its folder (--input)."
+        )
     return path
 
 
 def _check_name(name: str) -> bool | str:
     """Return True where there is such a picture, a sentence otherwise."""
     try:
-        if isinstance(name, str) and "\0" not in name and _path(name).is_file():
-            return True
+        _path(str(name))
     except InputError as error:
         return str(error)
-    folder = host.current().input_directory()
-    return f"there is no picture {str(name)[:80]!r} in the folder {folder}: put it there, or name its folder (--input)."
+    return True
 
 
 def _open(name: str) -> Image.Image:

@@ -7,8 +7,10 @@ import logging
 import math
 from typing import Any, NamedTuple
 
+from ...host import is_text
 from ..errors import WorkflowError
 from .document import Prompt
+from .separators import mend_separators
 from .widgets import choices, has_widget, input_specs
 
 CONVERT = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
@@ -54,6 +56,7 @@ def check(prompt: Prompt, nodes: dict[str, type], info: dict[str, dict]) -> Plan
     if not outputs:
         raise WorkflowError("The workflow has no output: add a node that saves or previews, such as Save Image.")
     order = check_wires(prompt, outputs)
+    mend_separators(prompt, info)
     problems = [problem for node_id in order for problem in _Checks(prompt, node_id, nodes, info).problems()]
     if problems:
         raise WorkflowError(*problems)
@@ -170,6 +173,8 @@ class _Checks:
         """Bring a constant to its input's type, in place; return what is wrong with it, None for nothing."""
         _, kind, options = self.specs[name]
         value = unwrapped(value)
+        if isinstance(value, str) and not is_text(value):
+            return f"the input {name!r} holds half a character (a surrogate without its pair): type it anew."
         if not has_widget(kind, {**options, "forceInput": None}) and "," not in str(kind) and kind != "*":
             return f"the input {name!r} needs a wire of the type {_type_name(kind)}, not the value {str(value)[:60]!r}."
         convert = CONVERT.get(options.get("widgetType") or kind) if isinstance(kind, str) else None
