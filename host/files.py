@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ..models.errors import InputError
 
-__all__ = ["MODEL_SUFFIX", "file_below", "folders_below", "is_text", "model_files_below", "safe_name"]
+__all__ = ["MODEL_SUFFIX", "file_below", "files_below", "folders_below", "is_text", "model_files_below", "safe_name"]
 
 MODEL_SUFFIX = ".safetensors"
 _LONGEST_NAME = 160  # bytes; file systems take 255 of a name, and counters and endings are added
@@ -117,8 +117,13 @@ def _within(here: tuple[int, int], around: tuple) -> bool:
 
 def model_files_below(folder: Path) -> Iterator[str]:
     """Yield the names of the model files below a folder, relative to it; hidden files and folders are left out."""
+    return files_below(folder, (MODEL_SUFFIX,))
+
+
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Yield the names of the files below a folder with one of the suffixes, as `model_files_below` does."""
     for name, folders, files in folders_below(folder):
         folders[:] = [each for each in folders if not each.startswith(".")]
         for file in files:
-            if file.endswith(MODEL_SUFFIX) and not file.startswith("."):
+            if file.endswith(suffixes) and not file.startswith("."):
                 yield str(Path(name, file))

@@ -143,8 +143,8 @@ def _check_path(path: str | Path) -> Path:
         raise CheckpointError(f"{path.name} does not exist; expected a .safetensors file.")
     if path.suffix.lower() in _PICKLE_SUFFIXES:
         raise CheckpointError(
-            f"{path.name} is a {path.suffix} file, which can run code when it is opened. Convert it once with "
-            f"`semantic-edit convert {path.name} {path.stem}.safetensors` and load the result."
+            f"{path.name} is a {path.suffix} file, which can run code when it is opened. Convert it once with the "
+            f"node Convert Checkpoint or `semantic-edit convert {path.name} {path.stem}.safetensors`; load the result."
         )
     return path
 

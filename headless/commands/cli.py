@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _from_checkout(module: str) -> ModuleType:
-    """Import a module that ComfyUI's registry does not get: what reads pickles, and what uses the network."""
+    """Import a module that ComfyUI's registry does not get: what uses the network."""
     name = importlib.util.resolve_name(module, __package__)
     try:
         return importlib.import_module(name)
@@ -101,7 +101,8 @@ def _from_checkout(module: str) -> ModuleType:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    convert_file = _from_checkout("...models.convert").convert_file
+    from ...models.convert import convert_file
+
     convert_file(options.source, options.destination, _say, options.overwrite, options.component)
 
 

@@ -31,7 +31,7 @@ def model_file(kind: str, name: str) -> Path:
         folder = host.current().model_folders(kind)[0]
         raise InputError(
             f"There are no {kind.replace('_', ' ')} yet. Put {host.MODEL_SUFFIX} files into {folder}, then refresh and "
-            "choose one. Files in other formats are made usable by the command `semantic-edit convert`."
+            "choose one. Files in other formats are made usable by the node Convert Checkpoint."
         )
     return host.current().model_path(kind, name)
 

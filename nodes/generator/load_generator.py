@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ...host import io
+from ...host import PACK, current, io
+from ...models.errors import InputError
 from ...models.gan.generator import load_generator
-from ..common.model_files import file_input, model_file, model_file_fingerprint
+from ..common.model_files import model_file, model_file_fingerprint
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType
+
+YOUR_OWN = "(your own: put a file into models/semantic_edit/generators, then Convert Checkpoint)"
 
 
 class LoadGenerator(io.ComfyNode):
@@ -19,10 +22,15 @@ class LoadGenerator(io.ComfyNode):
             display_name="Load Generator",
             category=menu_category("generator"),
             description="Loads a StyleGAN2 or Progressive GAN generator from models/semantic_edit/generators. Other "
-            "formats (.pkl, .pt) become usable by the command 'semantic-edit convert'.",
-            **search_aliases("StyleGAN", "StyleGAN2", "Progressive GAN"),
+            "formats (.pkl, .pt) become usable by the node Convert Checkpoint.",
+            **search_aliases("StyleGAN", "StyleGAN2", "Progressive GAN", "checkpoint", "face model"),
             inputs=[
-                file_input("generators", "file", "A .safetensors generator below models/semantic_edit/generators."),
+                io.Combo.Input(
+                    "file",
+                    options=_options(),
+                    tooltip="A .safetensors generator below models/semantic_edit/generators. To use your own, put the "
+                    "published .pkl or .pt there, run the node Convert Checkpoint once, and press r.",
+                ),
             ],
             outputs=[
                 GanGeneratorType.Output(
@@ -37,4 +45,18 @@ class LoadGenerator(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
+        if file == YOUR_OWN:
+            raise InputError(
+                f"'{YOUR_OWN}' is a note, no file. Put a StyleGAN2 or Progressive GAN checkpoint into "
+                f"{current().model_folders('generators')[0]}, run the node Convert Checkpoint once, press r and choose "
+                "the new file."
+            )
         return io.NodeOutput(load_generator(model_file("generators", file)))
+
+
+def _options() -> list[str]:
+    """Return the generators; while there are none but those that come with the pack, a note says how to add one."""
+    names = current().list_models("generators")
+    if any(not current().model_path("generators", name).is_relative_to(PACK / "models" / "demo") for name in names):
+        return names
+    return [*names, YOUR_OWN]
