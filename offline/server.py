@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ..headless.errors import WorkflowError
+from ..headless.run.validate import check_wires
 from ..headless.workflow.assign import assign
 from ..headless.workflow.document import Prompt, to_prompt
 from ..headless.workflow.separators import mend_separators
-from ..headless.workflow.validate import check_wires
 from ..headless.workflow.widgets import UPLOADS, input_specs
 from ..host import file_below
 from ..models.errors import InputError

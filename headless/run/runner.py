@@ -15,11 +15,11 @@ from ...models.errors import InputError
 from ..comfy_api.io import ComfyNode, Hidden
 from ..host.headless_host import HeadlessHost
 from ..workflow.document import Prompt, to_prompt
-from ..workflow.validate import Plan, check, is_wire, unwrapped
 from ..workflow.widgets import input_specs
 from .catalog import describe, installed_nodes
 from .execution import Blocked, execute
 from .signature import Signatures
+from .validate import Plan, check, is_wire, unwrapped
 
 
 class NodeFailure(InputError):  # noqa: N818  (the failure is of the node, the error is its cause)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..comfy_api.io import Hidden
 from ..workflow.document import Prompt
-from ..workflow.validate import is_wire, unwrapped
+from .validate import is_wire, unwrapped
 
 log = logging.getLogger(__name__)
 _unique = itertools.count()

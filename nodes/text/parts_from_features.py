@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...editing.common.parts import parts_from_features
 from ...editing.common.types import GanLatent
+from ...editing.text.feature_parts import parts_from_features
 from ...editing.text.figures import part_colours
 from ...host import io
 from ...models.gan.generator import GanGenerator

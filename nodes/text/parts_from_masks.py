@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...editing.common.lists import typed_list
-from ...editing.common.parts import parts_from_masks
+from ...editing.text.feature_parts import parts_from_masks
 from ...editing.text.figures import part_colours
 from ...host import io
 from ...models.errors import InputError

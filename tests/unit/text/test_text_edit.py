@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from semantic_edit.editing.common.part_labels import PartLabels
-from semantic_edit.editing.common.parts import parts_from_features, parts_from_masks
 from semantic_edit.editing.common.types import EditDirection
 from semantic_edit.editing.text.apply import apply_text_edit, row_masks_in_chunks, smooth_over_time
 from semantic_edit.editing.text.edit import TextEdit
+from semantic_edit.editing.text.feature_parts import parts_from_features, parts_from_masks
 from semantic_edit.editing.text.figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
 from semantic_edit.editing.text.localize import localize_direction
 from semantic_edit.editing.text.masks import row_masks

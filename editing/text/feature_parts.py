@@ -15,9 +15,9 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import resized_mask
 from ...models.inference import no_inference_mode
-from .part_labels import PartLabels
-from .progress import Progress
-from .sample import random_labels
+from ..common.part_labels import PartLabels
+from ..common.progress import Progress
+from ..common.sample import random_labels
 
 __all__ = ["parts_from_features", "parts_from_masks"]
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from ...host import is_text
 from ..errors import WorkflowError
-from .document import Prompt
-from .separators import mend_separators
-from .widgets import choices, has_widget, input_specs
+from ..workflow.document import Prompt
+from ..workflow.separators import mend_separators
+from ..workflow.widgets import choices, has_widget, input_specs
 
 CONVERT = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 log = logging.getLogger(__name__)
