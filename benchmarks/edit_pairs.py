@@ -35,7 +35,7 @@ from _harness import machine_facts, say, table
 from PIL import Image
 from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.models.errors import InputError
-from semantic_edit.models.files.pictures import PictureError, read_picture
+from semantic_edit.models.files.picture_reader import PictureError, read_picture
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.scorer import TextImageScorer, load_scorer
 from torch import Tensor

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..editing.one_for_all.transfer import Transfer
-from ..models.files.pictures import FITS
+from ..models.files.picture_formats import describe_passed_over
+from ..models.files.picture_reader import FITS
 from .settings import describe_transfer
 
 __all__ = ["FolderJob", "JobReport"]
@@ -59,6 +60,7 @@ class JobReport:
         clamped: pictures of this run that were held back by the limit.
         problems: a sentence for each of the first few that were skipped.
         seconds: of this run.
+        passed_over: other files of the input folder, which are no pictures by their names.
     """
 
     output: Path
@@ -69,6 +71,7 @@ class JobReport:
     clamped: int
     problems: tuple[str, ...]
     seconds: float
+    passed_over: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         earlier = f", {self.done_before} were done before" if self.done_before else ""
@@ -82,4 +85,6 @@ class JobReport:
             lines += ["  ..."] if self.skipped > len(self.problems) else []
         if left:
             lines.append(f"{left} are left for the next time.")
+        if self.passed_over:
+            lines.append(describe_passed_over(self.passed_over))
         return "\n".join(lines)

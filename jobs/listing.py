@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
-from ..models.files.pictures import is_picture_name, natural_key
+from ..models.files.picture_formats import split_names
 
-__all__ = ["name_results", "picture_names", "source_state"]
+__all__ = ["folder_names", "name_results", "picture_names", "source_state"]
 
 _LONGEST = 200  # bytes of a name's stem; file systems allow 255 for all of it
 
@@ -20,9 +20,17 @@ def picture_names(folder: Path) -> list[str]:
     Raises:
         OSError: the folder cannot be read.
     """
+    return folder_names(folder)[0]
+
+
+def folder_names(folder: Path) -> tuple[list[str], list[str]]:
+    """List the picture files of a folder as :func:`picture_names` does, and its other files.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if is_picture_name(entry.name) and entry.is_file()]
-    return sorted(names, key=lambda name: (natural_key(name), name))
+        return split_names(entry.name for entry in entries if entry.is_file())
 
 
 def source_state(file: Path) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..editing.common.figures import contact_sheet
 from ..models.errors import InputError
-from ..models.files.pictures import PictureError, read_picture
+from ..models.files.picture_reader import PictureError, read_picture
 from .folder import FolderJob
 from .manifest import DONE, read_records
 from .settings import check_settings, read_settings

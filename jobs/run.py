@@ -27,9 +27,10 @@ from ..editing.one_for_all.transfer import TransferResult
 from ..models.errors import InputError, check_choice
 from ..models.files.atomic import atomic_write
 from ..models.files.latents import write_latent
-from ..models.files.pictures import FITS, PictureError, read_picture
+from ..models.files.picture_formats import FORMAT_NAMES, describe_passed_over
+from ..models.files.picture_reader import FITS, PictureError, read_picture
 from .folder import FolderJob, JobReport
-from .listing import name_results, picture_names, source_state
+from .listing import folder_names, name_results, source_state
 from .lock import FolderLock
 from .manifest import DONE, SKIPPED, Manifest, Record, read_records
 from .settings import check_settings, read_settings, write_settings
@@ -40,6 +41,7 @@ __all__ = ["run_job"]
 CODES = "codes"
 _WORKERS = min(4, os.cpu_count() or 1)  # reading and packing pictures, beside the networks
 _PROBLEMS_SHOWN = 20  # that a report spells out
+_PASSED_OVER = "passed over: no picture that can be read by its name"
 
 
 def run_job(job: FolderJob, progress: Progress | None = None) -> JobReport:
@@ -53,7 +55,7 @@ def run_job(job: FolderJob, progress: Progress | None = None) -> JobReport:
         InputError: no pictures; an output folder that holds something else, or a job of other settings, or in which
             another process is working; a disk that refuses.
     """
-    names = _checked_names(job)
+    names, other_names = _checked_names(job)
     with storage_problems(job.output):
         job.output.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -63,11 +65,11 @@ def run_job(job: FolderJob, progress: Progress | None = None) -> JobReport:
             for folder in (job.output, job.output / CODES):
                 remove_partial_files(folder)
             manifest = stack.enter_context(Manifest(job.output))
-        return _Run(job, names, manifest, progress or silent).finish()
+        return _Run(job, names, other_names, manifest, progress or silent).finish()
 
 
-def _checked_names(job: FolderJob) -> list[str]:
-    """Check the job's folders and numbers, and return the names of its pictures."""
+def _checked_names(job: FolderJob) -> tuple[list[str], list[str]]:
+    """Check the job's folders and numbers, and return the names of its pictures, and of the other files beside them."""
     check_choice("fit", job.fit, FITS)
     if job.chunk < 0 or job.count < 0:
         raise InputError(f"The chunk and the count cannot be negative; got {job.chunk} and {job.count}.")
@@ -82,14 +84,16 @@ def _checked_names(job: FolderJob) -> list[str]:
     if output.exists() and not output.is_dir():
         raise InputError(f"The output folder {output} is a file. Choose another name.")
     try:
-        names = picture_names(source)
+        names, other_names = folder_names(source)
     except OSError as error:
         raise InputError(f"The input folder {source} cannot be read ({error.strerror}).") from None
     if not names:
+        passed_over = describe_passed_over(other_names)
         raise InputError(
-            f"The folder {source} holds no pictures. Put PNG, JPEG or WebP files into it, or choose another folder."
+            f"The folder {source} holds no pictures. Put files of {FORMAT_NAMES} into it, or choose another folder."
+            f"{passed_over and ' '}{passed_over}"
         )
-    return names
+    return names, other_names
 
 
 def _claim(job: FolderJob) -> None:
@@ -157,9 +161,11 @@ class _Result:
 class _Run:
     """One run over what is left of a job."""
 
-    def __init__(self, job: FolderJob, names: list[str], manifest: Manifest, progress: Progress) -> None:
+    def __init__(
+        self, job: FolderJob, names: list[str], other_names: list[str], manifest: Manifest, progress: Progress
+    ) -> None:
         self.job, self.manifest, self.progress = job, manifest, progress
-        self.total = len(names)
+        self.total, self.other_names = len(names), other_names
         tasks, self.skipped_before = self._unfinished(names)
         self.done_before = self.total - len(tasks)
         self.chunk = job.chunk or job.transfer.per_pass
@@ -173,6 +179,7 @@ class _Run:
     def finish(self) -> JobReport:
         """Work on every task."""
         began = time.monotonic()
+        self._pass_over()
         if self.job.keep_codes:
             with storage_problems(self.job.output):
                 (self.job.output / CODES).mkdir(exist_ok=True)
@@ -186,8 +193,17 @@ class _Run:
             pool.shutdown(cancel_futures=True)
         return JobReport(
             self.job.output, self.total, self.done_before, self.done, self.skipped, self.clamped, tuple(self.problems),
-            time.monotonic() - began,
+            time.monotonic() - began, tuple(self.other_names),
         )  # fmt: skip
+
+    def _pass_over(self) -> None:
+        """Put on record which files of the folder are no pictures by their names."""
+        with storage_problems(self.job.output):
+            for name in self.other_names:
+                record = Record(name, SKIPPED, problem=_PASSED_OVER, finished=_now())
+                earlier = self.skipped_before.get(name)
+                if earlier is None or not earlier.same_outcome(record):
+                    self.manifest.add(record)
 
     def _unfinished(self, names: list[str]) -> tuple[list[_Task], dict[str, Record]]:
         """Return the pictures that are not finished, and the records of those that were skipped before."""

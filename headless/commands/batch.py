@@ -18,7 +18,7 @@ from ...models import load_generator
 from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError
 from ...models.files.direction import read_direction
-from ...models.files.pictures import FITS, PictureError, read_picture
+from ...models.files.picture_reader import FITS, PictureError, read_picture
 from ..host.headless_host import HeadlessHost, HeadlessSettings, use_headless
 
 BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, ImageOps, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from ... import host
 from ...models.errors import InputError
+from ...models.files.picture_formats import FORMAT_NAMES, is_picture_name
+from ...models.files.picture_reader import NOT_A_PICTURE, PictureError, read_frames
 from ..comfy_api import io
 from ..comfy_api.ui import SavedImages, png_texts, save_pictures
 from .values import grey_pictures
 
 NO_MASK = (64, 64)  # the empty mask of a picture without transparency, as in ComfyUI
+_CHANNELS = ("red", "green", "blue", "alpha")
+_BAND = 256  # rows at a time
 
 
 class LoadImage(io.ComfyNode):
@@ -45,20 +48,15 @@ class LoadImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: str) -> io.NodeOutput:
-        file = _open(image)
-        pictures, masks = [], []
-        for frame in ImageSequence.Iterator(file):
-            frame = _allow_truncated(ImageOps.exif_transpose, frame)
-            if frame.mode == "I":
-                frame = frame.point(lambda value: value * (1 / 255))
-            picture = torch.from_numpy(np.array(frame.convert("RGB")).astype(np.float32) / 255.0)
-            if pictures and picture.shape != pictures[0].shape:
-                continue  # a thumbnail among the frames
-            pictures.append(picture)
-            masks.append(_transparency(frame))
-        if file.format == "MPO":  # the other frames are views of a stereo camera
-            del pictures[1:], masks[1:]
-        return io.NodeOutput(torch.stack(pictures), torch.stack(masks))
+        frames = _read(image)
+        pictures = torch.empty(len(frames), *frames[0].shape[:2], 3)
+        masks = torch.zeros(len(frames), *(pictures.shape[1:3] if any(f.shape[2] == 4 for f in frames) else NO_MASK))
+        for index, frame in enumerate(frames):
+            _fill_fraction(pictures[index], frame[..., :3])
+            if frame.shape[2] == 4:
+                _fill_fraction(masks[index], frame[..., 3])
+                masks[index].neg_().add_(1)
+        return io.NodeOutput(pictures, masks)
 
 
 class LoadImageMask(io.ComfyNode):
@@ -72,7 +70,7 @@ class LoadImageMask(io.ComfyNode):
             category="mask",
             inputs=[
                 io.Combo.Input("image", options=_picture_names(pictures_only=False), upload=io.UploadType.image),
-                io.Combo.Input("channel", options=["alpha", "red", "green", "blue"]),
+                io.Combo.Input("channel", options=["alpha", *_CHANNELS[:3]]),
             ],
             outputs=[io.Mask.Output()],
         )
@@ -87,13 +85,12 @@ class LoadImageMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: str, channel: str) -> io.NodeOutput:
-        file = _allow_truncated(ImageOps.exif_transpose, _open(image))
-        if file.getbands() != ("R", "G", "B", "A"):
-            if file.mode == "I":
-                file = file.point(lambda value: value * (1 / 255))
-            file = file.convert("RGBA")
-        mask = _channel(file, channel[0].upper())
-        return io.NodeOutput((1.0 - mask if channel == "alpha" else mask)[None])
+        (frame,) = _read(image, count=1, follow_profile=False)  # a mask's numbers are no colours
+        index = _CHANNELS.index(channel)
+        mask = torch.ones(1, *frame.shape[:2])
+        if index < frame.shape[2]:
+            _fill_fraction(mask[0], frame[..., index])
+        return io.NodeOutput(mask.neg_().add_(1) if channel == "alpha" else mask)
 
 
 class SaveImage(io.ComfyNode):
@@ -168,7 +165,7 @@ def _picture_names(pictures_only: bool) -> list[str]:
 
 def _is_picture(name: str) -> bool:
     kind = "image/webp" if name.lower().endswith(".webp") else mimetypes.guess_type(name, strict=False)[0]
-    return (kind or "").startswith("image/")
+    return (kind or "").startswith("image/") or is_picture_name(name)
 
 
 def _path(name: str) -> Path:
@@ -196,32 +193,26 @@ def _check_name(name: str) -> bool | str:
     return True
 
 
-def _open(name: str) -> Image.Image:
+def _read(name: str, count: int | None = None, follow_profile: bool = True) -> list[np.ndarray]:
+    """Return the frames of a picture of the input folder, uint8 [H, W, 3 or 4].
+
+    Args:
+        count: the most frames; None: all.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
-        return _allow_truncated(Image.open, _path(name))
-    except UnidentifiedImageError:
-        raise InputError(f"The file {name!r} is not a picture that can be opened.") from None
+        frames = [np.asarray(frame) for frame in read_frames(_path(name), count, follow_profile)]
+    except PictureError as error:
+        if str(error) == NOT_A_PICTURE:
+            raise InputError(f"The file {name!r} is not a picture that can be opened ({FORMAT_NAMES}).") from None
+        raise InputError(f"The picture {name!r} cannot be read: {error}.") from None
+    return [frame for frame in frames if frame.shape[:2] == frames[0].shape[:2]]  # all but thumbnails
 
 
-def _allow_truncated(function, argument):
-    """Call a Pillow function, and if it fails once more allowing truncated files: half a picture beats none."""
-    setting = ImageFile.LOAD_TRUNCATED_IMAGES
-    try:
-        return function(argument)
-    except (OSError, ValueError):
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
-        return function(argument)
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = setting
-
-
-def _transparency(frame: Image.Image) -> Tensor:
-    """Return 1 where a frame is transparent, [H, W]."""
-    if frame.mode == "P" and "transparency" in frame.info:
-        frame = frame.convert("RGBA")
-    return 1.0 - _channel(frame, "A") if "A" in frame.getbands() else torch.zeros(NO_MASK)
-
-
-def _channel(picture: Image.Image, band: str) -> Tensor:
-    """Return a channel [H, W] in 0..1."""
-    return torch.from_numpy(np.array(picture.getchannel(band)).astype(np.float32) / 255.0)
+def _fill_fraction(target: Tensor, levels: np.ndarray) -> None:
+    """Write levels of 0..255, uint8 [H, ...], as fractions of 1 to a float32 tensor of the same shape."""
+    for top in range(0, len(levels), _BAND):
+        rows = slice(top, top + _BAND)
+        target[rows] = torch.from_numpy(levels[rows].astype(np.float32) / 255.0)

@@ -18,7 +18,7 @@ from ...jobs.manifest import MANIFEST_NAME
 from ...jobs.preview import free_output_folder, job_sheet
 from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError, check_choice
-from ...models.files.pictures import FITS
+from ...models.files.picture_reader import FITS
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.feature_space import network_of_score

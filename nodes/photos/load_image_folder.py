@@ -6,10 +6,13 @@ import logging
 from pathlib import Path
 
 from ... import host
-from ...host import io
+from ...host import io, ui
 from ...models.errors import InputError
-from ...models.files.pictures import FITS, list_pictures, read_pictures
+from ...models.files.picture_batch import read_pictures
+from ...models.files.picture_formats import FORMAT_NAMES, describe_passed_over, split_names
+from ...models.files.picture_reader import FITS
 from ...models.gan.generator import GanGenerator
+from ...models.printable import printable
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category
@@ -77,7 +80,9 @@ class LoadImageFolder(io.ComfyNode):
                 io.Mask.Output("masks", "masks", tooltip="1 where a picture is transparent or was padded."),
                 io.String.Output("names", "names", tooltip="The file names, one a line, in the order of the batch."),
                 io.String.Output(
-                    "report", "report", tooltip="How many were loaded, and which files could not be read and why."
+                    "report",
+                    "report",
+                    tooltip="How many were loaded, which files could not be read and why, which were passed over.",
                 ),
             ],
         )
@@ -85,7 +90,7 @@ class LoadImageFolder(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, folder: str, first: int = 0, limit: int = 0, **_: object) -> str:
         try:
-            files = _files(folder, first, limit)
+            files, _ = _files(folder, first, limit)
         except InputError:
             return ""
         return "\n".join(file_fingerprint(file) for file in files)
@@ -106,21 +111,26 @@ class LoadImageFolder(io.ComfyNode):
         if (width == 0) != (height == 0):
             raise InputError(f"Give both width and height, or neither; got {width} x {height}.")
         size = (height, width) if width else (generator.resolution if generator is not None else None)
-        files = _files(folder, first, limit)
+        files, other_names = _files(folder, first, limit)
+        passed_over = describe_passed_over(other_names)
         if not files:
             raise InputError(
                 f"The folder '{folder}' holds no pictures{f' after the first {first}' if first else ''}. "
-                "Put PNG, JPEG or WebP files into it, or choose another folder."
+                f"Put files of {FORMAT_NAMES} into it, or choose another folder.{passed_over and ' '}{passed_over}"
             )
         batch = read_pictures(files, size, fit, colour)
         for sentence in batch.skipped:
-            log.warning("Left out %s", sentence)
-        report = "\n".join([f"{len(batch.names)} of {len(files)} pictures loaded.", *batch.skipped])
+            log.warning("Left out %s", printable(sentence))
+        sentences = [f"{len(batch.names)} of {len(files)} pictures loaded.", *batch.skipped, *batch.notes, passed_over]
+        report = "\n".join(printable(sentence) for sentence in sentences if sentence)
         device = host.current().result_device()
-        return io.NodeOutput(batch.images.to(device), batch.masks.to(device), "\n".join(batch.names), report)
+        images, masks = batch.images.to(device), batch.masks.to(device)
+        return io.NodeOutput(images, masks, "\n".join(batch.names), report, ui=ui.PreviewText(report))
 
 
-def _files(folder: str, first: int, limit: int) -> list[Path]:
-    """Return the picture files to load, in natural order of their names."""
-    files = list_pictures(input_folder(folder))[first:]
-    return files[:limit] if limit else files
+def _files(folder: str, first: int, limit: int) -> tuple[list[Path], list[str]]:
+    """Return the picture files to load, in natural order of their names, and the names of the folder's other files."""
+    source = input_folder(folder)
+    names, other_names = split_names(file.name for file in source.iterdir() if file.is_file())
+    chosen = names[first : first + limit] if limit else names[first:]
+    return [source / name for name in chosen], other_names

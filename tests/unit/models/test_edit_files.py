@@ -9,7 +9,8 @@ from PIL import Image
 from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
 from semantic_edit.models import CheckpointError, InputError, write_safetensors
 from semantic_edit.models.files.direction import read_direction, write_direction
-from semantic_edit.models.files.pictures import list_pictures, read_pictures
+from semantic_edit.models.files.picture_batch import read_pictures
+from semantic_edit.models.files.picture_formats import list_pictures
 
 
 def test_a_direction_survives_its_file(tmp_path):
