@@ -41,7 +41,7 @@ __all__ = ["run_job"]
 CODES = "codes"
 _WORKERS = min(4, os.cpu_count() or 1)  # reading and packing pictures, beside the networks
 _PROBLEMS_SHOWN = 20  # that a report spells out
-_PASSED_OVER = "passed over: no picture that can be read by its name"
+_PASSED_OVER = "passed over: its name is not that of a picture that can be read"
 
 
 def run_job(job: FolderJob, progress: Progress | None = None) -> JobReport:

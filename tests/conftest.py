@@ -159,3 +159,12 @@ def tiny_denoiser(tiny_unet):
     from semantic_edit.models.diffusion.schedule import NoiseSchedule
 
     return DiffusionModel(tiny_unet, NoiseSchedule.discrete(), name="tiny")
+
+
+@pytest.fixture(scope="session")
+def picture_forge():
+    """The module that makes odd picture files."""
+    spec = importlib.util.spec_from_file_location("picture_forge", Path(__file__).with_name("picture_forge.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

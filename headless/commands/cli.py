@@ -7,9 +7,12 @@ import importlib
 import importlib.util
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+
+from PIL import Image
 
 from ...models.errors import InputError
 from ..errors import WorkflowError
@@ -22,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 when something was wrong, 130 when stopped."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own limit is a sentence
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     try:
         options.command(options)

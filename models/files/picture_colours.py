@@ -13,6 +13,7 @@ __all__ = ["to_rgb"]
 _BAND = 256  # rows at a time, where numbers are needed that are wider than a picture's
 _MAX_PROFILE = 2**23  # bytes
 _SAME = 2  # of 255: a profile that changes no colour by more is sRGB, and the pixels stay as they are
+_EXACT = 0x0100  # cmsFLAGS_NOOPTIMIZE
 _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of a profile, and the mode it describes
 
 
@@ -93,11 +94,18 @@ def _follow(image: Image.Image, profile: bytes) -> Image.Image:
         return _transform(image, source, "RGB")
     plain = _plain(image)
     if mode == "L":
-        colours = _transform(plain.convert("L"), source, "RGB")
+        colours = _follow_grey(plain.convert("L"), source)
         if plain.mode == "RGBA":
             colours.putalpha(plain.getchannel("A"))
         return colours
     return plain if _is_srgb(source) else _transform(plain, source, plain.mode)
+
+
+def _follow_grey(grey: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+    """Convert each of the 256 levels exactly; LittleCMS' own table for whole pictures is coarse where it is dark."""
+    levels = Image.frombytes("L", (256, 1), bytes(range(256)))
+    table = _transform(levels, source, "RGB", _EXACT)
+    return Image.merge("RGB", [grey.point(band.tobytes()) for band in table.split()])
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -112,7 +120,7 @@ def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:
     return int(np.abs(converted.astype(int) - grid).max()) <= _SAME
 
 
-def _transform(image: Image.Image, source: object, mode: str) -> Image.Image:
+def _transform(image: Image.Image, source: object, mode: str, flags: int = 0) -> Image.Image:
     """Bring a picture from a profile to sRGB in "RGB" or "RGBA"; opacity stays."""
-    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), image.mode, mode)
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), image.mode, mode, flags=flags)
     return ImageCms.applyTransform(image, transform)

@@ -75,7 +75,7 @@ def describe_passed_over(names: Sequence[str]) -> str:
     advice = ""
     if any(PurePath(name).suffix.lower() in _HEIF_SUFFIXES for name in names):
         advice = " HEIC is read where the package pillow-heif is installed."
-    return f"{count} passed over, as no picture that can be read by the name: {listed}{others}.{advice}"
+    return f"{count} passed over, because the name is not that of a picture that can be read: {listed}{others}.{advice}"
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

@@ -257,7 +257,7 @@ def _count_frames(image: Image.Image, note: Note) -> int:
 def _load_partially(image: Image.Image, note: Note) -> None:
     """Load a frame; of a file that is cut off, as much as there is."""
     if image.format in ("JPEG", "MPO"):
-        _end_when_cut_off(image)
+        _end_when_cut_off(image, note)
     try:
         image.load()
     except (OSError, ValueError, SyntaxError) as error:
@@ -268,10 +268,18 @@ def _load_partially(image: Image.Image, note: Note) -> None:
         note(f"it is cut off or damaged ({_reason(error)}), and was read as far as possible")
 
 
-def _end_when_cut_off(image: Image.Image) -> None:
+def _end_when_cut_off(image: Image.Image, note: Note) -> None:
     """Give a JPEG the marker of its end where the file has none: a progressive one shows nothing before."""
     read, ends = image.load_read, [b"\xff\xd9"]
-    image.load_read = lambda count: read(count) or (ends.pop() if ends else b"")
+
+    def load_read(count: int) -> bytes:
+        content = read(count)
+        if not content and ends:
+            note("it is cut off, and was read as far as possible")
+            return ends.pop()
+        return content
+
+    image.load_read = load_read
 
 
 def _turned(picture: Image.Image, source: Image.Image, note: Note) -> Image.Image:
@@ -302,7 +310,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return NOT_A_PICTURE
     if isinstance(error, Image.DecompressionBombError):
-        return "too large to open safely"
+        return f"it has more than {_millions(MAX_PIXELS)} pixels, the most that are read"
     if isinstance(error, OSError) and error.strerror:  # its text would name the whole path
         return f"it cannot be read ({error.strerror})"
     text = printable(str(error).strip()) or type(error).__name__

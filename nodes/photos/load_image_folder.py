@@ -82,7 +82,7 @@ class LoadImageFolder(io.ComfyNode):
                 io.String.Output(
                     "report",
                     "report",
-                    tooltip="How many were loaded, which files could not be read and why, which were passed over.",
+                    tooltip="How many were loaded, and which files were left out or passed over and why.",
                 ),
             ],
         )

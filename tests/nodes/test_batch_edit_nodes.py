@@ -176,6 +176,23 @@ def test_a_folder_of_mixed_pictures(run_node, headless_host, tiny_generator):
     assert images.shape == (1, 8, 16, 3)
 
 
+def test_what_a_folder_holds_beside_pictures_is_named_in_the_report_and_on_the_node(run_node, headless_host):
+    folder = headless_host.settings.input / "set"
+    folder.mkdir()
+    Image.new("RGB", (40, 20), (255, 0, 0)).save(folder / "a.jfif", "JPEG")
+    Image.new("RGB", (40, 20), (255, 0, 0)).save(folder / "b.png", icc_profile=b"nonsense" * 20)
+    (folder / "c.psd").touch()
+    (_, _, names, report), shown = run_node("LoadImageFolder", folder="set")
+    lines = report.splitlines()
+    assert names == "a.jfif\nb.png" and lines[0] == "2 of 2 pictures loaded."
+    assert lines[1].startswith("b.png: its colour profile") and lines[2].startswith("1 file was passed over")
+    assert lines[2].endswith(": c.psd.") and list(shown["text"]) == [report]
+    (folder / "a.jfif").unlink()
+    (folder / "b.png").unlink()
+    with pytest.raises(InputError, match="holds no pictures.*HEIC into it.*1 file was passed over.*c.psd"):
+        run_node("LoadImageFolder", folder="set")
+
+
 def test_the_folder_is_read_again_when_a_file_changes(headless_host):
     from semantic_edit.nodes.photos.load_image_folder import LoadImageFolder
 

@@ -83,6 +83,57 @@ def test_a_file_that_is_no_picture_is_a_sentence(runner, headless_host):
     (headless_host.input_directory() / "text.png").write_text("hello")
     with pytest.raises(NodeFailure, match="'text.png' is not a picture that can be opened"):
         run(runner, "LoadImage", {"image": "text.png"})
+    (headless_host.input_directory() / "eps.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    for kind, inputs in (("LoadImage", {}), ("LoadImageMask", {"channel": "red"})):
+        with pytest.raises(NodeFailure, match="'eps.png' is not a picture that can be opened"):
+            run(runner, kind, {"image": "eps.png", **inputs})
+
+
+def test_a_picture_above_the_limit_is_a_sentence(runner, headless_host, picture_forge):
+    folder = headless_host.input_directory()
+    (folder / "bomb.png").write_bytes(picture_forge.empty_png(13300, 13300, 0, 16))
+    frames = [Image.new("L", (2000, 2000), k) for k in range(70)]
+    frames[0].save(folder / "film.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(
+        NodeFailure, match="'bomb.png' cannot be read: it has 13300 x 13300 pixels, 177 million; at most 134"
+    ):
+        run(runner, "LoadImageMask", {"image": "bomb.png", "channel": "red"})
+    with pytest.raises(
+        NodeFailure, match="'film.gif' cannot be read: it has 70 frames of 2000 x 2000 pixels, 280 million"
+    ):
+        run(runner, "LoadImage", {"image": "film.gif"})
+    assert run(runner, "LoadImageMask", {"image": "film.gif", "channel": "red"}).values["1"][0][0].shape == (
+        1,
+        2000,
+        2000,
+    )
+
+
+def test_odd_pictures_load_as_they_are_meant(runner, headless_host, picture_forge):
+    folder = headless_host.input_directory()
+    grey = np.linspace(0, 65535, 20).astype(np.uint16).reshape(4, 5)
+    (folder / "grey.png").write_bytes(picture_forge.png(grey))
+    expected = torch.from_numpy((grey / 257.0).round() / 255).float()
+    assert torch.allclose(run(runner, "LoadImage", {"image": "grey.png"}).values["1"][0][0][0, ..., 1], expected)
+    mask = run(runner, "LoadImageMask", {"image": "grey.png", "channel": "red"}).values["1"][0][0]
+    assert torch.allclose(mask[0], expected)
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "wide.png", icc_profile=picture_forge.matrix_profile())
+    image = run(runner, "LoadImage", {"image": "wide.png"}).values["1"][0][0]
+    assert np.abs(image[0].numpy() * 255 - picture_forge.adobe_to_srgb(pixels)).max() < 1.01
+    mask = run(runner, "LoadImageMask", {"image": "wide.png", "channel": "green"}).values["1"][0][0]
+    assert torch.equal(mask[0], torch.from_numpy(pixels[..., 1]) / 255)  # a mask's numbers are no colours
+    alpha = run(runner, "LoadImageMask", {"image": "wide.png", "channel": "alpha"}).values["1"][0][0]
+    assert torch.equal(alpha, torch.zeros(1, 8, 9))
+
+
+def test_frames_with_and_without_transparency_load_together(runner, headless_host):
+    clear = Image.new("RGBA", (6, 4), (255, 0, 0, 255))
+    clear.putpixel((2, 1), (0, 0, 0, 0))
+    frames = [Image.new("RGB", (6, 4), "blue"), clear]
+    frames[0].save(headless_host.input_directory() / "film.tif", save_all=True, append_images=frames[1:])
+    image, mask = run(runner, "LoadImage", {"image": "film.tif"}).values["1"]
+    assert image[0].shape == (2, 4, 6, 3) and torch.nonzero(mask[0]).tolist() == [[1, 1, 2]]
 
 
 def test_a_saved_picture_loads_again_with_its_workflow_inside(runner, headless_host):

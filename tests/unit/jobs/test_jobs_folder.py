@@ -248,6 +248,22 @@ def test_an_output_folder_that_cannot_be_made_is_a_sentence(photos, transfer, tm
         run_job(FolderJob(photos, tmp_path / "file" / "out", transfer))
 
 
+def test_files_that_are_no_pictures_by_name_are_on_record_once(photos, transfer, tmp_path):
+    for name in ("notes.txt", "raw.psd", ".hidden"):
+        (photos / name).touch()
+    job = FolderJob(photos, tmp_path / "out", transfer, count=2)
+    report = run_job(job)
+    assert (report.total, report.passed_over) == (20, ("notes.txt", "raw.psd"))
+    assert "2 files were passed over" in str(report) and str(report).endswith("notes.txt, raw.psd.")
+    run_job(job)
+    records = [record for record in read_records(tmp_path / "out") if "passed over" in record.problem]
+    assert [(record.file, record.status) for record in records] == [("notes.txt", "skipped"), ("raw.psd", "skipped")]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "raw.psd").touch()
+    with pytest.raises(InputError, match="holds no pictures.*HEIC into it.*raw.psd"):
+        run_job(FolderJob(tmp_path / "other", tmp_path / "out2", transfer))
+
+
 def test_pictures_of_every_kind_are_fitted(transfer, tmp_path):
     folder = tmp_path / "kinds"
     folder.mkdir()
