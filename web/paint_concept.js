@@ -5,6 +5,7 @@ import { recall, register, remember, setValues, valueOf } from "./lib/node_widge
 import { Painter } from "./lib/painter.js";
 
 const HINT = "Connect the picture to 'images' and run once: it appears here, and you paint on it.";
+const MOST = 500; // concepts that are shown; a stranger's workflow may name any number
 const COLOURS = ["#ff5d5d", "#ffb43b", "#ffe14d", "#5ddc7a", "#45c8f0", "#5b8dff", "#b07bff", "#ff7bd0", "#c9a27a"];
 
 class ConceptPainter extends Painter {
@@ -39,7 +40,8 @@ class ConceptPainter extends Painter {
 
   showChoices() {
     const concept = String(valueOf(this.node, "concept")).trim();
-    const known = recall(this.node, "concepts") ?? [];
+    const recalled = recall(this.node, "concepts");
+    const known = Array.isArray(recalled) ? recalled.slice(0, MOST).map(String) : [];
     const names = known.includes(concept) || !concept ? known : [concept, ...known];
     if (names.join() !== this.names) {
       this.names = names.join();

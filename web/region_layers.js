@@ -2,6 +2,7 @@
 
 import { make, set, widgetBox } from "./lib/dom.js";
 import { isWired, pictureUrl, recall, register, remember, setValues, valueOf } from "./lib/node_widget.js";
+import { readEdit, readRows, typedList } from "./lib/rows.js";
 
 /** Parts down, rows across, each a button; cells say how far a part takes part in a row. */
 class Table {
@@ -57,8 +58,9 @@ class LayerViewer {
   }
 
   async shown({ picture, rows, parts, edit }) {
-    if (!edit?.[0] || !picture?.[0] || !rows?.[0]) return;
-    this.edit = edit[0];
+    const readable = readEdit(edit?.[0]);
+    if (!readable || !picture?.[0] || !rows?.[0]) return;
+    this.edit = readable;
     const images = await Promise.all([picture, rows, parts].map((list) => (list?.[0] ? loaded(pictureUrl(list[0])) : null)));
     [this.picture, this.rows, this.parts] = images;
     this.draw();
@@ -135,10 +137,10 @@ class MaskRefiner {
   }
 
   changed() {
-    const edit = recall(this.node, "edit");
+    const edit = readEdit(recall(this.node, "edit"));
     this.status.textContent = "Run once: the parts and rows of the edit appear here.";
     set(this.status, { "data-kind": null });
-    if (!edit?.rows) return;
+    if (!edit) return;
     const rows = readRows(valueOf(this.node, "rows"), edit);
     this.table.draw(edit, (row) => (rows ?? edit.rows).includes(row), (part) => !this.dropped().includes(part));
     const unknown = this.dropped().filter((name) => !edit.parts.includes(name));
@@ -154,7 +156,8 @@ class MaskRefiner {
 
   toggle(kind, key) {
     if (isWired(this.node, kind === "row" ? "rows" : "drop_parts")) return;
-    const edit = recall(this.node, "edit");
+    const edit = readEdit(recall(this.node, "edit"));
+    if (!edit) return;
     if (kind === "part") {
       const now = this.dropped().filter((name) => edit.parts.includes(name)); // not those of another edit
       const next = now.includes(key) ? now.filter((name) => name !== key) : [...now, key];
@@ -175,24 +178,6 @@ class MaskRefiner {
     this.status.textContent = text;
     set(this.status, { "data-kind": "warning" });
   }
-}
-
-/** What a line lists, with commas of any keyboard; as editing/common/lists.py reads it. */
-function typedList(text) {
-  return String(text).split(/[,;\n\uff0c\u3001\uff1b\u060c]/).map((entry) => entry.trim()).filter(Boolean);
-}
-
-/** Rows that are typed as numbers and ranges; "as trained" and "all" are the edit's own. Null: words that are not read here. */
-function readRows(text, edit) {
-  const words = String(text).trim().toLowerCase();
-  if (["", "as trained", "all"].includes(words)) return [...edit.rows];
-  const found = [];
-  for (const word of typedList(words)) {
-    const range = /^(\d+)(?:\s*-\s*(\d+))?$/.exec(word);
-    if (!range) return null;
-    for (let row = Number(range[1]); row <= Number(range[2] ?? range[1]); row++) if (edit.rows.includes(row)) found.push(row);
-  }
-  return found;
 }
 
 function loaded(url) {

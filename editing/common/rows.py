@@ -10,6 +10,7 @@ from .lists import typed_list
 __all__ = ["GROUPS", "layer_groups", "parse_indices", "parse_rows"]
 
 GROUPS = ("coarse", "middle", "fine")
+_MOST_POSITIONS = 100_000
 _RANGE = re.compile(r"(-?\d{1,9})(?:\s*-\s*(-?\d{1,9}))?")
 
 
@@ -57,11 +58,13 @@ def parse_indices(text: str, count: int, name: str = "indices") -> list[int]:
         name: the input's, for the sentence.
 
     Raises:
-        InputError: not readable, empty, or a position that does not exist.
+        InputError: not readable, empty, a position that does not exist, or more than 100,000 of them.
     """
     indices: list[int] = []
     for entry in _entries(text, name, "positions such as '0, 2-5, -1', or 'all'"):
         indices += range(count) if entry.lower() == "all" else _numbers(entry, count, name)
+        if len(indices) > _MOST_POSITIONS:
+            raise InputError(f"{name} names more than {_MOST_POSITIONS} positions; name fewer at once.")
     return indices
 
 

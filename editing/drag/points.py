@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
+from ...models.nesting import is_deeper
 
 __all__ = ["MAX_POINTS", "UNITS", "DragPoints", "parse_points"]
 
 UNITS = ("auto", "pixels", "fractions")
 MAX_POINTS = 64
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_POINT = rf"[(\[]?\s*({_NUMBER})\s*[,; ]\s*({_NUMBER})\s*[)\]]?"
-_ARROW = re.compile(rf"{_POINT}\s*(?:->|=>|→|to)\s*{_POINT}")
-_SINGLE = re.compile(_POINT)
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")  # no two runs that could share their digits
+_ARROW = re.compile("->|=>|→|to")
+_LONGEST_LINE = 1000  # letters
+_DEEPEST = 50  # lists and objects within each other
 _FORMS = 'one \'x,y -> x,y\' per line, or JSON such as [[[x, y], [x, y]], ...] or {"handles": [...], "targets": [...]}'
 # Names that editors give the two ends of a drag.
 _FROM = ("handles", "handle", "from", "start", "source", "positive", "points")
@@ -124,18 +125,17 @@ def _read_pairs(text: str) -> tuple[list[Pair], Mapping]:
     if not text:
         raise InputError(f"The points are empty: expected {_FORMS}.")
     lines = _lines(text)
-    if text[0] in "[{" and not (lines and _ARROW.fullmatch(lines[0])):
+    if text[0] in "[{" and not (lines and _pair_of_line(lines[0])):
         document = _load_json(text, "points")
         if isinstance(document, Mapping):
             return _pairs_of_object(document), document
         return _pairs_of_list(document), {}
     pairs = []
     for line in lines:
-        match = _ARROW.fullmatch(line)
-        if match is None:
+        pair = _pair_of_line(line)
+        if pair is None:
             raise InputError(f"The points have a line {_excerpt(line)} that cannot be read: expected {_FORMS}.")
-        a, b, c, d = (float(number) for number in match.groups())
-        pairs.append(((a, b), (c, d)))
+        pairs.append(pair)
     return pairs, {}
 
 
@@ -144,7 +144,7 @@ def _read_points(text: str, name: str) -> list[tuple[float, float]]:
     text = (text or "").strip()
     if not text:
         raise InputError(f"The {name} are empty: expected one 'x,y' per line, or JSON [[x, y], ...].")
-    if text[0] in "[{" and not _SINGLE.fullmatch(text.splitlines()[0].strip()):
+    if text[0] in "[{" and not _point_of_line(text.splitlines()[0]):
         document = _load_json(text, name)
         if isinstance(document, Mapping):
             document = _first_value(document, (*_FROM, *_TO, "coordinates")) if "x" not in document else [document]
@@ -153,11 +153,31 @@ def _read_points(text: str, name: str) -> list[tuple[float, float]]:
         return [_point(entry, name) for entry in document]
     points = []
     for line in _lines(text):
-        match = _SINGLE.fullmatch(line)
-        if match is None:
+        point = _point_of_line(line)
+        if point is None:
             raise InputError(f"The {name} have a line {_excerpt(line)} that is no point: expected 'x,y'.")
-        points.append((float(match[1]), float(match[2])))
+        points.append(point)
     return points
+
+
+def _pair_of_line(line: str) -> Pair | None:
+    """Read "x,y -> x,y"; None for other text."""
+    ends = _ARROW.split(line) if len(line) <= _LONGEST_LINE else []
+    points = [_point_of_line(end) for end in ends]
+    return (points[0], points[1]) if len(points) == 2 and None not in points else None
+
+
+def _point_of_line(text: str) -> tuple[float, float] | None:
+    """Read "x,y", "x y" or "(x; y)"; None for other text."""
+    text = text.strip()
+    if len(text) > _LONGEST_LINE:
+        return None
+    text = text[text[:1] in ("(", "[") :]
+    text = text[: len(text) - (text[-1:] in (")", "]"))].replace(";", ",")
+    words = [word.strip() for word in (text.split(",") if "," in text else text.split())]
+    if len(words) != 2 or not all(_NUMBER.fullmatch(word) for word in words):
+        return None
+    return float(words[0]), float(words[1])
 
 
 def _pairs_of_object(document: Mapping) -> list[Pair]:
@@ -229,9 +249,12 @@ def _first_value(document: Mapping, names: Sequence[str]) -> object:
 
 def _load_json(text: str, name: str) -> object:
     try:
-        return json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError) as problem:
         raise InputError(f"The {name} look like JSON but cannot be read ({_excerpt(problem)}).") from None
+    if is_deeper(document, _DEEPEST):
+        raise InputError(f"The {name} cannot be read: their lists lie more than {_DEEPEST} deep within each other.")
+    return document
 
 
 def _lines(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...models.nesting import is_deeper
 from ..errors import WorkflowError
 from .flatten import flatten
 from .pictures import PICTURES, workflow_text
@@ -67,7 +68,8 @@ def to_prompt(document: dict, info: dict[str, dict]) -> Prompt:
     Raises:
         WorkflowError: the document does not hold together, or uses a node that `info` does not describe.
     """
-    _check_depth(document)
+    if is_deeper(document, DEEPEST):  # it could be read, but not be written into a picture again
+        raise WorkflowError(f"The workflow file is damaged: its values lie more than {DEEPEST} deep within each other.")
     if "nodes" in document:
         try:
             return Prompt(flatten(document, info), document)
@@ -99,17 +101,6 @@ def _read_api_format(document: dict) -> dict[str, dict]:
             "_meta": meta if isinstance(meta, dict) else {},
         }
     return nodes
-
-
-def _check_depth(document: dict) -> None:
-    """Refuse values so deep within each other that they could be read, but not be written into a picture again."""
-    level: list[Any] = [document]
-    for _ in range(DEEPEST):
-        values = (value for each in level for value in (each.values() if isinstance(each, dict) else each))
-        level = [value for value in values if isinstance(value, dict | list)]
-        if not level:
-            return
-    raise WorkflowError(f"The workflow file is damaged: its values lie more than {DEEPEST} deep within each other.")
 
 
 def _kind(value: Any) -> str:

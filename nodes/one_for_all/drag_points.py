@@ -189,7 +189,7 @@ class DragPoints(io.ComfyNode):
         layers = None if rows.strip().lower() == "auto" else parse_rows(rows, generator.num_layers)
         mask, note = _region_mask(region, size)
         if strokes.strip():
-            mask = add_strokes(mask, brush_mask(strokes, _RADIUS, *size))[0]
+            mask = add_strokes(mask, brush_mask(strokes, _RADIUS, *size, current().progress(1, "strokes")))[0]
         settings = _settings(method, steps, tolerance / size[0], keep, learning_rate)
         place(generator)
         memory = _memories.setdefault(latents, dragging.ChangeMemory())

@@ -58,7 +58,8 @@ class BrushMask(io.ComfyNode):
         payload = ui_payload(cls, {"picture": images[:1]})
         if not strokes.strip():
             return block_until_input(_NO_STROKES, payload)
-        mask = brush_mask(strokes, radius, *images.shape[1:3]).to(current().result_device())
+        mask = brush_mask(strokes, radius, *images.shape[1:3], current().progress(1, "strokes"))
+        mask = mask.to(current().result_device())
         red = torch.tensor([1.0, 0.1, 0.1]).to(images)
         preview = images[..., :3] + 0.5 * mask.to(images)[..., None] * (red - images[..., :3])
         return io.NodeOutput(mask, preview, ui=payload)

@@ -9,7 +9,7 @@ from ...editing.paint.brush import add_strokes, brush_mask
 from ...editing.paint.concepts import ConceptUnits
 from ...editing.paint.painting import Painting
 from ...editing.paint.strokes import ACTIONS, FORMS, paint_concept
-from ...host import io
+from ...host import current, io
 from ...models.errors import check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.schema import menu_category, search_aliases
@@ -111,7 +111,7 @@ class PaintConcept(io.ComfyNode):
         payload = ui_payload(cls, {} if images is None else {"picture": images[:1]}, concepts=list(concepts.names))
         if strokes.strip():
             height, width = images.shape[1:3] if images is not None else generator.resolution
-            mask = add_strokes(mask, brush_mask(strokes, _RADIUS, height, width))
+            mask = add_strokes(mask, brush_mask(strokes, _RADIUS, height, width, current().progress(1, "strokes")))
         if mask is None:
             return block_until_input(_NO_MASK, payload)
         painted = paint_concept(generator, concepts, concept.strip(), mask, action, amount, form, painting)

@@ -3,9 +3,10 @@
  * A drag is { from: [x, y], to: [x, y] }, both 0..1 from the top left corner.
  */
 
-const NUMBER = "[-+]?(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+]?\\d+)?";
-const POINT = `[(\\[]?\\s*(${NUMBER})\\s*[,; ]\\s*(${NUMBER})\\s*[)\\]]?`;
-const ARROW = new RegExp(`^${POINT}\\s*(?:->|=>|→|to)\\s*${POINT}$`);
+const NUMBER = /^[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?$/; // no two runs that could share their digits
+const ARROW = /->|=>|→|to/;
+const LONGEST_LINE = 1000; // letters
+const MOST_DRAGS = 64; // as many as the node takes
 const FROM = ["handles", "handle", "from", "start", "source", "positive", "points"];
 const TO = ["targets", "target", "to", "end", "destination", "negative"];
 
@@ -31,6 +32,7 @@ export function parsePoints(text, units, canvas) {
   } catch {
     return { drags: [], canvas, problem: "These points cannot be shown here; change them as text." };
   }
+  if (pairs.length > MOST_DRAGS) return { drags: [], canvas, problem: `There are ${pairs.length} drags; at most ${MOST_DRAGS} are possible.` };
   const numbers = pairs.flat(2);
   if (!numbers.every(Number.isFinite)) return { drags: [], canvas, problem: "The points hold something that is no number." };
   if (units === "auto") {
@@ -63,14 +65,33 @@ function guessCanvas(numbers) {
   return [side, side];
 }
 
+/** Reads lines "x,y -> x,y"; null for other text. */
 function readLines(text) {
-  const lines = text.split("\n").map((line) => line.split("#")[0].trim().replace(/[,; ]+$/, "")).filter(Boolean);
-  const matches = lines.map((line) => ARROW.exec(line));
-  if (!matches.every(Boolean)) return null;
-  return matches.map((match) => [
-    [Number(match[1]), Number(match[2])],
-    [Number(match[3]), Number(match[4])],
-  ]);
+  const lines = text.split("\n").map((line) => withoutEnd(line.split("#")[0].trim())).filter(Boolean);
+  const pairs = [];
+  for (const line of lines) {
+    const ends = line.length <= LONGEST_LINE ? line.split(ARROW).map(readPoint) : [];
+    if (ends.length !== 2 || !ends.every(Boolean)) return null;
+    pairs.push(ends);
+  }
+  return pairs;
+}
+
+/** Takes commas, semicolons and blanks off the end; a regular expression would look at a run of them once for each. */
+function withoutEnd(line) {
+  let length = line.length;
+  while (length && ",; ".includes(line[length - 1])) length--;
+  return line.slice(0, length);
+}
+
+/** Reads "x,y", "x y" or "(x; y)"; null for other text. */
+function readPoint(text) {
+  let inner = text.trim();
+  if ("([".includes(inner[0] ?? " ")) inner = inner.slice(1);
+  if (")]".includes(inner[inner.length - 1] ?? " ")) inner = inner.slice(0, -1);
+  inner = inner.trim().replaceAll(";", ",");
+  const words = inner.includes(",") ? inner.split(",").map((word) => word.trim()) : inner.split(/\s+/);
+  return words.length === 2 && words.every((word) => NUMBER.test(word)) ? words.map(Number) : null;
 }
 
 function readList(entries) {

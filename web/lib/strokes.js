@@ -3,21 +3,27 @@
  * of the picture's width and height, the radius in shares of its height; a radius below zero erases, null is the node's.
  */
 
-const OWN_RADIUS = /^\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*:(.*)$/s;
+const RADIUS = /^[-+]?(?:\d+(?:\.\d*)?|\.\d+)$/; // no two runs that could share their digits
+const MOST_POINTS = 50000; // in all, as many as the node takes
+const MOST_STROKES = 2000;
 const NEAR = 0.004; // points nearer than this to the one before say nothing new
 
 /** @returns {{strokes: object[], problem: string}} */
 export function parseStrokes(text) {
   const strokes = [];
+  let count = 0;
   for (const line of (text || "").split("\n").filter((each) => each.trim())) {
-    const own = OWN_RADIUS.exec(line);
-    const numbers = (own ? own[2] : line).trim().split(/[\s,;]+/).filter(Boolean).map(Number);
+    const colon = line.indexOf(":");
+    const own = colon > 0 && RADIUS.test(line.slice(0, colon).trim()) ? line.slice(0, colon).trim() : null;
+    const numbers = (own === null ? line : line.slice(colon + 1)).trim().split(/[\s,;]+/).filter(Boolean).map(Number);
     if (numbers.length % 2 || !numbers.length || !numbers.every(Number.isFinite)) {
       return { strokes, problem: "These strokes cannot be shown here; change them as text." };
     }
+    count += numbers.length / 2;
+    if (count > MOST_POINTS || strokes.length >= MOST_STROKES) return { strokes: [], problem: "There are too many points in the strokes." };
     const points = [];
     for (let k = 0; k < numbers.length; k += 2) points.push([numbers[k], numbers[k + 1]]);
-    strokes.push({ radius: own ? Number(own[1]) : null, points });
+    strokes.push({ radius: own === null ? null : Number(own), points });
   }
   return { strokes, problem: "" };
 }
