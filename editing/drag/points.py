@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.nesting import is_deeper
+from ..common.coordinate_units import are_fractions
 
 __all__ = ["MAX_POINTS", "UNITS", "DragPoints", "parse_points"]
 
@@ -61,7 +62,8 @@ def parse_points(
     positive and negative, from and to, start and end. "width" and "height" beside them name the canvas, "units" the
     units.
 
-    units "auto" takes numbers for fractions of width and height when all lie in 0..1 and one of them is not whole.
+    units "auto" takes numbers for fractions of width and height when nearly all lie in 0..1 and one of them is not
+    whole.
 
     Raises:
         InputError: text that cannot be read, unequal counts, no drag, more than 64, a handle outside the picture, or a
@@ -97,7 +99,7 @@ def parse_points(
 
 def _guess_units(numbers: Sequence[float]) -> str:
     integers = all(number == int(number) for number in numbers)
-    return "fractions" if all(0 <= number <= 1 for number in numbers) and not integers else "pixels"
+    return "fractions" if are_fractions(numbers) and not integers else "pixels"
 
 
 def _check_positions(pairs: Sequence[Pair], scale: tuple[float, float], size: tuple[int, int], meaning: str) -> None:

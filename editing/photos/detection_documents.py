@@ -98,10 +98,8 @@ def read_faces(document: Any) -> list[tuple[int | None, Any]]:
 
 
 def to_pixels(points: Any, photo_size: tuple[int, int]) -> Any:
-    """Scale points that are all fractions, listed or named, to pixels."""
+    """Scale points that are fractions, listed or named, to pixels of (height, width)."""
     values = list(points.values()) if isinstance(points, Mapping) else points
-    if not all(0 <= number <= 1 for value in values for number in value):
-        return points
     scaled = [[x * photo_size[1], y * photo_size[0]] for x, y in values]
     return dict(zip(points, scaled, strict=True)) if isinstance(points, Mapping) else scaled
 

@@ -12,10 +12,11 @@ from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError, check_choice
+from ..common.coordinate_units import are_fractions
 from ..common.part_labels import PartLabels
 from .connected_areas import area_boxes
 from .detection_documents import parse_text, read_boxes, read_faces, to_lists, to_pixels
-from .landmarks import LAYOUTS, FacePoints, face_from_names, face_from_parts, face_from_points
+from .landmarks import LAYOUTS, FacePoints, face_from_names, face_from_parts, face_from_points, used_points
 
 __all__ = [
     "BOX_FORMS",
@@ -69,7 +70,8 @@ def detect_points(text: str, photos: int, photo_size: tuple[int, int]) -> list[D
     A face is a list of points (3, 4, 5, 68, 70, 468 or 478 of them, as [x, y] or {"x": , "y": }), a flat list of their
     numbers, an object with named points, or {"picture": number from 0, "points": one of these}. Several faces belong to
     the one photo there is, or one each to as many photos, or each to the photo it names; one face serves any number of
-    photos. Numbers that all lie in 0..1 are fractions of width and height.
+    photos. Numbers are fractions of width and height where nearly all lie in 0..1; points beside the eyes and the mouth
+    do not count.
 
     Args:
         photos: how many there are.
@@ -80,10 +82,11 @@ def detect_points(text: str, photos: int, photo_size: tuple[int, int]) -> list[D
     """
     faces = read_faces(parse_text(text, "The points"))
     pictures = _assign_photos([number for number, _ in faces], photos, "faces", "points")
+    fractions = are_fractions([number for _, points in faces for point in used_points(points) for number in point])
     detections = []
     for k, (picture, (_, points)) in enumerate(zip(pictures, faces, strict=True)):
         source = f"Face {k + 1} of the points"
-        face = _face_points(to_pixels(points, photo_size), source)
+        face = _face_points(to_pixels(points, photo_size) if fractions else points, source)
         face.check_inside(photo_size, source)
         detections += [Detection(n, face) for n in (range(photos) if picture is None else (picture,))]
     return detections
@@ -107,9 +110,9 @@ def detect_boxes(boxes: Any, photos: int, photo_size: tuple[int, int], form: str
     boxes = parse_text(boxes, "The boxes") if isinstance(boxes, str) else to_lists(boxes)
     numbered = read_boxes(boxes, form)
     pictures = _assign_photos([number for number, _ in numbered], photos, "boxes", "boxes")
+    scale = photo_size[::-1] * 2 if are_fractions([edge for _, edges in numbered for edge in edges]) else (1, 1, 1, 1)
     detections = []
     for k, (picture, (_, edges)) in enumerate(zip(pictures, numbered, strict=True)):
-        scale = photo_size[::-1] * 2 if all(0 <= edge <= 1 for edge in edges) else (1, 1, 1, 1)
         box = Box(*(edge * factor for edge, factor in zip(edges, scale, strict=True)))
         if box.x1 <= 0 or box.y1 <= 0 or box.x0 >= photo_size[1] or box.y0 >= photo_size[0]:
             raise InputError(
@@ -140,21 +143,22 @@ def detect_poses(poses: Any, photos: int, photo_size: tuple[int, int]) -> list[D
         raise InputError("The pose is no OpenPose keypoints: expected a list of objects with 'people', one per photo.")
     if len(poses) != photos:
         raise InputError(f"There are poses of {len(poses)} pictures for {photos} photos; they must match.")
+    sources = [f"The pose in photo {k + 1}" for k in range(photos)]
+    faces = [(k, _face_keypoints(person, sources[k])) for k, pose in enumerate(poses) for person in pose["people"]]
+    faces = [(k, points) for k, points in faces if points is not None]
+    fractions = are_fractions(
+        [number for _, points in faces for point in used_points(points.tolist()) for number in point]
+    )
     detections = []
-    for k, pose in enumerate(poses):
-        source = f"The pose in photo {k + 1}"
-        for person in pose["people"]:
-            points = _face_keypoints(person, source)
-            if points is None:
-                continue
-            if bool((points.abs() <= 1).all()):
-                scale = photo_size[::-1]
-            else:
-                canvas = pose.get("canvas_width") or photo_size[1], pose.get("canvas_height") or photo_size[0]
-                scale = photo_size[1] / canvas[0], photo_size[0] / canvas[1]
-            face = face_from_points(points * torch.tensor(scale, dtype=torch.float64), source)
-            face.check_inside(photo_size, source)
-            detections.append(Detection(k, face))
+    for k, points in faces:
+        if fractions:
+            scale = photo_size[::-1]
+        else:
+            canvas = poses[k].get("canvas_width") or photo_size[1], poses[k].get("canvas_height") or photo_size[0]
+            scale = photo_size[1] / canvas[0], photo_size[0] / canvas[1]
+        face = face_from_points(points * torch.tensor(scale, dtype=torch.float64), sources[k])
+        face.check_inside(photo_size, sources[k])
+        detections.append(Detection(k, face))
     return detections
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 
-__all__ = ["LAYOUTS", "FacePoints", "face_from_names", "face_from_points", "face_from_parts"]
+__all__ = ["LAYOUTS", "FacePoints", "face_from_names", "face_from_points", "face_from_parts", "used_points"]
 
 # Number of points: which of them are the left eye, the right eye and the mouth, whose means are taken.
 LAYOUTS: dict[int, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
@@ -90,6 +90,16 @@ class FacePoints:
                 )
 
 
+def used_points(points: Mapping[str, Sequence[float]] | Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """Return the points (x, y) of a face that its eyes and mouth are made of; all of them in an unknown layout."""
+    if isinstance(points, Mapping):
+        spellings = {spelling for names in _NAMES.values() for spelling in names}
+        used = [point for name, point in points.items() if _bare_name(name) in spellings]
+        return used or list(points.values())
+    indices = [index for group in LAYOUTS.get(len(points), ()) for index in group]
+    return [points[index] for index in indices] or list(points)
+
+
 def face_from_points(points: Tensor, source: str = "A face") -> FacePoints:
     """Reduce points [N, 2] in one of the known layouts to a face.
 
@@ -113,7 +123,7 @@ def face_from_names(named: Mapping[str, Sequence[float]], source: str = "A face"
     Raises:
         InputError: one is missing; the sentence lists the names that came.
     """
-    points = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in named.items()}
+    points = {_bare_name(name): value for name, value in named.items()}
 
     def find(landmark: str) -> Tensor | None:
         for name in _NAMES[landmark]:
@@ -130,6 +140,11 @@ def face_from_names(named: Mapping[str, Sequence[float]], source: str = "A face"
             f"{source} has no {' and no '.join(missing)}; it names {', '.join(map(str, named)) or 'nothing'}."
         )
     return FacePoints(*landmarks.values())
+
+
+def _bare_name(name: object) -> str:
+    """Return a landmark's name in small letters alone: "Left_Eye" -> "lefteye"."""
+    return re.sub(r"[^a-z]", "", str(name).lower())
 
 
 def face_from_parts(eyes: Tensor, mouth: Tensor, source: str = "A picture") -> FacePoints:

@@ -60,8 +60,8 @@ class DragPoints(io.ComfyNode):
                 io.Combo.Input(
                     "units",
                     options=list(pointing.UNITS),
-                    tooltip="pixels, or fractions of width and height. auto: fractions when all numbers lie in 0..1 "
-                    "and one of them is not whole.",
+                    tooltip="pixels, or fractions of width and height. auto: fractions when nearly all numbers lie "
+                    "in 0..1 and one of them is not whole.",
                 ),
                 io.Combo.Input(
                     "method",

@@ -162,6 +162,13 @@ def test_the_page_reads_points_as_python_does(desk, text):
         assert [value * 128 for value in drag["to"]] == pytest.approx(target, abs=1e-3)
 
 
+def test_the_page_judges_units_by_nearly_all_numbers(desk):
+    library = f"/extensions/{folder()}/lib/points.js"
+    read = f"""async (text) => (await import("{library}")).parsePoints(text, "auto", [128, 64])"""
+    for text, start in {"0.25,0.5 -> 1.004,0.5": [0.25, 0.5], "0.5,0.5 -> 1,50": [0.5 / 128, 0.5 / 64]}.items():
+        assert desk.page.evaluate(read, text)["drags"][0]["from"] == pytest.approx(start)
+
+
 def folder():
     return "semantic-edit-clone"
 

@@ -37,7 +37,7 @@ export function parsePoints(text, units, canvas) {
   if (!numbers.every(Number.isFinite)) return { drags: [], canvas, problem: "The points hold something that is no number." };
   if (units === "auto") {
     const whole = numbers.every(Number.isInteger);
-    units = !whole && numbers.every((number) => number >= 0 && number <= 1) ? "fractions" : "pixels";
+    units = !whole && areFractions(numbers) ? "fractions" : "pixels";
   }
   if (units === "pixels" && !canvas) canvas = guessCanvas(numbers);
   const [width, height] = units === "fractions" ? [1, 1] : canvas;
@@ -46,6 +46,12 @@ export function parsePoints(text, units, canvas) {
     to: [to[0] / width, to[1] / height],
   }));
   return { drags, canvas, problem: "" };
+}
+
+/** Whether nine in ten numbers lie in -0.1..1.1, as editing/common/coordinate_units.py judges. */
+function areFractions(numbers) {
+  const inside = numbers.filter((number) => number >= -0.1 && number <= 1.1).length;
+  return numbers.length > 0 && inside >= 0.9 * numbers.length;
 }
 
 /** Writes drags as lines, in pixels of a canvas [width, height], to a tenth of a pixel. */

@@ -75,6 +75,9 @@ def test_units_and_canvas():
     assert as_lists(parse_points("0,0 -> 1,1", SIZE)) == [[[0, 0], [1, 1]]]  # whole numbers are pixels
     assert as_lists(parse_points("0,0 -> 1,1", SIZE, "fractions")) == [[[0, 0], [200, 100]]]
     assert as_lists(parse_points("512,512 -> 0,1024", SIZE, canvas=(1024, 1024))) == [[[100, 50], [0, 100]]]
+    with pytest.raises(InputError, match=r"target of drag 1 is at \(1.004, 0.5\).*read as fractions"):
+        parse_points("0.25,0.5 -> 1.004,0.5", SIZE)  # not pixels, in which it would move by less than one
+    assert as_lists(parse_points("0.5,0.5 -> 1,50", SIZE)) == [[[0.5, 0.5], [1, 50]]]
 
 
 @settings(max_examples=30, deadline=None)

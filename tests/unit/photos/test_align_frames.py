@@ -154,6 +154,31 @@ def test_points_in_every_form(text):
     assert detection.geometry.eye_left.tolist() == pytest.approx([200, 150])
 
 
+def test_points_that_no_face_is_made_of_have_no_say_in_the_units():
+    mesh = [[0.4, 0.6]] * 478
+    mesh[33] = mesh[133] = [200 / PHOTO[1], 150 / PHOTO[0]]
+    mesh[263] = mesh[362] = [260 / PHOTO[1], 150 / PHOTO[0]]
+    mesh[61] = mesh[291] = [230 / PHOTO[1], 210 / PHOTO[0]]
+    for stray in ([1.004, 0.5], [-3.0, 7.0]):
+        mesh[234] = stray  # the edge of the cheek
+        (detection,) = detect_points(json.dumps(mesh), 1, PHOTO)
+        assert detection.geometry.mouth.tolist() == pytest.approx([230, 210])
+    named = {"left_eye": mesh[33], "right_eye": mesh[263], "mouth": mesh[61], "nose": [40.0, 30.0]}
+    (detection,) = detect_points(json.dumps(named), 1, PHOTO)
+    assert detection.geometry.eye_left.tolist() == pytest.approx([200, 150])
+
+
+def test_one_point_beside_the_photo_does_not_change_the_units():
+    face = [[0.8, 0.3], [0.95, 0.3], [0.9, 0.5], [0.82, 0.6], [1.02, 0.6]]  # a corner of the mouth is cut off
+    (detection,) = detect_points(json.dumps(face), 1, PHOTO)
+    assert detection.geometry.mouth.tolist() == pytest.approx([0.92 * PHOTO[1], 0.6 * PHOTO[0]])
+    (detection,) = detect_boxes("[0.5, 0.4, 1.01, 1.004]", 1, PHOTO)
+    assert tuple(detection.geometry) == pytest.approx((300, 160, 606, 401.6))
+    boxes = [[0.1, 0.1, 0.4, 0.5]] * 5 + [[0.9, 0.9, 1.3, 1.2]]
+    assert tuple(detect_boxes(boxes, 1, PHOTO)[5].geometry) == pytest.approx((540, 360, 780, 480))
+    assert tuple(detect_boxes("[0, 0, 1, 300]", 1, PHOTO)[0].geometry) == (0, 0, 1, 300)  # in pixels
+
+
 def test_faces_and_photos_are_matched():
     other = pairs(turned(FACE, shift=(50, 20)))
     assert [d.picture for d in detect_points(json.dumps([FACE, other]), 1, PHOTO)] == [0, 0]
@@ -248,6 +273,19 @@ def test_box_and_centre_frames():
     assert corners(wide, (64, 128)).tolist() == [[100, 95], [200, 95], [200, 145], [100, 145]]
     middle = centre_frame(PHOTO, (64, 64))
     assert corners(middle, (64, 64)).tolist() == [[100, 0], [500, 0], [500, 400], [100, 400]]
+
+
+def test_a_pose_in_fractions_with_a_point_beside_the_photo():
+    keypoints = torch.zeros(70, 3)
+    keypoints[36:42] = torch.tensor([0.4, 0.3, 1])
+    keypoints[42:48] = torch.tensor([0.5, 0.3, 1])
+    keypoints[[48, 54]] = torch.tensor([0.45, 0.5, 1])
+    keypoints[16] = torch.tensor([1.01, 0.5, 1])  # the edge of the cheek
+    keypoints[45] = torch.tensor([0.5, 1.01, 1])
+    pose = {"people": [{"face_keypoints_2d": keypoints.flatten().tolist()}], "canvas_width": 300, "canvas_height": 200}
+    (detection,) = detect_poses([pose], 1, PHOTO)
+    assert detection.geometry.eye_left.tolist() == pytest.approx([240, 120], abs=1e-4)
+    assert detection.geometry.mouth.tolist() == pytest.approx([270, 200], abs=1e-4)
 
 
 def test_poses():
