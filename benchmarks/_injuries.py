@@ -12,9 +12,10 @@ import struct
 from typing import Any
 
 NUMBERS = (0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
-ODD = (None, True, False, -1, 0, 1, 3, 10**9, 10**30, 0.5, float("nan"), float("inf"), "", "x", "../../x", [], {}, [0],
-       [1, 2, 3], [[1]], {"a": 1}, ["a", "a"], "é" * 300)  # fmt: skip
-SAME_SIZE = (("F32", "I32", "U32"), ("F16", "BF16", "I16", "U16"), ("U8", "I8", "BOOL"), ("F64", "I64", "U64"))
+ODD = (None, True, False, -1, 0, 1, 3, 10**9, 10**30, 10**400, 0.5, float("nan"), float("inf"), "", "x", "../../x", [],
+       {}, [0], [1, 2, 3], [[1]], {"a": 1}, ["a", "a"], "é" * 300)  # fmt: skip
+BYTES = ("U8", "I8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0")
+SAME_SIZE = (("F32", "I32", "U32"), ("F16", "BF16", "I16", "U16"), BYTES, ("F64", "I64", "U64", "C64"))
 
 
 def mutate(name: str, content: bytes, rng: random.Random) -> bytes:
@@ -76,11 +77,13 @@ def changed_safetensors(content: bytes, rng: random.Random) -> bytes:
     elif kind == 2:
         shape = tensor["shape"]
         tensor["shape"] = rng.choice((shape[::-1], [*shape, 1], [1, *shape], [_product(shape)], shape[:0] or [0]))
+    elif kind == 3 and rng.random() < 0.3:
+        tensor["dtype"], tensor["shape"] = rng.choice(BYTES), [end - start]
     elif kind == 3:
         alike = next((group for group in SAME_SIZE if tensor["dtype"] in group), ("F32",))
         tensor["dtype"] = rng.choice(alike)
     elif kind == 4:
-        value = struct.pack("<f", rng.choice((float("nan"), float("inf"), -1e38, 1e38, 0.0)))
+        value = struct.pack("<f", rng.choice((float("nan"), float("inf"), -1e38, 1e38, 1e5, 3e38, 0.0)))
         data[start:end] = (value * ((end - start) // 4 + 1))[: end - start]
     else:
         metadata = header.get("__metadata__") or {}

@@ -20,6 +20,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 import numpy as np
 import torch
 from _injuries import mutate
@@ -40,7 +45,13 @@ from semantic_edit.models.encoders.irse import IrseConfig, IrseEncoder
 from semantic_edit.models.files.direction import read_direction, write_direction
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 
+LARGE = 1000.0  # MB by which one file may raise the peak
 SLOW = 20.0  # seconds of work after which a single file counts as a hang
+
+
+def peak_memory() -> float:
+    """The largest memory that this process had so far, in MB; 0 where the system does not say."""
+    return 0.0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def say(text: str) -> None:
@@ -97,7 +108,10 @@ def samples(folder: Path) -> list[Sample]:
     state = {f"encoder.{n}": t for n, t in encoder.requires_grad_(False).state_dict().items() if n != "w_mean"}
     options = {"encoder_type": "Encoder4Editing", "start_from_latent_avg": True}
     add("e4e.pt", torch_bytes({"state_dict": state, "latent_avg": encoder.w_mean, "opts": options}, False), convert)
-    add("direction.pt", torch_bytes(torch.ones(1, 6, 16), old=False), convert)
+    add("direction.pt", torch_bytes(torch.ones(1, 16), old=False), convert)
+    add("latents.pt", torch_bytes(torch.ones(2, 6, 16), old=False), convert)
+    add("projected_w.npz", numpy_bytes(np.savez, w=np.ones((1, 6, 16), np.float32)), convert)
+    add("compiled.pt", torch_bytes({f"_orig_mod.{n}": t for n, t in network.state_dict().items()}, old=False), convert)
     add("boundary.npy", numpy_bytes(np.save, np.ones((1, 32), np.float32)), convert)
     add("components.npz", numpy_bytes(np.savez_compressed, lat_comp=np.ones((4, 1, 32), np.float32)), convert)
     generator = save_generator(folder / "generator.safetensors", network)
@@ -121,6 +135,7 @@ def run(
     good += in_folders
     parts = {name for name, *_ in in_folders}
     outcomes: Counter = Counter()
+    slowest, largest = (0.0, ""), (0.0, "")
     defects: list[str] = []
     target = folder / "out" / "out.safetensors"
     target.parent.mkdir()
@@ -128,7 +143,7 @@ def run(
         name, content, reader = good[number % len(good)]
         path = folder / name
         path.write_bytes(mutate(name, content, rng))
-        started = time.process_time()
+        started, memory = time.process_time(), peak_memory()
         try:
             reader(path, target)
             outcome = "read"
@@ -141,8 +156,12 @@ def run(
         except Exception as problem:
             outcome = "defect"
             defects.append(f"{number} {name}: {type(problem).__name__}: {problem}")
-        if time.process_time() - started > SLOW:
-            defects.append(f"{number} {name}: {time.process_time() - started:.0f} s")
+        seconds, grown = time.process_time() - started, peak_memory() - memory
+        slowest, largest = max(slowest, (seconds, name)), max(largest, (grown, name))
+        if seconds > SLOW:
+            defects.append(f"{number} {name}: {seconds:.0f} s")
+        if grown > LARGE and number >= 2 * len(good):  # the first of each kind loads libraries
+            defects.append(f"{number} {name}: {grown:.0f} MB")
         left = [file.name for file in target.parent.iterdir() if file != target or outcome != "read"]
         if left:
             defects.append(f"{number} {name}: left {left}")
@@ -150,6 +169,8 @@ def run(
         outcomes[name, outcome] += 1
         if (number + 1) % 1000 == 0:
             report(f"{number + 1} files, {len(defects)} defects")
+    report(f"slowest {slowest[0]:.2f} s ({slowest[1]}), largest growth of memory {largest[0]:.0f} MB ({largest[1]})")
+    report(f"peak memory {peak_memory():.0f} MB")
     return outcomes, defects
 
 

@@ -18,9 +18,14 @@ from safetensors.torch import save_file
 
 from .errors import CheckpointError
 from .files.atomic import atomic_write
+from .printable import printable
 
 FORMAT = "semantic_edit"
 _READING_ERRORS = (SafetensorError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
+# Of files of ours. Other programs store numbers of 8 and fewer bits (F8_E4M3, ...), which torch cannot even compare.
+_NUMBER_TYPES = {
+    "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
+}  # fmt: skip
 _PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz"}
 
 
@@ -43,7 +48,8 @@ def read_safetensors(path: str | Path, kind: str | None = None) -> tuple[dict[st
 
     Args:
         path: the file.
-        kind: when given, the header must name exactly this kind, and all numbers must be finite.
+        kind: when given, the header must name exactly this kind, and all numbers must be finite and of a type that
+            torch computes with.
 
     Raises:
         CheckpointError: when the file is missing, is a folder, a pickle, truncated, no safetensors, or another kind.
@@ -157,7 +163,10 @@ def _read(path: Path, kind: str | None, with_tensors: bool) -> tuple[dict[str, t
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}
+            types = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()} if kind is not None else {}
+            unknown = next((name for name, dtype in types.items() if dtype not in _NUMBER_TYPES), None)
+            readable = with_tensors and unknown is None
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if readable else {}
     except _READING_ERRORS as error:
         raise CheckpointError(_damage_message(path, error)) from None
     if kind is not None and (metadata.get("format") != FORMAT or metadata.get("kind") != kind):
@@ -166,7 +175,14 @@ def _read(path: Path, kind: str | None, with_tensors: bool) -> tuple[dict[str, t
         raise CheckpointError(
             f"{path.name} is not a '{kind}' file: {reason}. Choose another file, or convert it first."
         )
+    if unknown is not None:
+        raise CheckpointError(
+            f"{path.name}: '{printable(unknown)[:80]}' is stored as {types[unknown]}, which no computation here takes; "
+            "expected float32, float16, bfloat16 or float64. Save it again as one of these."
+        )
     for name, tensor in tensors.items() if kind is not None else ():  # other writers keep masks of -inf
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path.name}: '{name}' holds numbers that are not finite; the file is damaged.")
+            raise CheckpointError(
+                f"{path.name}: '{printable(name)[:80]}' holds numbers that are not finite; the file is damaged."
+            )
     return tensors, metadata

@@ -12,7 +12,7 @@ from ...models.errors import InputError, check_choice
 from .rows import parse_rows
 from .types import GanLatent, check_family, check_rows
 
-__all__ = ["BLEND_MODES", "blend", "lerp", "select", "slerp", "truncate"]
+__all__ = ["BLEND_MODES", "blend", "lerp", "select", "slerp", "spread_rows", "truncate"]
 
 BLEND_MODES = ("linear", "spherical")
 _PARALLEL = 1e-4  # rad; below it, and this near to opposite, an arc is no better defined than a line
@@ -28,6 +28,13 @@ def select(latent: GanLatent, indices: Sequence[int]) -> GanLatent:
         raise InputError(f"Choose among the {len(latent)} codes, 0 to {len(latent) - 1}; got {list(indices)}.")
     codes = latent.codes[torch.as_tensor(list(indices), device=latent.codes.device)]
     return replace(latent, codes=codes, names=[latent.names[index] for index in indices])
+
+
+def spread_rows(latent: GanLatent, rows: int) -> GanLatent:
+    """Give codes of W, which have one row [B, 1, D], to all rows of W+: [B, L, D]; codes of several rows stay."""
+    if latent.num_layers != 1 or rows == 1:
+        return latent
+    return replace(latent, codes=latent.codes.expand(-1, rows, -1).contiguous())
 
 
 def blend(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ...models.code_range import LARGEST_CODE, LARGEST_WEIGHT, check_range
 from ...models.errors import InputError
 
 __all__ = ["EditDirection", "EditStrength", "GanLatent", "check_family", "check_rows"]
@@ -30,7 +31,7 @@ class GanLatent:
         family: the generator family of the codes, "" when unknown.
 
     Raises:
-        InputError: another shape, no codes, NaN or infinite codes, or another number of names.
+        InputError: another shape, no codes, NaN, infinite or absurdly large codes, or another number of names.
     """
 
     codes: Tensor
@@ -79,7 +80,8 @@ class EditDirection:
         score: what measures the attribute on pictures (an `AttributeScore`), where it is known; files do not hold it.
 
     Raises:
-        InputError: shapes differ, a row does not exist, or nothing of d or v is left on the edited rows.
+        InputError: shapes differ, a row does not exist, numbers are absurdly large, or nothing of d or v is left on the
+            edited rows.
     """
 
     direction: Tensor
@@ -95,7 +97,7 @@ class EditDirection:
 
     def __post_init__(self) -> None:
         _check_tensor("An edit direction", self.direction, "[L, D] (rows of W+, width)", 2)
-        _check_tensor("The normal of an edit direction", self.normal, "[L, D] (rows of W+, width)", 2)
+        _check_tensor("The normal of an edit direction", self.normal, "[L, D] (rows of W+, width)", 2, LARGEST_WEIGHT)
         if self.direction.shape != self.normal.shape:
             raise InputError(
                 f"An edit direction {list(self.direction.shape)} and its normal {list(self.normal.shape)} "
@@ -135,7 +137,7 @@ class EditStrength:
         confidence: [B] in 0..1, how certain each picture's final state is, where it was measured; else None.
 
     Raises:
-        InputError: another shape, or no finite number.
+        InputError: another shape, no finite number, or an absurdly large one.
     """
 
     alpha: Tensor
@@ -145,7 +147,7 @@ class EditStrength:
     confidence: Tensor | None = None
 
     def __post_init__(self) -> None:
-        _check_tensor("The edit strengths", self.alpha, "[B] (one number per picture)", 1)
+        _check_tensor("The edit strengths", self.alpha, "[B] (one number per picture)", 1, LARGEST_WEIGHT)
         if self.clamped is None:
             object.__setattr__(self, "clamped", torch.zeros_like(self.alpha, dtype=torch.bool))
         elif self.clamped.shape != self.alpha.shape or self.clamped.dtype != torch.bool:
@@ -195,13 +197,14 @@ def check_family(first: str, second: str, name_first: str, name_second: str) -> 
                     name_first, name_second)  # fmt: skip
 
 
-def _check_tensor(name: str, tensor: Tensor, expected: str, dimensions: int) -> None:
+def _check_tensor(name: str, tensor: Tensor, expected: str, dimensions: int, largest: float = LARGEST_CODE) -> None:
     if not isinstance(tensor, Tensor):
         raise InputError(f"{name} must be a tensor {expected}; got {type(tensor).__name__}.")
     if tensor.ndim != dimensions or 0 in tensor.shape or not tensor.is_floating_point():
         raise InputError(f"{name} must be floating point {expected}; got {tensor.dtype} of shape {list(tensor.shape)}.")
     if not bool(torch.isfinite(tensor).all()):
         raise InputError(f"{name} contains numbers that are not finite; the step that made it went wrong.")
+    check_range(name, tensor, largest)
 
 
 def _only_rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:

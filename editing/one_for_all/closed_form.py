@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...models.code_range import LARGEST_CODE
 from ...models.errors import InputError
 from ..common.types import EditDirection, EditStrength
 
@@ -112,13 +113,20 @@ def apply_edit(
     """Return w_i + alpha_i d on the edited rows, [B, L, D]; the other rows stay w_i's own.
 
     Raises:
-        InputError: codes of another shape, or another number of strengths.
+        InputError: codes of another shape, another number of strengths, or codes beyond any generator's range.
     """
     _check_codes(direction, w)
     alpha = torch.as_tensor(alpha, dtype=w.dtype, device=w.device).reshape(-1)
     if alpha.shape[0] not in (1, w.shape[0]):
         raise InputError(f"There are {alpha.shape[0]} strengths for {w.shape[0]} pictures; one per picture is needed.")
-    return w + alpha[:, None, None] * direction.direction.to(w)
+    edited = w + alpha[:, None, None] * direction.direction.to(w)
+    if not bool(edited.abs().max() <= LARGEST_CODE):
+        size, strength = float(edited.abs().max()), float(alpha.abs().max())
+        raise InputError(
+            f"Moving along '{direction.name}' by up to {strength:.3g} gives codes of numbers up to {size:.3g}; no "
+            f"generator draws anything beyond {LARGEST_CODE:g}. Choose a smaller strength, or set a limit."
+        )
+    return edited
 
 
 def _clamp(alpha: Tensor, limit: float | None) -> tuple[Tensor, str]:

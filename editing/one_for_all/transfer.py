@@ -129,7 +129,8 @@ class Transfer:
                 "itself. Connect it before the adaptation."
             )
         self._check_generator()
-        self._strengths(torch.zeros_like(self.direction.direction)[None], 0)
+        origin = torch.zeros_like(self.direction.direction)[None]
+        apply_edit(origin, self.direction, self._strengths(origin, 0).alpha)  # a strength beyond any use shows here
         if self.corrections and self.score is None:
             object.__setattr__(self, "score", learn_score(self.generator, self.direction, self.encoder, self.progress))
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import setup_filter
+from ..code_range import LARGEST_CODE, LARGEST_WEIGHT
 from ..errors import CheckpointError
 from ..gan.stylegan2 import StyleGAN2
 from ..gan.stylegan2_config import StyleGAN2Config
@@ -47,6 +48,17 @@ def float_tensor(value: StoredTensor | StoredArray, name: str) -> Tensor:
     return tensor
 
 
+def check_size(tensor: Tensor, name: str, largest: float = LARGEST_CODE) -> None:
+    """Refuse numbers that are finite, but larger than those of any code or weight.
+
+    Raises:
+        CheckpointError: begins with `name`.
+    """
+    size = float(tensor.abs().max()) if tensor.numel() else 0.0
+    if size > largest:
+        raise CheckpointError(f"{name} holds numbers up to {size:.3g}, larger than any that is used ({largest:g})")
+
+
 def float_tensors(stored: dict[str, StoredTensor | StoredArray]) -> dict[str, Tensor]:
     """Read each by `float_tensor`.
 
@@ -58,7 +70,10 @@ def float_tensors(stored: dict[str, StoredTensor | StoredArray]) -> dict[str, Te
     claimed = sum(math.prod(value.shape) for value in stored.values())
     if claimed > 2 * sum(available.values()) + (1 << 20):
         raise CheckpointError("refused, because its tensors claim far more numbers than the file holds")
-    return {name: float_tensor(value, name) for name, value in stored.items()}
+    tensors = {name: float_tensor(value, name) for name, value in stored.items()}
+    for name, tensor in tensors.items():
+        check_size(tensor, name, LARGEST_WEIGHT)
+    return tensors
 
 
 def filter_taps(kernel: Tensor | None) -> tuple[float, ...]:

@@ -1,28 +1,31 @@
-"""Conversion of checkpoints and directions: a file of another project in, one of ours out (`semantic-edit convert`)."""
+"""Conversion (`semantic-edit convert`): another project's checkpoint, direction or codes in, a file of ours out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ..encoders.encoder import save_encoder
 from ..errors import CheckpointError
 from ..files.direction import write_direction
+from ..files.latents import write_latent
 from ..gan.generator import Network, family_fingerprint, save_generator
 from ..printable import printable
+from .appearance import describe_content
+from .arrays import DIRECTION, LATENTS, find_arrays
 from .assemble import GeneratorWeights, build_generator
+from .codes import ForeignCodes
 from .containers import OpenedFile, open_file
-from .directions import BOUNDARY, ForeignDirections, choose_direction, find_directions
+from .directions import BOUNDARY, ForeignDirections, choose_direction
 from .irse import EncoderWeights, build_encoder, find_encoder, holds_encoder
 from .nvlabs import find_nvlabs
 from .progressive import ProgressiveWeights, build_progressive, find_progressive
 from .rosinality import find_rosinality
-from .stored import Opaque
 from .tensorflow import find_tensorflow
 
 Say = Callable[[str], None]
+_NETWORKS = ("encoder", "generator")
 
 
 def convert_file(
@@ -32,17 +35,17 @@ def convert_file(
     overwrite: bool = False,
     component: int | str | None = None,
 ) -> Path:
-    """Read a checkpoint or a direction and write it as the pack's safetensors. Nothing in the file is executed.
+    """Read a checkpoint, a direction or codes and write it as the pack's safetensors. Nothing in the file is executed.
 
     Args:
         source: NVlabs .pkl, legacy TensorFlow .pkl, rosinality .pt, a whole-module .pt, a Progressive GAN (.pth, or the
-            original .pkl), an encoder (e4e, pSp), a direction (.pt, .npy, .npz). What it is shows in its bytes, not in
-            its name.
+            original .pkl), an encoder (e4e, pSp), a direction or codes (.pt, .npy, .npz). What it is shows in its
+            bytes, not in its name.
         destination: a name that ends in .safetensors.
         say: called with sentences for the user.
         overwrite: replace an existing destination.
         component: which one, of a file with several directions; "encoder" or "generator" of a file with both (the
-            generator unless told otherwise).
+            generator unless told otherwise); "latents" or "direction" for an array that may be either.
 
     Returns:
         The destination. It appears whole or, on any error, not at all.
@@ -63,6 +66,8 @@ def convert_file(
             return _write_generator(source, destination, build_generator(content), content, say)
         if isinstance(content, ProgressiveWeights):
             return _write_generator(source, destination, build_progressive(content), content, say)
+        if isinstance(content, ForeignCodes):
+            return _write_codes(source, destination, content, say)
         return _write_direction(source, destination, content, say, component if isinstance(component, int) else None)
     except CheckpointError as problem:
         sentence = printable(_sentence(str(problem)))
@@ -104,20 +109,21 @@ def _check_paths(source: Path, destination: Path, overwrite: bool) -> None:
 
 def identify(
     opened: OpenedFile, component: int | str | None = None
-) -> GeneratorWeights | ProgressiveWeights | EncoderWeights | ForeignDirections:
+) -> GeneratorWeights | ProgressiveWeights | EncoderWeights | ForeignDirections | ForeignCodes:
     """Recognise a file's content.
 
     Args:
         opened: the file, as plain data.
-        component: "encoder" or "generator" of a file with both, or the number of a direction.
+        component: as of `convert_file`.
 
     Raises:
-        CheckpointError: when it is nothing that is read, or lacks the component.
+        CheckpointError: when it is nothing that is read, may be two things, or lacks the component.
     """
     content = opened.content
-    if isinstance(component, str) and component not in ("encoder", "generator"):
-        raise CheckpointError(f"has no component {component[:40]!r}; choose encoder, generator, or a number")
-    if opened.kind not in ("npy", "npz") and not isinstance(component, int):
+    if isinstance(component, str) and component not in (*_NETWORKS, LATENTS, DIRECTION):
+        choices = ", ".join((*_NETWORKS, LATENTS, DIRECTION))
+        raise CheckpointError(f"has no component {component[:40]!r}; choose {choices}, or a number")
+    if opened.kind not in ("npy", "npz") and (component is None or component in _NETWORKS):
         generator = None
         if component != "encoder":
             generator = find_progressive(content) or find_tensorflow(content) or find_nvlabs(content)
@@ -125,22 +131,15 @@ def identify(
         network = generator or (find_encoder(content) if component != "generator" else None)
         if network is not None:
             return network
-    if isinstance(component, str):
-        raise CheckpointError(f"holds {_summary(content)}, but no {component} of a known layout")
-    directions = find_directions(content, plain_array=opened.kind == "npy")
-    if directions is not None:
-        return directions
+    if component in _NETWORKS:
+        raise CheckpointError(f"holds {describe_content(content)}, but no {component} of a known layout")
+    arrays = find_arrays(content, component, plain_array=opened.kind == "npy")
+    if arrays is not None:
+        return arrays
     raise CheckpointError(
-        f"holds {_summary(content)}, which is neither a StyleGAN2 generator (NVlabs, TensorFlow or rosinality layout), "
-        "nor a Progressive GAN, nor an encoder (e4e, pSp), nor a direction"
+        f"holds {describe_content(content)}; it is neither a StyleGAN2 generator (NVlabs, TensorFlow or rosinality "
+        "layout), nor a Progressive GAN, nor an encoder (e4e, pSp), nor a direction, nor codes"
     )
-
-
-def _summary(content: Any) -> str:
-    if isinstance(content, dict):
-        names = ", ".join(str(key)[:40] for key in list(content)[:5])
-        return f"a dictionary of {len(content)} entries ({names})" if content else "an empty dictionary"
-    return f"a {content.name[:80]}" if isinstance(content, Opaque) else f"a {type(content).__name__}"
 
 
 def _write_generator(
@@ -214,4 +213,16 @@ def _write_direction(
         say("One step is one standard deviation; state 0 is the mean, 1 one deviation above it.")
     say("It names no generator family; when it is loaded, its shape is checked and a warning given.")
     say(f"Wrote {destination.name}. Nothing in the source was executed.")
+    return destination
+
+
+def _write_codes(source: Path, destination: Path, codes: ForeignCodes, say: Say) -> Path:
+    count, rows, width = codes.codes.shape
+    names = codes.names or [source.stem if count == 1 else f"{source.stem} #{k + 1}" for k in range(count)]
+    provenance = {"source": source.name, "layout": codes.layout, "shape": codes.source_shape}
+    write_latent(destination, codes.codes, names, "", provenance)
+    of = f"{rows} rows of W+ of width {width}" if rows > 1 else f"one row of W of width {width}, for all rows of W+"
+    say(f"{source.name} ({codes.layout}): {count} code{'s' if count > 1 else ''} of {of}.")
+    say("They name no generator family; their shape is checked when they are used.")
+    say(f"Wrote {destination.name}, a file for Load Latents. Nothing in the source was executed.")
     return destination

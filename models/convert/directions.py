@@ -18,16 +18,20 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .assemble import float_tensor
+from .assemble import check_size, float_tensor
 from .stored import StoredArray, StoredTensor, plain_number
 
 MIN_WIDTH = 8  # narrower vectors are labels or statistics, not directions of a W space
 # Where projects keep components, their deviations and the mean: GANSpace, e4e's copy of it, rosinality's SeFa (whose
 # components are columns).
 _COMPONENTS = {"lat_comp": ("lat_stdev", "lat_mean"), "comp": ("std", "mean"), "eigvec": ("", "")}
-_NAMES = ("direction", "boundary", "delta", "latent_direction", "edit_direction", "w")
-_INTERCEPTS = ("intercept", "bias")
-_UNIT = 1e-3  # how far a unit vector's length may be from 1
+_OF_ANALYSIS = {
+    "act_comp", "act_mean", "act_stdev", "lat_comp", "lat_mean", "lat_stdev", "var_ratio", "random_stdevs", "comp",
+    "mean", "std", "eigvec", "eigval",
+}  # fmt: skip
+NAMES = ("direction", "boundary", "delta", "latent_direction", "edit_direction")
+INTERCEPTS = ("intercept", "bias", "b")
+UNIT = 1e-3  # how far a unit vector's length may be from 1
 BOUNDARY = "boundary (InterFaceGAN)"
 
 
@@ -51,45 +55,47 @@ class ForeignDirections:
     source_shape: list[int]
 
 
-def find_directions(content: Any, plain_array: bool = False) -> ForeignDirections | None:
-    """Read the directions in a file's content.
-
-    Args:
-        content: the file, as plain data.
-        plain_array: the file is numpy's, as InterFaceGAN's are; its unit vectors are read as boundaries.
-
-    Returns:
-        The directions, None when no array has the shape of one.
+def find_components(content: dict) -> ForeignDirections | None:
+    """Read the components of an analysis of W, by the names of GANSpace, e4e and SeFa; None for other names.
 
     Raises:
-        CheckpointError: when several arrays could be the direction, or its numbers cannot be one.
+        CheckpointError: when arrays of other names lie beside them, or the components' numbers cannot be directions.
     """
-    if isinstance(content, list | tuple) and len(content) == 1:
-        content = content[0]
-    if isinstance(content, StoredTensor | StoredArray):
-        directions = _from_array(content, "direction")
-        return _as_boundary(directions, 0.0) if plain_array and _is_unit_vector(directions) else directions
-    if not isinstance(content, dict):
-        return None
     for name, (deviations, mean) in _COMPONENTS.items():
         value = content.get(name)
         if isinstance(value, StoredTensor | StoredArray):
+            arrays = {str(key) for key, v in content.items() if isinstance(v, StoredTensor | StoredArray)}
+            unknown = sorted(arrays - _OF_ANALYSIS)
+            if unknown:
+                raise CheckpointError(f"holds {name!r} beside {unknown[0][:60]!r}, which is no analysis of W as known")
             return _components(value, name, content.get(deviations), content.get(mean))
-    arrays = {k: v for k, v in content.items() if isinstance(v, StoredTensor | StoredArray) and _plausible(v)}
-    names = [name for name in _NAMES if name in arrays] or (list(arrays) if len(content) <= 8 else [])
-    if len(names) > 1:
-        listed = ", ".join(str(name)[:30] for name in names[:6])
-        raise CheckpointError(f"holds several arrays that could be the direction ({listed}); save the wanted one alone")
-    if not names:
-        return None
-    directions, intercept = _from_array(arrays[names[0]], str(names[0])), _intercept(content)
+    return None
+
+
+def read_direction(value: StoredTensor | StoredArray, name: str) -> ForeignDirections:
+    """Read an array [D], [1, D], [L, D], [1, L, D] as a direction, [K, 1, D] as a list of them.
+
+    Raises:
+        CheckpointError: for another shape, and for numbers that cannot be a direction.
+    """
+    return _from_array(value, name)
+
+
+def read_boundary(value: StoredTensor | StoredArray, name: str, content: dict) -> ForeignDirections:
+    """Read an array as `read_direction` does; with an intercept beside it, it is a boundary."""
+    directions, intercept = _from_array(value, name), _intercept(content)
     one_row = len(directions.directions) == 1 and len(directions.directions[0].direction) == 1
     return directions if intercept is None or not one_row else _as_boundary(directions, intercept)
 
 
+def to_boundary(directions: ForeignDirections) -> ForeignDirections:
+    """Read a single vector of unit length as a boundary through 0; others stay as they are."""
+    return _as_boundary(directions, 0.0) if _is_unit_vector(directions) else directions
+
+
 def _intercept(content: dict) -> float | None:
     """Return b of a hyperplane n . w + b = 0, None where the file has none."""
-    for name in _INTERCEPTS:
+    for name in INTERCEPTS:
         value = content.get(name)
         if isinstance(value, StoredTensor) and value.shape in ((), (1,)):
             value = float_tensor(value, name).item()
@@ -101,7 +107,7 @@ def _intercept(content: dict) -> float | None:
 
 def _is_unit_vector(directions: ForeignDirections) -> bool:
     first = directions.directions[0].direction
-    return len(directions.directions) == 1 and len(first) == 1 and abs(float(first.norm()) - 1) < _UNIT
+    return len(directions.directions) == 1 and len(first) == 1 and abs(float(first.norm()) - 1) < UNIT
 
 
 def _as_boundary(directions: ForeignDirections, intercept: float) -> ForeignDirections:
@@ -112,14 +118,15 @@ def _as_boundary(directions: ForeignDirections, intercept: float) -> ForeignDire
     return ForeignDirections("boundary", [boundary], directions.source_shape)
 
 
-def _plausible(value: StoredTensor | StoredArray) -> bool:
+def is_plausible(value: StoredTensor | StoredArray) -> bool:
+    """Return whether an array has a shape that directions and codes have."""
     shape = value.shape
     return 1 <= len(shape) <= 3 and shape[-1] >= MIN_WIDTH and all(shape)
 
 
 def _from_array(value: StoredTensor | StoredArray, name: str) -> ForeignDirections:
     shape = list(value.shape)
-    if not _plausible(value):
+    if not is_plausible(value):
         raise CheckpointError(f"has the shape {shape}; a direction is [D], [1, D], [L, D] or [1, L, D]")
     if len(shape) == 3 and shape[0] > 1 and shape[1] > 1:
         raise CheckpointError(
@@ -171,6 +178,7 @@ def _vector(value: Any, size: int) -> Tensor | None:
 
 
 def _check_nonzero(tensor: Tensor) -> Tensor:
+    check_size(tensor, "its direction")
     if not bool(torch.any(tensor != 0)):
         raise CheckpointError("holds only zeros, which is no direction")
     return tensor

@@ -17,12 +17,15 @@ from torch import Tensor
 from ..encoders.irse import IrseConfig, IrseEncoder
 from ..errors import CheckpointError
 from ..gan.generator import family_fingerprint
-from .assemble import build_generator, float_tensor, float_tensors
-from .modules import Stored, named_tensors
+from .appearance import appearance
+from .assemble import build_generator, check_size, float_tensor, float_tensors
+from .modules import Stored, inner_state_dicts, named_tensors
+from .nvlabs import find_nvlabs
 from .rosinality import find_rosinality
 from .stored import Opaque, StoredArray, StoredTensor, plain_number
 
-_PREFIXES = ("encoder.", "module.encoder.", "")
+_PREFIXES = ("encoder.", "")
+_KEYS = ("state_dict", "model")
 _COUNTERS = "num_batches_tracked"  # counters of the training
 _KINDS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "psp"}
 
@@ -52,6 +55,9 @@ def find_encoder(content: Any) -> EncoderWeights | None:
     stored = _encoder_tensors(content)
     if not stored:
         return None
+    kind = appearance(content)
+    if "StyleGAN3" in kind:
+        raise CheckpointError(f"holds {kind}; encoders over StyleGAN2 are read")
     tensors = float_tensors({name: value for name, value in stored.items() if not name.endswith(_COUNTERS)})
     options = _options(content)
     notes: list[str] = []
@@ -98,8 +104,7 @@ def build_encoder(weights: EncoderWeights) -> IrseEncoder:
 
 def _encoder_tensors(content: Any) -> dict[str, Stored]:
     """Return the encoder's tensors under its own names, {} when there is none."""
-    state_dicts = [content["state_dict"]] if isinstance(content, dict) and "state_dict" in content else []
-    for value in [*state_dicts, content]:
+    for _, value in inner_state_dicts(content, _KEYS):
         stored = named_tensors(value)
         for prefix in _PREFIXES:
             if f"{prefix}input_layer.0.weight" in stored and f"{prefix}body.0.res_layer.1.weight" in stored:
@@ -128,9 +133,9 @@ def _heads(tensors: dict[str, Tensor], options: dict, notes: list[str]) -> str:
 def _rows(content: Any, tensors: dict[str, Tensor], heads: str) -> int:
     if heads != "single":
         return len({name.split(".")[1] for name in tensors if name.startswith("styles.")})
-    stored = content.get("state_dict", content) if isinstance(content, dict) else {}
     pattern = re.compile(r"decoder\.convs\.\d{1,2}\.conv\.weight")
-    convolutions = [name for name in named_tensors(stored) if pattern.fullmatch(name)]
+    names = {name for _, value in inner_state_dicts(content, _KEYS) for name in named_tensors(value)}
+    convolutions = [name for name in names if pattern.fullmatch(name)]
     if not convolutions:
         raise CheckpointError("holds an encoder of one code for all rows, and no decoder that says how many there are")
     return len(convolutions) + 2
@@ -173,6 +178,7 @@ def _mean(content: Any, rows: int, options: dict, notes: list[str]) -> tuple[Ten
         notes.append("the file does not hold the mean of W; that of the generator is taken when the encoder is used")
         return None, True
     mean = float_tensor(stored, "latent_avg")
+    check_size(mean, "latent_avg")
     mean = repeat(mean, "d -> rows d", rows=rows) if mean.ndim == 1 else mean
     if mean.ndim != 2 or mean.shape[0] not in (1, rows):
         raise CheckpointError(f"latent_avg has the shape {list(mean.shape)}; expected [{rows}, D] or [D]")
@@ -181,7 +187,7 @@ def _mean(content: Any, rows: int, options: dict, notes: list[str]) -> tuple[Ten
 
 def _family(content: Any, notes: list[str]) -> str:
     """Return the family of the generator that lies in the same file, "" without one."""
-    generator = find_rosinality(content)
+    generator = find_rosinality(content) or find_nvlabs(content)
     if generator is None:
         notes.append("the file holds no generator, so the encoder names no family; shapes are checked when it is used")
         return ""

@@ -9,8 +9,11 @@ from .stored import Opaque, StoredArray, StoredTensor
 
 MAX_TENSORS = 20_000
 MAX_DEPTH = 32
+MAX_NESTING = 4  # of {"state_dict": {"g_ema": ...}}
 
 Stored = StoredTensor | StoredArray
+# Names that a wrapper around a module puts into its children's names: DataParallel, torch.compile, FSDP, checkpointing.
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 def is_module(value: Any) -> bool:
@@ -19,21 +22,36 @@ def is_module(value: Any) -> bool:
 
 
 def unwrap(value: Any) -> Any:
-    """Return the module inside a DataParallel, which was saved with its wrapper; other values as they are."""
-    for _ in range(4):
+    """Return the module inside its wrappers (DataParallel, torch.compile); other values as they are."""
+    for _ in range(MAX_DEPTH):
         inner = value.get("_modules") if is_module(value) else None
-        if not inner or list(inner) != ["module"]:
+        if not inner or len(inner) != 1 or next(iter(inner)) not in WRAPPERS:
             break
-        value = inner["module"]
+        value = next(iter(inner.values()))
     return value
 
 
 def submodule(module: Opaque, path: str) -> Opaque | None:
-    """Return the submodule at a dotted path, None where there is none."""
-    current: Any = module
+    """Return the submodule at a dotted path, None where there is none; wrappers on the way are no part of the path."""
+    current: Any = unwrap(module)
     for name in path.split("."):
-        current = current.get("_modules", {}).get(name) if is_module(current) else None
+        current = unwrap(current.get("_modules", {}).get(name)) if is_module(current) else None
     return current if is_module(current) else None
+
+
+def strip_wrappers(tensors: dict[str, Stored]) -> dict[str, Stored]:
+    """Return the tensors under the names they have without wrappers, at whatever depth those are.
+
+    Raises:
+        CheckpointError: when two tensors would have one name.
+    """
+    stripped: dict[str, Stored] = {}
+    for name, tensor in tensors.items():
+        short = ".".join(step for step in name.split(".") if step not in WRAPPERS) or name
+        if short in stripped:
+            raise CheckpointError(f"holds two tensors for {short[:80]!r}, one of them inside a wrapper")
+        stripped[short] = tensor
+    return stripped
 
 
 def state_dict(module: Opaque) -> dict[str, Stored]:
@@ -57,7 +75,7 @@ def state_dict(module: Opaque) -> dict[str, Stored]:
         for name, value in _named_values(current, "_modules"):
             if is_module(value):
                 queue.append((f"{prefix}{name}.", value, depth + 1))
-    return tensors
+    return strip_wrappers(tensors)
 
 
 def _named_values(module: Opaque, group: str) -> list[tuple[str, Any]]:
@@ -66,10 +84,34 @@ def _named_values(module: Opaque, group: str) -> list[tuple[str, Any]]:
 
 
 def named_tensors(value: Any) -> dict[str, Stored]:
-    """Return name -> tensor of a saved module or of a saved state dict; {} for anything else."""
+    """Return name -> tensor of a saved module or of a saved state dict; {} for anything else.
+
+    Raises:
+        CheckpointError: for endless or absurd modules.
+    """
     value = unwrap(value)
     if is_module(value):
         return state_dict(value)
     if isinstance(value, dict):
-        return {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, StoredTensor | StoredArray)}
+        named = {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, StoredTensor | StoredArray)}
+        return strip_wrappers(named)
     return {}
+
+
+def inner_state_dicts(content: Any, keys: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """List where a checkpoint may keep a network: under each of the keys, also inside one another, then itself ("").
+
+    Args:
+        content: the file, as plain data.
+        keys: the preferred ones first.
+
+    Returns:
+        (the key it lies under, the value).
+    """
+    listed: list[tuple[str, Any]] = []
+    level = [content]
+    for _ in range(MAX_NESTING):
+        inner = [(key, value[key]) for value in level if isinstance(value, dict) for key in keys if key in value]
+        listed += inner
+        level = [value for _, value in inner][:MAX_NESTING]
+    return [*listed, ("", content)]

@@ -11,11 +11,11 @@ from typing import Any
 
 from ..errors import CheckpointError
 from .assemble import GeneratorWeights, filter_taps, float_tensors
-from .modules import Stored, is_module, named_tensors, state_dict, submodule, unwrap
+from .modules import Stored, inner_state_dicts, is_module, named_tensors, state_dict, submodule, unwrap
 from .stored import Opaque, plain_number
 
-_KEYS = ("G_ema", "g_ema", "state_dict", "G", "generator")  # of state dicts
-_PREFIXES = ("", "module.", "G_ema.", "g_ema.", "G.", "generator.", "decoder.")
+_KEYS = ("G_ema", "g_ema", "state_dict", "G", "generator", "model")  # of state dicts
+_PREFIXES = ("", "G_ema.", "g_ema.", "G.", "generator.", "decoder.")
 _SPECIAL = ("synthesis.input.transform", "synthesis.input.freqs")
 
 
@@ -30,13 +30,12 @@ def find_nvlabs(content: Any) -> GeneratorWeights | None:
             return weights
     if is_module(unwrap(content)) and _is_generator(unwrap(content)):
         return read_module(unwrap(content))
-    state_dicts = [content[key] for key in _KEYS if key in content] if isinstance(content, dict) else []
-    for value in [*state_dicts, content]:
+    for _, value in inner_state_dicts(content, _KEYS):
         stored = named_tensors(value)
         for prefix in _PREFIXES:
             if f"{prefix}mapping.fc0.weight" in stored and any(n.startswith(f"{prefix}synthesis.b") for n in stored):
-                weights = {n[len(prefix) :]: v for n, v in stored.items() if n.startswith(prefix)}
-                return read_state_dict({n: v for n, v in weights.items() if n.startswith(("mapping.", "synthesis."))})
+                # Whatever else has this prefix belongs to the network: it is refused by name when that is assembled.
+                return read_state_dict({n[len(prefix) :]: v for n, v in stored.items() if n.startswith(prefix)})
     return None
 
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..gan.progan import ProgressiveConfig, ProgressiveGAN
 from .assemble import float_tensors
-from .modules import Stored, named_tensors
+from .modules import Stored, inner_state_dicts, named_tensors
 from .stored import Opaque, plain_number
 from .tensorflow import NETWORK, network_variables, torch_kernel
 
 _TENSORFLOW = (NETWORK, "tfutil.Network")  # the second is the name of the original release
 _KEYS = ("state_dict", "model", "g_ema", "generator")
-_PREFIXES = ("", "module.", "generator.", "model.")
+_PREFIXES = ("", "generator.", "model.")
 _MAX_LAYERS = 24
 # Arguments of the TensorFlow networks that change the arithmetic, with the one value that is read.
 _REQUIRED = {
@@ -51,8 +51,7 @@ def find_progressive(content: Any) -> ProgressiveWeights | None:
     if networks and all(isinstance(n, Opaque) and n.name in _TENSORFLOW for n in networks):
         variables = network_variables(networks[-1])
         return _read_tensorflow(networks[-1], variables) if "4x4/Dense/weight" in variables else None
-    state_dicts = [content[key] for key in _KEYS if key in content] if isinstance(content, dict) else []
-    for value in [*state_dicts, content]:
+    for _, value in inner_state_dicts(content, _KEYS):
         stored = named_tensors(value)
         for prefix in _PREFIXES:
             for first in ("layer1", "features.0"):

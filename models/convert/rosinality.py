@@ -14,18 +14,17 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .assemble import GeneratorWeights, filter_taps, float_tensor, float_tensors
-from .modules import Stored, is_module, named_tensors, submodule, unwrap
+from .assemble import GeneratorWeights, check_size, filter_taps, float_tensor, float_tensors
+from .modules import Stored, inner_state_dicts, is_module, named_tensors, submodule, unwrap
 from .stored import StoredArray, StoredTensor, plain_number
 
-_PREFIXES = ("", "module.", "decoder.", "generator.", "g_ema.", "G.", "module.decoder.")
-_KEYS = ("g_ema", "g", "state_dict", "params_ema", "generator")
+_PREFIXES = ("", "decoder.", "generator.", "g_ema.", "G.")
+_KEYS = ("g_ema", "g", "state_dict", "params_ema", "generator", "model")
 
 
 def find_rosinality(content: Any) -> GeneratorWeights | None:
     """Read the moving-average generator, or the only one; None when no known key holds this layout."""
-    state_dicts = [(key, content[key]) for key in _KEYS if key in content] if isinstance(content, dict) else []
-    for key, value in [*state_dicts, ("", content)]:
+    for key, value in inner_state_dicts(content, _KEYS):
         stored = _without_prefix(named_tensors(value))
         if stored is None:
             continue
@@ -57,6 +56,7 @@ def _add_mean(weights: GeneratorWeights, content: Any) -> None:
     mean = content.get("latent_avg") if isinstance(content, dict) else None
     if isinstance(mean, StoredTensor | StoredArray):
         values = float_tensor(mean, "latent_avg")
+        check_size(values, "latent_avg")
         # e4e keeps one mean per row of W+, all equal
         weights.tensors["mapping.w_avg"] = values[0].clone() if values.ndim == 2 and len(values) else values
 

@@ -208,7 +208,10 @@ class StoredArray:
 
 
 def plain_number(value: object) -> float | int | bool | None:
-    """Return `value` as a Python number: numbers themselves, numpy scalars, one-element arrays; None for all others."""
+    """Return `value` as a Python number: numbers themselves, numpy scalars, one-element arrays; None for all others.
+
+    Whole numbers beyond 64 bits, which no float may hold, are none that a checkpoint means.
+    """
     if isinstance(value, int | float):
-        return value
+        return value if isinstance(value, float) or abs(value) < 1 << 64 else None
     return value.number() if isinstance(value, StoredArray) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,12 @@ import torch
 from torch import nn
 
 from ..checkpoint import read_shapes
+from ..code_range import finite_number
 from ..errors import InputError
 from ..inference import no_inference_mode
 from ..loading.config_limits import check_config_limits
 from ..loading.libraries import import_diffusers, import_transformers
+from ..loading.size_check import check_built_size
 from .model import DiffusionModel, LatentFormat
 from .schedule import NoiseSchedule
 from .text import TextEncoder, TextTower
@@ -61,6 +62,7 @@ def load_diffusion(
     """
     folder, device = Path(folder), torch.device(device)
     components = _components(folder)
+    _check_channels(folder)
     schedule = _schedule(folder)
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
     diffusers, transformers = import_diffusers(), import_transformers()
@@ -104,6 +106,20 @@ def _components(folder: Path) -> dict[str, str]:
     return components
 
 
+def _check_channels(folder: Path) -> None:
+    """Refuse networks that see more than the noisy latent: those of inpainting (9 channels) and pix2pix (8)."""
+    unet, vae = (_json(folder / name / "config.json") for name in ("unet", "vae"))
+    channels, latent = unet.get("in_channels", 4), vae.get("latent_channels", 4)
+    if type(channels) is not int or type(latent) is not int or channels == latent:
+        return  # other values than numbers are told with the rest of the description
+    kinds = {2 * latent + 1: "for inpainting", 2 * latent: "for instructions (pix2pix)"}
+    kind = kinds.get(channels, "of another kind")
+    raise InputError(
+        f"The unet of {folder.name} takes {channels} channels where the vae makes {latent}: a model {kind}, which also "
+        "needs a second picture. Outside ComfyUI only models that make pictures from text alone are read."
+    )
+
+
 def _schedule(folder: Path) -> NoiseSchedule:
     config = _json(folder / "scheduler" / "scheduler_config.json")
     for name in ("trained_betas", "rescale_betas_zero_snr"):
@@ -124,7 +140,7 @@ def _network(kind: type, folder: Path, component: str, device: torch.device, dty
     variant = _variant(folder / component)
     if component.startswith(("unet", "vae")):
         options["low_cpu_mem_usage"] = False  # the other way needs one more package
-    _check_config(folder, component)
+    _check_config(kind, folder, component)
     try:
         with _without_progress_bars():
             network, info = kind.from_pretrained(
@@ -138,17 +154,26 @@ def _network(kind: type, folder: Path, component: str, device: torch.device, dty
             f"The {component} of {folder.name} lacks {len(missing)} of its weights, {missing[0]} for one; it is "
             "damaged, or its configuration belongs to other weights."
         )
-    return network.to(device).eval().requires_grad_(False)
+    # Libraries leave some weights in the type of their file; a float32 one among float16 stops the first step.
+    return network.to(device, dtype).eval().requires_grad_(False)
 
 
-def _check_config(folder: Path, component: str) -> None:
+def _check_config(kind: type, folder: Path, component: str) -> None:
     shapes: dict[str, tuple[int, ...]] = {}
     try:
         for file in (folder / component).glob("*.safetensors"):
             shapes |= read_shapes(file)
-        check_config_limits(_json(folder / component / "config.json"), shapes, "Its config.json")
+        config = _json(folder / component / "config.json")
+        check_config_limits(config, shapes, "Its config.json")
+        check_built_size(lambda: _from_config(kind, config), shapes, "Its config.json")
     except InputError as error:
         raise InputError(f"The {component} of {folder.name} cannot be read: {error}") from None
+
+
+def _from_config(kind: type, config: dict) -> nn.Module:
+    """Build a network of diffusers, or of transformers, which keeps its config in a class of its own."""
+    own_config = getattr(kind, "config_class", None)
+    return kind(own_config.from_dict(config)) if own_config is not None else kind.from_config(config)
 
 
 def _unreadable(component: str, folder: Path, error: Exception) -> InputError:
@@ -161,7 +186,7 @@ def _factor(vae: nn.Module, name: str, folder: Path) -> float:
     value = getattr(vae.config, name, None)
     if value is None and name == "shift_factor":
         return 0.0
-    if not _is_number(value) or not math.isfinite(value) or (name == "scaling_factor" and value <= 0):
+    if finite_number(value) is None or (name == "scaling_factor" and value <= 0):
         raise InputError(f"The vae of {folder.name} has {str(value)[:40]!r} for '{name}'; expected a number.")
     return float(value)
 
@@ -218,7 +243,7 @@ def _json(path: Path) -> dict:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise InputError(f"The file {path.parent.name}/{path.name} is missing: this is no diffusers folder.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"The file {path.parent.name}/{path.name} is damaged: it is not JSON.") from None
     if not isinstance(values, dict):
         raise InputError(f"The file {path.parent.name}/{path.name} is damaged: expected a JSON object.")

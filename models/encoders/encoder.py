@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..errors import CheckpointError
-from ..gan.generator import check_shapes
+from ..gan.generator import check_shapes, check_weights
 from ..inference import no_inference_mode
 from ..printable import printable
 from .base import PictureEncoder
@@ -85,6 +85,7 @@ def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Pictur
         build = _build_irse if values.get("kind") == IRSE else _build_encoder
         encoder = build(values, family, path)
         check_shapes(encoder, tensors, path, "encoder")
+        check_weights(tensors, path)
         encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
         return encoder.eval().requires_grad_(False).to(device)
 
@@ -99,7 +100,9 @@ def save_encoder(path: str | Path, encoder: PictureEncoder, provenance: dict[str
 
 
 def _build_encoder(values: Mapping[str, object], family: str, path: Path) -> Encoder:
-    return Encoder(_checked_config(values, path), family)
+    config = _checked_config(values, path)
+    with torch.device("meta"):  # widths of a header may ask for gigabytes
+        return Encoder(config, family)
 
 
 def _build_irse(values: Mapping[str, object], family: str, path: Path) -> IrseEncoder:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from ..checkpoint import parse_json, read_safetensors, strip_prefix, write_safetensors
-from ..errors import CheckpointError, InputError
+from ..code_range import LARGEST_CODE, LARGEST_WEIGHT, check_range
+from ..errors import CheckpointError, InputError, about_file
 from ..gan.adaptation import Adaptation
-from ..gan.perturbation import perturbation_deltas
+from ..gan.perturbation import perturbation_deltas, perturbation_shapes, perturbation_values
 from ..inference import no_inference_mode
+from ..printable import printable
 
 __all__ = ["read_adaptation", "write_adaptation"]
 
@@ -59,6 +63,10 @@ def read_adaptation(path: str | Path) -> Adaptation:
             if not tensor.is_floating_point():
                 raise CheckpointError(f"{path.name}: '{name}' holds {tensor.dtype}, expected floating point.")
         tensors = {name: tensor.float() for name, tensor in stored.items()}
+        with about_file(path):
+            for name, tensor in tensors.items():
+                largest = LARGEST_CODE if name == "codes" else LARGEST_WEIGHT
+                check_range(f"'{printable(name)[:80]}'", tensor, largest)
         if "codes" not in tensors:
             raise CheckpointError(f"{path.name} holds no codes of photos; it is not an adaptation.")
         state = strip_prefix(tensors, "network.")
@@ -66,7 +74,9 @@ def read_adaptation(path: str | Path) -> Adaptation:
         try:
             deltas = {_layer(path, name): tensor for name, tensor in strip_prefix(tensors, "delta.").items()}
             if state:
-                deltas = perturbation_deltas(state, _sizes(path, config), seed)
+                sizes = _sizes(path, config)
+                _check_network(state, list(sizes.values()))
+                deltas = perturbation_deltas(state, sizes, seed)
             return Adaptation(
                 codes=tensors["codes"],
                 deltas=deltas,
@@ -105,6 +115,17 @@ def _names(path: Path, config: dict) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _check_network(state: dict[str, Tensor], sizes: list[tuple[int, int, int]]) -> None:
+    """Compare the stacked weights [B, ...] of the photos' networks with their sizes, before one is built."""
+    expected = perturbation_shapes(sizes)
+    counts = {len(tensor) if tensor.ndim else 0 for tensor in state.values()}
+    wrong = sorted(set(state) - set(expected)) or sorted(set(expected) - set(state))
+    wrong = wrong or [name for name, shape in expected.items() if tuple(state[name].shape[1:]) != shape]
+    if wrong or len(counts) != 1 or 0 in counts:
+        detail = f"at '{printable(wrong[0])[:80]}'" if wrong else "in their number of photos"
+        raise InputError(f"its networks do not match its sizes of layers, {detail}.")
+
+
 def _sizes(path: Path, config: dict) -> dict[int, tuple[int, int, int]]:
     """Read layer -> (channels, height, width)."""
     sizes = config.get("sizes")
@@ -114,6 +135,6 @@ def _sizes(path: Path, config: dict) -> dict[int, tuple[int, int, int]]:
         for size in sizes.values()
     )
     # A header alone must not decide how much memory is taken.
-    if not valid or sum(channels * height * width for channels, height, width in sizes.values()) > _LARGEST_DELTAS:
+    if not valid or perturbation_values(list(sizes.values())) > _LARGEST_DELTAS:
         raise CheckpointError(f"{path.name}: its sizes of layers are damaged.")
     return dict(sorted((_layer(path, layer), tuple(size)) for layer, size in sizes.items()))

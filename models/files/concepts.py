@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
-from ..errors import CheckpointError
+from ..code_range import LARGEST_WEIGHT, check_range
+from ..errors import CheckpointError, about_file
 
 KIND = "concepts"
 TENSORS = ("iou", "effect", "top", "inside", "outside", "threshold", "share")
@@ -52,7 +52,9 @@ def read_concepts(path: str | Path) -> dict[str, object]:
         tensor = tensors.get(name)
         if tensor is None:
             continue
-        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+        if not tensor.is_floating_point() or not tensor.numel():
             raise CheckpointError(f"{path.name}: '{name}' should hold finite numbers.")
+        with about_file(path):
+            check_range(f"'{name}'", tensor, LARGEST_WEIGHT)
         fields[name] = tensor.float()
     return fields

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
-from ..errors import CheckpointError
+from ..code_range import LARGEST_CODE, LARGEST_WEIGHT, check_range, finite_number
+from ..errors import CheckpointError, about_file
 from .atomic import atomic_write
 
 KIND = "direction"
@@ -79,6 +79,9 @@ def read_direction(path: str | Path) -> dict[str, object]:
     example = tensors.get("example")
     if example is not None and (example.ndim != 3 or tuple(example.shape) != (2, *direction.shape)):
         raise CheckpointError(f"{path.name}: its example codes have shape {tuple(example.shape)}; expected [2, L, D].")
+    if example is not None:
+        with about_file(path):
+            check_range("Its example", example.float())
     return {
         "direction": direction,
         "normal": normal,
@@ -133,7 +136,7 @@ def read_thumbnail(path: str | Path) -> Tensor | None:
             if max(picture.size) > _LARGEST_THUMBNAIL:
                 return None
             pixels = np.array(picture.convert("RGB"), dtype=np.float32)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # decoders raise whatever they like on damaged files, and a list goes on without its picture
         return None
     return torch.from_numpy(pixels / 255.0)
 
@@ -148,8 +151,8 @@ def _rows(path: Path, tensors: dict[str, Tensor], name: str) -> Tensor:
             f"{path.name}: '{name}' has shape {tuple(tensor.shape)} and type {tensor.dtype}; expected numbers [L, D]."
         )
     tensor = tensor.float().reshape(-1, tensor.shape[-1])
-    if not bool(torch.isfinite(tensor).all()):
-        raise CheckpointError(f"{path.name}: '{name}' holds values that are not finite (NaN or infinity).")
+    with about_file(path):
+        check_range(f"'{name}'", tensor, LARGEST_WEIGHT if name == "normal" else LARGEST_CODE)
     return tensor
 
 
@@ -166,9 +169,10 @@ def _number(path: Path, config: dict, name: str) -> float | None:
     value = config.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    number = finite_number(value)
+    if number is None:
         raise CheckpointError(f"{path.name}: its field '{name}' should be a number.")
-    return float(value)
+    return number
 
 
 def _text(path: Path, config: dict, name: str) -> str:

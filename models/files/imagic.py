@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..checkpoint import parse_json, read_safetensors, strip_prefix, write_safetensors
-from ..errors import CheckpointError
+from ..code_range import LARGEST_WEIGHT, check_range
+from ..errors import CheckpointError, about_file
+from ..printable import printable
 
 __all__ = ["KIND", "read_imagic", "write_imagic"]
 
@@ -49,8 +50,11 @@ def read_imagic(path: str | Path) -> dict[str, Any]:
     for name, tensor in tensors.items():
         if name.startswith(_EXTRA):
             continue  # masks and indices travel there as well
-        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+        name = printable(name)[:80]
+        if not tensor.is_floating_point() or not tensor.numel():
             raise CheckpointError(f"{path.name}: '{name}' should hold finite numbers.")
+        with about_file(path):
+            check_range(f"'{name}'", tensor, LARGEST_WEIGHT)
     extras, prompt = config.get("extras", {}), config.get("prompt", "")
     if not isinstance(extras, dict) or not isinstance(prompt, str):
         raise CheckpointError(f"{path.name}: its fields 'extras' and 'prompt' should be an object and a text.")

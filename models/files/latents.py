@@ -21,7 +21,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ..checkpoint import FORMAT, parse_json, read_safetensors, sort_header, write_safetensors
-from ..errors import CheckpointError
+from ..code_range import check_range
+from ..errors import CheckpointError, about_file
 from ..inference import no_inference_mode
 from .atomic import atomic_write
 
@@ -42,9 +43,15 @@ class StoredLatent(NamedTuple):
     family: str  # "" when the file names none
 
 
-def write_latent(path: str | Path, codes: Tensor, names: Sequence[str], family: str) -> Path:
-    """Write codes [B, L, D] and their B names as safetensors; the file appears whole or not at all."""
-    return write_safetensors(path, {"codes": codes.float()}, KIND, {"names": list(names)}, family=family)
+def write_latent(
+    path: str | Path,
+    codes: Tensor,  # [B, L, D]
+    names: Sequence[str],  # B
+    family: str,
+    provenance: dict[str, object] | None = None,
+) -> Path:
+    """Write codes and their names as safetensors; the file appears whole or not at all."""
+    return write_safetensors(path, {"codes": codes.float()}, KIND, {"names": list(names)}, provenance, family)
 
 
 def read_latent(path: str | Path) -> StoredLatent:
@@ -114,8 +121,8 @@ def _check_latent(tensors: dict[str, Tensor], metadata: dict[str, str], path: Pa
         actual = "none" if codes is None else f"{codes.dtype} of shape {list(codes.shape)}"
         raise CheckpointError(f"{path.name}: expected the tensor 'codes' [B, L, D] in floating point; got {actual}.")
     codes = codes.to(torch.float32)
-    if not bool(torch.isfinite(codes).all()):
-        raise CheckpointError(f"{path.name}: its codes contain numbers that are not finite; the file is damaged.")
+    with about_file(path):
+        check_range("'codes'", codes)
     names = parse_json(metadata, "config", path).get("names")
     if not isinstance(names, list) or len(names) != len(codes):
         names = [f"{path.stem} #{k + 1}" for k in range(len(codes))]

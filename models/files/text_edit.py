@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..checkpoint import parse_json, read_safetensors, strip_prefix, write_safetensors
-from ..errors import CheckpointError
+from ..code_range import check_range
+from ..errors import CheckpointError, about_file
+from ..gan.generator import check_shapes, check_weights
 from ..gan.text_edit_networks import LatentMapper, LayerAttention
 from ..inference import no_inference_mode
 
@@ -54,8 +57,10 @@ def read_text_edit(path: str | Path) -> dict[str, Any]:
         tensors, metadata = read_safetensors(path, KIND)
         config = parse_json(metadata, "config", path)
         offset = tensors.get("offset")
-        if offset is None or offset.ndim != 2:
+        if offset is None or offset.ndim != 2 or not offset.is_floating_point() or 0 in offset.shape:
             raise CheckpointError(f"{path.name} holds no change of codes [L, D]; it is damaged.")
+        with about_file(path):
+            check_range("'offset'", offset)
         values: dict[str, Any] = {name: _text(config, name, path) for name in _TEXTS}
         values |= {name: tensors[name].float() for name in _TENSORS if name in tensors}
         values |= {"parts": tuple(_part_names(config, path)), "rows": tuple(_rows(config, len(offset), path))}
@@ -63,18 +68,20 @@ def read_text_edit(path: str | Path) -> dict[str, Any]:
         values["keeps_outside"] = config.get("keeps_outside") is True
         mapper, attention = (strip_prefix(tensors, f"{name}.") for name in ("mapper", "attention"))
         if mapper:
-            values["mapper"] = _load_weights(LatentMapper(*offset.shape), mapper, path)
+            values["mapper"] = _load_weights(lambda: LatentMapper(*offset.shape), mapper, path)
         if attention:
-            values["attention"] = _load_weights(LayerAttention(_channels(config, path)), attention, path)
+            channels = _channels(config, path)
+            values["attention"] = _load_weights(lambda: LayerAttention(channels), attention, path)
         return values
 
 
-def _load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> nn.Module:
-    try:
-        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    except RuntimeError as problem:
-        reason = " ".join(str(problem).split())[:200]
-        raise CheckpointError(f"{path.name}: its networks do not match its header ({reason}).") from None
+def _load_weights(build: Callable[[], nn.Module], weights: dict[str, Tensor], path: Path) -> nn.Module:
+    """Build a network around the file's weights, once their names and shapes are known to be its own."""
+    with torch.device("meta"):  # a few bytes of a header may ask for gigabytes
+        network = build()
+    check_shapes(network, weights, path, "network")
+    check_weights(weights, path)
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 

@@ -12,7 +12,8 @@ from einops import repeat
 from torch import Tensor, nn
 
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
-from ..errors import CheckpointError, InputError
+from ..code_range import LARGEST_WEIGHT, check_range
+from ..errors import CheckpointError, InputError, about_file
 from ..inference import no_inference_mode
 from ..printable import printable
 from ..progress import Progress
@@ -305,6 +306,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
         with torch.device("meta"):  # no memory is spent on weights that the file replaces
             network = ProgressiveGAN(config) if progressive else StyleGAN2(config)
         check_shapes(network, tensors, path)
+        check_weights(tensors, path)
         plain = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
         network.load_state_dict(plain, strict=True, assign=True)
         network = network.requires_grad_(False).eval().to(device)
@@ -342,6 +344,18 @@ def _check_size(config: StyleGAN2Config | ProgressiveConfig, tensors: dict[str, 
     """Refuse a header that promises more than the file holds: it would cost memory before shapes are compared."""
     if len(tensors) > 100 * len(config.channels) + 4 * config.mapping_layers + 16:
         raise CheckpointError(f"{path.name}: it holds {len(tensors)} tensors, far more than its config describes.")
+
+
+def check_weights(tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse weights whose squares would leave float32.
+
+    Raises:
+        CheckpointError: names the tensor.
+    """
+    with about_file(path):
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point():
+                check_range(f"'{printable(name)[:80]}'", tensor, LARGEST_WEIGHT)
 
 
 def check_shapes(network: nn.Module, tensors: dict[str, Tensor], path: Path, kind: str = "generator") -> None:

@@ -49,6 +49,21 @@ class PerturbationNetwork(nn.Module):
         return deltas
 
 
+def perturbation_shapes(sizes: Sequence[tuple[int, int, int]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters of a `PerturbationNetwork` by their names, without building it."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k in range(len(sizes) + 1):
+        shapes |= {f"trunk.{k}.weight": (_WIDTH, _WIDTH, 3, 3), f"trunk.{k}.bias": (_WIDTH,)}
+    for k, (channels, _, _) in enumerate(sizes):
+        shapes |= {f"heads.{k}.weight": (channels, _WIDTH, 1, 1), f"heads.{k}.bias": (channels,)}
+    return shapes
+
+
+def perturbation_values(sizes: Sequence[tuple[int, int, int]]) -> int:
+    """Return how many numbers the network's own maps and its deltas hold, for one photo."""
+    return sum(max(channels, _WIDTH) * height * width for channels, height, width in sizes)
+
+
 def perturbation_deltas(
     state: Mapping[str, Tensor],
     sizes: Mapping[int, tuple[int, int, int]],

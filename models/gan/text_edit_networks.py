@@ -91,6 +91,8 @@ class LayerAttention(nn.Module):
 
 def _init_weights(module: nn.Module, rng: torch.Generator | None) -> None:
     """Draw weights from ``rng`` (LeCun's scale), biases 0: torch's own drawing would touch the global random state."""
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return  # a file will replace them
     rng = rng or torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in module.parameters():

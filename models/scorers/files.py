@@ -14,10 +14,12 @@ from torch import Tensor
 from ..checkpoint import read_shapes
 from ..errors import CheckpointError, InputError
 from ..loading.config_limits import check_config_limits
+from ..printable import printable
 from .names import from_transformers, is_transformers
 
 log = logging.getLogger(__name__)
 CONFIG_NAME = "open_clip_config.json"
+TRANSFORMERS_CONFIG = "config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
 _LARGEST_CONFIG = 1 << 20
 
@@ -57,7 +59,7 @@ def describe_scorer(path: Path, architecture: str, open_clip: Any) -> ScorerDesc
         return ScorerDescription(folder.name, model, preprocess, weights)
     shapes = read_shapes(weights)
     if architecture == "auto":
-        architecture = recognise(shapes, open_clip, weights.name)
+        architecture = recognise(shapes, open_clip, weights.name, _uses_quick_gelu(folder, shapes))
     model = open_clip.get_model_config(architecture)
     if model is None:
         raise InputError(f"open_clip has no architecture '{architecture}'; leave it on 'auto' or choose from its list.")
@@ -73,14 +75,22 @@ def _usual_preprocessing(architecture: str, open_clip: Any) -> dict[str, Any]:
     return options[0] if options and all(option == options[0] for option in options) else {}
 
 
-def recognise(shapes: Mapping[str, tuple[int, ...]], open_clip: Any, file_name: str) -> str:
+def recognise(
+    shapes: Mapping[str, tuple[int, ...]], open_clip: Any, file_name: str, quick_gelu: bool | None = None
+) -> str:
     """Name the open_clip architecture whose towers have these shapes.
 
-    Where two differ in nothing but their activation, weights in the form of the
-    transformers library are taken for OpenAI's ("quickgelu"), others for open_clip's own; a warning names the other.
+    Where two differ in nothing but their activation and the file's own config does not say it, weights in the form of
+    the transformers library are taken for OpenAI's ("quickgelu"), others for open_clip's; a warning names the other.
+
+    Args:
+        shapes: of all tensors.
+        open_clip: the library.
+        file_name: for the sentences.
+        quick_gelu: the activation, where it is known.
 
     Raises:
-        CheckpointError: when no architecture has these shapes.
+        CheckpointError: when no architecture has these shapes, or none with this activation.
     """
     transformers = is_transformers(shapes)
     signature = _signature(from_transformers_shapes(shapes) if transformers else shapes)
@@ -94,10 +104,57 @@ def recognise(shapes: Mapping[str, tuple[int, ...]], open_clip: Any, file_name: 
         raise CheckpointError(f"{file_name} has the shapes of no architecture that this open_clip knows.")
     quick = [name for name in matches if name.endswith("-quickgelu")]
     gelu = [name for name in matches if name not in quick]
+    if quick_gelu is not None:
+        matches = quick if quick_gelu else gelu
+        if not matches:
+            kind = "quick_gelu" if quick_gelu else "gelu"
+            raise CheckpointError(f"{file_name}: open_clip knows no model of these shapes with the activation {kind}.")
+        return matches[0]
     best = (quick or gelu)[0] if transformers else (gelu or quick)[0]
     if len(matches) > 1:
         log.warning("%s: taken for %s; it could also be %s.", file_name, best, ", ".join(sorted({*matches} - {best})))
     return best
+
+
+def _uses_quick_gelu(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> bool | None:
+    """Return the activation that the transformers library's config.json names beside the weights, None without one.
+
+    Raises:
+        CheckpointError: when it is damaged, or names an activation that CLIP does not have in open_clip.
+    """
+    path = folder / TRANSFORMERS_CONFIG
+    if not is_transformers(shapes) or not path.is_file():
+        return None
+    values = read_json(path)
+    if values.get("model_type") != "clip":
+        return None
+    # The library leaves out what is as by default.
+    towers = [values.get(name) or {} for name in ("text_config", "vision_config")]
+    names = {tower.get("hidden_act", "quick_gelu") if isinstance(tower, dict) else None for tower in towers}
+    if names not in ({"quick_gelu"}, {"gelu"}):
+        listed = ", ".join(sorted(printable(str(name))[:40] for name in names))
+        raise CheckpointError(
+            f"{path.name} in {folder.name} names the activation {listed}; expected quick_gelu or gelu, the same "
+            "in both towers."
+        )
+    return names == {"quick_gelu"}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a config file, of a megabyte at most.
+
+    Raises:
+        CheckpointError: when it is no JSON object.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise ValueError("it is larger than any such file")
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it is no JSON object")
+    except (OSError, ValueError, RecursionError) as problem:
+        raise CheckpointError(f"{path.name} in {path.parent.name} cannot be read: {problem}.") from None
+    return values
 
 
 def from_transformers_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

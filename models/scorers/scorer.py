@@ -7,7 +7,6 @@ A model is a folder as open_clip publishes it (open_clip_config.json, weights, p
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoint import read_safetensors
+from ..checkpoint import read_safetensors, read_shapes
+from ..code_range import finite_number
 from ..errors import CheckpointError, InputError
 from ..inference import no_inference_mode
+from ..loading.size_check import check_built_size
 from ..loading.skip_init import skip_init
 from ..loading.torchvision_stubs import declare_where_allowed
 from .files import ScorerDescription, describe_scorer
@@ -145,9 +146,7 @@ def load_scorer(
 def _channel_statistic(description: ScorerDescription, name: str, default: Sequence[float]) -> tuple[float, ...]:
     """Return the mean or deviation of the description, one number for each colour."""
     values = description.preprocess.get(name, default)
-    finite = isinstance(values, list | tuple) and all(
-        isinstance(value, int | float) and math.isfinite(value) for value in values
-    )
+    finite = isinstance(values, list | tuple) and all(finite_number(value) is not None for value in values)
     if not finite or len(values) != 3 or (name == "std" and min(values) <= 0):
         raise CheckpointError(f"{description.name}: its '{name}' of colours should be three numbers, it is damaged.")
     return tuple(float(value) for value in values)
@@ -179,6 +178,8 @@ def import_open_clip() -> Any:
 def _build_model(description: ScorerDescription, open_clip: Any) -> nn.Module:
     config = {name: value for name, value in description.model.items() if name not in ("custom_text", "multimodal_cfg")}
     kind = open_clip.CustomTextCLIP if description.model.get("custom_text") else open_clip.CLIP
+    shapes = read_shapes(description.weights)
+    check_built_size(lambda: kind(**config), shapes, f"The architecture '{description.name}'")
     try:
         with skip_init():  # `_load_weights` checks that every weight comes from the file
             return kind(**config)

@@ -11,7 +11,7 @@ from ..common.foreign_files import FOREIGN_SUFFIXES, NOTHING_TO_CONVERT, foreign
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category, search_aliases
 
-CONTENTS = ("automatic", "generator", "encoder", "numbered direction")
+CONTENTS = ("automatic", "generator", "encoder", "numbered direction", "direction", "latents")
 
 
 class ConvertCheckpoint(io.ComfyNode):
@@ -37,7 +37,7 @@ class ConvertCheckpoint(io.ComfyNode):
                     "content",
                     options=list(CONTENTS),
                     tooltip="What to take of a file that holds several things. automatic: the generator, else the "
-                    "encoder, else the first direction.",
+                    "encoder, else codes or the first direction. direction, latents: of an array that may be either.",
                 ),
                 io.Int.Input(
                     "number",

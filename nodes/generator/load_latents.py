@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from ... import host
+from ...editing.common.latents import spread_rows
 from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.errors import InputError, check_choice
 from ...models.files.latents import extract_latent, read_latent
+from ...models.gan.generator import GanGenerator
+from ..common.latents import check_latent
 from ..common.model_files import file_fingerprint, file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category
-from ..common.sockets import GanLatentType
+from ..common.sockets import GanGeneratorType, GanLatentType
 
 SOURCES = ("file", "picture")
 _NO_PICTURE = "(no PNG in ComfyUI's input folder yet)"
@@ -45,6 +48,12 @@ class LoadLatents(io.ComfyNode):
                     image_folder=io.FolderType.input,
                     tooltip="A PNG saved by Save Latents, from ComfyUI's input folder. Used when source is 'picture'.",
                 ),
+                GanGeneratorType.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="Codes of one row, as W has them, are given to all rows of this generator; others are "
+                    "compared with it.",
+                ),
             ],
             outputs=[
                 GanLatentType.Output("latents", "latents", "The codes, with their names and family."),
@@ -52,16 +61,21 @@ class LoadLatents(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, source: str, file: str, picture: str) -> str:
+    def fingerprint_inputs(cls, source: str, file: str, picture: str, **_: object) -> str:
         picture_file = file_fingerprint(host.current().input_directory() / picture) if picture else ""
         return f"{model_file_fingerprint('latents', file)} {picture_file}"
 
     @classmethod
-    def execute(cls, source: str, file: str, picture: str) -> io.NodeOutput:
+    def execute(cls, source: str, file: str, picture: str, generator: GanGenerator | None = None) -> io.NodeOutput:
         check_choice("source", source, SOURCES)
-        if source == "file":
-            return io.NodeOutput(GanLatent(*read_latent(model_file("latents", file))))
-        return io.NodeOutput(GanLatent(*extract_latent(_picture_file(picture))))
+        stored = (
+            read_latent(model_file("latents", file)) if source == "file" else extract_latent(_picture_file(picture))
+        )
+        latent = GanLatent(*stored)
+        if generator is not None:
+            latent = spread_rows(latent, generator.num_layers)
+            check_latent(generator, latent)
+        return io.NodeOutput(latent)
 
 
 def _pictures() -> list[str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from ... import host
 from ...editing.one_for_all.library import library_sheet, library_table, misfit_reason
 from ...host import io, ui
 from ...models.errors import InputError
-from ...models.files.direction import read_thumbnail, summarize_direction
+from ...models.files.direction import DirectionSummary, read_thumbnail, summarize_direction
 from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType
+
+log = logging.getLogger(__name__)
 
 
 class ListDirections(io.ComfyNode):
@@ -56,10 +59,7 @@ class ListDirections(io.ComfyNode):
         pattern = contains.strip().lower()
         entries, cells = [], []
         for file, path in _files().items():
-            try:
-                summary = summarize_direction(path)
-            except InputError as problem:
-                summary = str(problem)
+            summary = _summary(path)
             unknown = isinstance(summary, str)
             if pattern and pattern not in file.lower() and (unknown or pattern not in summary.name.lower()):
                 continue
@@ -76,6 +76,17 @@ class ListDirections(io.ComfyNode):
         report, sheet = library_table(entries, generator), library_sheet(cells)[None]
         payload = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
         return io.NodeOutput(report, sheet.to(host.current().result_device()), ui=payload)
+
+
+def _summary(path: Path) -> DirectionSummary | str:
+    """Return what a file holds, or why it cannot be read; whatever one file does, the others are listed."""
+    try:
+        return summarize_direction(path)
+    except InputError as problem:
+        return str(problem)
+    except Exception as problem:
+        log.warning("%s cannot be read.", path, exc_info=True)
+        return f"{path.name} cannot be read ({type(problem).__name__}); it is damaged, or another kind of file."
 
 
 def _files() -> dict[str, Path]:

@@ -105,3 +105,25 @@ def test_load_generator_says_how_to_add_ones_own_until_there_is_one(run_node, fo
         run_node("LoadGenerator", file=YOUR_OWN)
     save_generator(folder("generators") / "mine.safetensors", tiny_network, {})
     assert YOUR_OWN not in choices(LoadGenerator) and "mine.safetensors" in choices(LoadGenerator)
+
+
+def test_codes_of_another_project_are_loaded_for_all_rows(run_node, folder, tiny_generator):
+    """Rows that may be either are asked about; codes of W are given to every row."""
+    rows, width = tiny_generator.num_layers, tiny_generator.w_dim
+    pivot, of_w = torch.randn(1, rows, width), np.random.default_rng(0).normal(size=(50, width))
+    torch.save(pivot, folder("latents") / "0.pt")
+    np.save(folder("latents") / "w.npy", of_w)
+    with pytest.raises(CheckpointError, match="a code of W\\+, or an edit direction"):
+        run_node("ConvertCheckpoint", file="latents/0.pt")
+    (written, report), _ = run_node("ConvertCheckpoint", file="latents/0.pt", content="latents")
+    assert written == "0-latents.safetensors" and "Load Latents" in report
+    (latent,), _ = run_node("LoadLatents", file=written, generator=tiny_generator)
+    assert torch.equal(latent.codes, pivot)
+    (written, _), _ = run_node("ConvertCheckpoint", file="latents/w.npy")
+    (latent,), _ = run_node("LoadLatents", file=written, generator=tiny_generator)
+    expected = torch.from_numpy(of_w).float()[:, None].expand(-1, rows, -1)
+    assert torch.equal(latent.codes, expected) and tiny_generator.synthesize(latent.codes[:1]).isfinite().all()
+    np.save(folder("latents") / "wide.npy", np.ones((50, width + 1)))
+    (written, _), _ = run_node("ConvertCheckpoint", file="latents/wide.npy")
+    with pytest.raises(InputError, match=f"expects .B, {rows}, {width}"):
+        run_node("LoadLatents", file=written, generator=tiny_generator)

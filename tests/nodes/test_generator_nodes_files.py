@@ -68,7 +68,7 @@ def test_names_cannot_leave_the_folder(run_node, headless_host, sampled, images,
 def test_empty_folders_are_readable_entries_and_sentences(run_node):
     from semantic_edit.nodes.generator.load_latents import LoadLatents
 
-    _, file, picture = LoadLatents.GET_SCHEMA().inputs
+    _, file, picture, _ = LoadLatents.GET_SCHEMA().inputs
     assert "nothing here yet" in file.options[0] and "no PNG" in picture.options[0]
     with pytest.raises(InputError, match="There are no latents yet. Put .safetensors"):
         run_node("LoadLatents", source="file", file=file.options[0], picture=picture.options[0])

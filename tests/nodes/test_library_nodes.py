@@ -199,6 +199,35 @@ def test_a_thumbnail_needs_its_own_generators_code(run_node, headless_host, tiny
     assert not list(headless_host.output_directory().rglob("turn*"))
 
 
+def test_one_bad_file_does_not_hide_the_others(run_node, headless_host, tiny_generator, monkeypatch):
+    """Numbers of eight bits, a state of four hundred digits, and a reader that fails as none foresaw."""
+    folder = directions_folder(headless_host)
+    write_direction(folder / "b_good.safetensors", torch.ones(1, 16), name="good")
+    long = write_direction(folder / "b_long.safetensors", torch.ones(1, 16), start=0.0)
+    content = long.read_bytes()
+    config = b'\\"start\\": 0.0'
+    assert config in content
+    header = content[8:].replace(config, b'\\"start\\": 1' + b"0" * 400)
+    size = int.from_bytes(content[:8], "little") + len(header) - len(content[8:])
+    long.write_bytes(size.to_bytes(8, "little") + header)
+    codes = {"dtype": "F8_E4M3", "shape": [1, 16], "data_offsets": [0, 16]}
+    text = json.dumps({"direction": codes, "__metadata__": {"format": "semantic_edit", "kind": "direction"}}).encode()
+    (folder / "b_eight.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(16))
+    (folder / "b_broken.safetensors").write_bytes(long.read_bytes())
+    real = summarize_direction
+
+    def reader(path):
+        if path.name == "b_broken.safetensors":
+            raise ZeroDivisionError
+        return real(path)
+
+    monkeypatch.setattr("semantic_edit.nodes.one_for_all.list_directions.summarize_direction", reader)
+    (report, sheet), _ = run_node("ListDirections", generator=tiny_generator, contains="b_")
+    for line in ("stored as F8_E4M3", "'start' should be a number", "cannot be read (ZeroDivisionError)", "b_good"):
+        assert line in report
+    assert report.count("b_good") == 1 and sheet.shape[0] == 1
+
+
 def test_the_list_names_what_does_not_fit_and_what_is_damaged(run_node, headless_host, tiny_generator):
     folder = directions_folder(headless_host)
     write_direction(folder / "a_fits.safetensors", torch.ones(1, 16), name="fits", method="imported")

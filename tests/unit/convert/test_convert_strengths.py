@@ -134,7 +134,8 @@ def test_e4e_and_pti_directions_from_any_device(forge, convert, shape, device, h
     storage = forge.Global("torch", "HalfStorage" if half else "FloatStorage")
     pid = forge.Persistent(("storage", storage, "0", device, numbers.size))
     tensor = forge.Call(forge.Global("torch._utils", "_rebuild_tensor_v2"), (pid, 0, shape, strides, False, {}))
-    path, said = convert(forge.torch_archive(tensor, {"0": numbers.tobytes()}), "age.pt")
+    content = forge.torch_archive(tensor, {"0": numbers.tobytes()})
+    path, said = convert(content, "age.pt", component="direction" if shape[-2] > 1 else None)
     fields = read_direction(path)
     assert torch.equal(fields["direction"], torch.from_numpy(numbers.astype(np.float32)).reshape(-1, WIDTH))
     assert fields["family"] == "" and "names no generator family" in said
@@ -153,4 +154,4 @@ def test_a_pivot_of_many_codes_is_no_direction(convert):
     from semantic_edit.models import CheckpointError
 
     with pytest.raises(CheckpointError, match="a list of codes"):
-        convert(saved_by_torch(torch.randn(4, 18, WIDTH), False), "pivots.pt")
+        convert(saved_by_torch(torch.randn(4, 18, WIDTH), False), "pivots.pt", component="direction")

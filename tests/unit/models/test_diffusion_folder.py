@@ -273,3 +273,41 @@ def test_wrong_folders_are_refused(folders, tmp_path, damage):
     breaking(folder)
     with pytest.raises(InputError, match=said):
         load_diffusion(folder)
+
+
+def test_one_weight_of_another_type_is_cast_after_loading(folders, bundles, tmp_path):
+    """A float32 tensor among float16, and the other way round, as mixed exports have them."""
+    folder = tmp_path / "mixed"
+    shutil.copytree(folders["sd1"], folder)
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = {name: tensor.half() for name, tensor in load_file(file).items()}
+    name = "mid_block.resnets.0.conv1.weight"
+    save_file(weights | {name: weights[name].float()}, file)
+    bundle = load_diffusion(folder, dtype=torch.float16)
+    assert {p.dtype for p in bundle.model.network.parameters()} == {torch.float16}
+    save_file(weights | {name: weights[name].float()}, file)
+    bundle = load_diffusion(folder)
+    assert {p.dtype for p in bundle.model.network.parameters()} == {torch.float32}
+    close = bundles["sd1"].model.network.state_dict()[name]
+    torch.testing.assert_close(bundle.model.network.state_dict()[name], close, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("channels", "said"), [(9, "for inpainting"), (8, r"pix2pix"), (7, "of another kind")])
+def test_networks_that_see_a_second_picture_are_refused_at_load(folders, tmp_path, channels, said):
+    folder = tmp_path / "inpaint"
+    shutil.copytree(folders["sd1"], folder)
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps(config | {"in_channels": channels}))
+    with pytest.raises(InputError, match=f"takes {channels} channels where the vae makes 4: a model {said}|{said}"):
+        load_diffusion(folder)
+
+
+def test_a_description_of_a_far_larger_network_is_refused_before_it_is_built(folders, tmp_path):
+    """Each width is plausible alone: no larger than the largest side of a tensor."""
+    folder = tmp_path / "vast"
+    shutil.copytree(folders["sd1"], folder)
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    more = {"block_out_channels": [256, 256], "layers_per_block": 60}
+    (folder / "unet" / "config.json").write_text(json.dumps(config | more))
+    with pytest.raises(InputError, match="The unet of vast cannot be read: Its config.json describes a network of"):
+        load_diffusion(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_a_lone_file_is_recognised_by_its_shapes_or_refused(tmp_path):
     shutil.copy(SHIPPED / "open_clip_model.safetensors", lone)
     with pytest.raises(CheckpointError, match="no architecture that this open_clip knows"):
         load_scorer(lone)
-    with pytest.raises(CheckpointError, match="does not fit at"):
+    with pytest.raises(CheckpointError, match="The architecture 'RN50' describes a network of"):
         load_scorer(lone, architecture="RN50")
     with pytest.raises(InputError, match="has no architecture 'RN51'"):
         load_scorer(lone, architecture="RN51")
@@ -297,3 +298,62 @@ def _theirs(ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for theirs, name in norms.items():
         renamed |= {f"{theirs}.{kind}": ours[f"{name}.{kind}"] for kind in ("weight", "bias")}
     return renamed
+
+
+def _vit_b_32_of_transformers(folder, **towers):
+    """The shapes of ViT-B-32 under the transformers library's names, in a file with holes, and its config.json."""
+    shapes = {
+        "vision_model.embeddings.patch_embedding.weight": (768, 3, 32, 32),
+        "vision_model.embeddings.position_embedding.weight": (50, 768),
+        "text_model.embeddings.token_embedding.weight": (49408, 512),
+        "text_model.embeddings.position_embedding.weight": (77, 512),
+        "text_projection.weight": (512, 512),
+    }
+    for tower in ("vision_model", "text_model"):
+        shapes |= {f"{tower}.encoder.layers.{k}.layer_norm1.weight": (1,) for k in range(12)}
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        header[name] = {"dtype": "U8", "shape": shape, "data_offsets": [end, end + math.prod(shape)]}
+        end += math.prod(shape)
+    text = json.dumps(header).encode()
+    folder.mkdir()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    (folder / "config.json").write_text(json.dumps({"model_type": "clip", **towers}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("towers", "architecture"),
+    [
+        ({"text_config": {"hidden_act": "gelu"}, "vision_config": {"hidden_act": "gelu"}}, "ViT-B-32"),
+        ({"text_config": {"hidden_act": "quick_gelu"}, "vision_config": {}}, "ViT-B-32-quickgelu"),
+        ({}, "ViT-B-32-quickgelu"),  # the library leaves out what is as by default
+    ],
+    ids=["gelu", "quick_gelu", "default"],
+)
+def test_the_activation_is_read_from_the_config_beside_the_weights(tmp_path, caplog, towers, architecture):
+    open_clip = import_open_clip()
+    folder = _vit_b_32_of_transformers(tmp_path / "clip", **towers)
+    assert describe_scorer(folder, "auto", open_clip).name == architecture and not caplog.records
+    assert describe_scorer(folder / "model.safetensors", "auto", open_clip).name == architecture
+    (folder / "config.json").unlink()
+    assert describe_scorer(folder, "auto", open_clip).name == "ViT-B-32-quickgelu" and "could also be" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("towers", "said"),
+    [
+        ({"text_config": {"hidden_act": "gelu"}, "vision_config": {}}, "names the activation gelu, quick_gelu"),
+        ({"text_config": {"hidden_act": "re\nlu"}, "vision_config": {"hidden_act": "re\nlu"}}, r"activation re\?lu"),
+        ({"text_config": 3, "vision_config": {}}, "names the activation"),
+    ],
+)
+def test_an_activation_that_clip_does_not_have_is_refused(tmp_path, towers, said):
+    folder = _vit_b_32_of_transformers(tmp_path / "clip", **towers)
+    with pytest.raises(CheckpointError, match=said):
+        describe_scorer(folder, "auto", import_open_clip())
+    (folder / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="config.json in clip cannot be read"):
+        describe_scorer(folder, "auto", import_open_clip())
