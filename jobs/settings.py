@@ -102,8 +102,10 @@ def _weights_digest(network: nn.Module) -> str:
 
 
 def _edit_digest(direction: EditDirection) -> str:
-    numbers = torch.tensor([direction.start or 0.0, direction.offset or 0.0], dtype=torch.float64)
-    presence = torch.tensor([direction.start is not None, direction.offset is not None, *direction.layers])
+    # The average picture, taken for the example, follows from the generator; before it was taken, there were no states.
+    start, offset = (None, None) if direction.note else (direction.start, direction.offset)
+    numbers = torch.tensor([start or 0.0, offset or 0.0], dtype=torch.float64)
+    presence = torch.tensor([start is not None, offset is not None, *direction.layers])
     return _digest({"d": direction.direction, "v": direction.normal, "numbers": numbers, "known": presence})
 
 

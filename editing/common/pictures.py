@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
+from ...models.files.pictures import FITS
 from ...models.gan.generator import GanGenerator
 
 log = logging.getLogger(__name__)
@@ -51,20 +52,54 @@ def draw_states(generator: GanGenerator, codes: Tensor, stop_resolution: int | N
     return torch.cat([generator.synthesize(code, stop_resolution=stop_resolution) for code in codes.split(1)])
 
 
-def fit_to_resolution(generator: GanGenerator, pictures: Tensor) -> Tensor:
-    """Resize pictures [B, 3, h, w] -> [B, 3, H, W] of the generator. Only the scale may differ.
+def fit_to_resolution(generator: GanGenerator, pictures: Tensor, fit: str = "crop") -> Tensor:
+    """Bring pictures [B, 3, h, w] in -1..1 to the generator's size: [B, 3, H, W].
+
+    Args:
+        generator: draws pictures of H x W.
+        pictures: of any size.
+        fit: what happens to another shape, as in `read_picture`: "crop" fills the frame and cuts what sticks out, "pad"
+            shows all of it on white, "stretch" distorts.
 
     Raises:
-        InputError: pictures of another aspect ratio, which would be distorted.
+        InputError: an unknown fit.
     """
-    height, width = generator.resolution
-    old_height, old_width = pictures.shape[2:]
+    fitted = _fitted(pictures, generator.resolution, fit, 1.0)
+    if fitted is not pictures:
+        sizes = [f"{width} x {height}" for height, width in (pictures.shape[2:], fitted.shape[2:])]
+        log.info("Pictures of %s are brought to the generator's %s (%s).", *sizes, fit)
+    return fitted
+
+
+def fit_mask(mask: Tensor, size: tuple[int, int], fit: str = "crop") -> Tensor:
+    """Bring masks [B, 1, h, w] in 0..1 to height and width as `fit_to_resolution` brings their pictures; 0 around.
+
+    Raises:
+        InputError: an unknown fit.
+    """
+    return _fitted(mask, size, fit, 0.0)
+
+
+def padding_mask(pictures: Tensor, size: tuple[int, int], fit: str) -> Tensor | None:
+    """Return [1, 1, H, W] with 0 in the border that "pad" adds to pictures [B, C, h, w]; None without a border."""
+    height, width = pictures.shape[2:]
+    if fit != "pad" or height * size[1] == width * size[0]:
+        return None
+    return fit_mask(torch.ones(1, 1, height, width, device=pictures.device), size, fit)
+
+
+def _fitted(pictures: Tensor, size: tuple[int, int], fit: str, border: float) -> Tensor:
+    check_choice("fit", fit, FITS)
+    (old_height, old_width), (height, width) = pictures.shape[2:], size
     if (old_height, old_width) == (height, width):
         return pictures
-    if old_height * width != old_width * height:
-        raise InputError(
-            f"The pictures are {old_width} x {old_height}; '{generator.name}' draws {width} x {height}. Crop or pad "
-            "them to that shape first (Load Image Folder does it when the generator is connected)."
-        )
-    log.info("Pictures of %s x %s are resized to the generator's %s x %s.", old_width, old_height, width, height)
-    return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    scaled = (height, width)
+    if fit != "stretch" and old_height * width != old_width * height:
+        bound = max if fit == "crop" else min
+        scale = bound(height / old_height, width / old_width)
+        sides = ((height, old_height), (width, old_width))
+        scaled = tuple(max(1, bound(side, round(old * scale))) for side, old in sides)
+    resized = F.interpolate(pictures, scaled, mode="bilinear", antialias=True, align_corners=False)
+    top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2  # negative: what is missing
+    bottom, right = scaled[0] - height - top, scaled[1] - width - left
+    return F.pad(resized, (-left, -right, -top, -bottom), value=border)

@@ -78,6 +78,7 @@ class EditDirection:
         name: what it does, for people and files.
         example: [2, L, D], the example's code before and after its edit, where it is known.
         score: what measures the attribute on pictures (an `AttributeScore`), where it is known; files do not hold it.
+        note: what a report of strengths should say about its example; files do not hold it.
 
     Raises:
         InputError: shapes differ, a row does not exist, numbers are absurdly large, or nothing of d or v is left on the
@@ -94,6 +95,7 @@ class EditDirection:
     name: str = "edit"
     example: Tensor | None = None
     score: object | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         _check_tensor("An edit direction", self.direction, "[L, D] (rows of W+, width)", 2)

@@ -11,8 +11,11 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ..common.types import EditDirection, check_rows
-from .closed_form import apply_edit
+from .closed_form import SMALLEST_COSINE, apply_edit
 from .example_edit import row_mask
+from .render_and_correct import standard_deviation
+
+CLEAR_STATE = 2.0  # standard deviations of an attribute from the average picture: plain to see, and common enough
 
 
 def fit_to_generator(
@@ -70,6 +73,26 @@ def fit_to_generator(
         name=name,
         example=example,
     )
+
+
+def with_average_example(generator: GanGenerator, edit: EditDirection) -> EditDirection:
+    """Give an edit without example the average picture as its example, moved to `CLEAR_STATE` standard deviations.
+
+    So that a strength of 0 is the average picture and 1 a clear change, for every direction from a file. An edit that
+    has an example, or that does not move what its own normal measures, is returned as it is.
+    """
+    gain = float((edit.normal * edit.direction).sum())
+    lengths = float(edit.normal.norm() * edit.direction.norm())
+    if edit.has_example or abs(gain) < SMALLEST_COSINE * lengths:
+        return edit
+    before = generator.w_mean.to(edit.direction).expand_as(edit.direction)
+    after = before + CLEAR_STATE * standard_deviation(generator, edit) / abs(gain) * edit.direction
+    start, offset = (float((edit.normal * code).sum()) for code in (before, after))
+    note = (
+        f"'{edit.name}' comes without an example, so the generator's average picture is taken for it: strength 0 is "
+        f"the average, 1 is {CLEAR_STATE:g} standard deviations from it."
+    )
+    return replace(edit, start=start, offset=offset, example=torch.stack([before, after]), note=note)
 
 
 def slide_attribute(

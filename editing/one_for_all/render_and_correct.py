@@ -73,8 +73,11 @@ def measured_strength(
         raise InputError(f"The corrections must be 0 or more; got {rounds}.")
     slope = expected_slope(generator, direction)
     if goal is None:
-        goal = example_goal(generator, direction, score, strength)
         value = standard_value(generator, direction, target_value(direction, strength))
+        if direction.example is None:  # its state is known, its picture is not
+            goal = Goal(value, "the direction's own state")
+        else:
+            goal = example_goal(generator, direction, score, strength)
     else:
         value = goal.score
     alpha = plan_strength(direction, w, target=raw_value(generator, direction, value), limit=limit).alpha

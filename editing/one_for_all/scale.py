@@ -35,5 +35,6 @@ def scale_edit(edit: EditDirection, factor: float, name: str = "") -> EditDirect
         offset=offset,
         example=example,
         method=f"{edit.method}, {note}".strip(", "),
+        note=edit.note and f"{edit.note} Then it was {note}.",
         name=name or new_name,
     )

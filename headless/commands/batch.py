@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 
 from ... import host
-from ...editing.one_for_all.attributes import fit_to_generator
+from ...editing.one_for_all.attributes import fit_to_generator, with_average_example
 from ...editing.one_for_all.strength_modes import MODES
 from ...editing.one_for_all.transfer import Transfer
 from ...jobs import FolderJob, run_job
@@ -96,12 +96,10 @@ def make_job(options: argparse.Namespace, backend: HeadlessHost) -> FolderJob:
     encoder = None
     if options.encoder != _NO_ENCODER:
         encoder = load_encoder(_file(options.encoder, "encoders"), device)
-    direction = fit_to_generator(generator, **read_direction(_file(options.direction, "directions")))
-    if options.mode == "same-state" and not direction.has_example and options.reference is None:
-        raise InputError(
-            f"The direction '{direction.name}' comes without an example, so it has no state to reach. Add --reference "
-            "PICTURE to reach that picture's state, or --mode constant to move all pictures equally far."
-        )
+    fields = read_direction(_file(options.direction, "directions"))
+    direction = with_average_example(generator, fit_to_generator(generator, **fields))
+    if direction.note and options.mode == "same-state" and options.reference is None:
+        sys.stdout.write(f"{direction.note}\n")
     reference = None
     if options.reference:
         encoding = Transfer(generator, direction, encoder, mode="constant", steps=options.steps)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ... import host
 from ...editing.common.pictures import check_pictures
+from ...host import io
+from ...models.files.pictures import FITS
 
 
 def to_image_batch(pictures: Tensor) -> Tensor:
@@ -40,3 +42,13 @@ def from_image_batch(images: Tensor, device: torch.device | str | None = None) -
     check_pictures(images)
     colours = images[..., :3].to(device or host.current().device(), torch.float32)
     return rearrange(colours, "b h w c -> b c h w").mul(2).sub(1).contiguous()
+
+
+def fit_input() -> io.Combo.Input:
+    """Return the list of what happens to pictures of another shape than the generator's, for the end of a node."""
+    return io.Combo.Input(
+        "fit",
+        options=list(FITS),
+        optional=True,
+        tooltip="How pictures of another shape are fitted: crop fills and cuts, pad adds a border, stretch distorts.",
+    )

@@ -102,6 +102,9 @@ class CombineEdits(io.ComfyNode):
         table = {name: [round(a, 5) for a in combination.alphas[:, k].tolist()] for k, name in enumerate(names)}
         edited = GanLatent(combination.codes, latents.names, latents.family)
         report = _report(combination, names, [_is_own_normal(edit) for edit in edits])
+        if mode == _MODES[0]:
+            notes = [edits[k].note for k in range(len(edits)) if not isinstance(strengths[k], EditStrength)]
+            report = "\n".join([report, *filter(None, notes)])
         return io.NodeOutput(edited, report, json.dumps(table))
 
 

@@ -141,7 +141,9 @@ class ComputeStrength(io.ComfyNode):
             None if generator is None else lambda: feature_space(generator, features),
             progress_for(len(latents), "measuring"),
         )
-        return io.NodeOutput(result, result.alpha.tolist(), _report(result, latents))
+        own_state = mode == MODES[0] and reference is None and reference_image is None
+        report = _report(result, latents, direction.note if own_state else "")
+        return io.NodeOutput(result, result.alpha.tolist(), report)
 
 
 def _check_reference(direction, reference, reference_image, generator: GanGenerator, mode: str) -> None:
@@ -162,13 +164,13 @@ def _check_reference(direction, reference, reference_image, generator: GanGenera
         raise InputError(f"reference_image holds {len(reference_image)} pictures; connect one.")
 
 
-def _report(result: EditStrength, latents: GanLatent) -> str:
-    """Describe each picture's strength, one a line."""
+def _report(result: EditStrength, latents: GanLatent, note: str) -> str:
+    """Describe each picture's strength, one a line; last, what the direction says of its example."""
     lines = [f"{result.method}; {len(result)} pictures, {int(result.clamped.sum())} held back by the limit"]
     confidences = [None] * len(result) if result.confidence is None else result.confidence.tolist()
     for name, alpha, clamped, confidence in zip(
         latents.names, result.alpha.tolist(), result.clamped.tolist(), confidences, strict=True
     ):
-        note = "" if confidence is None else f", confidence {confidence:.0%}"
-        lines.append(f"{name}: {alpha:+.3f}{note}{' (limit)' if clamped else ''}")
-    return "\n".join(lines)
+        certainty = "" if confidence is None else f", confidence {confidence:.0%}"
+        lines.append(f"{name}: {alpha:+.3f}{certainty}{' (limit)' if clamped else ''}")
+    return "\n".join([*lines, note] if note else lines)

@@ -208,6 +208,8 @@ class EditFolder(io.ComfyNode):
         report = str(run_job(job, progress_for(0, "editing the folder")))
         if job.output != output:
             report = f"Other settings than before: these results have a folder of their own, {job.output}.\n{report}"
+        if direction.note and mode == MODES[0] and reference is None:
+            report = f"{report}\n{direction.note}"
         sheet = job_sheet(job)[None].to(host.current().result_device())
         return io.NodeOutput(sheet, report, str(job.output), ui=ui.PreviewImage(sheet, cls=cls))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ...editing.common.rows import parse_rows
-from ...editing.one_for_all.attributes import fit_to_generator
+from ...editing.one_for_all.attributes import fit_to_generator, with_average_example
 from ...host import io
 from ...models.files.direction import read_direction
 from ...models.gan.generator import GanGenerator
@@ -52,4 +52,7 @@ class LoadDirection(io.ComfyNode):
         layers = None if rows.strip().lower() in ("", "as saved") else parse_rows(rows, generator.num_layers)
         if not fields["family"]:
             log.warning("%s names no generator family; its shape fits and it is used as it is.", file)
-        return io.NodeOutput(fit_to_generator(generator, **fields, rows=layers))
+        edit = with_average_example(generator, fit_to_generator(generator, **fields, rows=layers))
+        if edit.note:
+            log.info("%s", edit.note)
+        return io.NodeOutput(edit)

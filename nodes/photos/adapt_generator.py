@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 
 import torch
-import torch.nn.functional as F
 
-from ...editing.common.pictures import fit_to_resolution
+from ...editing.common.pictures import fit_mask, fit_to_resolution, padding_mask
 from ...editing.common.types import GanLatent
 from ...editing.paint.painting import Painting, painting_mask
 from ...editing.paint.painting_hook import painting_hook
 from ...editing.photos.adaptation import METHODS, adapt
 from ...host import io
 from ...models.errors import InputError, check_choice
+from ...models.files.pictures import FITS
 from ...models.gan.adaptation import without_adaptation
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
-from ..common.images import from_image_batch, to_image_batch
+from ..common.images import fit_input, from_image_batch, to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
 from ..common.schema import menu_category, seed_input
@@ -41,7 +41,7 @@ class AdaptGenerator(io.ComfyNode):
                 GanGeneratorType.Input(
                     "generator", tooltip="The generator. One that is adapted to these photos goes on from there."
                 ),
-                io.Image.Input("photos", tooltip="The photos; other sizes of the same shape are resized."),
+                io.Image.Input("photos", tooltip="The photos, of any size."),
                 GanLatentType.Input("latents", tooltip="Their codes, one per photo: Invert Images makes them."),
                 io.Combo.Input(
                     "method",
@@ -89,6 +89,7 @@ class AdaptGenerator(io.ComfyNode):
                     optional=True,
                     tooltip="Adapts below these strokes, as published; where they lie, nothing is learned.",
                 ),
+                fit_input(),
             ],
             outputs=[
                 GanGeneratorType.Output(
@@ -116,13 +117,15 @@ class AdaptGenerator(io.ComfyNode):
         seed: int,
         mask: torch.Tensor | None = None,
         painting: Painting | None = None,
+        fit: str = FITS[0],
     ) -> io.NodeOutput:
         check_choice("method", method, METHODS)
-        pictures = fit_to_resolution(generator, from_image_batch(photos, generator.device))
+        originals = from_image_batch(photos, generator.device)
+        pictures = fit_to_resolution(generator, originals, fit)
         check_latent(generator, latents, "The photos' latent")
         if len(latents) != len(pictures):
             raise InputError(f"There are {len(pictures)} photos and {len(latents)} codes; each photo needs its own.")
-        edit_mask = None if mask is None else _mask_for(mask, pictures)
+        edit_mask = _unlearned(mask, originals, generator.resolution, fit)
         place(generator)
         hook = None
         if painting is not None:
@@ -158,26 +161,29 @@ def _report(names: tuple[str, ...], before: list[float], after: list[float], is_
     return "\n".join([f"mean {sum(after) / len(after):.1f} dB{region} over {len(after)} photos", *lines])
 
 
-def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """Resize a MASK [B, h, w] or [h, w] to [B or 1, 1, H, W].
+def _unlearned(
+    mask: torch.Tensor | None, pictures: torch.Tensor, size: tuple[int, int], fit: str
+) -> torch.Tensor | None:
+    """Return where nothing is learned, [B or 1, 1, H, W]: below the MASK, and in an added border.
 
     Raises:
-        InputError: another count, or another shape than the photos'.
+        InputError: a mask of another count, or of another shape than the photos' and the generator's.
     """
+    border = padding_mask(pictures, size, fit)
+    if mask is None:
+        return None if border is None else 1 - border
     mask = mask[None] if mask.ndim == 2 else mask
-    height, width = pictures.shape[2:]
     if mask.ndim != 3 or len(mask) not in (1, len(pictures)):
         raise InputError(
             f"The mask has shape {list(mask.shape)}; expected [{len(pictures)}, h, w], one for each photo, or one for "
             "all of them."
         )
-    if mask.shape[1] * width != mask.shape[2] * height:
+    ratios = [shape[1] / shape[0] for shape in (mask.shape[1:], pictures.shape[2:], size)]
+    if ratios[0] not in ratios[1:]:
         raise InputError(
-            f"The mask is {mask.shape[2]} x {mask.shape[1]}, the generator draws {width} x {height}. Paint it on the "
-            "photo itself, or crop it in the same way as the photo."
+            f"The mask is {mask.shape[2]} x {mask.shape[1]}, the photos are {pictures.shape[3]} x {pictures.shape[2]} "
+            f"and the generator draws {size[1]} x {size[0]}. Paint it on the photo itself, or crop it in the same way "
+            "as the photo."
         )
-    mask = mask[:, None].to(pictures)
-    if mask.shape[2:] != pictures.shape[2:]:
-        log.info("The mask of %s x %s is resized to %s x %s.", mask.shape[3], mask.shape[2], width, height)
-        mask = F.interpolate(mask, (height, width), mode="bilinear", antialias=True, align_corners=False)
-    return mask
+    fitted = fit_mask(mask[:, None].to(pictures), size, fit)
+    return fitted if border is None else torch.maximum(fitted, 1 - border)

@@ -8,9 +8,10 @@ from ...editing.common.pictures import fit_to_resolution
 from ...editing.common.types import GanLatent
 from ...host import io, no_inference_mode
 from ...models.encoders.encoder import load_encoder
+from ...models.files.pictures import FITS
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
-from ..common.images import from_image_batch
+from ..common.images import fit_input, from_image_batch
 from ..common.latents import picture_names
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category, search_aliases
@@ -30,7 +31,7 @@ class EncodeImages(io.ComfyNode):
             **search_aliases("e4e", "pSp"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
-                io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),
+                io.Image.Input("images", tooltip="The pictures, of any size."),
                 file_input("encoders", "file", "An encoder trained for this generator."),
                 io.String.Input(
                     "names",
@@ -38,6 +39,7 @@ class EncodeImages(io.ComfyNode):
                     force_input=True,
                     tooltip="Names of the pictures, one a line, as Load Image Folder gives them.",
                 ),
+                fit_input(),
             ],
             outputs=[GanLatentType.Output("latents", "latents", tooltip="A code [L, D] for each picture.")],
         )
@@ -48,11 +50,11 @@ class EncodeImages(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, generator: GanGenerator, images: torch.Tensor, file: str, names: str | None = None
+        cls, generator: GanGenerator, images: torch.Tensor, file: str, names: str | None = None, fit: str = FITS[0]
     ) -> io.NodeOutput:
         network = load_encoder(model_file("encoders", file))
         place(generator, network)
-        pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
+        pictures = fit_to_resolution(generator, from_image_batch(images, generator.device), fit)
         with no_inference_mode():
             codes = network.encode(pictures, generator)
         return io.NodeOutput(GanLatent(codes, picture_names(names, len(codes)), generator.family))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ...editing.common.pictures import fit_to_resolution
+from ...editing.common.pictures import fit_mask, fit_to_resolution, padding_mask
 from ...editing.common.types import GanLatent
 from ...editing.photos.inversion import PULL, SPACES, Inversion, invert
 from ...editing.photos.inversion_report import heat_picture
 from ...host import io
 from ...models.errors import InputError
+from ...models.files.pictures import FITS
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
-from ..common.images import from_image_batch, to_image_batch
+from ..common.images import fit_input, from_image_batch, to_image_batch
 from ..common.latents import check_latent, picture_names
 from ..common.progress import progress_for
 from ..common.schema import MAX_SEED, menu_category, search_aliases
@@ -33,7 +34,7 @@ class InvertImages(io.ComfyNode):
             **search_aliases("GAN inversion", "projection"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
-                io.Image.Input("images", tooltip="The pictures; other sizes of the same shape are resized."),
+                io.Image.Input("images", tooltip="The pictures, of any size."),
                 io.Combo.Input(
                     "space",
                     options=list(SPACES),
@@ -101,6 +102,7 @@ class InvertImages(io.ComfyNode):
                     optional=True,  # graphs made before it was there stay valid
                     tooltip="Which sampled codes may take part in the race of the starts.",
                 ),
+                fit_input(),
             ],
             outputs=[
                 GanLatentType.Output("latents", "latents", tooltip="A code [L, D] for each picture."),
@@ -140,8 +142,11 @@ class InvertImages(io.ComfyNode):
         starts: int = 1,
         early_layers: int = 0,
         seed: int = 0,
+        fit: str = FITS[0],
     ) -> io.NodeOutput:
-        pictures = fit_to_resolution(generator, from_image_batch(images, generator.device))
+        originals = from_image_batch(images, generator.device)
+        pictures = fit_to_resolution(generator, originals, fit)
+        counted = _counted(mask, originals, generator.resolution, fit)
         if start is not None:
             check_latent(generator, start, "The start of the inversion")
         labels = picture_names(names, len(pictures)) if names or start is None else start.names
@@ -155,7 +160,7 @@ class InvertImages(io.ComfyNode):
             learning_rate=learning_rate,
             pull=pull,
             perceptual=perceptual,
-            mask=None if mask is None else _mask_for(mask, pictures),
+            mask=counted,
             starts=starts,
             early_layers=early_layers,
             seed=seed,
@@ -180,12 +185,18 @@ def _report(result: Inversion, names: tuple[str, ...], starts: int) -> str:
     return "\n".join([f"mean {float(result.psnr.mean()):.1f} dB over {len(names)} pictures", *lines])
 
 
-def _mask_for(mask: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """Resize a MASK [B, h, w] or [h, w] to [B or 1, 1, H, W]."""
+def _counted(mask: torch.Tensor | None, pictures: torch.Tensor, size: tuple[int, int], fit: str) -> torch.Tensor | None:
+    """Return where the pictures [B, 3, h, w] count, [B or 1, 1, H, W]: by the MASK, and not in an added border."""
+    border = padding_mask(pictures, size, fit)
+    if mask is None:
+        return border
     mask = mask[None] if mask.ndim == 2 else mask
     if mask.ndim != 3 or 0 in mask.shape:
         raise InputError(f"The mask has shape {list(mask.shape)}; expected a MASK [B, H, W].")
     mask = mask[:, None].to(pictures)
-    if mask.shape[2:] != pictures.shape[2:]:
-        mask = F.interpolate(mask, pictures.shape[2:], mode="area")
-    return mask
+    as_photos = mask.shape[2] * pictures.shape[3] == mask.shape[3] * pictures.shape[2]
+    if as_photos and mask.shape[2] * size[1] != mask.shape[3] * size[0]:
+        fitted = fit_mask(mask, size, fit)
+    else:
+        fitted = mask if mask.shape[2:] == size else F.interpolate(mask, size, mode="area")
+    return fitted if border is None else fitted * border

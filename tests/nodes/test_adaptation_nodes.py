@@ -139,7 +139,7 @@ def test_loading_onto_another_generator_is_refused(run_node, headless_host, tiny
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"photos": torch.rand(2, 32, 48, 3)}, "48 x 32"),
+        ({"photos": torch.rand(2, 32, 48, 3), "fit": "squeeze"}, "fit 'squeeze'"),
         ({"photos": torch.rand(3, 32, 32, 3)}, "3 photos and 2 codes"),
         ({"mask": torch.zeros(3, 32, 32)}, "mask has shape"),
         ({"mask": torch.zeros(1, 32, 64)}, "mask is 64 x 32"),

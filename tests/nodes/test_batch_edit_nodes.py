@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 from semantic_edit.editing import attribute_values
 from semantic_edit.editing.common.types import EditDirection, GanLatent
+from semantic_edit.editing.one_for_all.render_and_correct import standard_value
 from semantic_edit.headless import StoppedError
 from semantic_edit.models import InputError, write_safetensors
 from semantic_edit.models.files.direction import write_direction
@@ -54,6 +56,30 @@ def test_the_whole_chain_brings_everyone_to_one_state(run_node, tiny_generator, 
     assert images.shape == (5, 32, 32, 3)
     (plot, text), _ = run_node("ConsistencyReport", direction=direction, before=latent, after=edited, attribute="")
     assert plot.shape[0] == 1 and plot.shape[-1] == 3 and "spread 0.00" in text
+
+
+def test_a_direction_from_a_file_works_at_the_defaults(run_node, tiny_generator, batch, smile):
+    """Without an example of its own it takes the average picture, moved by two deviations, and says so."""
+    latent, _ = batch
+    (strengths, _, report), _ = run_node("ComputeStrength", direction=smile, latents=latent)
+    (edited,), _ = run_node("ApplyEdit", latents=latent, direction=smile, strength=strengths)
+    states = standard_value(tiny_generator, smile, attribute_values(smile, edited.codes))
+    torch.testing.assert_close(states, torch.full((5,), 2.0), atol=1e-3, rtol=0)
+    assert report.splitlines()[-1].startswith("'smile' comes without an example, so the generator's average picture")
+    (strengths, *_), _ = run_node("ComputeStrength", direction=smile, latents=latent, strength=0.0)
+    (average,), _ = run_node("ApplyEdit", latents=latent, direction=smile, strength=strengths)
+    states = standard_value(tiny_generator, smile, attribute_values(smile, average.codes))
+    torch.testing.assert_close(states, torch.zeros(5), atol=1e-3, rtol=0)
+    for options in ({"mode": "constant"}, {"reference": GanLatent(latent.codes[:1], family=latent.family)}):
+        (_, _, report), _ = run_node("ComputeStrength", direction=smile, latents=latent, **options)
+        assert "average picture is taken" not in report
+    (_, _, measured), _ = run_node("ComputeStrength", direction=smile, latents=latent, generator=tiny_generator)
+    assert "from the example" in measured and "average picture is taken" in measured
+    other = replace(smile, name="other", direction=smile.direction.flip(1), normal=smile.normal.flip(1))
+    (_, report, _), _ = run_node("CombineEdits", latents=latent, edit_1=smile, edit_2=other)
+    assert "average picture is taken" in report
+    (scaled,), _ = run_node("ScaleEdit", edit=smile, factor=-1.0)
+    assert scaled.note.endswith("Then it was inverted.")
 
 
 def test_the_example_itself_gets_its_own_edit(run_node, tiny_generator, batch, edit):
@@ -258,10 +284,11 @@ def test_wrong_examples_are_refused(run_node, tiny_generator, batch, smile):
     one = GanLatent(latent.codes[:1], latent.names[:1], latent.family)
     with pytest.raises(InputError, match="equal"):
         run_node("RecordEdit", generator=tiny_generator, start=one, edited=one)
+    bare = replace(smile, start=None, offset=None, example=None)
     with pytest.raises(InputError, match="without an example"):
-        run_node("OptimizeDirection", generator=tiny_generator, edit=smile)
+        run_node("OptimizeDirection", generator=tiny_generator, edit=bare)
     with pytest.raises(InputError, match="without an example"):
-        run_node("ComputeStrength", direction=smile, latents=latent)
+        run_node("ComputeStrength", direction=bare, latents=latent)
     with pytest.raises(InputError, match="Unknown mode"):
         run_node("ComputeStrength", direction=smile, latents=latent, mode="best")
 

@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from PIL import Image
+from semantic_edit.demo.assets import PHOTOS
 from semantic_edit.headless import StoppedError, use_headless
 from semantic_edit.headless.commands import cli
 from semantic_edit.headless.run.runner import Runner
@@ -316,10 +317,14 @@ def test_wrong_options_are_sentences(command, tmp_path, arguments, words):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_shipped_slider_without_an_example_says_what_to_add(tmp_path, capsys, headless_host):
-    (tmp_path / "input" / "a.png").touch()
+def test_a_shipped_slider_works_at_the_defaults_and_says_what_its_state_is(tmp_path, capsys, headless_host):
+    source = PHOTOS / "ada.png"
+    (tmp_path / "input" / "a.png").write_bytes(source.read_bytes())
     code = cli.main(["batch", str(tmp_path / "input"), "--direction=smile", f"--output={tmp_path / 'o'}"])
-    assert code == 2 and "Add --reference PICTURE" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert code == 0 and "the generator's average picture is taken" in printed.out, printed.err
+    (line,) = manifest(tmp_path / "o")
+    assert line["alpha"] != 1.0
 
 
 def test_a_name_that_comes_by_a_wire_is_looked_after_at_every_run(headless_host):

@@ -12,6 +12,7 @@ from semantic_edit.headless.run.catalog import describe
 from semantic_edit.headless.run.runner import Runner
 from semantic_edit.headless.workflow.assign import assign
 from semantic_edit.headless.workflow.document import read_document
+from semantic_edit.models.encoders.encoder import save_encoder
 
 QUICK = ["Load Demo Photos.limit=3", "Invert Images.steps=4", "Optimize Direction.steps=2"]
 
@@ -68,3 +69,20 @@ def test_the_same_seed_gives_the_same_pictures(job, headless_host):
     first = RunValues(prompt, runner.run(prompt)).value("SemanticEditGenerateImages")
     second = RunValues(prompt, Runner(headless_host).run(prompt)).value("SemanticEditGenerateImages")
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_photos_of_any_shape_are_taken(run_node, tiny_generator, tiny_encoder, headless_host, fit):
+    """Encode, invert and adapt alike; what a border adds does not count."""
+    folder = headless_host.settings.models / "semantic_edit" / "encoders"
+    folder.mkdir(parents=True)
+    save_encoder(folder / "tiny.safetensors", tiny_encoder, {})
+    photos = torch.rand(2, 40, 60, 3, generator=torch.Generator().manual_seed(4))
+    inputs = {"generator": tiny_generator, "images": photos, "fit": fit}
+    (codes,), _ = run_node("EncodeImages", file="tiny.safetensors", **inputs)
+    (codes, redrawn, *_), _ = run_node("InvertImages", steps=2, start=codes, **inputs)
+    assert len(codes) == 2 and redrawn.shape == (2, 32, 32, 3)
+    mask = torch.zeros(2, 40, 60)
+    mask[:, :, :20] = 1
+    adapted = run_node("AdaptGenerator", generator=tiny_generator, photos=photos, latents=codes, mask=mask, fit=fit)
+    assert adapted[0][1].shape == (2, 32, 32, 3)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from semantic_edit.editing import apply_edit, attribute_values, plan_strength, record_edit
 from semantic_edit.editing.one_for_all.attribute_score import AttributeScore
+from semantic_edit.editing.one_for_all.closed_form import target_value
 from semantic_edit.editing.one_for_all.features import FeatureSpace
 from semantic_edit.editing.one_for_all.render_and_correct import (
     Goal,
@@ -128,5 +129,15 @@ def test_wrong_inputs(tiny_generator, scene):
         strengths_for(edit, codes, target=Target(number=1.0))
     with pytest.raises(InputError, match="carries no score"):
         strengths_for(edit, codes, generator=tiny_generator, corrections=1)
-    with pytest.raises(InputError, match="without an example's codes"):
-        measured_strength(tiny_generator, replace(edit, example=None), codes, score)
+    with pytest.raises(InputError, match="without an example"):
+        measured_strength(tiny_generator, replace(edit, example=None, start=None), codes, score)
+
+
+def test_a_state_without_its_picture_is_a_number_of_deviations(tiny_generator, scene):
+    """As directions fitted to scores and converted ones have it: no codes of an example, but where it would be."""
+    edit, codes, score = scene
+    bare = replace(edit, example=None)
+    goal = Goal(standard_value(tiny_generator, bare, target_value(bare, 0.7)), "given")
+    stated = measured_strength(tiny_generator, bare, codes, score, 0.7)
+    assert torch.equal(stated.alpha, measured_strength(tiny_generator, bare, codes, score, goal=goal).alpha)
+    assert "the direction's own state" in stated.method

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from semantic_edit.editing import invert
-from semantic_edit.editing.common.pictures import fit_to_resolution
+from semantic_edit.editing.common.pictures import fit_mask, fit_to_resolution, padding_mask
 from semantic_edit.editing.common.similarity import perceptual_distance, psnr
 from semantic_edit.models import InputError
 
@@ -170,11 +170,34 @@ def test_wrong_inputs(tiny_generator, pictures):
         invert(tiny_generator, images, steps=-1)
 
 
-def test_sizes_are_fitted_but_shapes_are_not_distorted(tiny_generator):
+def test_sizes_are_fitted_and_shapes_cropped_padded_or_stretched(tiny_generator):
     height, width = tiny_generator.resolution
     assert fit_to_resolution(tiny_generator, torch.rand(2, 3, 2 * height, 2 * width)).shape == (2, 3, height, width)
-    with pytest.raises(InputError, match="Crop or pad"):
-        fit_to_resolution(tiny_generator, torch.rand(2, 3, height, 2 * width))
+    wide = torch.linspace(-1, 1, 2 * width).expand(1, 3, height, 2 * width)
+    cropped = fit_to_resolution(tiny_generator, wide)
+    assert torch.equal(cropped, wide[..., width // 2 : -(width // 2)])
+    padded = fit_to_resolution(tiny_generator, wide, "pad")
+    border = padding_mask(wide, (height, width), "pad")
+    assert padded.shape == cropped.shape and border.shape == (1, 1, height, width)
+    assert bool((padded[:, :, : height // 4] == 1).all()) and float(border[:, :, : height // 4].max()) == 0
+    assert float(border[:, :, height // 4 : -(height // 4)].min()) > 0.999
+    stretched = fit_to_resolution(tiny_generator, wide, "stretch")
+    assert float(stretched[..., 0].max()) < -0.9 and float(stretched[..., -1].min()) > 0.9
+    for odd in (torch.rand(1, 3, 7, 400), torch.rand(1, 3, 401, 3), torch.rand(1, 3, 33, 31)):
+        for fit in ("crop", "pad", "stretch"):
+            assert fit_to_resolution(tiny_generator, odd, fit).shape == (1, 3, height, width)
+    with pytest.raises(InputError, match="fit"):
+        fit_to_resolution(tiny_generator, wide, "squeeze")
+
+
+def test_a_mask_is_fitted_as_its_picture():
+    mask = torch.zeros(1, 1, 32, 64)
+    mask[..., 32:] = 1
+    assert torch.equal(fit_mask(mask, (32, 32))[0, 0, 0] > 0.5, torch.arange(32) >= 16)
+    padded = fit_mask(mask, (32, 32), "pad")
+    assert float(padded[:, :, :8].max()) == 0 and float(padded[:, :, 8:24, 17:].min()) > 0.9
+    assert padding_mask(torch.zeros(1, 3, 64, 64), (32, 32), "pad") is None
+    assert padding_mask(torch.zeros(1, 3, 32, 64), (32, 32), "crop") is None
 
 
 def test_perceptual_distance_is_zero_only_for_equal_pictures():
