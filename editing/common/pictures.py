@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError, check_choice
-from ...models.files.pictures import FITS
+from ...models.files.picture_reader import FITS
 from ...models.gan.generator import GanGenerator
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ... import host
 from ...editing.common.pictures import check_pictures
 from ...host import io
-from ...models.files.pictures import FITS
+from ...models.files.picture_reader import FITS
 
 
 def to_image_batch(pictures: Tensor) -> Tensor:

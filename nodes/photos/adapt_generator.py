@@ -13,7 +13,7 @@ from ...editing.paint.painting_hook import painting_hook
 from ...editing.photos.adaptation import METHODS, adapt
 from ...host import io
 from ...models.errors import InputError, check_choice
-from ...models.files.pictures import FITS
+from ...models.files.picture_reader import FITS
 from ...models.gan.adaptation import without_adaptation
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place

@@ -8,7 +8,7 @@ from ...editing.common.pictures import fit_to_resolution
 from ...editing.common.types import GanLatent
 from ...host import io, no_inference_mode
 from ...models.encoders.encoder import load_encoder
-from ...models.files.pictures import FITS
+from ...models.files.picture_reader import FITS
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import fit_input, from_image_batch

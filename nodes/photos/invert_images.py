@@ -11,7 +11,7 @@ from ...editing.photos.inversion import PULL, SPACES, Inversion, invert
 from ...editing.photos.inversion_report import heat_picture
 from ...host import io
 from ...models.errors import InputError
-from ...models.files.pictures import FITS
+from ...models.files.picture_reader import FITS
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import fit_input, from_image_batch, to_image_batch
