@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.errors import InputError
+from ...models.nesting import is_deeper
 
 __all__ = ["parse_text", "read_boxes", "read_faces", "to_lists", "to_pixels"]
 
+_DEEPEST = 50  # lists and objects within each other; the readers call themselves for each
 _EXPECTED = (
     'expected JSON such as [[x, y], [x, y], ...] per face, {"left_eye": [x, y], "right_eye": [x, y], "mouth": '
     "[x, y]}, or lines of x and y with an empty line between faces"
@@ -24,9 +26,12 @@ def parse_text(text: str, source: str) -> Any:
         raise InputError(f"{source} are empty; {_EXPECTED}.")
     if text[0] in "[{":
         try:
-            return json.loads(text, parse_constant=_refuse_constant)
+            document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as problem:
             raise InputError(f"{source} are no valid JSON ({problem}); {_EXPECTED}.") from None
+        if is_deeper(document, _DEEPEST):
+            raise InputError(f"{source} cannot be read: their lists lie more than {_DEEPEST} deep; {_EXPECTED}.")
+        return document
     faces = [
         [_parse_numbers(line, source) for line in block.splitlines() if line.strip()]
         for block in re.split(r"\n\s*\n", text)
