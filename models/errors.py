@@ -8,7 +8,30 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """A wrong input: one sentence that says what was expected, what came, and what to do."""
+    """A wrong input: one sentence that says what was expected, what came, and what to do.
+
+    ComfyUI prints the module of an error before its message, and the module of a pack is the whole path of its folder: the
+    sentence would be cut off behind it. So this class and what is derived from it name the pack alone as their module.
+    """
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        _classes[cls.__qualname__] = cls
+        cls.__module__ = _SHOWN_MODULE
+
+    def __reduce__(self) -> tuple[object, ...]:  # pickle would look for the class in the module it names
+        return _from_process, (type(self).__qualname__, self.args), self.__dict__ or None
+
+
+_SHOWN_MODULE = "semantic_edit"
+_classes: dict[str, type[InputError]] = {InputError.__qualname__: InputError}
+InputError.__module__ = _SHOWN_MODULE
+
+
+def _from_process(name: str, args: tuple[object, ...]) -> InputError:
+    """Return an error that another process has pickled; as an InputError where its own class is not loaded."""
+    kind = _classes.get(name, InputError)
+    return kind.__new__(kind, *args)
 
 
 class CheckpointError(InputError):

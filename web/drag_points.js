@@ -2,11 +2,12 @@
 
 import { Brush } from "./lib/brush.js";
 import { button, make, makeSvg, radioRow, set, widgetBox } from "./lib/dom.js";
-import { History } from "./lib/history.js";
 import { isWired, pictureUrl, recall, register, remember, setValues, valueOf } from "./lib/node_widget.js";
 import { formatPoints, parsePoints } from "./lib/points.js";
 import { differs, signature, Stage } from "./lib/stage.js";
 import { formatStrokes, parseStrokes } from "./lib/strokes.js";
+import { Fold } from "./lib/fold.js";
+import { Undo } from "./lib/undo.js";
 
 const VALUES = ["points", "units", "canvas_width", "canvas_height", "strokes"]; // the node's inputs that it writes
 const MOST = 64;
@@ -18,12 +19,13 @@ class DragEditor {
     this.node = node;
     this.height = 430;
     this.ownPicture = true;
+    this.onTop = true;
+    this.fold = new Fold(node, VALUES);
     this.drags = [];
     this.strokes = [];
     this.mode = "points";
     this.chosen = null; // [index, "from" | "to"]
     this.pending = null; // the drag that is being pulled or waits for its target
-    this.history = new History(null);
     this.stage = new Stage("The example's picture", {
       press: (...each) => this.press(...each),
       move: (...each) => this.move(...each),
@@ -38,16 +40,17 @@ class DragEditor {
       ["region", "Region", "Paint where the picture may change"],
       ["erase", "Erase", "Take some of the painted region away"],
     ], (mode) => this.setMode(mode));
-    this.undoButton = button("Undo", "Undo (Ctrl+Z)", () => this.step("undo"));
-    this.redoButton = button("Redo", "Redo (Ctrl+Y)", () => this.step("redo"));
+    this.undoButton = button("Undo", "Undo (Ctrl+Z)", () => this.undo.step("undo"));
+    this.redoButton = button("Redo", "Redo (Ctrl+Y)", () => this.undo.step("redo"));
     this.addButton = button("Add", "Add a drag in the middle of the picture", () => this.add());
     this.deleteButton = button("Delete", "Delete the chosen drag (Delete)", () => this.remove());
     this.clearButton = button("Clear", "Remove all drags, or the whole region", () => this.clear());
     this.status = make("div", { class: "se-status", role: "status" });
     this.tools = make("div", { class: "se-row", role: "group", "aria-label": "Tools" });
-    this.tools.append(this.undoButton, this.redoButton, this.addButton, this.deleteButton, this.clearButton, this.brush.sizeLabel, ...this.stage.zoomRow);
+    this.tools.append(this.undoButton, this.redoButton, this.addButton, this.deleteButton, this.clearButton, this.brush.sizeLabel, ...this.stage.zoomRow, this.fold.button);
     this.element = widgetBox("Drag editor");
     this.element.append(this.modes, this.tools, this.stage.element, this.status);
+    this.undo = new Undo(node, this.element, () => this.snapshot(), (values) => this.putBack(values));
     this.element.addEventListener("keydown", (event) => this.key(event));
     this.stage.loaded = (size) => this.pictureIsThere(size);
     this.stage.failed = () => this.changed();
@@ -69,6 +72,7 @@ class DragEditor {
 
   /** The node's values have changed, by typing, by loading or by the editor itself. */
   changed() {
+    this.fold.apply();
     const [width, height] = [valueOf(this.node, "canvas_width", 0), valueOf(this.node, "canvas_height", 0)];
     const canvas = width > 0 && height > 0 ? [width, height] : this.hasPicture ? this.stage.size : null;
     const points = parsePoints(valueOf(this.node, "points"), valueOf(this.node, "units", "auto"), canvas);
@@ -78,7 +82,7 @@ class DragEditor {
     this.canvas = points.canvas;
     this.drags = points.drags;
     this.strokes = strokes.strokes;
-    this.history.reset(this.snapshot());
+    this.undo.follow();
     if (!this.hasPicture) this.stage.blank(points.canvas); // null: points that said a size were taken back
     if (this.chosen && this.chosen[0] >= this.drags.length) this.chosen = null;
     this.draw();
@@ -114,15 +118,13 @@ class DragEditor {
   }
 
   writeAll(values) {
-    this.history.push({ ...this.snapshot(), ...values });
     setValues(this.node, values);
+    this.undo.push();
     this.changed();
   }
 
-  step(which) {
-    const value = this.history[which]();
-    if (!value) return;
-    setValues(this.node, value);
+  putBack(values) {
+    setValues(this.node, values);
     this.changed();
   }
 
@@ -146,7 +148,7 @@ class DragEditor {
     return best && [best.index, best.end];
   }
 
-  press(place, event) {
+  press(place, event, awake) {
     if (!this.canEdit) return;
     if (this.mode !== "points") return this.brush.press(place);
     if (this.pending?.waits) {
@@ -154,6 +156,7 @@ class DragEditor {
       return this.draw();
     }
     this.begun = [event.clientX, event.clientY];
+    this.woken = !awake;
     this.chosen = this.caught(place);
     if (this.chosen) this.pending = { end: this.chosen[1], index: this.chosen[0], drag: copy(this.drags[this.chosen[0]]) };
     else if (this.drags.length < MOST) this.pending = { end: "to", drag: { from: inside(place), to: inside(place) } };
@@ -180,6 +183,8 @@ class DragEditor {
       this.pending = null;
       this.chosen = [this.drags.length, "to"];
       this.commit([...this.drags, drag], this.strokes);
+    } else if (this.woken) {
+      this.cancel(); // a click that came to the picture from elsewhere
     } else {
       this.pending.waits = true; // a click: the next one says where it goes
       this.draw();
@@ -215,10 +220,7 @@ class DragEditor {
   }
 
   key(event) {
-    const ctrl = event.ctrlKey || event.metaKey;
-    if (ctrl && event.key.toLowerCase() === "z") this.step(event.shiftKey ? "redo" : "undo");
-    else if (ctrl && event.key.toLowerCase() === "y") this.step("redo");
-    else if (event.key === "Escape") this.cancel();
+    if (event.key === "Escape") this.cancel();
     else if (!this.stage.element.contains(event.target)) return;
     else if (event.key === "Delete" || event.key === "Backspace") this.remove();
     else if (this.mode !== "points" && this.canEdit && this.brush.key(event)) return;
@@ -244,7 +246,7 @@ class DragEditor {
   }
 
   draw() {
-    if (!this.brush) return;
+    if (!this.undo) return;
     const focused = this.stage.svg.contains(document.activeElement);
     const drags = this.pending?.index === undefined && this.pending ? [...this.drags, this.pending.drag] : [...this.drags];
     if (this.pending?.index !== undefined) drags[this.pending.index] = this.pending.drag;
@@ -255,8 +257,8 @@ class DragEditor {
     if (focused) this.focusChosen();
     this.stage.say(this.stage.size ? "" : "Run once: the example appears here, and you pull on it.");
     this.brush.sizeLabel.style.display = this.mode === "points" ? "none" : "";
-    this.undoButton.disabled = !this.history.past.length;
-    this.redoButton.disabled = !this.history.future.length;
+    this.undoButton.disabled = !this.undo.canUndo;
+    this.redoButton.disabled = !this.undo.canRedo;
     this.addButton.disabled = !this.canEdit || this.drags.length >= MOST;
     this.deleteButton.disabled = !this.canEdit || !this.chosen;
     this.clearButton.disabled = !this.canEdit || !(this.mode === "points" ? this.drags : this.strokes).length;

@@ -2,6 +2,7 @@
 
 import { make, set, widgetBox } from "./lib/dom.js";
 import { apiUrl, fetchJson, inputWidget, isWired, register, setValues, valueOf } from "./lib/node_widget.js";
+import { Undo } from "./lib/undo.js";
 
 const FOLDER = "semantic_edit_directions";
 const SUFFIX = ".safetensors";
@@ -20,6 +21,8 @@ class DirectionBrowser {
     this.status = make("div", { class: "se-status", role: "status" });
     this.element = widgetBox("Library of edits");
     this.element.append(make("div", { class: "se-row" }, this.search, this.refresh), this.cards, this.status);
+    this.undo = new Undo(node, this.element, () => String(valueOf(node, "file")), (file) => this.write(file));
+    new ResizeObserver(() => this.scroll()).observe(this.cards);
     this.cards.addEventListener("keydown", (event) => this.key(event));
     this.look();
   }
@@ -47,6 +50,7 @@ class DirectionBrowser {
   }
 
   changed() {
+    this.undo.follow();
     this.draw();
   }
 
@@ -64,12 +68,23 @@ class DirectionBrowser {
     this.cards.replaceChildren(...shown.map((file) => this.card(file, file === chosen.replaceAll("\\", "/"), wired)));
     if (!this.cards.querySelector("[tabindex='0']") && this.cards.firstChild) set(this.cards.firstChild, { tabindex: "0" });
     if (focus) this.cards.querySelector(`[data-file="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
+    this.scroll();
     let text = `${shown.length} of ${files.length} edits.`;
     if (wired) text = "The file comes by wire.";
     else if (!files.length) text = "No edits yet: Save Direction makes them, or put files into models/semantic_edit/directions.";
     else if (missing) text = `'${chosen}' is not there any more: choose another one, or put the file back.`;
     this.status.textContent = text;
     set(this.status, { "data-kind": missing && !wired ? "warning" : null });
+  }
+
+  /** Brings the chosen card into view, once for each choice: after that a person scrolls. */
+  scroll() {
+    const card = this.cards.querySelector("[aria-checked=true]");
+    if (!card || !this.cards.clientHeight || this.scrolledTo === card.dataset.file) return;
+    this.scrolledTo = card.dataset.file;
+    const top = card.offsetTop - this.cards.firstChild.offsetTop;
+    const { scrollTop, clientHeight } = this.cards;
+    if (top < scrollTop || top + card.offsetHeight > scrollTop + clientHeight) this.cards.scrollTop = top;
   }
 
   card(file, on, wired) {
@@ -95,7 +110,12 @@ class DirectionBrowser {
     const values = widget?.options?.values;
     const own = Array.isArray(values) ? values.find((name) => name.replaceAll("\\", "/") === file) : undefined;
     if (Array.isArray(values) && own === undefined) values.push(file); // saved since the page was opened
-    setValues(this.node, { file: own ?? file });
+    this.write(own ?? file);
+    this.undo.push();
+  }
+
+  write(file) {
+    setValues(this.node, { file });
     this.draw();
   }
 

@@ -3,6 +3,7 @@
 import { make, set, widgetBox } from "./lib/dom.js";
 import { isWired, pictureUrl, recall, register, remember, setValues, valueOf } from "./lib/node_widget.js";
 import { readEdit, readRows, typedList } from "./lib/rows.js";
+import { Undo } from "./lib/undo.js";
 
 /** Parts down, rows across, each a button; cells say how far a part takes part in a row. */
 class Table {
@@ -50,10 +51,12 @@ class LayerViewer {
     this.element = widgetBox("Regions and layers of the edit");
     this.element.append(make("div", { class: "se-stage", style: "cursor: default" }, this.canvas, this.hint), this.table.element, this.status);
     this.off = { row: [], part: [] };
+    this.undo = new Undo(node, this.element, () => this.off, (off) => this.turn(off));
   }
 
   changed() {
     this.off = recall(this.node, "off", { row: [], part: [] });
+    this.undo.follow();
     this.draw();
   }
 
@@ -69,8 +72,13 @@ class LayerViewer {
   toggle(kind, key) {
     const list = this.off[kind];
     const next = list.includes(key) ? list.filter((each) => each !== key) : [...list, key];
-    this.off = { ...this.off, [kind]: next };
-    remember(this.node, "off", this.off);
+    this.turn({ ...this.off, [kind]: next });
+    this.undo.push();
+  }
+
+  turn(off) {
+    this.off = off;
+    remember(this.node, "off", off);
     this.draw();
   }
 
@@ -128,6 +136,16 @@ class MaskRefiner {
     this.status = make("div", { class: "se-status", role: "status" });
     this.element = widgetBox("Parts and rows that may change");
     this.element.append(this.table.element, this.status);
+    this.undo = new Undo(node, this.element, () => this.typed(), (values) => this.write(values));
+  }
+
+  typed() {
+    return { rows: valueOf(this.node, "rows"), drop_parts: valueOf(this.node, "drop_parts") };
+  }
+
+  write(values) {
+    setValues(this.node, values);
+    this.changed();
   }
 
   shown({ edit }) {
@@ -137,6 +155,7 @@ class MaskRefiner {
   }
 
   changed() {
+    this.undo.follow();
     const edit = readEdit(recall(this.node, "edit"));
     this.status.textContent = "Run once: the parts and rows of the edit appear here.";
     set(this.status, { "data-kind": null });
@@ -171,6 +190,7 @@ class MaskRefiner {
       const all = edit.rows.every((row) => next.includes(row));
       setValues(this.node, { rows: all ? "as trained" : next.join(", ") });
     }
+    this.undo.push();
     this.changed();
   }
 

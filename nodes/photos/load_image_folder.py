@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from ... import host
-from ...host import io, ui
+from ...host import io
 from ...models.errors import InputError
 from ...models.files.picture_batch import read_pictures
 from ...models.files.picture_formats import FORMAT_NAMES, describe_passed_over, split_names
@@ -17,6 +17,7 @@ from ..common.folders import BACKGROUNDS, background_colour, input_folder, input
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category
 from ..common.sockets import GanGeneratorType
+from ..common.widget_data import ui_payload
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,9 @@ class LoadImageFolder(io.ComfyNode):
         report = "\n".join(printable(sentence) for sentence in sentences if sentence)
         device = host.current().result_device()
         images, masks = batch.images.to(device), batch.masks.to(device)
-        return io.NodeOutput(images, masks, "\n".join(batch.names), report, ui=ui.PreviewText(report))
+        left_out = [printable(sentence) for sentence in batch.skipped]
+        payload = ui_payload(cls, left_out=left_out, passed_over=printable(passed_over)) | {"text": [report]}
+        return io.NodeOutput(images, masks, "\n".join(batch.names), report, ui=payload)
 
 
 def _files(folder: str, first: int, limit: int) -> tuple[list[Path], list[str]]:

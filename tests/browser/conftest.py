@@ -232,7 +232,7 @@ class Desk:
 
     def open(self, url):
         self.page.goto(url, timeout=START)
-        ready = "window.app?.graph?._nodes && window.app.extensionManager?.workflow?.activeWorkflow"
+        ready = "window.app?.extensionManager?.workflow?.activeWorkflow && app.graph?._nodes"
         self.page.wait_for_function(ready, timeout=START)
         self.page.wait_for_timeout(1500)
 

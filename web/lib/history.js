@@ -15,9 +15,11 @@ export class History {
     this.future = [];
   }
 
-  /** A change from outside: nothing to go back to. */
-  reset(value) {
+  /** A change from outside: a step of ComfyUI's own undo is followed; to anything else there is nothing to go back to. */
+  follow(value) {
     if (same(value, this.present)) return;
+    if (this.past.length && same(value, this.past.at(-1))) return void this.undo();
+    if (this.future.length && same(value, this.future.at(-1))) return void this.redo();
     this.past = [];
     this.present = value;
     this.future = [];

@@ -9,17 +9,21 @@ const PREFIX = "semantic_edit_";
  * Registers a widget for a node type.
  * @param {string} name of the extension.
  * @param {string} nodeType the node's id.
- * @param {(node: object) => object} build returns { element, height, shown?(values), changed?() }.
+ * @param {(node: object) => object} build returns { element, height, shown?(values), changed?(), ownPicture?, onTop?, undo? }.
  */
 export function register(name, nodeType, build) {
+  let any = false; // before there are nodes ComfyUI has no graph to ask
   app.registerExtension({
     name: `SemanticEdit.${name}`,
     nodeCreated(node) {
       if (node.comfyClass !== nodeType) return;
+      any = true;
       attach(node, name, build(node));
     },
     // Values are in place only now, and pictures of an earlier run may be there, too.
     loadedGraphNode: (node) => node.comfyClass === nodeType && loaded(node),
+    // Pictures of a tab that is opened again come after its nodes.
+    onNodeOutputsUpdated: () => any && nodesBelow(app.graph).forEach((node) => node.comfyClass === nodeType && restore(node)),
   });
 }
 
@@ -33,23 +37,49 @@ function attach(node, name, part) {
     setValue: () => {},
   });
   widget.serialize = false; // it holds nothing: values live in the node's own inputs
+  part.widget = widget;
+  if (part.onTop) putFirst(node, widget);
   part.element.style.minHeight = `${part.height}px`;
   for (const other of node.widgets ?? []) if (other !== widget) listen(other, () => node.semanticEditBusy || part.changed?.());
   let height = 0; // before previews made the node grow
   // A hook of the node rather than a listener of the page: copies that are never put into a graph are never removed.
   after(node, "onExecutionStart", () => (height = node.size[1]));
   after(node, "onExecuted", (output) => {
-    part.shown?.(unpacked(output));
+    if (fromAnotherTab(node, output)) return;
+    show(node, output);
     if (part.ownPicture) requestAnimationFrame(() => dropPreview(node, height));
   });
   after(node, "onConnectionsChange", () => part.changed?.());
   after(node, "onAfterGraphConfigured", () => loaded(node)); // older frontends tell of no node inside a subgraph
+  part.changed?.();
   const needed = node.computeSize?.();
   if (needed) node.setSize([Math.max(node.size[0], 320), Math.max(node.size[1], needed[1])]);
-  part.changed?.();
+}
+
+function putFirst(node, widget) {
+  node.widgets.splice(node.widgets.indexOf(widget), 1);
+  node.widgets.unshift(widget);
+  // ComfyUI saves values by the places of all widgets, and reads them by the places of those that hold any.
+  after(node, "onSerialize", (data) => {
+    if (data.widgets_values) data.widgets_values = node.widgets.filter((each) => each.serialize !== false).map((each) => each.value);
+  });
+}
+
+/** Takes a widget out of sight, or brings it back; the node becomes as high as it has to be. */
+export function hide(node, widget, hidden) {
+  if (!widget || Boolean(widget.hidden) === hidden) return;
+  widget.hidden = hidden;
+  if (widget.options) widget.options.hidden = hidden; // what the newer renderer reads
+  node.widgets.push(node.widgets.pop()); // it looks when the list changes
+  if (hidden) widget.computeSize = () => [0, -4]; // the frontend of 0.3.64 leaves room for what is hidden
+  else delete widget.computeSize;
+  const needed = node.computeSize?.();
+  if (needed && needed[1] > node.size[1]) node.setSize([node.size[0], needed[1]]);
+  node.setDirtyCanvas?.(true, true);
 }
 
 function loaded(node) {
+  node.semanticEdit?.undo?.settle();
   node.semanticEdit?.changed?.();
   requestAnimationFrame(() => restore(node));
 }
@@ -70,7 +100,23 @@ function dropPreview(node, height) {
 /** Shows again what the node has shown in this session, after the graph was left and opened again. */
 function restore(node) {
   const output = keysOf(node).map((key) => app.nodeOutputs?.[key]).find(Boolean);
-  if (output) node.semanticEdit?.shown?.(unpacked(output));
+  if (output) show(node, output);
+}
+
+function show(node, output) {
+  const part = node.semanticEdit;
+  const values = unpacked(output);
+  if (!part?.shown || !Object.keys(values).length) return;
+  part.filled = true;
+  part.shown(values);
+}
+
+/** True for what a run of another tab has made: older frontends hand it to the node of that number in the tab one looks at. */
+function fromAnotherTab(node, output) {
+  const { openWorkflows, activeWorkflow } = app.extensionManager?.workflow ?? {};
+  const text = JSON.stringify(output);
+  const has = (workflow) => keysOf(node).some((key) => JSON.stringify(workflow?.changeTracker?.nodeOutputs?.[key]) === text);
+  return !has(activeWorkflow) && Boolean(openWorkflows?.some(has));
 }
 
 /**
@@ -98,15 +144,16 @@ api.addEventListener("execution_cached", ({ detail }) => bringBack(new Set(detai
 
 async function bringBack(cached) {
   const blank = nodesBelow(app.graph).filter((node) => {
-    const image = node.semanticEdit?.stage?.image;
-    return image && !image.hasAttribute("src") && keysOf(node).some((key) => cached.has(key));
+    const part = node.semanticEdit;
+    const lost = part?.stage?.image && !part.stage.image.hasAttribute("src");
+    return part?.shown && (!part.filled || lost) && keysOf(node).some((key) => cached.has(key));
   });
   if (!blank.length) return;
   const runs = Object.values(await fetchJson("/history?max_items=64")).reverse(); // the newest first
   for (const node of blank) {
     const of = ({ prompt, outputs }) => keysOf(node).find((key) => outputs?.[key] && prompt?.[2]?.[key]?.class_type === node.comfyClass);
     const run = runs.find(of);
-    if (run) node.semanticEdit.shown?.(unpacked(run.outputs[of(run)]));
+    if (run) show(node, run.outputs[of(run)]);
   }
 }
 
@@ -197,7 +244,9 @@ export function apiUrl(path) {
 function touched(node) {
   node.setDirtyCanvas?.(true, true);
   try {
-    app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
+    const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+    if (tracker?.captureCanvasState) tracker.captureCanvasState(); // its name since frontend 1.4x
+    else tracker?.checkState?.();
   } catch {
     // Only the undo list of the graph misses this step.
   }

@@ -2,10 +2,10 @@
 
 import { Brush } from "./brush.js";
 import { button, make, radioRow, set, widgetBox } from "./dom.js";
-import { History } from "./history.js";
 import { isWired, pictureUrl, recall, remember, setValues, valueOf } from "./node_widget.js";
 import { differs, signature, Stage } from "./stage.js";
 import { formatStrokes, parseStrokes } from "./strokes.js";
+import { Undo } from "./undo.js";
 
 const INPUT = "strokes";
 const ANOTHER = "The picture has changed since these strokes were painted: look whether they still fit.";
@@ -16,7 +16,6 @@ export class Painter {
     this.hint = hint;
     this.height = 380;
     this.strokes = [];
-    this.history = new History(null);
     this.stage = new Stage("The picture to paint on", {
       press: (place) => this.canEdit && this.brush.press(place),
       move: (place) => this.brush.move(place),
@@ -32,14 +31,15 @@ export class Painter {
       this.modes.show(mode);
     });
     this.modes.show("paint");
-    this.undoButton = button("Undo", "Undo (Ctrl+Z)", () => this.step("undo"));
-    this.redoButton = button("Redo", "Redo (Ctrl+Y)", () => this.step("redo"));
+    this.undoButton = button("Undo", "Undo (Ctrl+Z)", () => this.undo.step("undo"));
+    this.redoButton = button("Redo", "Redo (Ctrl+Y)", () => this.undo.step("redo"));
     this.clearButton = button("Clear", "Remove all strokes", () => this.canEdit && this.commit([]));
     const tools = make("div", { class: "se-row", role: "group", "aria-label": "Tools" });
     tools.append(this.modes, this.undoButton, this.redoButton, this.clearButton, this.brush.sizeLabel, ...this.stage.zoomRow);
     this.status = make("div", { class: "se-status", role: "status" });
     this.element = widgetBox(label);
     this.element.append(tools, this.stage.element, this.status);
+    this.undo = new Undo(node, this.element, () => valueOf(node, INPUT), (value) => this.write(value));
     this.element.addEventListener("keydown", (event) => this.key(event));
     this.stage.loaded = () => this.pictureIsThere();
     this.stage.failed = () => this.changed();
@@ -61,7 +61,7 @@ export class Painter {
     const found = parseStrokes(valueOf(this.node, INPUT));
     this.problem = isWired(this.node, INPUT) ? "The strokes come by wire; they are not changed here." : found.problem;
     this.strokes = found.strokes;
-    this.history.reset(valueOf(this.node, INPUT));
+    this.undo.follow();
     this.draw();
   }
 
@@ -73,34 +73,29 @@ export class Painter {
     const value = formatStrokes(strokes);
     if (this.seen) remember(this.node, "seen", this.seen);
     this.another = false;
-    this.history.push(value);
     setValues(this.node, { [INPUT]: value });
+    this.undo.push();
     this.changed();
   }
 
-  step(which) {
-    const value = this.history[which]();
-    if (value === null) return;
+  write(value) {
     setValues(this.node, { [INPUT]: value });
     this.changed();
   }
 
   key(event) {
-    const ctrl = event.ctrlKey || event.metaKey;
-    if (ctrl && event.key.toLowerCase() === "z") this.step(event.shiftKey ? "redo" : "undo");
-    else if (ctrl && event.key.toLowerCase() === "y") this.step("redo");
-    else if (event.key === "Escape") this.brush.cancel();
+    if (event.key === "Escape") this.brush.cancel();
     else if (event.target === this.stage.element && this.canEdit && this.brush.key(event)) return;
     else return;
     event.preventDefault();
   }
 
   draw() {
-    if (!this.brush) return;
+    if (!this.undo) return;
     this.brush.draw();
     this.stage.say(this.stage.size ? "" : this.hint);
-    this.undoButton.disabled = !this.history.past.length;
-    this.redoButton.disabled = !this.history.future.length;
+    this.undoButton.disabled = !this.undo.canUndo;
+    this.redoButton.disabled = !this.undo.canRedo;
     this.clearButton.disabled = !this.canEdit || !this.strokes.length;
     const count = this.strokes.length;
     const warning = this.problem || (this.another ? ANOTHER : "");

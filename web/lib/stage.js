@@ -3,6 +3,7 @@
 import { button, make, makeSvg, set } from "./dom.js";
 
 const MOST = 8;
+const PAUSE = 500; // ms without a turn of the wheel that end a gesture
 
 // ComfyUI listens for fingers before any widget hears of them: two of them would zoom the graph and a long press open its
 // menu. Fingers on a picture are the picture's; it hears of them as pointers.
@@ -13,7 +14,8 @@ for (const name of ["touchstart", "touchmove", "touchend", "touchcancel"]) {
 
 /**
  * @param {string} label what a screen reader calls the picture.
- * @param {{press, move, release, cancel, draw}} hands called with [x, y] in shares of the picture.
+ * @param {{press, move, release, cancel, draw}} hands called with [x, y] in shares of the picture and the event; press also
+ *   with whether the widget had the focus already.
  */
 export class Stage {
   constructor(label, hands) {
@@ -114,6 +116,7 @@ export class Stage {
 
   down(event) {
     if (event.button > 0 && event.button !== 1) return;
+    const awake = this.element.closest(".se-widget")?.contains(document.activeElement) ?? true;
     this.element.focus({ preventScroll: true });
     this.element.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
@@ -122,8 +125,7 @@ export class Stage {
       this.panning = true;
     } else if (this.size) {
       event.preventDefault();
-      this.element.focus({ preventScroll: true });
-      this.hands.press?.(this.place(event), event);
+      this.hands.press?.(this.place(event), event, awake);
     }
   }
 
@@ -159,9 +161,11 @@ export class Stage {
     } else this.layout();
   }
 
-  /** The wheel zooms a picture that was clicked; elsewhere it is the graph's. */
+  /** The wheel zooms the picture. Out of a picture that is whole it is the graph's, unless it has just become whole. */
   wheel(event) {
-    if (!this.size || !this.element.contains(document.activeElement)) return;
+    if (!this.size) return;
+    if (this.zoom === 1 && event.deltaY > 0 && !(event.timeStamp - this.wheeled < PAUSE)) return;
+    this.wheeled = event.timeStamp;
     event.preventDefault();
     event.stopPropagation();
     const box = this.element.getBoundingClientRect();
