@@ -10,8 +10,8 @@ from pathlib import Path
 class InputError(ValueError):
     """A wrong input: one sentence that says what was expected, what came, and what to do.
 
-    ComfyUI prints the module of an error before its message, and the module of a pack is the whole path of its folder: the
-    sentence would be cut off behind it. So this class and what is derived from it name the pack alone as their module.
+    ComfyUI prints an error's module before its message, and a pack's module is the path of its folder: the sentence
+    would be cut off behind it. So this class and what is derived from it name the pack alone as their module.
     """
 
     def __init_subclass__(cls, **kwargs: object) -> None:

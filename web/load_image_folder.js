@@ -16,9 +16,10 @@ class LeftOut {
     if (!this.text.textContent) hide(this.node, this.widget, true);
   }
 
-  shown({ left_out: lines }) {
-    this.text.textContent = lines?.length ? `${lines.length === 1 ? "1 file was" : `${lines.length} files were`} left out:\n${lines.join("\n")}` : "";
-    hide(this.node, this.widget, !lines?.length);
+  shown({ left_out: [lines = []] = [], passed_over: [others = ""] = [] }) {
+    const head = lines.length ? [`${lines.length === 1 ? "1 file was" : `${lines.length} files were`} left out:`] : [];
+    this.text.textContent = [...head, ...lines, ...(others ? [others] : [])].join("\n");
+    hide(this.node, this.widget, !this.text.textContent);
   }
 }
 

@@ -185,4 +185,4 @@ def _check_settings(settings: DragSettings) -> None:
                 f"The {name.replace('_', ' ')} must be above 0 and below 1; got {getattr(settings, name)}."
             )
     if not settings.region_weight >= 0:
-        raise InputError(f"The weight 'keep' must not be negative; got {settings.region_weight}.")
+        raise InputError(f"The region weight (keep) must not be negative; got {settings.region_weight}.")

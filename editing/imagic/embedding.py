@@ -49,7 +49,10 @@ class EmbeddingSettings:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.draws < 1 or not 0 < self.rate <= 10:
-            raise InputError("Steps and draws have to be 1 or more, and the rate above 0.")
+            raise InputError(
+                f"steps and draws (noise samples) have to be 1 or more, and rate above 0, up to 10; got {self.steps}, "
+                f"{self.draws} and {self.rate:g}."
+            )
         check_levels(self.levels)
 
 

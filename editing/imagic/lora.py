@@ -73,7 +73,7 @@ def select_layers(network: nn.Module, blocks: Sequence[str]) -> dict[str, nn.Mod
     if not selected:
         raise InputError(
             f"No layer of this model lies in {', '.join(blocks)}: it has {len(layers)} layers, such as "
-            f"{', '.join(list(layers)[:3])}. Choose 'attention' or 'all'."
+            f"{', '.join(list(layers)[:3])}. Set blocks to 'attention' or 'all'."
         )
     for name, module in selected.items():
         _check_trainable(name, module)
@@ -88,7 +88,7 @@ def _check_trainable(name: str, module: nn.Linear | nn.Conv2d) -> None:
             "bfloat16 or float32)."
         )
     if isinstance(module, nn.Conv2d) and module.groups != 1:
-        raise InputError(f"The layer '{name}' is a grouped convolution; choose 'attention' instead.")
+        raise InputError(f"The layer '{name}' is a grouped convolution; set blocks to 'attention'.")
 
 
 def init_loras(layers: Mapping[str, nn.Module], rank: int, rng: torch.Generator) -> dict[str, Lora]:

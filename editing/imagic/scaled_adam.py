@@ -65,9 +65,7 @@ class ScaledAdam:
     def _shrink_scale(self) -> None:
         self.scale, self._steps_since_overflow = self.scale / 4, 0
         if not self._half or self.scale < _SMALLEST_SCALE:
-            raise InputError(
-                "The gradient is not finite: lower the learning rate, or run the model in bfloat16 or float32."
-            )
+            raise InputError("The gradient is not finite: lower 'rate', or run the model in bfloat16 or float32.")
 
 
 def _all_finite(tensors: Sequence[Tensor]) -> bool:

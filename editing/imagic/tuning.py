@@ -75,7 +75,10 @@ class TuneSettings:
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         if self.steps < 1 or self.draws < 1 or self.rank < 1 or not 0 <= self.rate <= 1:
-            raise InputError("Steps, draws and rank have to be 1 or more, and the rate between 0 and 1.")
+            raise InputError(
+                f"steps, draws (noise samples) and rank have to be 1 or more, and rate from 0 to 1; got {self.steps}, "
+                f"{self.draws}, {self.rank} and {self.rate:g}."
+            )
         check_levels(self.levels)
 
 

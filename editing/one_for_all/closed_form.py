@@ -89,8 +89,8 @@ def target_value(direction: EditDirection, strength: float = 1.0) -> float:
     """
     if not direction.has_example:
         raise InputError(
-            f"The direction '{direction.name}' comes without an example, so it has no target state. Give a target "
-            "value or a reference picture, or use a constant strength."
+            f"The direction '{direction.name}' comes without an example, so it has no target state. Connect a "
+            "'reference' or a 'reference_image', or set mode to 'number' or 'constant'."
         )
     return direction.start + strength * (direction.offset - direction.start)
 

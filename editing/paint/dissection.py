@@ -88,7 +88,9 @@ def dissect(
     check_choice("threshold", threshold, THRESHOLDS)
     generator.check_latent(codes, "", "The codes to dissect with")
     if len(codes) < FEWEST:
-        raise InputError(f"{len(codes)} pictures are too few to dissect; take {FEWEST} at least, better 1,000.")
+        raise InputError(
+            f"{len(codes)} pictures are too few to dissect; set samples to {FEWEST} at least, better 1,000."
+        )
     run = _Run(generator, codes, layer, chunk, progress or silent)
     survey = _survey(run, label, len(names))
     histogram, outside = _compare(run, survey)
@@ -142,7 +144,7 @@ def dissect_and_rank(
     if ranking == "effect" and score is None:
         raise InputError(
             "Effects are measured with a segmenter that looks at changed pictures; masks of fixed pictures cannot do "
-            "it. Rank by 'difference' or 'overlap'."
+            "it. Set ranking to 'difference' or 'overlap'."
         )
     layer = middle_layer(generator) if layer is None else layer
     steps = 2 * len(codes) + (len(names) if ranking == "effect" else 0)

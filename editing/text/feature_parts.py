@@ -106,7 +106,9 @@ def _layer_of_height(generator: GanGenerator, height: int) -> int:
     heights = [synthesis.layer_size(k)[1] for k in range(len(synthesis.layers))]
     height = height or max(heights[0], generator.resolution[0] // 4)
     if height not in heights:
-        raise InputError(f"No layer has features of height {height}; this generator has {sorted(set(heights))}.")
+        raise InputError(
+            f"height is {height}, and no layer has features of that; this generator has {sorted(set(heights))}."
+        )
     return len(heights) - 1 - heights[::-1].index(height)
 
 
@@ -124,7 +126,9 @@ def _distances(pixels: Tensor, centres: Tensor) -> Tensor:
 def _k_means(points: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """Cluster points [N, C] by k-means with k-means++ starts: centres [count, C], the largest cluster first."""
     if len(points) < count:
-        raise InputError(f"{len(points)} places are too few for {count} parts; take features of a larger height.")
+        raise InputError(
+            f"{len(points)} places are too few for {count} parts; set a larger height, or a smaller count."
+        )
     centres = points[torch.randint(len(points), (1,), generator=rng).to(points.device)]
     while len(centres) < count:
         distance = torch.cdist(points, centres).amin(dim=1).square()

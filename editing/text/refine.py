@@ -45,7 +45,7 @@ def refine(
         raise InputError(
             f"Nothing is left of the edit: in its rows {list(refined.rows)} no part is selected by more than "
             f"{float(refined.selection[:, list(refined.rows)].max()):.2f}, and the threshold is {refined.threshold:g}. "
-            "Lower the threshold, or keep other rows or parts."
+            "Lower threshold, or change rows or drop_parts."
         )
     return refined
 
@@ -54,11 +54,13 @@ def _drop_parts(edit: TextEdit, names: Sequence[str]) -> dict[str, object]:
     unknown = [name for name in names if name not in edit.parts]
     if unknown:
         known = ", ".join(edit.parts) or "none: it was trained without parts"
-        raise InputError(f"The edit has no part '{unknown[0]}'; it knows {known}.")
+        raise InputError(f"drop_parts names '{unknown[0]}', which is no part of the edit; it knows {known}.")
     selection = edit.selection.clone()
     selection[[edit.parts.index(name) for name in names]] = 0
     if not bool(selection.max() > edit.threshold):
-        raise InputError(f"Without {', '.join(names)} nothing is left of the edit; keep the part that it acts on.")
+        raise InputError(
+            f"Without {', '.join(names)} nothing is left of the edit; take the part that it acts on out of drop_parts."
+        )
     return {"selection": selection}
 
 

@@ -111,7 +111,7 @@ def _optimise(
         terms, pictures = step_losses(generator, goal, model, cache, indices, settings, identity)
         total = torch.stack(list(terms.values())).sum()
         if not bool(torch.isfinite(total)):
-            raise InputError("The training of the text edit left the range of numbers; lower its rate.")
+            raise InputError("The training of the text edit left the range of numbers; lower 'rate'.")
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         total.backward()

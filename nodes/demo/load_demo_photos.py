@@ -87,5 +87,5 @@ def _names(photo: str, first: int, limit: int) -> tuple[str, ...]:
         return (photo,)
     names = _NAMES[first:][: limit or None]
     if not names:
-        raise InputError(f"No photo is left after the first {first}; there are {len(_NAMES)}.")
+        raise InputError(f"first is {first}, which leaves no photo: there are {len(_NAMES)}.")
     return names

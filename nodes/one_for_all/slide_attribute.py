@@ -61,7 +61,7 @@ class SlideAttribute(io.ComfyNode):
         check_latent(generator, latents)
         generator.check_latent(direction.direction[None], direction.family, f"The direction '{direction.name}'")
         if index >= len(latents):
-            raise InputError(f"Picture {index} does not exist; the batch has pictures 0 to {len(latents) - 1}.")
+            raise InputError(f"index is {index}, but the batch has the pictures 0 to {len(latents) - 1}.")
         layers = None if rows.strip().lower() == "all" else parse_rows(rows, generator.num_layers)
         start = latents.codes[index : index + 1]
         edited = slide_attribute(start, direction, amount, layers)

@@ -132,8 +132,8 @@ def _check_parts(parts: PartLabels, latents: GanLatent | None, ranking: str) -> 
         )
     if ranking == "effect":
         raise InputError(
-            "The ranking 'effect' changes pictures and looks again, which fixed part labels cannot do; choose "
-            "'difference' or 'overlap'."
+            "The ranking 'effect' changes pictures and looks again, which fixed part labels cannot do; set "
+            "ranking to 'difference' or 'overlap'."
         )
 
 

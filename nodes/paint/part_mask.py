@@ -35,6 +35,6 @@ class PartMask(io.ComfyNode):
     def execute(cls, parts: PartLabels, names: str, grow: int) -> io.NodeOutput:
         part_names = typed_list(names)
         if not part_names:
-            raise InputError(f"Name a part; these are labelled: {', '.join(parts.names)}.")
+            raise InputError(f"names is empty; these parts are labelled: {', '.join(parts.names)}.")
         mask = sum(parts.part(name) for name in dict.fromkeys(part_names)).clamp(0, 1)
         return io.NodeOutput(dilated(mask[:, None], grow)[:, 0].to(current().result_device()))

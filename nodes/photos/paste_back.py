@@ -94,7 +94,7 @@ class PasteBack(io.ComfyNode):
     ) -> io.NodeOutput:
         check_choice("mask_covers", mask_covers, COVERS)
         if parts is None and part_names.strip():
-            raise InputError(f"The parts {part_names.strip()!r} were asked for, but no parts are connected.")
+            raise InputError(f"part_names is {part_names.strip()!r}, but no parts are connected.")
         masks = {"crop_masks" if mask_covers == COVERS[0] else "photo_masks": mask}
         if parts is not None:
             if masks.get("crop_masks") is not None:

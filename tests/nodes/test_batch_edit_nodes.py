@@ -275,7 +275,7 @@ def test_values_of_another_family_are_refused_before_the_work(run_node, headless
 
 def test_wrong_examples_are_refused(run_node, tiny_generator, batch, smile):
     latent, _ = batch
-    with pytest.raises(InputError, match="Picture 9 does not exist; the batch has pictures 0 to 4"):
+    with pytest.raises(InputError, match="index is 9, but the batch has the pictures 0 to 4"):
         run_node("SlideAttribute", generator=tiny_generator, latents=latent, direction=smile, index=9)
     with pytest.raises(InputError, match="amount of 0"):
         run_node("SlideAttribute", generator=tiny_generator, latents=latent, direction=smile, amount=0.0)

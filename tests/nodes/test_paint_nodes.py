@@ -102,7 +102,7 @@ def test_parts_become_masks(run_node, parts):
     assert bool((grown >= parts.part("bright")).all())
     with pytest.raises(InputError, match="these are labelled: bright, dark"):
         run_node("PartMask", parts=parts, names="hat")
-    with pytest.raises(InputError, match="Name a part"):
+    with pytest.raises(InputError, match="names is empty; these parts are labelled"):
         run_node("PartMask", parts=parts, names=" ,")
 
 

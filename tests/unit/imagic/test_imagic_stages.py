@@ -314,7 +314,7 @@ def test_wrong_conditionings_are_refused(tiny_denoiser, latent, entry):
     ("change", "message"),
     [
         ({"rank": 0}, "rank"),
-        ({"steps": 0}, "Steps"),
+        ({"steps": 0}, "steps, draws"),
         ({"levels": (0.6, 0.2)}, "0.6 to 0.2"),
         ({"method": "LoKr"}, "LoKr"),
     ],

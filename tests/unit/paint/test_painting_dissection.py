@@ -146,7 +146,7 @@ def test_wrong_inputs_are_sentences(tiny_generator, codes, planted):
         "Unknown threshold": lambda: dissect(tiny_generator, codes, planted, NAMES, LAYER, "maybe"),
         "one mask for each": lambda: dissect(tiny_generator, codes, planted, (*NAMES, "more"), LAYER),
         "does not exist": lambda: dissect(tiny_generator, codes, planted, NAMES, 99),
-        "Rank by": lambda: dissect_and_rank(tiny_generator, codes, planted, NAMES, LAYER),
+        "Set ranking to": lambda: dissect_and_rank(tiny_generator, codes, planted, NAMES, LAYER),
         "Unknown ranking": lambda: dissect_and_rank(tiny_generator, codes, planted, NAMES, LAYER, ranking="luck"),
         "was not dissected": lambda: dissect(tiny_generator, codes, planted, NAMES, LAYER).index("dragon"),
     }.items():

@@ -101,7 +101,7 @@ def test_refining_by_hand(tiny_generator, codes, halves, edit):
     added = apply_text_edit(tiny_generator, codes, refine(edit, extra=left), halves).masks
     assert added[:, height // 2 + 2 :, : width // 2 - 2].min() > 0.9
     for change, message in (
-        ({"drop_parts": ["nose"]}, "no part 'nose'"),
+        ({"drop_parts": ["nose"]}, "names 'nose'"),
         ({"drop_parts": ["upper"]}, "nothing is left"),
         ({"region": torch.zeros(4, 4)}, "is empty"),
         ({"region": torch.ones(2, 4, 4)}, "one mask"),
@@ -213,7 +213,7 @@ def test_parts_from_features_are_the_same_parts_in_any_batch(tiny_generator, cod
     assert torch.allclose(parts.masks.sum(dim=1), torch.ones_like(parts.masks[:, 0]), atol=1e-5)
     alone = parts_from_features(tiny_generator, codes[1:2], count=3, height=8, samples=6)
     assert torch.allclose(alone.masks[0], parts.masks[1], atol=1e-4)
-    with pytest.raises(InputError, match="height 7"):
+    with pytest.raises(InputError, match="height is 7"):
         parts_from_features(tiny_generator, codes, height=7)
 
 
