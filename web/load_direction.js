@@ -39,6 +39,7 @@ class DirectionBrowser {
     } catch {
       this.places = new Map(); // names without pictures, then
     }
+    this.scrolledTo = null; // pictures make cards higher
     this.draw();
   }
 

@@ -16,6 +16,10 @@ def open_tab(desk, number):
     desk.page.wait_for_timeout(2500)
 
 
+def wait_for_pictures(desk):
+    desk.page.wait_for_function(f"() => {{ const list = ({FILLED})(); return list.length && list.every(Boolean); }}")
+
+
 @pytest.mark.parametrize("graph", ["painting", "text"])
 def test_pictures_are_there_when_a_tab_is_opened_again(desk_of_its_own, graph):
     desk = desk_of_its_own
@@ -26,13 +30,12 @@ def test_pictures_are_there_when_a_tab_is_opened_again(desk_of_its_own, graph):
         desk.set("SemanticEditPaintConcept", strokes="0.1: 0.5 0.2")
     desk.page.evaluate("app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()")
     assert desk.run()[0] == "execution_success"
-    widgets = desk.page.evaluate(FILLED)
-    assert widgets and all(widgets)
+    wait_for_pictures(desk)
 
     desk.show(desk.saved(), "another")  # with the same numbers
     assert not any(desk.page.evaluate(FILLED))
     open_tab(desk, 0)
-    assert all(desk.page.evaluate(FILLED))
+    wait_for_pictures(desk)
 
     # A run that ends while another tab is looked at.
     desk.set(SEED, seed=50 + len(graph) + len(desk.renderer))
@@ -47,7 +50,7 @@ def test_pictures_are_there_when_a_tab_is_opened_again(desk_of_its_own, graph):
     desk.page.wait_for_timeout(500)
     assert not any(desk.page.evaluate(FILLED)), "what the first tab runs is not shown in the second"
     open_tab(desk, 0)
-    assert all(desk.page.evaluate(FILLED))
+    wait_for_pictures(desk)
     if before:  # a canvas does not say where it has its picture from
         after = desk.page.evaluate(SOURCES)
         assert after and not set(after) & set(before), "the pictures are those of the last run"
