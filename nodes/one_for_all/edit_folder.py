@@ -211,7 +211,8 @@ class EditFolder(io.ComfyNode):
         if direction.note and mode == MODES[0] and reference is None:
             report = f"{report}\n{direction.note}"
         sheet = job_sheet(job)[None].to(host.current().result_device())
-        return io.NodeOutput(sheet, report, str(job.output), ui=ui.PreviewImage(sheet, cls=cls))
+        payload = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
+        return io.NodeOutput(sheet, report, str(job.output), ui=payload)
 
 
 def _source(folder: str) -> Path:

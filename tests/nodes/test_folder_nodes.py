@@ -56,6 +56,7 @@ def test_a_folder_is_edited_and_shown(edit_folder, headless_host):
     assert results == str(folder) and report.startswith("8 of 9 pictures edited") and "4.jpg: not a picture" in report
     assert len(list(folder.glob("*.png"))) == 8 and len(manifest(folder)) == 9
     assert sheet.ndim == 4 and sheet.shape[0] == 1 and sheet.shape[-1] == 3 and len(shown["images"]) == 1
+    assert list(shown["text"]) == [report]
 
 
 def test_the_same_goes_on_and_other_settings_get_a_folder_of_their_own(edit_folder, headless_host):
