@@ -71,10 +71,15 @@ class ConvertCheckpoint(io.ComfyNode):
         sentences: list[str] = []
         current().check_interrupt()
         with no_inference_mode():  # the networks it builds are saved, and checked by drawing with them
-            convert_file(source, destination, sentences.append, component=component)
+            convert_file(source, destination, lambda text: sentences.append(_in_the_node(text)), component=component)
         sentences.append(f"It lies beside its source, among the {kind}. Press r, then choose it in the loader.")
         report = "\n".join(sentences)
         return io.NodeOutput(destination.name, report, ui=ui.PreviewText(report))
+
+
+def _in_the_node(text: str) -> str:
+    """Name the node's list where the sentence names the command's option."""
+    return text.replace("--component", "'content'")
 
 
 def _destination(source: Path, content: str, number: int) -> Path:

@@ -56,7 +56,8 @@ def test_tests_and_training_are_left_out_and_the_converter_and_demo_files_stay_i
                  "offline/server.py", "benchmarks/drag.py", "tools/project.py"):  # fmt: skip
         assert (ROOT / name).is_file() and not published(ROOT / name), name
     for name in ("web/docs", "web/docs/SemanticEditLoadGenerator/de.md", "web/lib/stage.js", "locales/en/nodeDefs.json",
-                 "workflows/edit_one_for_all.json", "models/convert/pickle_reader/unpickler.py",
+                 "workflows/edit_one_for_all.json", "subgraphs/Text edit.json",
+                 "models/convert/pickle_reader/unpickler.py",
                  "models/demo/generators", "demo/photos/ada.png", "requirements.txt",
                  "LICENSE"):  # fmt: skip
         assert (ROOT / name).exists() and published(ROOT / name), name
@@ -66,7 +67,12 @@ def test_an_installed_package_has_what_the_browser_asks_for():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     patterns = re.search(r"^semantic_edit = (\[.*\])$", text.split("[tool.setuptools.package-data]")[1], re.MULTILINE)
     packed = {path for pattern in ast.literal_eval(patterns[1]) for path in ROOT.glob(pattern) if path.is_file()}
-    asked = [*(ROOT / "web").rglob("*"), *(ROOT / "locales").rglob("*.json"), *(ROOT / "workflows").iterdir()]
+    asked = [
+        *(ROOT / "web").rglob("*"),
+        *(ROOT / "locales").rglob("*.json"),
+        *(ROOT / "workflows").iterdir(),
+        *(ROOT / "subgraphs").iterdir(),
+    ]
     assert len(asked) > 200
     assert not [path.relative_to(ROOT).as_posix() for path in asked if path.is_file() and path not in packed]
 
