@@ -1,4 +1,4 @@
-"""Blueprints: whole jobs as one node, as newer ComfyUIs offer them; and one's own folder in four nodes and five links."""
+"""Blueprints: whole jobs as one node; and one's own folder in four nodes and five links."""
 
 from __future__ import annotations
 
