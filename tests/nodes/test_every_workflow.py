@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from semantic_edit.headless.run.catalog import describe, installed_nodes
-from semantic_edit.headless.workflow.flatten import NOTES, flatten
+from semantic_edit.headless.workflow.flatten import flatten
+from semantic_edit.headless.workflow.virtual import NOTES
 from semantic_edit.headless.workflow.widgets import input_specs
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
