@@ -26,9 +26,9 @@ def check_range(name: str, tensor: Tensor, largest: float = LARGEST_CODE) -> Non
     """
     size = float(tensor.detach().abs().max()) if tensor.numel() else 0.0
     if not math.isfinite(size):
-        raise InputError(f"{name} holds numbers that are not finite.")
+        raise InputError(f"{name} must hold finite numbers; some are not finite.")
     if size > largest:
-        raise InputError(f"{name} holds numbers up to {size:.3g}; expected none larger than {largest:g}.")
+        raise InputError(f"{name} must hold numbers of at most {largest:g}; the largest is {size:.3g}.")
 
 
 def finite_number(value: object) -> float | None:

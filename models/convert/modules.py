@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import CheckpointError
+from ..wrappers import WRAPPERS, strip_wrappers
 from .stored import Opaque, StoredArray, StoredTensor
 
 MAX_TENSORS = 20_000
@@ -12,8 +13,6 @@ MAX_DEPTH = 32
 MAX_NESTING = 4  # of {"state_dict": {"g_ema": ...}}
 
 Stored = StoredTensor | StoredArray
-# Names that a wrapper around a module puts into its children's names: DataParallel, torch.compile, FSDP, checkpointing.
-WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 def is_module(value: Any) -> bool:
@@ -37,21 +36,6 @@ def submodule(module: Opaque, path: str) -> Opaque | None:
     for name in path.split("."):
         current = unwrap(current.get("_modules", {}).get(name)) if is_module(current) else None
     return current if is_module(current) else None
-
-
-def strip_wrappers(tensors: dict[str, Stored]) -> dict[str, Stored]:
-    """Return the tensors under the names they have without wrappers, at whatever depth those are.
-
-    Raises:
-        CheckpointError: when two tensors would have one name.
-    """
-    stripped: dict[str, Stored] = {}
-    for name, tensor in tensors.items():
-        short = ".".join(step for step in name.split(".") if step not in WRAPPERS) or name
-        if short in stripped:
-            raise CheckpointError(f"holds two tensors for {short[:80]!r}, one of them inside a wrapper")
-        stripped[short] = tensor
-    return stripped
 
 
 def state_dict(module: Opaque) -> dict[str, Stored]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import parse_json, read_safetensors, strip_prefix, write_safetensors
-from ..code_range import check_range
+from ..code_range import LARGEST_WEIGHT, check_range
 from ..errors import CheckpointError, about_file
 from ..gan.generator import check_shapes, check_weights
 from ..gan.text_edit_networks import LatentMapper, LayerAttention
@@ -61,6 +61,9 @@ def read_text_edit(path: str | Path) -> dict[str, Any]:
             raise CheckpointError(f"{path.name} holds no change of codes [L, D]; it is damaged.")
         with about_file(path):
             check_range("'offset'", offset)
+            for name in _TENSORS:
+                if name in tensors:
+                    check_range(f"'{name}'", tensors[name].float(), LARGEST_WEIGHT)
         values: dict[str, Any] = {name: _text(config, name, path) for name in _TEXTS}
         values |= {name: tensors[name].float() for name in _TENSORS if name in tensors}
         values |= {"parts": tuple(_part_names(config, path)), "rows": tuple(_rows(config, len(offset), path))}

@@ -15,6 +15,7 @@ from ..checkpoint import read_shapes
 from ..errors import CheckpointError, InputError
 from ..loading.config_limits import check_config_limits
 from ..printable import printable
+from ..wrappers import strip_wrappers
 from .names import from_transformers, is_transformers
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class ScorerDescription:
 
     def rename(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights under open_clip's names, whichever library wrote them."""
+        weights = _unwrap(weights, self.weights)
         return from_transformers(weights) if is_transformers(weights) else dict(weights)
 
 
@@ -57,7 +59,7 @@ def describe_scorer(path: Path, architecture: str, open_clip: Any) -> ScorerDesc
         model, preprocess = _read_config(config)
         check_config_limits(model, read_shapes(weights), f"The {CONFIG_NAME} of {folder.name}")
         return ScorerDescription(folder.name, model, preprocess, weights)
-    shapes = read_shapes(weights)
+    shapes = _unwrap(read_shapes(weights), weights)
     if architecture == "auto":
         architecture = recognise(shapes, open_clip, weights.name, _uses_quick_gelu(folder, shapes))
     model = open_clip.get_model_config(architecture)
@@ -65,6 +67,14 @@ def describe_scorer(path: Path, architecture: str, open_clip: Any) -> ScorerDesc
         raise InputError(f"open_clip has no architecture '{architecture}'; leave it on 'auto' or choose from its list.")
     _refuse_downloads(model, architecture)
     return ScorerDescription(architecture, model, _usual_preprocessing(architecture, open_clip), weights)
+
+
+def _unwrap(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return what a file holds by name, without the wrappers of its training."""
+    try:
+        return strip_wrappers(values)
+    except CheckpointError as problem:
+        raise CheckpointError(f"{path.name} {problem}.") from None
 
 
 def _usual_preprocessing(architecture: str, open_clip: Any) -> dict[str, Any]:

@@ -32,6 +32,9 @@ backend = module.host.current().diffusion
 CPU = torch.device("cpu")
 
 
+_SUPPORTED = {"sdxl": comfy.supported_models.SDXL, "pix2pix": comfy.supported_models.SD15_instructpix2pix}
+
+
 def native(kind):
     """A MODEL of a kind, as a checkpoint loader would make it under inference mode."""
     if kind == "flux":
@@ -40,14 +43,14 @@ def native(kind):
         return filled(comfy.supported_models.QwenImage(QWEN))
     large = kind == "sdxl"
     config = dict(
-        image_size=32, out_channels=4, in_channels=9 if kind == "inpaint" else 4,
+        image_size=32, out_channels=4, in_channels={"inpaint": 9, "pix2pix": 8}.get(kind, 4),
         model_channels=64 if large else 32, num_res_blocks=[1, 1], channel_mult=[1, 2], transformer_depth=[1, 0],
         transformer_depth_output=[1, 1, 0, 0], transformer_depth_middle=1, context_dim=32, num_heads=-1 if large else 2,
         num_head_channels=16 if large else -1, use_linear_in_transformer=large, dtype=torch.float32,
         use_spatial_transformer=True, legacy=False, adm_in_channels=16 + 6 * 256 if large else None,
         num_classes="sequential" if large else None, use_temporal_attention=False,
     )  # fmt: skip
-    supported = (comfy.supported_models.SDXL if large else comfy.supported_models.SD15)(config)
+    supported = _SUPPORTED.get(kind, comfy.supported_models.SD15)(config)
     types = {"v": comfy.model_base.ModelType.V_PREDICTION, "flow": comfy.model_base.ModelType.FLOW}
     return filled(supported, types.get(kind))
 
@@ -163,6 +166,6 @@ def refused(words, work):
 
 
 with torch.inference_mode():
-    for kind in ("sd", "v", "flow", "sdxl", "flux", "qwen", "inpaint"):
+    for kind in ("sd", "v", "flow", "sdxl", "flux", "qwen", "inpaint", "pix2pix"):
         check(kind)
 sys.stdout.write("all good\n")

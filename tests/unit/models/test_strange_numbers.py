@@ -81,17 +81,17 @@ def test_absurd_numbers_are_refused_where_they_are_read(tmp_path, tiny_network):
     }
     for kind, tensors in cases.items():
         path = write(tmp_path / f"{kind}.safetensors", kind, tensors, names=["a"])
-        with pytest.raises(CheckpointError, match=rf"^{kind}.safetensors: '\w+' holds numbers up to 3e\+38"):
+        with pytest.raises(CheckpointError, match=rf"^{kind}.safetensors: '\w+' must hold .* the largest is 3e\+38"):
             READERS[kind](path)
     path = write_direction(tmp_path / "normal.safetensors", torch.ones(4, 4), normal=huge)
-    with pytest.raises(CheckpointError, match="'normal' holds numbers up to"):
+    with pytest.raises(CheckpointError, match="'normal' must hold numbers of at most 1e\\+08"):
         read_direction(path)
     path = write_direction(tmp_path / "example.safetensors", torch.ones(4, 4), example=torch.stack([huge, huge]))
-    with pytest.raises(CheckpointError, match="example holds numbers up to"):
+    with pytest.raises(CheckpointError, match="example must hold numbers of at most 10000"):
         read_direction(path)
     with torch.no_grad():
         tiny_network.synthesis.b4.const.fill_(1e30)
-    with pytest.raises(CheckpointError, match=r"'synthesis.b4.const' holds numbers up to 1e\+30"):
+    with pytest.raises(CheckpointError, match=r"'synthesis.b4.const' must hold .* the largest is 1e\+30"):
         load_generator(save_generator(tmp_path / "g.safetensors", tiny_network))
 
 
@@ -104,11 +104,11 @@ def tiny_network():
 
 def test_absurd_numbers_are_refused_where_they_come_by_wire():
     ones = torch.ones(4, 4)
-    with pytest.raises(InputError, match="A latent holds numbers up to 3e"):
+    with pytest.raises(InputError, match="A latent must hold numbers of at most 10000"):
         GanLatent(ones[None] * 3e38)
-    with pytest.raises(InputError, match="An edit direction holds numbers up to"):
+    with pytest.raises(InputError, match="An edit direction must hold"):
         EditDirection(ones * 3e38, ones)
-    with pytest.raises(InputError, match="The edit strengths holds numbers up to 1e"):
+    with pytest.raises(InputError, match="The edit strengths must hold"):
         EditStrength(torch.tensor([1e30]))
     edit = EditDirection(ones, ones, name="smile")
     for alpha in (1e30, 2e4, float("nan")):
@@ -152,5 +152,5 @@ def test_ordinary_values_of_half_precision_are_read_as_before(tmp_path):
 
 def test_the_promised_functions_refuse_them_as_well(tiny_generator):
     w = torch.zeros(tiny_generator.num_layers, tiny_generator.w_dim)
-    with pytest.raises(InputError, match="holds numbers up to"):
+    with pytest.raises(InputError, match="must hold numbers of at most"):
         optimize_direction(tiny_generator, w, w + 1e10)

@@ -357,3 +357,16 @@ def test_an_activation_that_clip_does_not_have_is_refused(tmp_path, towers, said
     (folder / "config.json").write_text("[" * 100_000)
     with pytest.raises(CheckpointError, match="config.json in clip cannot be read"):
         describe_scorer(folder, "auto", import_open_clip())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_wrappers_of_the_training_are_stripped(tmp_path, scorer, prefix):
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "wrapped"))
+    file = folder / "open_clip_model.safetensors"
+    weights = load_file(file)
+    save_file({f"{prefix}{name}": tensor for name, tensor in weights.items()}, file)
+    read = load_scorer(folder).model.state_dict()
+    assert all(torch.equal(read[name], tensor) for name, tensor in scorer.model.state_dict().items())
+    save_file(weights | {f"{prefix}logit_scale": weights["logit_scale"].clone()}, file)
+    with pytest.raises(CheckpointError, match="open_clip_model.safetensors holds two tensors for 'logit_scale'"):
+        load_scorer(folder)

@@ -163,3 +163,20 @@ def test_what_does_not_fit_is_a_sentence_at_once(tiny_generator, encoder, direct
     arguments |= {name: values[name, value]() if (name, value) in values else value for name, value in changes.items()}
     with pytest.raises(InputError, match=words):
         Transfer(tiny_generator, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mode": "constant", "strength": 1e30}, "edit strengths must hold"),
+        ({"mode": "constant", "strength": -1e6}, "Moving along 'smile' by up to 1e.06"),
+        ({"mode": "constant", "strength": float("nan")}, "not finite"),
+        ({"mode": "same state", "strength": 1e30}, "edit strengths must hold"),
+        ({"mode": "number", "target": 1e6}, "Moving along 'smile'"),
+    ],
+)
+def test_a_strength_beyond_any_use_is_refused_before_the_work(tiny_generator, encoder, direction, options, said):
+    """It gave black pictures, and a report that all was done."""
+    with pytest.raises(InputError, match=said):
+        Transfer(tiny_generator, direction, encoder, **options)
+    Transfer(tiny_generator, direction, encoder, mode="constant", strength=1e30, limit=5.0)  # bounded by its limit
