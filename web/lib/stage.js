@@ -12,6 +12,11 @@ for (const name of ["touchstart", "touchmove", "touchend", "touchcancel"]) {
   window.addEventListener(name, keep, { capture: true, passive: true });
 }
 
+// The newer renderer takes the wheel in the same way.
+const stages = new WeakMap(); // a picture's box -> its Stage
+const turned = (event) => stages.get(event.target?.closest?.(".se-stage"))?.wheel(event);
+window.addEventListener("wheel", turned, { capture: true, passive: false });
+
 /**
  * @param {string} label what a screen reader calls the picture.
  * @param {{press, move, release, cancel, draw}} hands called with [x, y] in shares of the picture and the event; press also
@@ -48,7 +53,7 @@ export class Stage {
     this.element.addEventListener("pointermove", (event) => this.moved(event));
     this.element.addEventListener("pointerup", (event) => this.up(event));
     this.element.addEventListener("pointercancel", (event) => this.up(event, true));
-    this.element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    stages.set(this.element, this);
     new ResizeObserver(() => this.layout()).observe(this.element);
   }
 
