@@ -50,6 +50,7 @@ function attach(node, name, part) {
     if (part.ownPicture) requestAnimationFrame(() => dropPreview(node, height));
   });
   after(node, "onConnectionsChange", () => part.changed?.());
+  setTimeout(() => takePlace(node), 1000);
   after(node, "onAfterGraphConfigured", () => loaded(node)); // older frontends tell of no node inside a subgraph
   part.changed?.();
   const needed = node.computeSize?.();
@@ -82,6 +83,19 @@ function loaded(node) {
   node.semanticEdit?.undo?.settle();
   node.semanticEdit?.changed?.();
   requestAnimationFrame(() => restore(node));
+  for (const wait of [50, 300, 1000]) setTimeout(() => takePlace(node), wait);
+}
+
+const elements = new Map(); // the node's number and kind -> the element that was on the page last
+
+/** The newer renderer takes a node that is made anew for the one of its number before, and keeps that one's element. */
+function takePlace(node) {
+  if (!globalThis.LiteGraph?.vueNodesMode || node.graph?.getNodeById(node.id) !== node) return;
+  const { element } = node.semanticEdit;
+  const key = [node.graph === node.graph.rootGraph ? "" : node.graph.id, node.id, node.type].join(" ");
+  const last = elements.get(key);
+  if (last && last !== element && last.isConnected && !element.isConnected) last.replaceWith(element);
+  if (element.isConnected) elements.set(key, element);
 }
 
 /** The preview of the last step would stay below a widget that shows the finished picture itself. */
