@@ -76,8 +76,12 @@ def test_undo_of_the_graph_takes_one_stroke_and_leaves_the_picture(bench):
     both = bench.values(BRUSH)["strokes"]
     bench.page.evaluate("document.activeElement.blur()")
     press(bench, "Control+z")
-    bench.page.wait_for_timeout(800)
-    assert bench.values(BRUSH)["strokes"] == both.splitlines()[0]
+    bench.page.wait_for_function(
+        """([kind, strokes]) => app.graph._nodes.find((node) => node.type === kind)
+          ?.widgets.find((widget) => widget.name === "strokes").value === strokes""",
+        arg=[BRUSH, both.splitlines()[0]],
+    )
+    bench.page.wait_for_timeout(1200)  # the graph is read anew, and its pictures are loaded
     assert bench.page.evaluate(PICTURE, BRUSH)
     # The editor has followed: its own redo brings the stroke back.
     box = bench.look_at(BRUSH)
