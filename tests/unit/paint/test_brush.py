@@ -50,7 +50,7 @@ def test_many_points_on_a_large_picture():
     points = (0.5 + steps.cumsum(0)).clamp(0, 1).tolist()
     begun = time.process_time()
     mask = brush_mask(", ".join(f"{x:.4f} {y:.4f}" for x, y in points), 0.06, 1024, 1024)
-    assert time.process_time() - begun < 15  # a second
+    assert time.process_time() - begun < 15  # 3 s
     x, y = points[5000]
     assert mask[0, min(1023, int(y * 1024)), min(1023, int(x * 1024))] == 1
 
