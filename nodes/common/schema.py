@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 from ...host import io
 
+Define = Callable[[Any], io.Schema]
 MAX_SEED = 0xFFFFFFFFFFFFFFFF  # ComfyUI's own seeds
 
 
@@ -31,3 +35,29 @@ def seed_input(id: str = "seed", tooltip: str = "", randomize: bool = False) -> 
     """
     # Said either way: left out, ComfyUI adds the control to every input that is called "seed" or "noise_seed".
     return io.Int.Input(id, default=0, min=0, max=MAX_SEED, control_after_generate=randomize, tooltip=tooltip)
+
+
+def with_advanced(*ids: str) -> Callable[[Define], Define]:
+    """Decorate `define_schema`: mark inputs that few people change, so that ComfyUI folds them away until asked.
+
+    Nothing is marked where ComfyUI is older than advanced inputs (0.12).
+
+    Raises:
+        ValueError: when the schema is defined, for an id that no input has.
+    """
+
+    def decorate(define: Define) -> Define:
+        @functools.wraps(define)
+        def define_schema(cls: type[io.ComfyNode]) -> io.Schema:
+            schema = define(cls)
+            inputs = {socket.id: socket for socket in schema.inputs or []}
+            if unknown := set(ids) - set(inputs):
+                raise ValueError(f"{schema.node_id} has no inputs {sorted(unknown)}.")
+            if "advanced" in inspect.signature(io.Int.Input).parameters:
+                for id in ids:
+                    inputs[id].advanced = True
+            return schema
+
+        return define_schema
+
+    return decorate

@@ -10,7 +10,7 @@ from ...editing.common.part_labels import PartLabels
 from ...host import current, io
 from ...models.errors import check_choice
 from ..common.images import from_image_batch, to_image_batch
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import PartLabelsType
 
 
@@ -26,6 +26,7 @@ class DemoParts(io.ComfyNode):
             category=menu_category("demo"),
             description="Labels the parts of demo portraits: background, clothes, hair, skin, eyes, mouth, glasses, "
             "hat and brows.",
+            **search_aliases("segment face", "hair mask", "face parsing"),
             inputs=[
                 io.Image.Input("images", tooltip="Portraits from the demo generator or the demo photos."),
                 io.Combo.Input(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...demo.assets import demo_diffusion
 from ...host import current, io
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 
 
 class LoadDemoDiffusion(io.ComfyNode):
@@ -18,6 +18,7 @@ class LoadDemoDiffusion(io.ComfyNode):
             category=menu_category("demo"),
             description="Loads the small diffusion model of painted portraits that comes with the pack. It goes "
             "wherever Load Checkpoint does: CLIP Text Encode, VAE Encode, KSampler and the Imagic nodes.",
+            **search_aliases("demo model", "small stable diffusion", "try Imagic"),
             inputs=[],
             outputs=[
                 io.Model.Output("model", "model", "The denoiser: portraits of 128 x 128 pixels, Stable Diffusion 1.x."),

@@ -11,7 +11,7 @@ from ...host import current, io
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ..common.images import to_image_batch
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, PartLabelsType
 
 _ALL = "all"
@@ -29,6 +29,7 @@ class LoadDemoPhotos(io.ComfyNode):
             category=menu_category("demo"),
             description="Loads the painted portraits that come with the pack, with moles, patterns and letters that "
             "the demo generator does not know.",
+            **search_aliases("sample photos", "example faces", "try it"),
             inputs=[
                 io.Combo.Input("photo", options=[_ALL, *_NAMES], tooltip="One photo by its name, or all of them."),
                 io.Int.Input("first", default=0, min=0, max=1000, tooltip="With 'all': how many to leave out."),

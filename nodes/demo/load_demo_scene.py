@@ -8,7 +8,7 @@ from ...demo.portraits.snapshots import SNAPSHOTS, paint_snapshot
 from ...host import current, io
 from ...models.errors import check_choice
 from ..common.images import to_image_batch
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 
 _NAMES = tuple(snapshot.name for snapshot in SNAPSHOTS)
 
@@ -24,6 +24,7 @@ class LoadDemoScene(io.ComfyNode):
             category=menu_category("demo"),
             description="Paints a full photo of people outdoors, small and tilted, with the points and masks that a "
             "face detector would give: something to try Align Crop and Paste Back on.",
+            **search_aliases("sample group photo", "several faces"),
             inputs=[
                 io.Combo.Input("scene", options=list(_NAMES), tooltip="Which photo: one person, or several."),
                 io.Int.Input(

@@ -11,7 +11,7 @@ from ...demo.measure import identity, measure
 from ...host import current, io
 from ...models.errors import InputError
 from ..common.images import from_image_batch
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 
 
 class MeasurePortraits(io.ComfyNode):
@@ -25,6 +25,7 @@ class MeasurePortraits(io.ComfyNode):
             category=menu_category("demo"),
             description="Reads yaw, smile, hair length and the other factors from demo portraits, as a chart and as "
             "numbers.",
+            **search_aliases("measure smile", "head pose", "attributes of a face"),
             inputs=[
                 io.Image.Input("images", tooltip="Portraits from the demo generator or the demo photos."),
                 io.Image.Input(

@@ -7,7 +7,7 @@ from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.gan.generator import GanGenerator
 from ..common.latents import check_latent
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 
@@ -22,6 +22,7 @@ class BlendLatents(io.ComfyNode):
             category=menu_category("generator"),
             description="Mixes two codes: all rows for a picture in between, or some rows to take pose, features or "
             "colours from another picture.",
+            **search_aliases("mix faces", "morph", "style mixing", "interpolate latents"),
             inputs=[
                 GanLatentType.Input("a", tooltip="The codes to start from; rows that take no part stay theirs."),
                 GanLatentType.Input(

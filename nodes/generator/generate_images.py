@@ -10,7 +10,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 NOISES = ("constant", "none", "seeded")
@@ -26,6 +26,7 @@ class GenerateImages(io.ComfyNode):
             display_name="Generate Images",
             category=menu_category("generator"),
             description="Turns codes into pictures with the generator they belong to.",
+            **search_aliases("draw faces", "decode latents", "synthesize", "StyleGAN generate"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that the codes were made with."),
                 GanLatentType.Input("latents", tooltip="The codes, one per picture."),

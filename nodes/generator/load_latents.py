@@ -13,7 +13,7 @@ from ...models.files.latents import extract_latent, read_latent
 from ...models.gan.generator import GanGenerator
 from ..common.latents import check_latent
 from ..common.model_files import file_fingerprint, file_input, model_file, model_file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 SOURCES = ("file", "picture")
@@ -31,6 +31,7 @@ class LoadLatents(io.ComfyNode):
             category=menu_category("generator"),
             description="Loads codes saved by Save Latents: from a .safetensors file, or out of a PNG that carries "
             "its own code.",
+            **search_aliases("open codes", "load seeds", "projected_w"),
             inputs=[
                 io.Combo.Input(
                     "source",

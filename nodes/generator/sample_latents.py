@@ -6,7 +6,7 @@ from ...editing.common.sample import ANY_CLASS, sample
 from ...host import io
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
-from ..common.schema import menu_category, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 
@@ -21,6 +21,7 @@ class SampleLatents(io.ComfyNode):
             category=menu_category("generator"),
             description="Draws random codes that the generator turns into new pictures. The same seed gives the same "
             "pictures; a larger count adds to them and keeps the first ones.",
+            **search_aliases("random faces", "new face", "seed", "StyleGAN sample"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="Whose codes to draw."),
                 io.Int.Input("count", default=4, min=1, max=4096, tooltip="How many pictures."),

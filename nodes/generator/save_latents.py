@@ -10,7 +10,7 @@ from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.latents import embed_latent, write_latent
 from ..common.model_files import listed_name
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanLatentType
 
 
@@ -25,6 +25,7 @@ class SaveLatents(io.ComfyNode):
             category=menu_category("generator"),
             description="Saves codes below output/semantic_edit/latents, where Load Latents finds them. With pictures "
             "connected, saves those too, each as a PNG that carries its own code. Nothing is ever overwritten.",
+            **search_aliases("keep codes", "export latents"),
             inputs=[
                 GanLatentType.Input("latents", tooltip="The codes to keep."),
                 io.String.Input(

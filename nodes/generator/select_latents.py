@@ -6,7 +6,7 @@ from ...editing.common.latents import select
 from ...editing.common.rows import parse_indices
 from ...editing.common.types import GanLatent
 from ...host import io
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanLatentType
 
 
@@ -20,6 +20,7 @@ class SelectLatents(io.ComfyNode):
             display_name="Select Latents",
             category=menu_category("generator"),
             description="Takes some codes out of a batch, in any order; a code may be taken more than once.",
+            **search_aliases("pick pictures", "choose from batch"),
             inputs=[
                 GanLatentType.Input("latents", tooltip="The codes to choose from."),
                 io.String.Input(

@@ -7,7 +7,7 @@ from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.lora_file import without_blocks
 from ...host import io
 from ...models.errors import check_choice
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 
 _NOTHING = "nothing"
 
@@ -24,6 +24,7 @@ class ApplyTuning(io.ComfyNode):
             description="Puts a saved or freshly learned tuning on a model: all of it, less of it, or without some "
             "blocks, whose own weights come back. Forgetting a part helps when the photo comes back and the edit does "
             "not.",
+            **search_aliases("Imagic", "apply LoRA"),
             inputs=[
                 io.Model.Input("model", tooltip="The model that the tuning was learned on. It is not changed."),
                 io.LoraModel.Input("lora", tooltip="From Tune Model or Load Imagic Edit."),

@@ -20,7 +20,7 @@ class InterpolateEmbedding(io.ComfyNode):
             category=menu_category("imagic"),
             description="Imagic, stage 3: an embedding between the photo's and the sentence's. Sample the tuned model "
             "with it. Several etas give several conditionings, one picture each.",
-            **search_aliases("Imagic"),
+            **search_aliases("Imagic", "edit strength", "blend prompts"),
             inputs=[
                 io.Conditioning.Input(
                     "optimised", tooltip="The photo's embedding, from Optimize Embedding or Tune Model."

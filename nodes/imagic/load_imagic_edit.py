@@ -7,7 +7,7 @@ from ...editing.imagic.conditioning import Conditioning, conditioning_list
 from ...host import io
 from ...models.files.imagic import read_imagic
 from ..common.model_files import file_input, model_file, model_file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 
 
 class LoadImagicEdit(io.ComfyNode):
@@ -21,6 +21,7 @@ class LoadImagicEdit(io.ComfyNode):
             category=menu_category("imagic"),
             description="Loads what Save Imagic Edit has kept: the photo's embedding and the tuned model, ready for a "
             "new sentence.",
+            **search_aliases("Imagic", "open edit of a photo"),
             inputs=[
                 io.Model.Input("model", tooltip="The model that the photo was learned with. It is not changed."),
                 file_input("imagic", "file", "An edit from models/semantic_edit/imagic or saved earlier."),

@@ -8,7 +8,7 @@ from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from ...editing.imagic.figures import loss_plot
 from ...host import io
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ._inputs import latent_of, mask_inputs, noise_level_inputs
 from ._rendering import free_memory
 
@@ -17,6 +17,7 @@ class OptimizeEmbedding(io.ComfyNode):
     """The embedding, near the target's, under which the model paints this very photo."""
 
     @classmethod
+    @with_advanced("rate", "draws", "pooled", "mask_weight", "noise_from", "noise_to")
     def define_schema(cls) -> io.Schema:
         defaults = EmbeddingSettings()
         return io.Schema(
@@ -25,7 +26,7 @@ class OptimizeEmbedding(io.ComfyNode):
             category=menu_category("imagic"),
             description="Imagic, stage 1: moves the embedding of a sentence until the model, unchanged, sees your "
             "photo in it. Works with any model ComfyUI runs.",
-            **search_aliases("Imagic"),
+            **search_aliases("Imagic", "textual inversion", "photo edit by prompt"),
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),

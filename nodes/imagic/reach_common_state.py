@@ -7,7 +7,7 @@ from ...editing.imagic.common_state import common_state
 from ...editing.imagic.figures import common_plot
 from ...host import io
 from ..common.progress import progress_for
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ._inputs import ImagicSweepsType
 
 
@@ -22,6 +22,7 @@ class ReachCommonState(io.ComfyNode):
             category=menu_category("imagic"),
             description="Chooses an eta for each photo so that all reach the same state of the sentence: that of one "
             "example photo, or the one that suits most. Then paints them.",
+            **search_aliases("Imagic", "same state for all", "batch photo edit"),
             inputs=[
                 ImagicSweepsType.Input("sweeps", tooltip="From Sweep Photos."),
                 io.Int.Input(

@@ -8,7 +8,7 @@ from ...host import io
 from ...models.errors import InputError
 from ...models.files.imagic import write_imagic
 from ..common.model_files import listed_name
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 
 
 class SaveImagicEdit(io.ComfyNode):
@@ -22,6 +22,7 @@ class SaveImagicEdit(io.ComfyNode):
             category=menu_category("imagic"),
             description="Saves what was learned of a photo below output/semantic_edit/imagic, where Load Imagic Edit "
             "finds it. Nothing is ever overwritten.",
+            **search_aliases("Imagic", "keep edit of a photo"),
             inputs=[
                 io.Conditioning.Input("optimised", tooltip="The photo's embedding."),
                 io.LoraModel.Input("lora", tooltip="What the model learned, from Tune Model."),

@@ -9,7 +9,7 @@ from ...editing.imagic.sweep import sweep_eta
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import TextImageScorerType
 from ._inputs import check_photo, latent_of, sampling_inputs, sampling_of, seeds_from
 from ._rendering import renderer_for, sentence_score
@@ -26,6 +26,7 @@ class SweepEta(io.ComfyNode):
             category=menu_category("imagic"),
             description="Paints the edit at several etas and seeds, measures how well each fits the sentence and how "
             "far it is from the photo, warns when the camera moved instead, and chooses an eta.",
+            **search_aliases("Imagic", "compare strengths", "XY plot", "grid"),
             inputs=[
                 io.Model.Input("model", tooltip="The tuned model, from Tune Model or Apply Tuning."),
                 io.Vae.Input("vae", tooltip="Turns latents into pictures."),

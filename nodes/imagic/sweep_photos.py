@@ -13,7 +13,7 @@ from ...editing.imagic.sampling import Renderer
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import TextImageScorerType
 from ._inputs import ImagicPhotosType, ImagicSweepsType, sampling_inputs, sampling_of, seeds_from
 from ._rendering import renderer_for, sentence_score
@@ -30,6 +30,7 @@ class SweepPhotos(io.ComfyNode):
             category=menu_category("imagic"),
             description="Paints every learned photo at several etas and scores the pictures. The costly part, done "
             "once; Reach Common State then chooses one eta per photo.",
+            **search_aliases("Imagic", "compare strengths", "batch grid"),
             inputs=[
                 io.Model.Input("model", tooltip="The model that the photos were learned with."),
                 io.Vae.Input("vae", tooltip="Turns latents into pictures."),

@@ -10,7 +10,7 @@ from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ._inputs import latent_of, mask_inputs, noise_level_inputs
 from ._rendering import free_memory
 
@@ -19,6 +19,19 @@ class TuneModel(io.ComfyNode):
     """The model learns the photo; what it learned is a LoRA, and the model that came in stays as it was."""
 
     @classmethod
+    @with_advanced(
+        "rate",
+        "rank",
+        "draws",
+        "blocks",
+        "joint",
+        "embedding_rate",
+        "prior_weight",
+        "checkpointing",
+        "mask_weight",
+        "noise_from",
+        "noise_to",
+    )
     def define_schema(cls) -> io.Schema:
         defaults = TuneSettings()
         return io.Schema(
@@ -27,7 +40,7 @@ class TuneModel(io.ComfyNode):
             category=menu_category("imagic"),
             description="Imagic, stage 2: the model learns to paint your photo under its embedding, as a small change "
             "beside its weights. One tuning serves many sentences.",
-            **search_aliases("Imagic", "LoRA training"),
+            **search_aliases("Imagic", "LoRA training", "fine-tune on one photo", "overfit"),
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),

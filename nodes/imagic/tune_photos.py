@@ -12,7 +12,7 @@ from ...host import io
 from ...models.errors import InputError, check_choice
 from ...models.files.imagic import write_imagic
 from ..common.progress import progress_for
-from ..common.schema import menu_category, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ._inputs import ImagicPhotosType, latent_of
 from ._rendering import free_memory, learned_before
 
@@ -28,6 +28,7 @@ class TunePhotos(io.ComfyNode):
             category=menu_category("imagic"),
             description="Learns every photo of a batch, one after the other: embedding and LoRA each. Then Sweep "
             "Photos and Reach Common State bring all of them to the same state of one sentence.",
+            **search_aliases("Imagic", "LoRA training", "batch photo edit"),
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
                 io.Vae.Input("vae", tooltip="Turns the photos into latents."),

@@ -13,7 +13,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, EditStrengthType, GanGeneratorType, GanLatentType
 
 
@@ -27,6 +27,7 @@ class AnimateStrength(io.ComfyNode):
             display_name="Animate Strength",
             category=menu_category("batch"),
             description="Draws the batch at many strengths, one after the other: the frames of an animation.",
+            **search_aliases("video", "GIF", "animation", "slider film"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the codes."),
                 GanLatentType.Input("latents", tooltip="The codes before the edit, one per picture."),

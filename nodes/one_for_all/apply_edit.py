@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
 from ...editing.one_for_all.closed_form import apply_edit
 from ...host import io
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, EditStrengthType, GanLatentType
 
 
@@ -19,6 +19,7 @@ class ApplyEdit(io.ComfyNode):
             display_name="Apply Edit",
             category=menu_category("batch"),
             description="Moves every picture's code along the direction by its own strength.",
+            **search_aliases("edit all", "batch edit", "smile", "make them smile"),
             inputs=[
                 GanLatentType.Input("latents", tooltip="The batch to edit."),
                 EditDirectionType.Input("direction", tooltip="The edit, from Optimize Direction."),

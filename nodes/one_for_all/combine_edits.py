@@ -11,7 +11,7 @@ from ...editing.one_for_all.closed_form import constant_strength
 from ...editing.one_for_all.combine import Combination, combine_edits
 from ...host import io
 from ...models.errors import InputError, check_choice
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, EditStrengthType, GanLatentType
 
 _MODES = ("same state", "constant")
@@ -73,6 +73,7 @@ class CombineEdits(io.ComfyNode):
             display_name="Combine Edits",
             category=menu_category("batch"),
             description="Applies two to four edits at once, so that the second does not move what the first has set.",
+            **search_aliases("several edits", "two edits at once", "multiple sliders"),
             inputs=inputs,
             outputs=[
                 GanLatentType.Output("edited", "edited", tooltip="The edited codes, with the names of the originals."),

@@ -24,7 +24,7 @@ class CompareImages(io.ComfyNode):
             display_name="Compare Images",
             category=menu_category("batch"),
             description="Shows pictures before and after an edit under a slider, one pair after the other.",
-            **search_aliases("before after", "image slider"),
+            **search_aliases("before after", "image slider", "image comparer"),
             inputs=[
                 io.Image.Input("before", tooltip="The pictures before the edit; one serves for all."),
                 io.Image.Input("after", tooltip="The pictures after the edit, in the same order."),

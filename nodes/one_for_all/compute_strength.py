@@ -15,7 +15,7 @@ from ..common.feature_space import AUTOMATIC, feature_space, features_fingerprin
 from ..common.images import from_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases
+from ..common.schema import menu_category, search_aliases, with_advanced
 from ..common.sockets import EditDirectionType, EditStrengthType, GanGeneratorType, GanLatentType
 
 
@@ -23,13 +23,14 @@ class ComputeStrength(io.ComfyNode):
     """Edit One for All, step 2: cheap, so a strength slider here re-runs only the tail of the graph."""
 
     @classmethod
+    @with_advanced("limit", "features")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditComputeStrength",
             display_name="Compute Strength",
             category=menu_category("batch"),
             description="Computes for each picture how far it must move so that all reach the example's final state.",
-            **search_aliases("Edit One for All"),
+            **search_aliases("Edit One for All", "same state", "how much", "slider strength"),
             inputs=[
                 EditDirectionType.Input("direction", tooltip="From Optimize Direction, Record Edit or Load Direction."),
                 GanLatentType.Input("latents", tooltip="The batch that shall follow the example."),

@@ -13,7 +13,7 @@ from ...editing.one_for_all.closed_form import attribute_values
 from ...editing.one_for_all.consistency import Consistency, measure_consistency
 from ...host import io
 from ...models.errors import InputError
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanLatentType
 
 
@@ -27,6 +27,7 @@ class ConsistencyReport(io.ComfyNode):
             display_name="Consistency Report",
             category=menu_category("batch"),
             description="Plots each picture before and after the edit, with how far the batch came together.",
+            **search_aliases("check the batch", "plot", "did it work"),
             inputs=[
                 EditDirectionType.Input("direction", tooltip="The edit that was applied."),
                 GanLatentType.Input("before", tooltip="The codes before the edit."),

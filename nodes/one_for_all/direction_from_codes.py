@@ -6,7 +6,7 @@ from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
 from ...editing.one_for_all.supervised import direction_from_codes
 from ...host import io
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanLatentType
 
 
@@ -20,6 +20,7 @@ class DirectionFromCodes(io.ComfyNode):
             display_name="Direction From Codes",
             category=menu_category("example"),
             description="Makes an edit of two given codes, of several edited pairs, or of two groups.",
+            **search_aliases("difference of two pictures", "before and after to slider"),
             inputs=[
                 GanLatentType.Input("before", tooltip="One code, or several: where the edit starts."),
                 GanLatentType.Input("after", tooltip="One code, or several: where it leads. Pairs in the same order."),

@@ -29,7 +29,7 @@ class DiscoverDirections(io.ComfyNode):
             category=menu_category("example"),
             description="Finds directions without labels or examples and shows the first ones on a sheet to choose "
             "from.",
-            **search_aliases("GANSpace", "SeFa"),
+            **search_aliases("GANSpace", "SeFa", "PCA", "find sliders"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to search."),
                 io.Combo.Input(

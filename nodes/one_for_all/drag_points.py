@@ -47,7 +47,7 @@ class DragPoints(io.ComfyNode):
             category=menu_category("example"),
             description="Edits one example by dragging: what is at a handle moves to its target, and the picture "
             "follows.",
-            **search_aliases("DragGAN"),
+            **search_aliases("DragGAN", "move points", "warp face", "drag edit"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the code."),
                 GanLatentType.Input("latents", tooltip="The example: one code. Select Latents picks one of a batch."),

@@ -25,7 +25,7 @@ from ..common.feature_space import network_of_score
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
 from ..common.model_files import file_fingerprint, model_file, model_file_fingerprint
 from ..common.progress import progress_for
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases, with_advanced
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 _NO_ENCODER = "none"
@@ -35,6 +35,7 @@ class EditFolder(io.ComfyNode):
     """Streams a folder through encoder, strength and synthesis; what is finished stays finished."""
 
     @classmethod
+    @with_advanced("limit", "chunk", "keep_codes", "background")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditEditFolder",
@@ -42,6 +43,7 @@ class EditFolder(io.ComfyNode):
             category=menu_category("batch"),
             description="Edits every picture of a folder, a few at a time: thousands of pictures in flat memory, and "
             "after a stop or a crash it goes on where it was.",
+            **search_aliases("batch folder", "directory", "process all photos", "thousands of pictures"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that draws the pictures."),
                 EditDirectionType.Input("direction", tooltip="The edit that all pictures shall follow."),

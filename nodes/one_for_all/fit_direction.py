@@ -7,7 +7,7 @@ from ...editing.common.types import GanLatent
 from ...editing.one_for_all.supervised import fit_direction, fit_groups, read_scores
 from ...host import io
 from ...models.errors import InputError
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanLatentType
 
 
@@ -22,6 +22,7 @@ class FitDirection(io.ComfyNode):
             category=menu_category("example"),
             description="Learns an attribute from pictures that were scored, or from two groups: what moves it, and "
             "what measures it.",
+            **search_aliases("InterFaceGAN", "train slider", "attribute direction", "boundary"),
             inputs=[
                 GanLatentType.Input(
                     "latents", tooltip="The codes that were scored; with negatives connected, the group that has it."

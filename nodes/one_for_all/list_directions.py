@@ -12,7 +12,7 @@ from ...models.errors import InputError
 from ...models.files.direction import DirectionSummary, read_thumbnail, summarize_direction
 from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ class ListDirections(io.ComfyNode):
             display_name="List Directions",
             category=menu_category("batch"),
             description="Lists every direction there is, with its rows, family, origin and thumbnail.",
+            **search_aliases("library of edits", "sliders", "show directions"),
             inputs=[
                 io.String.Input(
                     "contains", default="", tooltip="Only files and names with this text in them; empty lists all."

@@ -10,7 +10,7 @@ from ...host import io
 from ...models.files.direction import read_direction
 from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_input, model_file, model_file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanGeneratorType
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ class LoadDirection(io.ComfyNode):
             category=menu_category("batch"),
             description="Loads an edit direction: saved by Save Direction, shipped, or converted from another project. "
             "Its library shows every edit there is, with its picture.",
+            **search_aliases("slider", "smile", "age", "glasses", "turn head", "edit library"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that the direction shall edit."),
                 file_input("directions", "file", "A file from models/semantic_edit/directions or saved earlier."),

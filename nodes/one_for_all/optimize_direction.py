@@ -27,7 +27,7 @@ class OptimizeDirection(io.ComfyNode):
             category=menu_category("batch"),
             description="Finds the direction that changes every picture as the edit changed the example, and a normal "
             "that measures what it changes.",
-            **search_aliases("Edit One for All"),
+            **search_aliases("Edit One for All", "learn the edit", "follow the example"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the edit."),
                 EditDirectionType.Input("edit", tooltip="What was done to the example, from Record Edit."),

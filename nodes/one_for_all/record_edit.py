@@ -11,7 +11,7 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType, TextEditType
 
 
@@ -25,6 +25,7 @@ class RecordEdit(io.ComfyNode):
             display_name="Record Edit",
             category=menu_category("example"),
             description="Records what was done to one example, so that it can be done to every other picture.",
+            **search_aliases("example edit", "before and after", "remember edit"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of both codes."),
                 GanLatentType.Input("start", tooltip="The example before the edit: one code."),

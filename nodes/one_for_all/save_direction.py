@@ -12,7 +12,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.model_files import listed_name
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 
@@ -27,6 +27,7 @@ class SaveDirection(io.ComfyNode):
             category=menu_category("batch"),
             description="Saves an edit below output/semantic_edit/directions, where Load Direction finds it; with a "
             "generator and a code connected, a thumbnail beside it.",
+            **search_aliases("keep slider", "save edit"),
             inputs=[
                 EditDirectionType.Input("direction", tooltip="The edit to keep."),
                 io.String.Input("name", default="edit", tooltip="File name without ending; a/b makes a folder."),

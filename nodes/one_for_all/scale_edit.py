@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...editing.common.types import EditDirection
 from ...editing.one_for_all.scale import scale_edit
 from ...host import io
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType
 
 
@@ -19,6 +19,7 @@ class ScaleEdit(io.ComfyNode):
             display_name="Scale Edit",
             category=menu_category("batch"),
             description="Makes an edit go further or less far, or turns it into its opposite.",
+            **search_aliases("more or less", "invert edit", "opposite", "negative slider"),
             inputs=[
                 EditDirectionType.Input("edit", tooltip="The edit to change."),
                 io.Float.Input(

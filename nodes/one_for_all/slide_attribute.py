@@ -14,7 +14,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
 
@@ -28,6 +28,7 @@ class SlideAttribute(io.ComfyNode):
             display_name="Slide Attribute",
             category=menu_category("example"),
             description="Edits one example along an attribute direction: more smile, longer hair, another pose.",
+            **search_aliases("slider", "smile", "age", "glasses", "turn head", "edit one face"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the codes."),
                 GanLatentType.Input("latents", tooltip="The batch that the example is picked from."),

@@ -23,7 +23,7 @@ class BrushMask(io.ComfyNode):
             display_name="Brush Mask",
             category=menu_category("paint"),
             description="Draws a mask from brush strokes that are painted on the picture in the node, or typed.",
-            **search_aliases("draw mask"),
+            **search_aliases("draw mask", "mask editor", "paint mask"),
             inputs=[
                 io.Image.Input("images", tooltip="The pictures whose size the mask gets."),
                 io.String.Input(

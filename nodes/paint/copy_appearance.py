@@ -12,7 +12,7 @@ from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 
@@ -27,6 +27,7 @@ class CopyAppearance(io.ComfyNode):
             category=menu_category("paint"),
             description="Gives the region under the mask the look of a region of another picture: the colour of its "
             "hair, its hat or its background.",
+            **search_aliases("copy hair", "copy color", "style of a region", "transfer look"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that will draw, or one of its family."),
                 GanLatentType.Input("latents", tooltip="The pictures that are painted."),

@@ -32,7 +32,7 @@ class DissectConcepts(io.ComfyNode):
             category=menu_category("paint"),
             description="Finds the units of a layer that draw hats, glasses, hair and so on, from the part labels of "
             "many pictures, so that they can be painted.",
-            **search_aliases("GAN dissection"),
+            **search_aliases("GAN dissection", "find units", "network dissection"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to look into."),
                 io.Int.Input(

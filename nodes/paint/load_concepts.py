@@ -9,7 +9,7 @@ from ...models.errors import about_file
 from ...models.files.concepts import read_concepts
 from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_input, model_file, model_file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import ConceptUnitsType, GanGeneratorType
 
 
@@ -23,6 +23,7 @@ class LoadConcepts(io.ComfyNode):
             display_name="Load Concepts",
             category=menu_category("paint"),
             description="Loads dissected concepts: those of the demo generator, or saved by Save Concepts.",
+            **search_aliases("open concepts", "units"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall be painted with."),
                 file_input("concepts", "file", "A file from models/semantic_edit/concepts or saved earlier."),

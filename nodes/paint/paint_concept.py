@@ -35,7 +35,7 @@ class PaintConcept(io.ComfyNode):
             category=menu_category("paint"),
             description="Inserts or removes a concept, such as a hat, where it is brushed or the mask is white. Chain "
             "several for several strokes; Render Painted Photo draws them.",
-            **search_aliases("GANPaint", "inpaint"),
+            **search_aliases("GANPaint", "inpaint", "remove object", "add hat", "add glasses", "brush"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that will draw, or one of its family."),
                 ConceptUnitsType.Input("concepts", tooltip="From Load Concepts or Dissect Concepts."),

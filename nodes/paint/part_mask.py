@@ -7,7 +7,7 @@ from ...editing.common.part_labels import PartLabels
 from ...editing.paint.blending import dilated
 from ...host import current, io
 from ...models.errors import InputError
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import PartLabelsType
 
 
@@ -21,6 +21,7 @@ class PartMask(io.ComfyNode):
             display_name="Part Mask",
             category=menu_category("paint"),
             description="Turns labelled parts of pictures, such as hair or glasses, into a mask to paint with.",
+            **search_aliases("hair mask", "face mask", "segment"),
             inputs=[
                 PartLabelsType.Input("parts", tooltip="Part labels, from Demo Parts or any other segmenter."),
                 io.String.Input("names", default="hair", tooltip="One part or several, separated by commas."),

@@ -16,7 +16,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import from_image_batch, to_image_batch
 from ..common.latents import check_latent
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 # The features below the strokes, for as long as the codes are in use: a further stroke begins there.
@@ -34,6 +34,7 @@ class RenderPaintedPhoto(io.ComfyNode):
             category=menu_category("paint"),
             description="Draws a painting with the generator, best one adapted to the photo, and joins it to the "
             "photo. Every pixel outside the grown mask stays the photo's own, except with laplacian blending.",
+            **search_aliases("GANPaint", "composite", "inpaint", "blend"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator, best one adapted to the photos."),
                 GanLatentType.Input("latents", tooltip="The codes of the photos, from Invert Images."),

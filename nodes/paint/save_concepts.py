@@ -7,7 +7,7 @@ from ...editing.paint.concepts import ConceptUnits
 from ...host import io
 from ...models.files.concepts import STEPS, TENSORS, write_concepts
 from ..common.model_files import listed_name
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import ConceptUnitsType
 
 
@@ -21,6 +21,7 @@ class SaveConcepts(io.ComfyNode):
             display_name="Save Concepts",
             category=menu_category("paint"),
             description="Saves dissected concepts below output/semantic_edit/concepts, where Load Concepts finds them.",
+            **search_aliases("keep concepts", "units"),
             inputs=[
                 ConceptUnitsType.Input("concepts", tooltip="The dissection to keep."),
                 io.String.Input("name", default="concepts", tooltip="File name without ending; a/b makes a folder."),

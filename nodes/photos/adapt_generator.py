@@ -20,7 +20,7 @@ from ..common.devices import place
 from ..common.images import fit_input, from_image_batch, to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ class AdaptGenerator(io.ComfyNode):
     """Wire it between Invert Images and whatever edits or draws; an adapted generator goes on from where it was."""
 
     @classmethod
+    @with_advanced("learning_rate", "regularizer", "seed")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditAdaptGenerator",
@@ -37,6 +38,7 @@ class AdaptGenerator(io.ComfyNode):
             category=menu_category("photos"),
             description="Teaches a generator the details of your photos that it cannot say, so that every edit runs on "
             "the photo itself. The generator's own weights stay as they are.",
+            **search_aliases("PTI", "pivotal tuning", "fine-tune on photo", "keep details", "identity"),
             inputs=[
                 GanGeneratorType.Input(
                     "generator", tooltip="The generator. One that is adapted to these photos goes on from there."

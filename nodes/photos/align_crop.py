@@ -25,7 +25,7 @@ from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.latents import picture_names
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases
+from ..common.schema import menu_category, search_aliases, with_advanced
 from ..common.sockets import AlignmentType, BoxesType, GanGeneratorType, PartLabelsType, PoseKeypointType
 
 METHODS = ("auto", "points", "boxes", "pose", "parts", "mask", "centre")
@@ -35,6 +35,7 @@ class AlignCrop(io.ComfyNode):
     """Finds nothing itself: it takes what any detector gives, or the middle of the photo."""
 
     @classmethod
+    @with_advanced("box_format", "shift_down", "level", "border", "border_blur", "width", "height")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditAlignCrop",
@@ -42,7 +43,7 @@ class AlignCrop(io.ComfyNode):
             category=menu_category("photos"),
             description="Cuts faces or things out of photos of any shape, turned and scaled as the generator knows "
             "them, and remembers where they were so that Paste Back can return them.",
-            **search_aliases("face crop", "crop and stitch"),
+            **search_aliases("face crop", "crop and stitch", "FFHQ align", "align face", "detect face"),
             inputs=[
                 io.Image.Input("photos", tooltip="Full photos of any size and shape, one or a batch."),
                 io.Combo.Input(

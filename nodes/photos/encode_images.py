@@ -28,7 +28,7 @@ class EncodeImages(io.ComfyNode):
             display_name="Encode Images",
             category=menu_category("photos"),
             description="Guesses the latent codes of pictures with an encoder network: fast, a good start to invert.",
-            **search_aliases("e4e", "pSp"),
+            **search_aliases("e4e", "pSp", "photo to latent", "image to StyleGAN"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
                 io.Image.Input("images", tooltip="The pictures, of any size."),

@@ -17,7 +17,7 @@ from ..common.devices import place
 from ..common.images import fit_input, from_image_batch, to_image_batch
 from ..common.latents import check_latent, picture_names
 from ..common.progress import progress_for
-from ..common.schema import MAX_SEED, menu_category, search_aliases
+from ..common.schema import MAX_SEED, menu_category, search_aliases, with_advanced
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 
@@ -25,13 +25,14 @@ class InvertImages(io.ComfyNode):
     """Optimises all pictures of a batch at once, from an encoder's codes when they are connected."""
 
     @classmethod
+    @with_advanced("learning_rate", "perceptual", "starts", "early_layers", "seed")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditInvertImages",
             display_name="Invert Images",
             category=menu_category("photos"),
             description="Finds latent codes whose pictures equal yours, so that they can be edited. All at once.",
-            **search_aliases("GAN inversion", "projection"),
+            **search_aliases("GAN inversion", "projection", "project photo", "own photo", "photo to latent"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that shall draw the pictures."),
                 io.Image.Input("images", tooltip="The pictures, of any size."),

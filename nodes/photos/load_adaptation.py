@@ -10,7 +10,7 @@ from ...models.files.adaptation import read_adaptation
 from ...models.gan.adaptation import with_adaptation
 from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_input, model_file, model_file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ class LoadAdaptation(io.ComfyNode):
             display_name="Load Adaptation",
             category=menu_category("photos"),
             description="Loads what Save Adaptation kept, and puts it on the generator that it was made with.",
+            **search_aliases("open adaptation", "PTI"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator, or one of the same family and size."),
                 file_input("adaptations", "file", "Saved adaptations, from output/semantic_edit/adaptations."),

@@ -15,7 +15,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.printable import printable
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
 from ..common.model_files import file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType
 from ..common.widget_data import ui_payload
 
@@ -32,6 +32,7 @@ class LoadImageFolder(io.ComfyNode):
             display_name="Load Image Folder",
             category=menu_category("photos"),
             description="Loads all pictures of a folder below the input folder as one batch, brought to one size.",
+            **search_aliases("load images", "directory", "batch load", "own photos"),
             inputs=[
                 io.Combo.Input(
                     "folder",

@@ -10,7 +10,7 @@ from ...editing.photos.paste import MATCHES, parts_mask, paste_back
 from ...host import current, io
 from ...models.errors import InputError, check_choice
 from ..common.progress import progress_for
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import AlignmentType, PartLabelsType
 
 COVERS = ("the crop", "the photo")
@@ -27,6 +27,7 @@ class PasteBack(io.ComfyNode):
             category=menu_category("photos"),
             description="Blends edited crops back into the full photos they were cut from by Align Crop. Outside the "
             "pasted region the photo stays as it was, to the bit.",
+            **search_aliases("stitch", "uncrop", "put face back"),
             inputs=[
                 io.Image.Input("photos", tooltip="The full photos, as they went into Align Crop."),
                 io.Image.Input(

@@ -9,7 +9,7 @@ from ...models.files.adaptation import write_adaptation
 from ...models.gan.adaptation import Adaptation
 from ...models.gan.generator import GanGenerator
 from ..common.model_files import listed_name
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType
 
 
@@ -24,6 +24,7 @@ class SaveAdaptation(io.ComfyNode):
             category=menu_category("photos"),
             description="Saves what an adapted generator learned about photos, with their codes, below "
             "output/semantic_edit/adaptations, where Load Adaptation finds it.",
+            **search_aliases("keep adaptation", "PTI"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="An adapted generator, from Adapt Generator."),
                 io.String.Input("name", default="photo", tooltip="File name without ending; a/b makes a folder."),

@@ -13,7 +13,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditStrengthType, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 
 
@@ -27,6 +27,7 @@ class ApplyTextEdit(io.ComfyNode):
             display_name="Apply Text Edit",
             category=menu_category("text"),
             description="Paints a text edit into the pictures of any codes, inside its regions and layers.",
+            **search_aliases("prompt edit", "StyleCLIP", "edit by text"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the edit, adapted to a photo or not."),
                 GanLatentType.Input("latents", tooltip="The pictures to edit: sampled, encoded or inverted."),

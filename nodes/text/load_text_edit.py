@@ -8,7 +8,7 @@ from ...models.errors import about_file
 from ...models.files.text_edit import read_text_edit
 from ...models.gan.generator import GanGenerator
 from ..common.model_files import file_input, model_file, model_file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, TextEditType
 
 
@@ -22,6 +22,7 @@ class LoadTextEdit(io.ComfyNode):
             display_name="Load Text Edit",
             category=menu_category("text"),
             description="Loads a text edit that Save Text Edit has kept.",
+            **search_aliases("open text edit", "StyleCLIP"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that the edit shall change."),
                 file_input("text_edits", "file", "A text edit from models/semantic_edit/text_edits or saved earlier."),

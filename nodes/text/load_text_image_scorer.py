@@ -6,7 +6,7 @@ from ... import host
 from ...host import io
 from ...models.scorers.scorer import load_scorer
 from ..common.model_files import file_input, model_file, model_file_fingerprint
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import TextImageScorerType
 
 
@@ -21,6 +21,7 @@ class LoadTextImageScorer(io.ComfyNode):
             category=menu_category("text"),
             description="Loads an open_clip model (CLIP and its relatives) from models/semantic_edit/scorers. Text "
             "edits are trained by its opinion.",
+            **search_aliases("CLIP", "open_clip", "text model"),
             inputs=[
                 file_input(
                     "scorers",

@@ -12,7 +12,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 from ._outside import OUTSIDE, outside_input
 
@@ -28,6 +28,7 @@ class LocalizeDirection(io.ComfyNode):
             category=menu_category("text"),
             description="Finds the regions and layers that a direction needs, and leaves everything else alone. No "
             "sentence and no scorer are needed.",
+            **search_aliases("only the hair", "restrict edit", "local edit", "region"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the direction."),
                 EditDirectionType.Input("direction", tooltip="A drag, a slider, an imported or optimised direction."),

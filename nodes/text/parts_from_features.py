@@ -11,7 +11,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType
 
 
@@ -26,6 +26,7 @@ class PartsFromFeatures(io.ComfyNode):
             category=menu_category("text"),
             description="Finds parts (hair, skin, background) by sorting the generator's features into clusters. Needs "
             "no segmenter; works for any subject.",
+            **search_aliases("segment", "clusters", "unsupervised parts"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of these codes."),
                 GanLatentType.Input("latents", tooltip="The pictures to label."),

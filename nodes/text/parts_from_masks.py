@@ -10,7 +10,7 @@ from ...editing.text.figures import part_colours
 from ...host import io
 from ...models.errors import InputError
 from ..common.images import to_image_batch
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import PartLabelsType
 
 _MASK_COUNT = 8
@@ -30,6 +30,7 @@ class PartsFromMasks(io.ComfyNode):
             display_name="Parts From Masks",
             category=menu_category("text"),
             description="Turns masks of any segmenter into part labels, for text edits and for dissection.",
+            **search_aliases("segment", "SAM", "masks to parts"),
             inputs=[
                 io.Mask.Input("mask_1", tooltip="Where part 1 is, one mask per picture."),
                 io.String.Input(

@@ -9,7 +9,7 @@ from ...editing.common.rows import parse_rows
 from ...editing.text.edit import TextEdit
 from ...editing.text.refine import refine
 from ...host import io
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import TextEditType
 from ..common.widget_data import edit_payload, ui_payload
 
@@ -25,6 +25,7 @@ class RefineMasks(io.ComfyNode):
             category=menu_category("text"),
             description="Changes by hand where a text edit acts: rows, parts, threshold, and regions to add or to cut. "
             "Nothing is trained again.",
+            **search_aliases("edit mask", "correct mask", "brush"),
             inputs=[
                 TextEditType.Input("text_edit", tooltip="The edit to change; it stays as it is itself."),
                 io.String.Input(

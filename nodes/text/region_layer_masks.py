@@ -15,7 +15,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import effective_mask
 from ..common.devices import place
 from ..common.latents import check_latent
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 from ..common.widget_data import layers_payload, ui_payload
 
@@ -31,6 +31,7 @@ class RegionLayerMasks(io.ComfyNode):
             category=menu_category("text"),
             description="Shows which regions a text edit changes at which layers: a chart, and each layer's mask on a "
             "picture.",
+            **search_aliases("where does it act", "show regions", "layers"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the edit."),
                 GanLatentType.Input("latents", tooltip="Pictures to show the masks on."),

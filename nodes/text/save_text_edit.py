@@ -9,7 +9,7 @@ from ...editing.text.edit import TextEdit
 from ...host import io
 from ...models.files.text_edit import write_text_edit
 from ..common.model_files import listed_name
-from ..common.schema import menu_category
+from ..common.schema import menu_category, search_aliases
 from ..common.sockets import TextEditType
 
 _LONGEST = 120  # bytes of a name
@@ -27,6 +27,7 @@ class SaveTextEdit(io.ComfyNode):
             category=menu_category("text"),
             description="Saves a text edit below output/semantic_edit/text_edits, where Load Text Edit "
             "finds it. Nothing is ever overwritten.",
+            **search_aliases("keep text edit", "StyleCLIP"),
             inputs=[
                 TextEditType.Input("text_edit", tooltip="The edit to keep."),
                 io.String.Input("name", default="", tooltip="File name without number; empty: the sentence."),

@@ -18,7 +18,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases, seed_input
+from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, TextImageScorerType
 from ._outside import OUTSIDE, outside_input
 
@@ -29,6 +29,20 @@ class TrainTextEdit(io.ComfyNode):
     """CoralStyleCLIP (2303.05031), in its four variants and one more."""
 
     @classmethod
+    @with_advanced(
+        "gentleness",
+        "seed",
+        "score",
+        "wording",
+        "copies",
+        "rows",
+        "picture_height",
+        "threshold",
+        "smoothness",
+        "samples",
+        "outside",
+        "person",
+    )
     def define_schema(cls) -> io.Schema:
         defaults = TextEditSettings()
         return io.Schema(
@@ -37,7 +51,7 @@ class TrainTextEdit(io.ComfyNode):
             category=menu_category("text"),
             description="Learns an edit from a sentence: what changes, in which regions, at which layers. Train once, "
             "then use Apply Text Edit on any picture.",
-            **search_aliases("StyleCLIP", "CoralStyleCLIP"),
+            **search_aliases("StyleCLIP", "CoralStyleCLIP", "prompt", "edit by text", "CLIP"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator to edit with."),
                 TextImageScorerType.Input("scorer", tooltip="Judges how well pictures fit the sentence."),

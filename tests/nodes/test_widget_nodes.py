@@ -7,7 +7,7 @@ import importlib
 import pytest
 import torch
 from semantic_edit.models import InputError
-from semantic_edit.nodes.common.schema import search_aliases
+from semantic_edit.nodes.common.schema import search_aliases, with_advanced
 
 
 def test_compare_images_lays_pairs_side_by_side(run_node):
@@ -60,3 +60,45 @@ def test_what_waits_for_a_person_says_so_at_every_run(file, node, text, wire):
     assert state(**{text: None}) == state(**{text: None}), "the text comes by wire"
     if wire:
         assert state(**{text: "", wire: None}) == state(**{text: "", wire: None})
+
+
+def test_every_node_is_found_by_words_of_users(monkeypatch):
+    """Where ComfyUI knows aliases and advanced inputs; the floor does not, and is left alone."""
+    from semantic_edit.headless.comfy_api import io
+    from semantic_edit.nodes import node_classes
+
+    aliases = {}
+
+    class NewSchema(io.Schema):
+        def __init__(self, *args, search_aliases=(), **kwargs):
+            super().__init__(*args, **kwargs)
+            aliases[self.node_id] = list(search_aliases)
+
+    class NewInt(io.Int):
+        class Input(io.Int.Input):
+            def __init__(self, id, advanced=None, **options):
+                super().__init__(id, **options)
+
+    nodes = node_classes()
+    floor = [node.define_schema() for node in nodes]
+    assert not [each.node_id for each in floor if any(hasattr(socket, "advanced") for socket in each.inputs or [])]
+    monkeypatch.setattr(io, "Schema", NewSchema)
+    monkeypatch.setattr(io, "Int", NewInt)
+    schemas = {
+        schema.node_id.removeprefix("SemanticEdit"): schema for schema in (node.define_schema() for node in nodes)
+    }
+    assert len(aliases) == len(nodes)
+    assert not [node_id for node_id, words in aliases.items() if not 2 <= len(words) <= 7]
+    folded = {
+        name: [socket.id for socket in schema.inputs or [] if getattr(socket, "advanced", False)]
+        for name, schema in schemas.items()
+    }
+    assert (len(folded["TrainTextEdit"]), len(folded["TuneModel"])) == (12, 11)
+    assert all(len(ids) < len(schemas[name].inputs) for name, ids in folded.items() if ids)
+
+
+def test_an_advanced_input_that_is_none_is_a_mistake():
+    from semantic_edit.nodes.generator.generate_images import GenerateImages
+
+    with pytest.raises(ValueError, match="GenerateImages has no inputs .'nothing'"):
+        with_advanced("nothing")(GenerateImages.define_schema.__func__)(GenerateImages)
