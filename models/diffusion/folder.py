@@ -108,7 +108,10 @@ def _components(folder: Path) -> dict[str, str]:
 
 def _check_channels(folder: Path) -> None:
     """Refuse networks that see more than the noisy latent: those of inpainting (9 channels) and pix2pix (8)."""
-    unet, vae = (_json(folder / name / "config.json") for name in ("unet", "vae"))
+    files = [folder / name / "config.json" for name in ("unet", "vae")]
+    if not all(file.is_file() for file in files):
+        return  # what is missing is told by the component that needs it
+    unet, vae = (_json(file) for file in files)
     channels, latent = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if type(channels) is not int or type(latent) is not int or channels == latent:
         return  # other values than numbers are told with the rest of the description
