@@ -49,7 +49,7 @@ def test_an_empty_folder_tells_what_to_do(run_node, headless_host):
     from semantic_edit.nodes.common.model_files import empty_folder_entry, file_input
 
     assert file_input("imagic", "file", "x").options == [empty_folder_entry("imagic")]
-    with pytest.raises(InputError, match="no generators yet. Put .safetensors files into .*the node Convert Checkpoint"):
+    with pytest.raises(InputError, match="no generators yet. Put .safetensors files into .*node Convert Checkpoint"):
         run_node("LoadGenerator", file=empty_folder_entry("generators"))
 
 
