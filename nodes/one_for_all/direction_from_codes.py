@@ -27,7 +27,7 @@ class DirectionFromCodes(io.ComfyNode):
                 io.String.Input(
                     "rows",
                     default="as changed",
-                    tooltip="Rows of W+ to act on: as changed, all, coarse, middle, fine, or numbers such as 0-5.",
+                    tooltip="Layers to act on: as changed, all, coarse, middle, fine, or numbers such as 0-5.",
                 ),
                 io.String.Input("name", default="edit", tooltip="What to call the edit in reports and files."),
             ],

@@ -41,8 +41,8 @@ class DiscoverDirections(io.ComfyNode):
                 io.String.Input(
                     "rows",
                     default="all",
-                    tooltip="Rows of W+ to act on: all, coarse, middle, fine, or numbers such as 0-5. Style weights "
-                    "also look at these rows' layers only.",
+                    tooltip="Layers to act on: all, coarse, middle, fine, or numbers such as 0-5. Style weights "
+                    "also look at these layers only.",
                 ),
                 io.Int.Input(
                     "component",

@@ -104,7 +104,7 @@ class DragPoints(io.ComfyNode):
                 io.String.Input(
                     "rows",
                     default="auto",
-                    tooltip="Rows of W+ that may change. auto: the first six; or all, coarse, middle, fine, 0-7.",
+                    tooltip="Layers that may change. auto: the first six; or all, coarse, middle, fine, 0-7.",
                 ),
                 io.Int.Input(
                     "canvas_width",

@@ -33,7 +33,7 @@ class FitDirection(io.ComfyNode):
                 io.String.Input(
                     "rows",
                     default="all",
-                    tooltip="Rows of W+ to act on: all, coarse, middle, fine, or numbers such as 0-5.",
+                    tooltip="Layers to act on: all, coarse, middle, fine, or numbers such as 0-5.",
                 ),
                 io.String.Input("name", default="", tooltip="What to call it; empty takes the attribute's name."),
                 io.MultiType.Input(

@@ -34,7 +34,7 @@ class LoadDirection(io.ComfyNode):
                 io.String.Input(
                     "rows",
                     default="as saved",
-                    tooltip="Rows of W+ to act on: as saved, all, coarse, middle, fine, or numbers such as 0-5.",
+                    tooltip="Layers to act on: as saved, all, coarse, middle, fine, or numbers such as 0-5.",
                 ),
             ],
             outputs=[

@@ -32,7 +32,7 @@ class RecordEdit(io.ComfyNode):
                 io.String.Input(
                     "rows",
                     default="as edited",
-                    tooltip="Rows of W+ to act on: as edited, all, coarse, middle, fine, or numbers such as 0-5.",
+                    tooltip="Layers to act on: as edited, all, coarse, middle, fine, or numbers such as 0-5.",
                 ),
                 io.String.Input("name", default="edit", tooltip="What to call the edit in reports and files."),
                 GanLatentType.Input(

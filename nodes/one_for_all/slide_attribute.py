@@ -45,7 +45,7 @@ class SlideAttribute(io.ComfyNode):
                 io.String.Input(
                     "rows",
                     default="all",
-                    tooltip="Rows of W+ to edit: all, coarse, middle, fine, or numbers such as 0-5.",
+                    tooltip="Layers to edit: all, coarse, middle, fine, or numbers such as 0-5.",
                 ),
             ],
             outputs=[

@@ -31,7 +31,7 @@ class RefineMasks(io.ComfyNode):
                 io.String.Input(
                     "rows",
                     default="as trained",
-                    tooltip="Rows of W+ that may still change: as trained, all, coarse, middle, fine, or 0-5.",
+                    tooltip="Layers that may still change: as trained, all, coarse, middle, fine, or 0-5.",
                 ),
                 io.String.Input(
                     "drop_parts", default="", tooltip="Parts that shall not change, with commas between; empty: none."

@@ -120,7 +120,7 @@ class TrainTextEdit(io.ComfyNode):
                     "rows",
                     default="all",
                     optional=True,
-                    tooltip="Rows of W+ that may change: all, coarse, middle, fine, or numbers such as 0-5.",
+                    tooltip="Layers that may change: all, coarse, middle, fine, or numbers such as 0-5.",
                 ),
                 io.Int.Input(
                     "picture_height",
