@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from semantic_edit.models.printable import write_line
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Ratio:
 
 def say(text: str = "") -> None:
     """A line on standard output, at once."""
-    sys.stdout.write(text + "\n")
+    write_line(sys.stdout, text)
     sys.stdout.flush()
 
 

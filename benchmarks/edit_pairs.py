@@ -35,8 +35,10 @@ from _harness import machine_facts, say, table
 from PIL import Image
 from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.models.errors import InputError
+from semantic_edit.models.files.atomic import atomic_write
 from semantic_edit.models.files.picture_reader import PictureError, read_picture
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+from semantic_edit.models.printable import write_line
 from semantic_edit.models.scorers.scorer import TextImageScorer, load_scorer
 from torch import Tensor
 
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(options)
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
+        write_line(sys.stderr, str(error))
         return 2
     return 0
 
@@ -160,7 +162,9 @@ class Scores:
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / "scores.json"
         folder.mkdir(parents=True, exist_ok=True)
-        self.rows: list[dict[str, Any]] = json.loads(self.path.read_text()) if self.path.exists() else []
+        self.rows: list[dict[str, Any]] = (
+            json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else []
+        )
 
     def has(self, task: Task, way: str) -> bool:
         """Whether this pair was edited this way."""
@@ -182,13 +186,13 @@ class Scores:
                 task.name, task.target, way, place, edits.chosen == k, scores[k], distances[k], edits.learning,
                 edits.painting, name,
             ), strict=True)))  # fmt: skip
-        fresh = self.path.with_suffix(".part")
-        fresh.write_text(json.dumps(self.rows, indent=1))
-        fresh.replace(self.path)
+        with atomic_write(self.path) as temporary:
+            temporary.write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
 
     def close(self, ways: Sequence[str]) -> None:
         """The table for spreadsheets, and the sheet."""
-        with (self.folder / "scores.csv").open("w", newline="", encoding="utf-8") as file:
+        path = self.folder / "scores.csv"
+        with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
@@ -233,7 +237,7 @@ def _opened(folder: Path, names: Sequence[str]) -> Iterator[Tensor]:
 def _stem(task: Task) -> str:
     """A file name that no two pairs share."""
     plain = "".join(letter if letter.isalnum() else "_" for letter in f"{Path(task.name).stem} {task.target}")[:80]
-    return f"{plain} {hashlib.sha256(f'{task.name}|{task.target}'.encode()).hexdigest()[:6]}"
+    return f"{plain} {hashlib.sha256(f'{task.name}|{task.target}'.encode(errors='backslashreplace')).hexdigest()[:6]}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ..models.errors import InputError
+from ..models.printable import printable
 
 __all__ = ["MODEL_SUFFIX", "file_below", "files_below", "folders_below", "is_text", "model_files_below", "safe_name"]
 
@@ -27,10 +28,10 @@ def safe_name(name: str) -> str:
         raise InputError(f"The file name {str(name)[:40]!r} holds half a character, which no file can be called.")
     path = PurePosixPath(str(name).strip().replace("\\", "/"))
     text = str(path)
-    if len(text.encode()) > _LONGEST_NAME:
+    if len(text.encode(errors="replace")) > _LONGEST_NAME:
         raise InputError(f"The file name {text[:40]!r}... is {len(text)} letters long; give a shorter one.")
     leaves = path.is_absolute() or not path.name or any(step.startswith((".", "~")) for step in path.parts)
-    if leaves or any(character in _FORBIDDEN or ord(character) < 32 for character in text):
+    if leaves or any(letter in _FORBIDDEN or printable(letter) != letter for letter in text):
         raise InputError(
             f"The file name {name!r} cannot be used: give a plain name such as 'smile' or 'set1/smile', "
             "without '..', drive or leading dot."

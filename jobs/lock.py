@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 from pathlib import Path
 
 from ..models.errors import InputError
+from ..models.printable import printable_logger
+from .storage import open_own_file
 
 __all__ = ["LOCK_NAME", "FolderLock"]
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 LOCK_NAME = ".semantic_edit.lock"
 _HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
@@ -38,7 +39,7 @@ class FolderLock:
     """``with FolderLock(folder):`` holds the folder, which has to exist.
 
     Raises:
-        InputError: another process holds it; the sentence names that process.
+        InputError: another process holds it; the sentence names that process. Or its lock file is a link.
         OSError: the folder cannot be written.
     """
 
@@ -47,7 +48,7 @@ class FolderLock:
         self._handle: int | None = None
 
     def __enter__(self) -> FolderLock:
-        self._handle = os.open(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        self._handle = open_own_file(self.folder / LOCK_NAME)
         try:
             self._hold(self._handle)
             os.ftruncate(self._handle, 0)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
-__all__ = ["DONE", "MANIFEST_NAME", "SKIPPED", "Manifest", "Record", "read_records"]
+from ..models.printable import printable_logger
+from .storage import open_own_file
 
-log = logging.getLogger(__name__)
+__all__ = ["CODES", "DONE", "MANIFEST_NAME", "SKIPPED", "Manifest", "Record", "read_records"]
+
+log = printable_logger(__name__)
 MANIFEST_NAME = "manifest.jsonl"
 DONE, SKIPPED = "done", "skipped"
+CODES = "codes"  # the folder of codes, in the output folder
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,13 @@ class Manifest:
     """The manifest of a folder, open for adding lines. Opening cuts off a last line that a kill left half-written.
 
     Raises:
+        InputError: it is a link to a file elsewhere.
         OSError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / MANIFEST_NAME
-        self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115  (closed by close)
+        self._file = os.fdopen(open_own_file(self.path, os.O_APPEND), "a+b", buffering=0)
         self._end = _complete_lines(self._file)
         self._file.truncate(self._end)
 
@@ -99,8 +103,13 @@ class Manifest:
         self._end += len(line)
 
     def settle(self) -> None:
-        """Wait until the disk has the lines, so that not even a power cut takes them."""
+        """Wait until the disk has the lines, so that not even a power cut takes them.
+
+        Raises:
+            OSError: the disk refuses, or the manifest is gone: lines of a removed file help nobody.
+        """
         os.fsync(self._file.fileno())
+        os.stat(self.path)
 
 
 def read_records(folder: Path) -> Iterator[Record]:
@@ -129,8 +138,25 @@ def _parse(line: bytes) -> Record | None:
         record = Record(**{name: value for name, value in values.items() if name in _NAMES})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    valid = isinstance(record.file, str) and isinstance(record.result, str) and isinstance(record.code, str)
-    return record if valid and record.status in (DONE, SKIPPED) else None
+    return record if _is_valid(record) else None
+
+
+def _is_valid(record: Record) -> bool:
+    """Tell whether a line may come from a job: its names are plain, so that nothing outside the folders is touched."""
+    texts = (record.file, record.status, record.result, record.code)
+    if not all(isinstance(text, str) for text in texts) or not _is_plain(record.file):
+        return False
+    folder, _, code = record.code.rpartition("/")
+    if record.code and not (folder == CODES and _is_plain(code) and code.endswith(".safetensors")):
+        return False
+    if record.status == SKIPPED:
+        return not record.result
+    return record.status == DONE and _is_plain(record.result) and record.result.endswith(".png")
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether a name is that of a visible file in its folder, without a way to elsewhere."""
+    return PurePath(name).name == name and not name.startswith(".") and "\0" not in name
 
 
 def _complete_lines(file: BinaryIO) -> int:

@@ -27,18 +27,19 @@ from ..editing.one_for_all.transfer import TransferResult
 from ..models.errors import InputError, check_choice
 from ..models.files.atomic import atomic_write
 from ..models.files.latents import write_latent
+from ..models.files.partial import remove_partial_files
 from ..models.files.picture_formats import FORMAT_NAMES, describe_passed_over
 from ..models.files.picture_reader import FITS, PictureError, read_picture
+from ..models.printable import printable
 from .folder import FolderJob, JobReport
 from .listing import folder_names, name_results, source_state
 from .lock import FolderLock
-from .manifest import DONE, SKIPPED, Manifest, Record, read_records
+from .manifest import CODES, DONE, SKIPPED, Manifest, Record, read_records
 from .settings import check_settings, read_settings, write_settings
-from .storage import remove_partial_files, storage_problems
+from .storage import refuse_link, storage_problems
 
 __all__ = ["run_job"]
 
-CODES = "codes"
 _WORKERS = min(4, os.cpu_count() or 1)  # reading and packing pictures, beside the networks
 _PROBLEMS_SHOWN = 20  # that a report spells out
 _PASSED_OVER = "passed over: its name is not that of a picture that can be read"
@@ -62,8 +63,9 @@ def run_job(job: FolderJob, progress: Progress | None = None) -> JobReport:
         with storage_problems(job.output):
             stack.enter_context(FolderLock(job.output))
             _claim(job)
+            refuse_link(job.output / CODES)
             for folder in (job.output, job.output / CODES):
-                remove_partial_files(folder)
+                remove_partial_files(folder, all_of_them=True)
             manifest = stack.enter_context(Manifest(job.output))
         return _Run(job, names, other_names, manifest, progress or silent).finish()
 
@@ -211,7 +213,7 @@ class _Run:
         with storage_problems(self.job.output):
             for record in read_records(self.job.output):
                 records[record.file] = record
-        results = {name: record.result for name, record in records.items() if record.status == DONE}
+        results = _own_results(records)
         tasks = [
             _Task(name, result)
             for name, result in zip(names, name_results(names, results), strict=True)
@@ -294,11 +296,20 @@ class _Run:
                 self.manifest.add(record)
         self.skipped += 1
         if len(self.problems) < _PROBLEMS_SHOWN:
-            self.problems.append(f"{record.file}: {problem}")
+            self.problems.append(f"{printable(record.file)}: {printable(problem)}")
 
     def _report(self, preview: Tensor | None) -> None:
         """Report the pictures worked on so far, with the newest result [3, H, W] in 0..1."""
         self.progress(self.worked, len(self.tasks), preview)
+
+
+def _own_results(records: dict[str, Record]) -> dict[str, str]:
+    """Return the result of each picture that is done; of two that claim one file, as no job writes them, the first."""
+    owners: dict[str, str] = {}
+    for name, record in records.items():
+        if record.status == DONE:
+            owners.setdefault(record.result.casefold(), name)
+    return {name: records[name].result for name in owners.values()}
 
 
 def _as_png(image: Tensor) -> bytes:

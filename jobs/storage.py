@@ -1,53 +1,65 @@
-"""Storage errors in words, and the leftovers of writes that a kill cut short."""
+"""Storage errors of a job in words, and its own files: opened as they are, never through a link to another's."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-from collections.abc import Iterator
+import stat
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..models.errors import InputError
-from ..models.files.atomic import PARTIAL
+from ..models.files import storage
 
-__all__ = ["StorageError", "remove_partial_files", "storage_problems"]
+__all__ = ["open_own_file", "refuse_link", "storage_problems"]
 
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
-_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-
-
-class StorageError(InputError):
-    """The disk refuses: it is full, read-only, gone or failing."""
+_FLAGS = os.O_RDWR | os.O_CREAT
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # each where the system has it
+    _FLAGS |= getattr(os, _name, 0)
 
 
-@contextlib.contextmanager
-def storage_problems(folder: Path) -> Iterator[None]:
-    """Turn the system's errors about ``folder`` into a sentence.
+def storage_problems(folder: Path) -> AbstractContextManager[None]:
+    """Turn the system's errors about a job's folder into a sentence.
 
     Raises:
         StorageError: for any OSError inside.
     """
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(_sentence(error, folder)) from None
+    return storage.storage_problems(
+        f"The output folder {folder}", "start the same job again: it goes on where it stopped"
+    )
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Remove the files that a killed process was writing; a folder that does not exist has none."""
-    if folder.is_dir():
-        for entry in os.scandir(folder):
-            if entry.name.startswith(".") and entry.name.endswith(PARTIAL):
-                os.unlink(entry.path)
+def open_own_file(path: Path, flags: int = 0) -> int:
+    """Open a file of the job for reading and writing, made where it is missing.
+
+    Args:
+        flags: further ones of os.open.
+
+    Raises:
+        InputError: what stands there is a link to a file elsewhere, or no file.
+        OSError: the folder refuses.
+    """
+    refuse_link(path)  # a system without O_NOFOLLOW has only this
+    handle = os.open(path, _FLAGS | flags, 0o666)
+    state = os.fstat(handle)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+        os.close(handle)
+        raise _foreign(path)
+    return handle
 
 
-def _sentence(error: OSError, folder: Path) -> str:
-    if error.errno in _FULL:
-        problem = "is full (or a quota is reached). Make room"
-    elif error.errno in _CLOSED:
-        problem = "cannot be written: it is read-only, belongs to someone else, or a file in it is open. Change that"
-    else:
-        reason = error.strerror or type(error).__name__
-        problem = f"cannot be used ({reason}). Look after the disk"
-    return f"The output folder {folder} {problem} and start the same job again: it goes on where it stopped."
+def refuse_link(path: Path) -> None:
+    """Refuse a link where a file or folder of the job belongs; a name that is free passes.
+
+    Raises:
+        InputError: it is a link.
+    """
+    is_junction = getattr(os.path, "isjunction", os.path.islink)  # Windows' links to folders, since Python 3.12
+    if path.is_symlink() or is_junction(path):
+        raise _foreign(path)
+
+
+def _foreign(path: Path) -> InputError:
+    return InputError(
+        f"{path} is a link, or no plain file, and the job would write to what it leads to. Remove it, or choose "
+        "another output folder."
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .errors import CheckpointError
 from .files.atomic import atomic_write
@@ -79,11 +79,19 @@ def write_safetensors(
     config: Mapping[str, object] | None = None,  # JSON-ready
     provenance: Mapping[str, object] | None = None,  # JSON-ready
     family: str | None = None,
+    exclusive: bool = False,
+    make_folder: bool = True,
 ) -> Path:
     """Write ``tensors`` with their header atomically: the file appears whole under its name, or not at all.
 
+    Args:
+        exclusive: never replace a file.
+        make_folder: make the folders that are missing.
+
     Raises:
         CheckpointError: when the name does not end in .safetensors.
+        StorageError: when the disk refuses.
+        TakenError: when there is such a file, and ``exclusive``.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -95,12 +103,19 @@ def write_safetensors(
         "provenance": json.dumps(dict(provenance or {}), sort_keys=True),
         "family": family or "",
     }
-    # Clones drop shared storage and views, which safetensors refuses; contiguous() drops odd strides.
-    copies = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_write(path) as temporary:
-        save_file(copies, temporary, metadata)
-        _sort_header_in_place(temporary)
+    # In memory first: the library's own writer makes a private file of its own, and a kill leaves that behind.
+    content = pack_safetensors(tensors, metadata)
+    with atomic_write(path, exclusive, make_folder) as temporary, open(temporary, "wb") as file:
+        file.writelines(content)
     return path
+
+
+def pack_safetensors(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> tuple[bytes, memoryview]:
+    """Lay out tensors of any shape, type and device as a safetensors file: its header, sorted, and its numbers."""
+    # Clones drop shared storage and views, which safetensors refuses; contiguous() drops odd strides.
+    content = save({name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}, metadata)
+    end = 8 + int.from_bytes(content[:8], "little")
+    return content[:8] + sort_header(content[8:end]), memoryview(content)[end:]
 
 
 def strip_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -131,13 +146,6 @@ def sort_header(header: bytes) -> bytes:
     """
     sorted_header = json.dumps(json.loads(header), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     return sorted_header.ljust(len(header)) if len(sorted_header) <= len(header) else header
-
-
-def _sort_header_in_place(path: Path) -> None:
-    with open(path, "r+b") as file:
-        header = file.read(int.from_bytes(file.read(8), "little"))
-        file.seek(8)
-        file.write(sort_header(header))
 
 
 def _check_path(path: str | Path) -> Path:

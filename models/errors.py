@@ -6,13 +6,20 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .printable import printable
+
 
 class InputError(ValueError):
     """A wrong input: one sentence that says what was expected, what came, and what to do.
 
+    Names of files, servers and workflows get into it as they are; the sentence makes them printable.
+
     ComfyUI prints an error's module before its message, and a pack's module is the path of its folder: the sentence
     would be cut off behind it. So this class and what is derived from it name the pack alone as their module.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(str(sentence)))
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)

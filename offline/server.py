@@ -22,9 +22,9 @@ from ..headless.workflow.assign import assign
 from ..headless.workflow.document import Prompt, to_prompt
 from ..headless.workflow.separators import mend_separators
 from ..headless.workflow.widgets import UPLOADS, input_specs
-from ..host import file_below
 from ..models.errors import InputError
-from ..models.files.atomic import atomic_write
+from ..models.printable import printable
+from .server_files import picture_to_send, result_prefix, save_result
 
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 60  # of one request, not of the work
@@ -97,7 +97,7 @@ class Server:
             for name, _, _, options in input_specs(info.get(node["class_type"], {})):
                 value = node["inputs"].get(name)
                 if any(options.get(upload) for upload in UPLOADS) and isinstance(value, str):
-                    path = file_below(folder, value)
+                    path = picture_to_send(folder, value)
                     if path is not None:
                         node["inputs"][name] = self._upload(path)
 
@@ -134,27 +134,39 @@ class Server:
         self._send(self._request(path), json.dumps(body).encode())
 
     def fetch(self, history: dict, prompt: Prompt, output: Path, say: Callable[[str], None]) -> Iterator[Path]:
-        """Write every file of the work below `output`, yield its path, and say every text that a node shows."""
-        for node_id, ui in history.get("outputs", {}).items():
-            for image in ui.get("images", ()):
-                yield self._download(image, output)
-            for text in ui.get("text", ()):
+        """Write the pictures and films of the work below `output`, yield their paths, and say what nodes show as text.
+
+        Files of other kinds stay on the server, with a sentence.
+        """
+        outputs = history.get("outputs", {})
+        for node_id, ui in outputs.items() if isinstance(outputs, dict) else ():
+            for image in _listed(ui, "images"):
+                path = self._download(image, output, say)
+                if path is not None:
+                    yield path
+            for text in _listed(ui, "text"):
                 say(f"{prompt.title(node_id) if node_id in prompt.nodes else node_id}: {text}")
 
-    def _download(self, image: dict, output: Path) -> Path:
-        folder = output / "previews" if image.get("type") == "temp" else output
-        path = (folder / str(image.get("subfolder", "")) / str(image["filename"])).resolve()
-        if folder.resolve() not in path.parents:
-            raise ServerError(f"{self.url} names a file outside the output folder: {image['filename']!r}.")
+    def _download(self, image: Any, output: Path, say: Callable[[str], None]) -> Path | None:
+        if not isinstance(image, dict) or not isinstance(image.get("filename"), str):
+            raise ServerError(f"{self.url} names a result without a file name.")
+        name, subfolder = image["filename"], str(image.get("subfolder") or "")
+        try:
+            target = result_prefix(subfolder, name)
+        except InputError:
+            raise ServerError(
+                f"{self.url} names a file outside the output folder, or one that cannot be kept in it: {f'{subfolder}/{name}'!r}."
+            ) from None
+        if target is None:
+            say(f"Left on the server: {printable(name)}, which is neither a picture nor a film.")
+            return None
         content = self._send(self._request("/view", **{name: str(value) for name, value in image.items()}))
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
-        return path
+        return save_result(content, *target, output / "previews" if image.get("type") == "temp" else output)
 
     def _upload(self, path: Path) -> str:
         boundary = uuid.uuid4().hex
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        name = path.name.replace('"', "_")
+        name = "".join(letter if letter.isalnum() or letter in " ._-+()" else "_" for letter in path.name)
         head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="subfolder"\r\n\r\nsemantic_edit\r\n'
             f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'
@@ -195,6 +207,12 @@ def _opener() -> urllib.request.OpenerDirector:
         if hasattr(urllib.request, name):  # HTTPS needs Python's ssl
             opener.add_handler(getattr(urllib.request, name)())
     return opener
+
+
+def _listed(ui: Any, name: str) -> list:
+    """Return a list of what a node showed; an empty one where the server sends something else."""
+    values = ui.get(name) if isinstance(ui, dict) else None
+    return values if isinstance(values, list) else []
 
 
 class _RefusedError(ServerError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -12,8 +10,9 @@ from torch import Tensor
 from ...models.errors import InputError, check_choice
 from ...models.files.picture_reader import FITS
 from ...models.gan.generator import GanGenerator
+from ...models.printable import printable_logger
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 def check_pictures(images: Tensor, name: str = "The pictures") -> None:

@@ -6,7 +6,6 @@ when it was made, and a wrong one is refused with a sentence. Tensors stay on th
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,10 +14,11 @@ from torch import Tensor
 
 from ...models.code_range import LARGEST_CODE, LARGEST_WEIGHT, check_range
 from ...models.errors import InputError
+from ...models.printable import printable_logger
 
 __all__ = ["EditDirection", "EditStrength", "GanLatent", "check_family", "check_rows"]
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)

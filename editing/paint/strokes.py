@@ -8,7 +8,6 @@ from a quarter of the picture's height on, so that no later layer can undo it.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +22,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import resized_mask
 from ...models.gan.progan import ARCHITECTURE
 from ...models.gan.synthesis_run import SynthesisOptions
+from ...models.printable import printable_logger
 from ..common.types import check_family
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer
@@ -31,7 +31,7 @@ from .painting_hook import PaintingHook, features_within, mask_at, painting_hook
 
 __all__ = ["ACTIONS", "APPEARANCES", "FORMS", "check_concepts", "copy_appearance", "donor_layers", "paint_concept"]
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 ACTIONS = ("insert", "remove")
 FORMS = ("donor", "units", "units, published")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import string
@@ -13,9 +14,9 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from ... import host
-from ...models.files.atomic import atomic_write
+from ...models.files.atomic import write_new_bytes
 from .io import ComfyNode
-from .save_paths import numbered
+from .save_paths import number_of, numbered
 from .sockets import FolderType
 
 
@@ -98,7 +99,7 @@ def png_texts(prompt: Any, extra_pnginfo: dict | None) -> dict[str, str]:
 def save_pictures(
     images: Tensor, prefix: str, folder_type: FolderType, texts: dict[str, str], compress_level: int
 ) -> list[SavedResult]:
-    """Save pictures as numbered PNG files; a file appears whole or not at all.
+    """Save pictures as numbered PNG files; each appears whole or not at all, and never in the place of another.
 
     Args:
         images: [B, H, W, C] in 0..1.
@@ -120,13 +121,13 @@ def save_pictures(
     info = PngImagePlugin.PngInfo()
     for name, text in texts.items() if backend.settings.metadata else ():
         info.add_text(name, text)
-    results = []
+    results, counter = [], series.counter
     for index, image in enumerate(images):
-        filename = series.filename.replace("%batch_num%", str(index))
-        file = f"{filename}_{series.counter + index:05}_.png"
-        with atomic_write(series.folder / file) as temporary:
-            picture_of(image).save(temporary, format="PNG", pnginfo=info, compress_level=compress_level)
-        results.append(SavedResult(file, series.subfolder, folder_type))
+        content = io.BytesIO()
+        picture_of(image).save(content, format="PNG", pnginfo=info, compress_level=compress_level)
+        saved = write_new_bytes(series.path(".png", counter, index), content.getbuffer())
+        counter = number_of(saved.name) + 1  # others may have taken numbers meanwhile
+        results.append(SavedResult(saved.name, series.subfolder, folder_type))
     return results
 
 

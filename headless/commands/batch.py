@@ -19,6 +19,7 @@ from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError
 from ...models.files.direction import read_direction
 from ...models.files.picture_reader import FITS, PictureError, read_picture
+from ...models.printable import write_line
 from ..host.headless_host import HeadlessHost, HeadlessSettings, use_headless
 
 BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
@@ -76,11 +77,11 @@ def run(options: argparse.Namespace) -> None:
     try:
         report = run_job(job, backend.progress(0, ""))
     except KeyboardInterrupt:
-        sys.stderr.write("\nWhat is finished is kept: the same command goes on from here.\n")
+        write_line(sys.stderr, "\nWhat is finished is kept: the same command goes on from here.")
         raise
     finally:
         bar.clear()
-    sys.stdout.write(f"{report}\nResults and manifest: {report.output}\n")
+    write_line(sys.stdout, f"{report}\nResults and manifest: {report.output}")
 
 
 def make_job(options: argparse.Namespace, backend: HeadlessHost) -> FolderJob:

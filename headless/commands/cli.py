@@ -15,6 +15,7 @@ from types import ModuleType
 from PIL import Image
 
 from ...models.errors import InputError
+from ...models.printable import encodable, printable_lines, write_line
 from ..errors import WorkflowError
 from .batch import add_command as add_batch
 
@@ -26,19 +27,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own limit is a sentence
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, handlers=[handler])
     try:
         options.command(options)
     except InputError as error:
         return _fail(error, options)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped.\n")
+        write_line(sys.stderr, "Stopped.")
         return STOPPED
     except BrokenPipeError:
         return 0
     except Exception as error:  # a mistake of ours, but a traceback helps only those who ask for it
         return _fail(error, options)
     return 0
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Makes the lines of every library printable, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return encodable(printable_lines(super().format(record)), sys.stderr)
 
 
 def _fail(error: Exception, options: argparse.Namespace) -> int:
@@ -48,12 +58,12 @@ def _fail(error: Exception, options: argparse.Namespace) -> int:
         message = "\n".join(error.problems if isinstance(error, WorkflowError) else [str(error)])
     else:
         message = f"{type(error).__name__}: {' '.join(str(error).split())} (--verbose shows where)"
-    sys.stderr.write(message.rstrip() + "\n")
+    write_line(sys.stderr, message.rstrip())
     return USAGE_ERROR
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    write_line(sys.stdout, text)
 
 
 def _run(options: argparse.Namespace) -> None:

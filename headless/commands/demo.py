@@ -16,6 +16,7 @@ import torch
 from ...editing.common.figures import as_picture, contact_sheet
 from ...editing.one_for_all.consistency import measure_consistency
 from ...models.files.atomic import atomic_write
+from ...models.printable import write_line
 from ..host.headless_host import HeadlessSettings, use_headless
 from ..run.runner import Result, Runner
 from ..workflow.document import Prompt, read_document
@@ -122,15 +123,15 @@ def _attribute(run: RunValues) -> str:
 
 
 def _write_picture(path: Path, image: torch.Tensor) -> None:
-    with atomic_write(path) as temporary:
+    with atomic_write(path, make_folder=True) as temporary:
         as_picture(image).save(temporary, "PNG")
 
 
 def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary:
+    with atomic_write(path, make_folder=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    write_line(sys.stdout, text)
     sys.stdout.flush()

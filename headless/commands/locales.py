@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...models.printable import write_line
 from ..comfy_api.io import ComfyNode, Schema
 from ..comfy_api.sockets import Input, Output
 
@@ -79,7 +80,7 @@ def main() -> None:
         path.with_name("nodeDefs.json").write_text(written, encoding="utf-8", newline="\n")
         missing = [text for text in texts_of(definitions) if text not in texts]
         for text in missing:
-            sys.stdout.write(f"{path.relative_to(FOLDER)} lacks: {text}\n")
+            write_line(sys.stdout, f"{path.relative_to(FOLDER)} lacks: {text}")
 
 
 def _definition(schema: Schema) -> dict:

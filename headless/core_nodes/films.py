@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 
 from PIL import Image
 from torch import Tensor
 
 from ... import host
-from ...models.files.atomic import atomic_write
+from ...models.files.atomic import write_new_bytes
 from ..comfy_api import io
 from ..comfy_api.save_paths import numbered
 from ..comfy_api.ui import SavedImages, SavedResult, picture_of
@@ -43,14 +44,14 @@ class SaveAnimatedWEBP(io.ComfyNode):
         backend = host.current()
         series = numbered(filename_prefix, backend.output_directory(), images.shape[2], images.shape[1])
         first, *others = (picture_of(image) for image in images)
-        name = f"{series.filename}_{series.counter:05}_.webp"
         exif = _with_workflow(first.getexif(), cls.hidden) if backend.settings.metadata else first.getexif()
-        with atomic_write(series.folder / name) as temporary:
-            first.save(
-                temporary, "WEBP", save_all=True, append_images=others, duration=int(1000.0 / fps), exif=exif,
-                lossless=lossless, quality=quality, method=_EFFORT[method],
-            )  # fmt: skip
-        saved = SavedResult(name, series.subfolder, io.FolderType.output)
+        content = BytesIO()
+        first.save(
+            content, "WEBP", save_all=True, append_images=others, duration=int(1000.0 / fps), exif=exif,
+            lossless=lossless, quality=quality, method=_EFFORT[method],
+        )  # fmt: skip
+        path = write_new_bytes(series.path(".webp"), content.getbuffer())
+        saved = SavedResult(path.name, series.subfolder, io.FolderType.output)
         return io.NodeOutput(ui=SavedImages([saved], is_animated=len(images) != 1))
 
 

@@ -81,8 +81,7 @@ class HeadlessHost(host.Host):
 
     def save_path(self, kind: str, name: str, extension: str = host.MODEL_SUFFIX) -> Path:
         prefix = f"semantic_edit/{kind}/{host.safe_name(name)}"
-        target = numbered(prefix, self.output_directory())
-        return target.folder / f"{target.filename}_{target.counter:05}_{extension}"
+        return numbered(prefix, self.output_directory()).path(extension)
 
     def input_directory(self) -> Path:
         return self.settings.input.absolute()

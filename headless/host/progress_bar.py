@@ -9,6 +9,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from ...models.printable import encodable, printable
+
 _WIDTH = 24  # characters of the bar itself
 _REFRESH_SECONDS = 0.1
 _NODE, _STEPS = "{desc}", f"{{desc}} |{{bar:{_WIDTH}}}| {{n_fmt}}/{{total_fmt}}, {{remaining_s:.0f}} s left"
@@ -34,7 +36,7 @@ class Bar:
     def start(self, node: str, index: int, total: int) -> None:
         """Name the node that runs now, the `index`-th of `total`."""
         self.clear()
-        self.node = f"[{index}/{total}] {node}"
+        self.node = encodable(printable(f"[{index}/{total}] {node}"), self.stream)
         size = shutil.get_terminal_size()  # tqdm's own answer is of no use where a terminal does not know its size
         self._line = _Line(
             desc=self.node, file=self.stream, disable=None, leave=False, bar_format=_NODE, ascii="-#", smoothing=0,
@@ -47,7 +49,7 @@ class Bar:
         if line is None or line.disable:
             return
         line.bar_format, line.total = _STEPS, max(total, 1)
-        line.set_description_str(f"{self.node} {label}".rstrip(), refresh=False)
+        line.set_description_str(f"{self.node} {encodable(printable(label), self.stream)}".rstrip(), refresh=False)
         line.update(min(max(step, 0), line.total) - line.n)
         if step >= total:  # whenever the last drawing was
             line.refresh()

@@ -6,14 +6,14 @@ import hashlib
 import inspect
 import itertools
 import json
-import logging
 from typing import Any
 
+from ...models.printable import printable_logger
 from ..comfy_api.io import Hidden
 from ..workflow.document import Prompt
 from .validate import is_wire, unwrapped
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 _unique = itertools.count()
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 from typing import Any, NamedTuple
 
 from ...host import is_text
+from ...models.printable import printable_logger
 from ..errors import WorkflowError
 from ..workflow.document import Prompt
 from ..workflow.separators import mend_separators
 from ..workflow.widgets import choices, has_widget, input_specs
 
 CONVERT = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 def is_wire(value: Any) -> bool:

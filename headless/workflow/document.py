@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...models.nesting import is_deeper
+from ...models.printable import printable
 from ..errors import WorkflowError
 from .flatten import flatten
 from .pictures import PICTURES, workflow_text
@@ -29,7 +30,7 @@ class Prompt:
     def title(self, node_id: str) -> str:
         """Return a node's title with its id, as sentences name it."""
         node = self.nodes[node_id]
-        return f"{node.get('_meta', {}).get('title') or node['class_type']} (#{node_id})"
+        return printable(f"{node.get('_meta', {}).get('title') or node['class_type']} (#{node_id})")
 
 
 def read_document(path: Path | str) -> dict:

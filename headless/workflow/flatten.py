@@ -4,10 +4,10 @@ resolved.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
+from ...models.printable import printable_logger
 from ..errors import WorkflowError
 from .graph import Graph, SavedNode, read_graph
 from .instances import bind
@@ -17,7 +17,7 @@ from .virtual import is_virtual
 from .widgets import named_values
 
 MUTED = 2
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 def flatten(document: dict, info: dict[str, dict]) -> dict[str, dict]:

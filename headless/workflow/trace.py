@@ -5,10 +5,10 @@ On the way lie nodes that only hand on: bypassed ones, reroutes and other virtua
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from ...models.printable import printable_logger
 from ..errors import WorkflowError
 from .graph import Graph, Link, SavedNode
 from .virtual import PRIMITIVE, REROUTE, find_setter, is_getter, is_virtual
@@ -16,7 +16,7 @@ from .virtual import PRIMITIVE, REROUTE, find_setter, is_getter, is_virtual
 __all__ = ["BYPASSED", "Constant", "Tracer", "Wire", "node_name"]
 
 BYPASSED = 4
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 class Wire(NamedTuple):

@@ -90,13 +90,18 @@ def load_encoder(path: str | Path, device: torch.device | str = "cpu") -> Pictur
         return encoder.eval().requires_grad_(False).to(device)
 
 
-def save_encoder(path: str | Path, encoder: PictureEncoder, provenance: dict[str, object] | None = None) -> Path:
+def save_encoder(
+    path: str | Path,
+    encoder: PictureEncoder,
+    provenance: dict[str, object] | None = None,
+    exclusive: bool = False,  # never replace a file; raises TakenError
+) -> Path:
     """Write an encoder so that :func:`load_encoder` reads it back; `Encoder` in half precision."""
     if isinstance(encoder, IrseEncoder):
         config = encoder.config.to_json()
-        return write_safetensors(path, encoder.state_dict(), "encoder", config, provenance, encoder.family)
+        return write_safetensors(path, encoder.state_dict(), "encoder", config, provenance, encoder.family, exclusive)
     tensors = {name: tensor.half() for name, tensor in encoder.state_dict().items()}
-    return write_safetensors(path, tensors, "encoder", asdict(encoder.config), provenance, encoder.family)
+    return write_safetensors(path, tensors, "encoder", asdict(encoder.config), provenance, encoder.family, exclusive)
 
 
 def _build_encoder(values: Mapping[str, object], family: str, path: Path) -> Encoder:

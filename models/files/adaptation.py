@@ -24,13 +24,19 @@ KIND = "adaptation"
 _LARGEST_DELTAS = 2**28  # values of one photo's deltas that a header may ask for
 
 
-def write_adaptation(path: str | Path, adaptation: Adaptation, provenance: dict[str, object] | None = None) -> Path:
+def write_adaptation(
+    path: str | Path,
+    adaptation: Adaptation,
+    provenance: dict[str, object] | None = None,
+    exclusive: bool = False,
+) -> Path:
     """Write an adaptation so that :func:`read_adaptation` reads it back.
 
     Args:
         path: ends in .safetensors; the file appears whole or not at all.
         adaptation: of any device; deltas of a perturbation network are stored as its weights.
         provenance: JSON-ready.
+        exclusive: never replace a file; raises TakenError.
     """
     tensors = adaptation.tensors()
     sizes = None
@@ -46,7 +52,7 @@ def write_adaptation(path: str | Path, adaptation: Adaptation, provenance: dict[
         "seed": adaptation.seed,
         "sizes": sizes,
     }
-    return write_safetensors(path, stored, KIND, config, provenance, adaptation.family)
+    return write_safetensors(path, stored, KIND, config, provenance, adaptation.family, exclusive)
 
 
 def read_adaptation(path: str | Path) -> Adaptation:

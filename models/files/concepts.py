@@ -22,10 +22,12 @@ def write_concepts(
     names: tuple[str, ...],
     family: str = "",
     provenance: dict[str, object] | None = None,
+    exclusive: bool = False,  # never replace a file; raises TakenError
 ) -> Path:
     """Write one dissection; shapes as in `ConceptUnits`."""
     stored = {name: tensors[name].float() for name in (*TENSORS, *STEPS) if tensors.get(name) is not None}
-    return write_safetensors(path, stored, KIND, {"layer": layer, "names": list(names)}, provenance, family)
+    config = {"layer": layer, "names": list(names)}
+    return write_safetensors(path, stored, KIND, config, provenance, family, exclusive)
 
 
 def read_concepts(path: str | Path) -> dict[str, object]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..code_range import LARGEST_CODE, LARGEST_WEIGHT, check_range, finite_number
 from ..errors import CheckpointError, about_file
+from ..printable import printable
 from .atomic import atomic_write
 
 KIND = "direction"
@@ -46,6 +47,7 @@ def write_direction(
     name: str = "",
     example: Tensor | None = None,  # [2, L, D]: the example's codes before and after
     provenance: dict[str, object] | None = None,
+    exclusive: bool = False,  # never replace a file; raises TakenError
 ) -> Path:
     """Write one direction; None for what is not known."""
     tensors = {"direction": direction.float()}
@@ -55,7 +57,7 @@ def write_direction(
         tensors["example"] = example.float()
     config = {"layers": None if layers is None else list(layers), "start": start, "offset": offset}
     config.update(method=method, name=name)
-    return write_safetensors(path, tensors, KIND, config, provenance, family)
+    return write_safetensors(path, tensors, KIND, config, provenance, family, exclusive)
 
 
 def read_direction(path: str | Path) -> dict[str, object]:
@@ -89,7 +91,7 @@ def read_direction(path: str | Path) -> dict[str, object]:
         "start": _number(path, config, "start"),
         "offset": _number(path, config, "offset"),
         "method": _text(path, config, "method"),
-        "name": _text(path, config, "name") or path.stem,
+        "name": printable(_text(path, config, "name") or path.stem),
         "family": metadata.get("family", ""),
         "example": example if example is None else example.float(),
     }
@@ -120,10 +122,14 @@ def summarize_direction(path: str | Path) -> DirectionSummary:
 
 
 def write_thumbnail(path: str | Path, image: Tensor) -> Path:  # [H, W, 3] in 0..1
-    """Write the picture of a direction file as a .jpg of the same name beside it, whole or not at all."""
+    """Write the picture of a direction file as a .jpg of the same name beside it, whole or not at all.
+
+    Raises:
+        TakenError: there is such a picture; it is not replaced.
+    """
     target = Path(path).with_suffix(THUMBNAIL)
     pixels = image.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
-    with atomic_write(target) as temporary:
+    with atomic_write(target, exclusive=True) as temporary:
         Image.fromarray(pixels).save(temporary, "JPEG", quality=90)
     return target
 

@@ -26,13 +26,15 @@ def write_imagic(
     lora: Mapping[str, Tensor],  # factors by name, [R, in] and [out, R]
     prompt: str = "",
     provenance: Mapping[str, object] | None = None,
+    exclusive: bool = False,  # never replace a file; raises TakenError
 ) -> Path:
     """Write one edit. Of the extras, only tensors, numbers, texts and truth values are stored."""
     tensors = {"embedding": embedding.float()}
     tensors.update({_LORA + name: tensor for name, tensor in lora.items()})
     tensors.update({_EXTRA + name: value for name, value in extras.items() if isinstance(value, Tensor)})
     scalars = {name: value for name, value in extras.items() if isinstance(value, bool | int | float | str)}
-    return write_safetensors(path, tensors, KIND, {"prompt": prompt, "extras": scalars}, provenance)
+    config = {"prompt": prompt, "extras": scalars}
+    return write_safetensors(path, tensors, KIND, config, provenance, exclusive=exclusive)
 
 
 def read_imagic(path: str | Path) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
-from ..checkpoint import FORMAT, parse_json, read_safetensors, sort_header, write_safetensors
+from ..checkpoint import FORMAT, pack_safetensors, parse_json, read_safetensors, write_safetensors
 from ..code_range import check_range
 from ..errors import CheckpointError, about_file
 from ..inference import no_inference_mode
+from ..printable import printable
 from .atomic import atomic_write
 
 __all__ = ["StoredLatent", "embed_latent", "extract_latent", "read_latent", "write_latent"]
@@ -49,9 +50,11 @@ def write_latent(
     names: Sequence[str],  # B
     family: str,
     provenance: dict[str, object] | None = None,
+    exclusive: bool = False,  # never replace a file; raises TakenError
 ) -> Path:
-    """Write codes and their names as safetensors; the file appears whole or not at all."""
-    return write_safetensors(path, {"codes": codes.float()}, KIND, {"names": list(names)}, provenance, family)
+    """Write codes and their names as safetensors, whole or not at all; the folder has to be there."""
+    tensors, config = {"codes": codes.float()}, {"names": list(names)}
+    return write_safetensors(path, tensors, KIND, config, provenance, family, exclusive, make_folder=False)
 
 
 def read_latent(path: str | Path) -> StoredLatent:
@@ -73,8 +76,8 @@ def embed_latent(path: str | Path, code: Tensor, name: str, family: str) -> None
     """
     path = Path(path)
     metadata = {"format": FORMAT, "kind": KIND, "config": json.dumps({"names": [name]}), "family": family}
-    content = save({"codes": code.detach().cpu().float()[None].contiguous().clone()}, metadata)
-    chunk = KEYWORD + b"\0\0" + zlib.compress(base64.b64encode(_with_sorted_header(content)), 9)
+    content = b"".join(pack_safetensors({"codes": code.float()[None]}, metadata))
+    chunk = KEYWORD + b"\0\0" + zlib.compress(base64.b64encode(content), 9)
     chunks = [_SIGNATURE]
     for kind, body in _chunks(path.read_bytes(), path):
         if kind == b"IDAT" and chunk:  # readers that stop at the pixels, as Pillow does, still see it
@@ -126,7 +129,7 @@ def _check_latent(tensors: dict[str, Tensor], metadata: dict[str, str], path: Pa
     names = parse_json(metadata, "config", path).get("names")
     if not isinstance(names, list) or len(names) != len(codes):
         names = [f"{path.stem} #{k + 1}" for k in range(len(codes))]
-    return StoredLatent(codes, tuple(str(name) for name in names), str(metadata.get("family", "")))
+    return StoredLatent(codes, tuple(printable(str(name)) for name in names), str(metadata.get("family", "")))
 
 
 def _chunks(content: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
@@ -156,12 +159,6 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 def _carries_code(kind: bytes, body: bytes) -> bool:
     return kind == b"zTXt" and body.startswith(KEYWORD + b"\0\0")
-
-
-def _with_sorted_header(content: bytes) -> bytes:
-    """Sort the header of a safetensors file in memory."""
-    end = 8 + struct.unpack("<Q", content[:8])[0]
-    return content[:8] + sort_header(content[8:end]) + content[end:]
 
 
 def _inflate(packed: bytes) -> bytes:

@@ -52,7 +52,7 @@ def read_pictures(
         try:
             picture = load_fitted(file, size, fit, lambda text, name=file.name: batch.notes.append(f"{name}: {text}"))
         except PictureError as error:
-            batch.skipped.append(f"{file.name}: {error}")
+            batch.skipped.append(f"{printable(file.name)}: {error}")
             continue
         if size is None:
             size = picture.height, picture.width
@@ -91,7 +91,7 @@ class _Batch:
         index = len(self.names)
         fill(self.images[index], self.masks[index], picture, self.background)
         self.masks[index].neg_().add_(1)
-        self.names.append(name)
+        self.names.append(printable(name))  # names travel as lines
 
     def finish(self) -> PictureBatch:
         """Return what was read.

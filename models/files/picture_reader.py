@@ -6,7 +6,6 @@ Sizes and frames are compared with the limits before anything is decoded. Nothin
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import InputError, check_choice
-from ..printable import printable
+from ..printable import printable, printable_logger
 from .picture_colours import to_rgb
 from .picture_formats import installed_formats
 from .picture_png import SIGNATURE, png_pixels
@@ -37,7 +36,7 @@ __all__ = [
     "read_picture",
 ]
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 FITS = ("crop", "pad", "stretch")
 NOT_A_PICTURE = "not a picture"  # the reason where a file is of none of the formats
 MAX_PIXELS = 2**27  # of one picture, or one frame: 134 million

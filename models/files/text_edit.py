@@ -23,7 +23,10 @@ _LARGEST_ATTENTION = 64  # layers; the largest published generators have 26 and 
 
 
 def write_text_edit(
-    path: str | Path, values: Mapping[str, Any], provenance: Mapping[str, object] | None = None
+    path: str | Path,
+    values: Mapping[str, Any],
+    provenance: Mapping[str, object] | None = None,
+    exclusive: bool = False,
 ) -> Path:
     """Write the fields of a text edit by name; None for those that it lacks.
 
@@ -31,6 +34,7 @@ def write_text_edit(
         path: ends in .safetensors.
         values: fields of a `TextEdit`: offset [L, D], selection, region and extra tensors, networks, texts.
         provenance: JSON-ready.
+        exclusive: never replace a file; raises TakenError.
     """
     tensors = {name: values[name].float() for name in _TENSORS if values.get(name) is not None}
     config: dict[str, Any] = {name: str(values.get(name) or "") for name in _TEXTS}
@@ -43,7 +47,7 @@ def write_text_edit(
             tensors |= {f"{name}.{key}": tensor.float() for key, tensor in network.state_dict().items()}
     if values.get("attention") is not None:
         config["attention_channels"] = list(values["attention"].channels)
-    return write_safetensors(path, tensors, KIND, config, provenance, str(values.get("family") or ""))
+    return write_safetensors(path, tensors, KIND, config, provenance, str(values.get("family") or ""), exclusive)
 
 
 def read_text_edit(path: str | Path) -> dict[str, Any]:

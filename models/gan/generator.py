@@ -311,7 +311,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
         network.load_state_dict(plain, strict=True, assign=True)
         network = network.requires_grad_(False).eval().to(device)
     family = metadata.get("family") or family_fingerprint(network)
-    return GanGenerator(network, family, name=path.stem)
+    return GanGenerator(network, family, name=printable(path.stem))
 
 
 def save_generator(
@@ -320,6 +320,7 @@ def save_generator(
     provenance: dict[str, object] | None = None,
     half: bool = False,
     family: str | None = None,
+    exclusive: bool = False,
 ) -> Path:
     """Write a network so that :func:`load_generator` reads it back.
 
@@ -329,6 +330,7 @@ def save_generator(
         provenance: where it comes from, for the header.
         half: store float16: half the size, about three decimal digits.
         family: None: its fingerprint.
+        exclusive: never replace a file; raises TakenError.
 
     Returns:
         The path.
@@ -337,7 +339,7 @@ def save_generator(
     if half:
         state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
     family = family or family_fingerprint(network)
-    return write_safetensors(path, state, "generator", network.config.to_json(), provenance, family)
+    return write_safetensors(path, state, "generator", network.config.to_json(), provenance, family, exclusive)
 
 
 def _check_size(config: StyleGAN2Config | ProgressiveConfig, tensors: dict[str, Tensor], path: Path) -> None:

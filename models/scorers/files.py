@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ from torch import Tensor
 from ..checkpoint import read_shapes
 from ..errors import CheckpointError, InputError
 from ..loading.config_limits import check_config_limits
-from ..printable import printable
+from ..printable import printable, printable_logger
 from ..wrappers import strip_wrappers
 from .names import from_transformers, is_transformers
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 CONFIG_NAME = "open_clip_config.json"
 TRANSFORMERS_CONFIG = "config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 from ...editing.common.types import GanLatent
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
+from ...models.printable import printable, printable_logger
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 def check_latent(generator: GanGenerator, latent: GanLatent, name: str = "The latent") -> None:
@@ -32,7 +31,7 @@ def picture_names(text: str | None, count: int) -> tuple[str, ...]:
     Raises:
         InputError: the number of names is another one.
     """
-    names = tuple(line.strip() for line in (text or "").splitlines() if line.strip())
+    names = tuple(printable(line.strip()) for line in (text or "").splitlines() if line.strip())
     if not names:
         return tuple(f"picture {k + 1}" for k in range(count))
     if len(names) != count:

@@ -8,6 +8,7 @@ from ... import host
 from ...editing.common.types import GanLatent
 from ...host import io, ui
 from ...models.errors import InputError
+from ...models.files.atomic import write_new
 from ...models.files.latents import embed_latent, write_latent
 from ..common.model_files import listed_name
 from ..common.schema import menu_category, search_aliases
@@ -55,14 +56,15 @@ class SaveLatents(io.ComfyNode):
             )
         backend = host.current()
         path = backend.save_path("latents", name)
-        file = listed_name("latents", path)
-        payload = host.ui.PreviewText(f"Saved {file}").as_dict()
+        payload: dict = {}
         if images is not None:
             prefix = f"semantic_edit/latents/{host.safe_name(name)}"
             saved = ui.ImageSaveHelper.save_images(images, prefix, io.FolderType.output, cls)
             for picture, code, title in zip(saved, latents.codes, latents.names, strict=True):
                 png = backend.output_directory() / picture["subfolder"] / picture["filename"]
                 embed_latent(png, code, title, latents.family)
-            payload |= ui.SavedImages(saved).as_dict()
-        write_latent(path, latents.codes, latents.names, latents.family)
-        return io.NodeOutput(file, ui=payload)
+            payload = ui.SavedImages(saved).as_dict()
+        codes, names, family = latents.codes, latents.names, latents.family
+        path = write_new(path, lambda path: write_latent(path, codes, names, family, exclusive=True))
+        file = listed_name("latents", path)
+        return io.NodeOutput(file, ui=host.ui.PreviewText(f"Saved {file}").as_dict() | payload)

@@ -6,6 +6,7 @@ from ... import host
 from ...editing.imagic.conditioning import single_conditioning
 from ...host import io
 from ...models.errors import InputError
+from ...models.files.atomic import write_new
 from ...models.files.imagic import write_imagic
 from ..common.model_files import listed_name
 from ..common.schema import menu_category, search_aliases
@@ -41,6 +42,9 @@ class SaveImagicEdit(io.ComfyNode):
         conditioning = single_conditioning(optimised, "optimised")
         path = host.current().save_path("imagic", name)
         provenance = {"notes": notes, "method": "imagic"}
-        write_imagic(path, conditioning.embedding, conditioning.extras, lora, prompt, provenance)
+        embedding, extras = conditioning.embedding, conditioning.extras
+        path = write_new(
+            path, lambda path: write_imagic(path, embedding, extras, lora, prompt, provenance, exclusive=True)
+        )
         listed = listed_name("imagic", path)
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

@@ -10,6 +10,7 @@ from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.tuning import TuneSettings
 from ...host import io
 from ...models.errors import InputError, check_choice
+from ...models.files.atomic import write_new
 from ...models.files.imagic import write_imagic
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
@@ -111,4 +112,8 @@ def _save(photo: TunedPhoto, name: str) -> None:
     conditioning = photo.conditioning
     provenance = {"photo": photo.name, "key": photo.key, "report": photo.report}
     path = host.current().save_path("imagic", name)
-    write_imagic(path, conditioning.embedding, conditioning.extras, photo.lora, provenance=provenance)
+    embedding, extras = conditioning.embedding, conditioning.extras
+    write_new(
+        path,
+        lambda path: write_imagic(path, embedding, extras, photo.lora, provenance=provenance, exclusive=True),
+    )

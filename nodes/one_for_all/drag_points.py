@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -19,6 +18,7 @@ from ...editing.paint.brush import add_strokes, brush_mask
 from ...host import current, io
 from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
+from ...models.printable import printable_logger
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
@@ -27,7 +27,7 @@ from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType
 from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 _RADIUS = 0.06  # of a stroke that names none
 # The change of a picture per component of W, for as long as its codes are in use: points may move without a new one.
 _memories: WeakKeyDictionary[GanLatent, dragging.ChangeMemory] = WeakKeyDictionary()

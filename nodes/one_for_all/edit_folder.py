@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,7 +155,7 @@ class EditFolder(io.ComfyNode):
     def fingerprint_inputs(cls, folder: str = "", name: str | None = "", encoder: str = "", **_: object) -> str | float:
         if name is None:
             return float("nan")  # it comes by a wire, so what is finished cannot be seen yet
-        digest = hashlib.sha256(model_file_fingerprint("encoders", encoder).encode())
+        digest = hashlib.sha256(os.fsencode(model_file_fingerprint("encoders", encoder)))
         try:
             source = _source(folder)
             names = picture_names(source)
@@ -162,11 +163,12 @@ class EditFolder(io.ComfyNode):
         except (InputError, OSError):
             return ""
         for picture in names:
-            digest.update(file_fingerprint(source / picture).encode())
+            digest.update(os.fsencode(file_fingerprint(source / picture)))
         # With 'most', the same inputs have more to do, as where somebody removed a result: what is finished counts too.
         for manifest in sorted(output.parent.glob(f"*/{MANIFEST_NAME}")):
             if manifest.parent.name.startswith(output.name):
-                digest.update(f"{manifest} {manifest.stat().st_size} {manifest.parent.stat().st_mtime_ns}".encode())
+                state = f"{manifest} {manifest.stat().st_size} {manifest.parent.stat().st_mtime_ns}"
+                digest.update(os.fsencode(state))
         return digest.hexdigest()
 
     @classmethod

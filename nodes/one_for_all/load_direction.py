@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
 from ...editing.common.rows import parse_rows
 from ...editing.one_for_all.attributes import fit_to_generator, with_average_example
 from ...host import io
 from ...models.files.direction import read_direction
 from ...models.gan.generator import GanGenerator
+from ...models.printable import printable_logger
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanGeneratorType
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 class LoadDirection(io.ComfyNode):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ... import host
 from ...editing.common.types import EditDirection, GanLatent
 from ...editing.one_for_all.library import before_after_strip
 from ...host import io
 from ...models.errors import InputError
+from ...models.files.atomic import write_new
 from ...models.files.direction import write_direction, write_thumbnail
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
@@ -83,19 +86,21 @@ class SaveDirection(io.ComfyNode):
             strip = before_after_strip(generator, direction, latents.codes, thumbnail_strength)
         provenance = {"notes": notes.strip(), "date": date.strip(), "generator": generator and generator.name}
         path = host.current().save_path("directions", name)
-        write_direction(
-            path,
-            direction.direction,
-            direction.normal,
-            direction.layers,
-            direction.start,
-            direction.offset,
-            direction.method,
-            direction.family,
-            direction.name,
-            direction.example,
-            {key: value for key, value in provenance.items() if value},
+        write = partial(
+            write_direction,
+            direction=direction.direction,
+            normal=direction.normal,
+            layers=direction.layers,
+            start=direction.start,
+            offset=direction.offset,
+            method=direction.method,
+            family=direction.family,
+            name=direction.name,
+            example=direction.example,
+            provenance={key: value for key, value in provenance.items() if value},
+            exclusive=True,
         )
+        path = write_new(path, write)
         listed = listed_name("directions", path)
         payload = host.ui.PreviewText(f"Saved {listed}").as_dict()
         if strip is not None:

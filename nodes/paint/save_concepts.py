@@ -5,6 +5,7 @@ from __future__ import annotations
 from ... import host
 from ...editing.paint.concepts import ConceptUnits
 from ...host import io
+from ...models.files.atomic import write_new
 from ...models.files.concepts import STEPS, TENSORS, write_concepts
 from ..common.model_files import listed_name
 from ..common.schema import menu_category, search_aliases
@@ -34,6 +35,9 @@ class SaveConcepts(io.ComfyNode):
     def execute(cls, concepts: ConceptUnits, name: str) -> io.NodeOutput:
         path = host.current().save_path("concepts", name)
         tensors = {field: getattr(concepts, field) for field in (*TENSORS, *STEPS)}
-        write_concepts(path, tensors, concepts.layer, concepts.names, concepts.family)
+        names, family = concepts.names, concepts.family
+        path = write_new(
+            path, lambda path: write_concepts(path, tensors, concepts.layer, names, family, exclusive=True)
+        )
         listed = listed_name("concepts", path)
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 
 from ...editing.common.pictures import fit_mask, fit_to_resolution, padding_mask
@@ -16,6 +14,7 @@ from ...models.errors import InputError, check_choice
 from ...models.files.picture_reader import FITS
 from ...models.gan.adaptation import without_adaptation
 from ...models.gan.generator import GanGenerator
+from ...models.printable import printable_logger
 from ..common.devices import place
 from ..common.images import fit_input, from_image_batch, to_image_batch
 from ..common.latents import check_latent
@@ -23,7 +22,7 @@ from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 class AdaptGenerator(io.ComfyNode):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
 from ...editing.common.types import GanLatent
 from ...host import io
 from ...models.files.adaptation import read_adaptation
 from ...models.gan.adaptation import with_adaptation
 from ...models.gan.generator import GanGenerator
+from ...models.printable import printable_logger
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 class LoadAdaptation(io.ComfyNode):

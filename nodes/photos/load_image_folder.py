@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from ... import host
@@ -12,14 +11,14 @@ from ...models.files.picture_batch import read_pictures
 from ...models.files.picture_formats import FORMAT_NAMES, describe_passed_over, split_names
 from ...models.files.picture_reader import FITS
 from ...models.gan.generator import GanGenerator
-from ...models.printable import printable
+from ...models.printable import printable, printable_logger
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType
 from ..common.widget_data import ui_payload
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 class LoadImageFolder(io.ComfyNode):

@@ -6,6 +6,7 @@ from ... import host
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.adaptation import write_adaptation
+from ...models.files.atomic import write_new
 from ...models.gan.adaptation import Adaptation
 from ...models.gan.generator import GanGenerator
 from ..common.model_files import listed_name
@@ -41,6 +42,7 @@ class SaveAdaptation(io.ComfyNode):
                 "the output of Adapt Generator."
             )
         path = host.current().save_path("adaptations", name)
-        write_adaptation(path, generator.adaptation, {"generator": generator.name})
+        provenance = {"generator": generator.name}
+        path = write_new(path, lambda path: write_adaptation(path, generator.adaptation, provenance, exclusive=True))
         listed = listed_name("adaptations", path)
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))

@@ -7,6 +7,7 @@ import re
 from ... import host
 from ...editing.text.edit import TextEdit
 from ...host import io
+from ...models.files.atomic import write_new
 from ...models.files.text_edit import write_text_edit
 from ..common.model_files import listed_name
 from ..common.schema import menu_category, search_aliases
@@ -39,7 +40,8 @@ class SaveTextEdit(io.ComfyNode):
     @classmethod
     def execute(cls, text_edit: TextEdit, name: str) -> io.NodeOutput:
         path = host.current().save_path("text_edits", name.strip() or _file_name(text_edit.prompt))
-        write_text_edit(path, vars(text_edit), {"source": text_edit.source, "method": text_edit.method})
+        provenance = {"source": text_edit.source, "method": text_edit.method}
+        path = write_new(path, lambda path: write_text_edit(path, vars(text_edit), provenance, exclusive=True))
         listed = listed_name("text_edits", path)
         return io.NodeOutput(listed, ui=host.ui.PreviewText(f"Saved {listed}"))
 
