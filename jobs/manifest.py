@@ -156,7 +156,7 @@ def _is_valid(record: Record) -> bool:
 
 def _is_plain(name: str) -> bool:
     """Tell whether a name is that of a visible file in its folder, without a way to elsewhere."""
-    return PurePath(name).name == name and not name.startswith(".") and "\0" not in name
+    return name != "" and PurePath(name).name == name and not name.startswith(".") and "\0" not in name
 
 
 def _complete_lines(file: BinaryIO) -> int:

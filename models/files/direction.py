@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,8 +130,10 @@ def write_thumbnail(path: str | Path, image: Tensor) -> Path:  # [H, W, 3] in 0.
     """
     target = Path(path).with_suffix(THUMBNAIL)
     pixels = image.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+    content = io.BytesIO()  # Pillow's own writing of JPEG takes a half-written file on a full disk for a whole one
+    Image.fromarray(pixels).save(content, "JPEG", quality=90)
     with atomic_write(target, exclusive=True) as temporary:
-        Image.fromarray(pixels).save(temporary, "JPEG", quality=90)
+        temporary.write_bytes(content.getbuffer())
     return target
 
 

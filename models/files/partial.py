@@ -48,8 +48,9 @@ def partial_file(folder: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+        if path.exists():
+            with contextlib.suppress(OSError):
+                path.unlink()
         if handle is not None:
             os.close(handle)
 

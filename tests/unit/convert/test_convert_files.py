@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from semantic_edit.models import CheckpointError, load_generator
 from semantic_edit.models.convert import convert_file
+from semantic_edit.models.files.storage import StorageError
 
 
 @pytest.mark.parametrize("kind", ["nvlabs", "tensorflow", "archive", "old", "npy"])
@@ -73,14 +75,13 @@ def test_paths_that_cannot_be(good, tmp_path, source, destination, words):
 
 def test_a_failing_disk_leaves_nothing(good, tmp_path, monkeypatch):
     """The write fails half-way: no half file, no temporary file."""
-    from semantic_edit.models import checkpoint
 
-    def full(tensors, path, metadata):
-        open(path, "wb").write(b"half")
+    def full(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(CheckpointError, match="out.safetensors could not be written: No space left"):
+    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(StorageError, match="out.safetensors was not saved: the folder .* is full .*Make room and try"):
         convert_file(good, tmp_path / "out.safetensors", lambda text: None)
     assert [path.name for path in tmp_path.iterdir()] == ["good.pkl"]
 

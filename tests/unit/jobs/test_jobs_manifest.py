@@ -17,9 +17,11 @@ from semantic_edit.jobs.listing import name_results, picture_names
 from semantic_edit.jobs.lock import FolderLock
 from semantic_edit.jobs.manifest import MANIFEST_NAME, Manifest, Record, read_records
 from semantic_edit.jobs.settings import check_settings, read_settings, write_settings
-from semantic_edit.jobs.storage import StorageError, remove_partial_files, storage_problems
+from semantic_edit.jobs.storage import storage_problems
 from semantic_edit.models import InputError
 from semantic_edit.models.files.atomic import atomic_write
+from semantic_edit.models.files.partial import remove_partial_files
+from semantic_edit.models.files.storage import StorageError
 
 RECORDS = [
     Record("a.png", "done", "a.png", "codes/a.safetensors", 1.0 / 3, True, 0.5, "", 5, 10**18 + 1, 77, 0.1, "2026"),
@@ -198,11 +200,18 @@ def test_files_appear_whole_and_what_was_cut_short_is_swept(tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
-        with pytest.raises(OSError, match="full"), atomic_write(tmp_path / "a.png") as partial:
+        with pytest.raises(StorageError, match="is full"), atomic_write(tmp_path / "a.png") as partial:
             partial.write_bytes(b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"] and (tmp_path / "a.png").read_bytes() == b"old"
-    (tmp_path / ".writing.partial").write_bytes(b"half")
-    (tmp_path / ".b-x1.partial").write_bytes(b"half")
+    (tmp_path / ".semantic_edit-0123456789abcdef.partial").write_bytes(b"half")
+    foreign = [
+        ".mine.partial",
+        ".b-x1.partial",
+        ".semantic_edit-mine.partial",
+        "semantic_edit-0123456789abcdef.partial",
+    ]
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"of somebody")
     remove_partial_files(tmp_path)
     remove_partial_files(tmp_path / "none")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.png", *foreign])
