@@ -155,7 +155,8 @@ class Server:
             target = result_prefix(subfolder, name)
         except InputError:
             raise ServerError(
-                f"{self.url} names a file outside the output folder, or one that cannot be kept in it: {f'{subfolder}/{name}'!r}."
+                f"{self.url} names a file outside the output folder, or one that cannot be kept in it: "
+                f"{f'{subfolder}/{name}'[:200]!r}."
             ) from None
         if target is None:
             say(f"Left on the server: {printable(name)}, which is neither a picture nor a film.")
