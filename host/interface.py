@@ -70,6 +70,8 @@ class Host(ABC):
     def save_path(self, kind: str, name: str, extension: str = MODEL_SUFFIX) -> Path:
         """Return a new, numbered file path below output/semantic_edit/<kind>; its folder exists, the file does not.
 
+        Another process may take the number before the file is written: `write_new` then goes on to the next one.
+
         Args:
             kind: one of `KINDS`.
             name: file name without number and extension, as typed; "set1/smile" makes a subfolder.

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from PIL import Image
 
@@ -42,6 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a mistake of ours, but a traceback helps only those who ask for it
         return _fail(error, options)
     return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with a printable message: arguments may be names of foreign files, as a shell's * gives them."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        if message:
+            write_line(sys.stderr, message.rstrip("\n"))
+        sys.exit(status)
 
 
 class _PrintableFormatter(logging.Formatter):
@@ -149,7 +159,7 @@ def _component(text: str) -> int | str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="semantic-edit", description=__doc__)
+    parser = _Parser(prog="semantic-edit", description=__doc__)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="say more, and show where an error came from")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

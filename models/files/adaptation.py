@@ -118,7 +118,7 @@ def _names(path: Path, config: dict) -> tuple[str, ...]:
     names = config.get("names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{path.name}: its list of names is damaged.")
-    return tuple(names)
+    return tuple(map(printable, names))
 
 
 def _check_network(state: dict[str, Tensor], sizes: list[tuple[int, int, int]]) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..code_range import LARGEST_WEIGHT, check_range
 from ..errors import CheckpointError, about_file
+from ..printable import printable
 
 KIND = "concepts"
 TENSORS = ("iou", "effect", "top", "inside", "outside", "threshold", "share")
@@ -49,7 +50,11 @@ def read_concepts(path: str | Path) -> dict[str, object]:
     for name in TENSORS:
         if name not in tensors:
             raise CheckpointError(f"{path.name} holds no tensor '{name}'; it is not a file of concepts.")
-    fields: dict[str, object] = {"layer": layer, "names": tuple(names), "family": metadata.get("family", "")}
+    fields: dict[str, object] = {
+        "layer": layer,
+        "names": tuple(map(printable, names)),
+        "family": metadata.get("family", ""),
+    }
     for name in (*TENSORS, *STEPS):
         tensor = tensors.get(name)
         if tensor is None:

@@ -248,3 +248,12 @@ def test_a_server_that_answers_nonsense_is_a_sentence(command, tmp_path, strange
     code, out, err = run_graph(command, tmp_path, "--server", strange)
     assert (code, out) == (2, []) and len(err) == 1 and words in err[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_arguments_that_mean_nothing_are_printed_with_escapes(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["info", "a.safetensors", "b\x1b[2J\udcff.safetensors"])
+    error = capsys.readouterr().err
+    assert (
+        caught.value.code == 2 and r"unrecognized arguments: b\x1b[2J\xff.safetensors" in error and "\x1b" not in error
+    )
