@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..editing.common.progress import Progress
+from ..models.files.storage import storage_problems
 from ..models.inference import no_inference_mode
 from .diffusion import DiffusionBackend
 from .files import MODEL_SUFFIX, safe_name
@@ -82,7 +83,9 @@ class ComfyHost(Host):
 
     def save_path(self, kind: str, name: str, extension: str = MODEL_SUFFIX) -> Path:
         prefix = f"semantic_edit/{kind}/{safe_name(name)}"
-        folder, filename, counter, _, _ = self._paths.get_save_image_path(prefix, self._paths.get_output_directory())
+        output = self._paths.get_output_directory()
+        with storage_problems(f"The folder for {kind} below {output}"):
+            folder, filename, counter, _, _ = self._paths.get_save_image_path(prefix, output)
         return Path(folder) / f"{filename}_{counter:05}_{extension}"
 
     def input_directory(self) -> Path:

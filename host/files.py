@@ -28,7 +28,7 @@ def safe_name(name: str) -> str:
         raise InputError(f"The file name {str(name)[:40]!r} holds half a character, which no file can be called.")
     path = PurePosixPath(str(name).strip().replace("\\", "/"))
     text = str(path)
-    if len(text.encode(errors="replace")) > _LONGEST_NAME:
+    if len(text.encode()) > _LONGEST_NAME:
         raise InputError(f"The file name {text[:40]!r}... is {len(text)} letters long; give a shorter one.")
     leaves = path.is_absolute() or not path.name or any(step.startswith((".", "~")) for step in path.parts)
     if leaves or any(letter in _FORBIDDEN or printable(letter) != letter for letter in text):
