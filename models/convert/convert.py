@@ -52,6 +52,8 @@ def convert_file(
 
     Raises:
         CheckpointError: a sentence that names the file and says what is wrong, or what was refused.
+        StorageError: the disk is full or refuses.
+        TakenError: a file got the destination's name meanwhile, and it is not to be replaced.
     """
     source, destination = Path(source), Path(destination)
     _check_paths(source, destination, overwrite)
@@ -59,16 +61,17 @@ def convert_file(
         opened = open_file(source)
         content = identify(opened, component)
         if isinstance(content, EncoderWeights):
-            return _write_encoder(source, destination, content, say)
+            return _write_encoder(source, destination, content, say, not overwrite)
         if isinstance(content, GeneratorWeights):
             if component is None and holds_encoder(opened.content):
                 content.notes.append("the file holds an encoder, too; --component encoder writes that one")
-            return _write_generator(source, destination, build_generator(content), content, say)
+            return _write_generator(source, destination, build_generator(content), content, say, not overwrite)
         if isinstance(content, ProgressiveWeights):
-            return _write_generator(source, destination, build_progressive(content), content, say)
+            return _write_generator(source, destination, build_progressive(content), content, say, not overwrite)
         if isinstance(content, ForeignCodes):
-            return _write_codes(source, destination, content, say)
-        return _write_direction(source, destination, content, say, component if isinstance(component, int) else None)
+            return _write_codes(source, destination, content, say, not overwrite)
+        number = component if isinstance(component, int) else None
+        return _write_direction(source, destination, content, say, not overwrite, number)
     except CheckpointError as problem:
         sentence = printable(_sentence(str(problem)))
         raise CheckpointError(f"{source.name} {sentence}. Nothing was written.") from None
@@ -143,11 +146,16 @@ def identify(
 
 
 def _write_generator(
-    source: Path, destination: Path, network: Network, weights: GeneratorWeights | ProgressiveWeights, say: Say
+    source: Path,
+    destination: Path,
+    network: Network,
+    weights: GeneratorWeights | ProgressiveWeights,
+    say: Say,
+    exclusive: bool,
 ) -> Path:
     config = network.config
     family = family_fingerprint(network)
-    save_generator(destination, network, _provenance(source, weights), family=family)
+    save_generator(destination, network, _provenance(source, weights), family=family, exclusive=exclusive)
     height, width = config.resolution
     if isinstance(weights, ProgressiveWeights):
         summary = f"Progressive GAN {height}x{width}, {2 * len(config.channels)} layers, z of width {config.z_dim}"
@@ -158,8 +166,8 @@ def _write_generator(
     return _report(source, destination, weights, f"{summary}, family {family}", say)
 
 
-def _write_encoder(source: Path, destination: Path, weights: EncoderWeights, say: Say) -> Path:
-    save_encoder(destination, build_encoder(weights), _provenance(source, weights))
+def _write_encoder(source: Path, destination: Path, weights: EncoderWeights, say: Say, exclusive: bool) -> Path:
+    save_encoder(destination, build_encoder(weights), _provenance(source, weights), exclusive)
     config = weights.config
     summary = f"encoder of {config.size[0]}x{config.size[1]} pictures, {config.num_layers} rows of W+ of width "
     summary += f"{config.w_dim}, family {weights.family or 'unknown'}"
@@ -185,7 +193,7 @@ def _report(
 
 
 def _write_direction(
-    source: Path, destination: Path, directions: ForeignDirections, say: Say, component: int | None
+    source: Path, destination: Path, directions: ForeignDirections, say: Say, exclusive: bool, component: int | None
 ) -> Path:
     direction, index = choose_direction(directions, component)
     several = len(directions.directions) > 1
@@ -201,6 +209,7 @@ def _write_direction(
         method=direction.method,
         name=name,
         provenance=provenance,
+        exclusive=exclusive,
     )
     rows, width = direction.direction.shape
     say(f"{source.name}: a direction of width {width} for {'all rows' if rows == 1 else f'{rows} rows'} of W+.")
@@ -216,11 +225,11 @@ def _write_direction(
     return destination
 
 
-def _write_codes(source: Path, destination: Path, codes: ForeignCodes, say: Say) -> Path:
+def _write_codes(source: Path, destination: Path, codes: ForeignCodes, say: Say, exclusive: bool) -> Path:
     count, rows, width = codes.codes.shape
     names = codes.names or [source.stem if count == 1 else f"{source.stem} #{k + 1}" for k in range(count)]
     provenance = {"source": source.name, "layout": codes.layout, "shape": codes.source_shape}
-    write_latent(destination, codes.codes, names, "", provenance)
+    write_latent(destination, codes.codes, names, "", provenance, exclusive)
     of = f"{rows} rows of W+ of width {width}" if rows > 1 else f"one row of W of width {width}, for all rows of W+"
     say(f"{source.name} ({codes.layout}): {count} code{'s' if count > 1 else ''} of {of}.")
     say("They name no generator family; their shape is checked when they are used.")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from semantic_edit.models.files.partial import is_partial_name
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +66,8 @@ _seen: list[str] | None = None
 
 def _watch(event: str, arguments: tuple) -> None:
     if _seen is None or event not in WATCHED:
+        return
+    if event == "os.remove" and is_partial_name(Path(arguments[0]).name):  # what our writer wrote to
         return
     # A module that is imported late is executed too, from its file; code of a payload comes from nowhere.
     if not (event == "exec" and Path(getattr(arguments[0], "co_filename", "")).is_file()):
