@@ -59,6 +59,8 @@ def test_a_batch_reports_on_any_console(tmp_path, tiny_network, console):
         "none",
         "--mode",
         "constant",
+        "--steps",
+        "1",
         "--device",
         "cpu",
     ]

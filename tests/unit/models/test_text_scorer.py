@@ -346,7 +346,7 @@ def test_the_activation_is_read_from_the_config_beside_the_weights(tmp_path, cap
     ("towers", "said"),
     [
         ({"text_config": {"hidden_act": "gelu"}, "vision_config": {}}, "names the activation gelu, quick_gelu"),
-        ({"text_config": {"hidden_act": "re\nlu"}, "vision_config": {"hidden_act": "re\nlu"}}, r"activation re\?lu"),
+        ({"text_config": {"hidden_act": "re\nlu"}, "vision_config": {"hidden_act": "re\nlu"}}, r"activation re\\nlu"),
         ({"text_config": 3, "vision_config": {}}, "names the activation"),
     ],
 )
