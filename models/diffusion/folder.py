@@ -157,8 +157,15 @@ def _network(kind: type, folder: Path, component: str, device: torch.device, dty
             f"The {component} of {folder.name} lacks {len(missing)} of its weights, {missing[0]} for one; it is "
             "damaged, or its configuration belongs to other weights."
         )
-    # Libraries leave some weights in the type of their file; a float32 one among float16 stops the first step.
-    return network.to(device, dtype).eval().requires_grad_(False)
+    _cast(network, dtype)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def _cast(network: nn.Module, dtype: torch.dtype) -> None:
+    """Bring all weights to one type: libraries leave some in that of their file, which stops the first step."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            tensor.data = tensor.data.to(dtype)
 
 
 def _check_config(kind: type, folder: Path, component: str) -> None:
