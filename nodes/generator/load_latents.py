@@ -7,7 +7,7 @@ from pathlib import Path
 from ... import host
 from ...editing.common.latents import spread_rows
 from ...editing.common.types import GanLatent
-from ...host import io
+from ...host import file_below, io
 from ...models.errors import InputError, check_choice
 from ...models.files.latents import extract_latent, read_latent
 from ...models.gan.generator import GanGenerator
@@ -62,6 +62,23 @@ class LoadLatents(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, source: object = None, file: object = None, picture: object = None) -> bool | str:
+        """Look only at the list that is used: the other may show a name that this machine does not have."""
+        for name, value in (("source", source), ("file", file), ("picture", picture)):
+            if not isinstance(value, str | None):  # None comes by wire
+                return f"{name} is {str(value)[:60]!r}; expected a name from its list."
+        try:
+            if source is not None:
+                check_choice("source", source, SOURCES)
+            if source == "file" and file is not None:
+                model_file("latents", file)
+            if source == "picture" and picture is not None:
+                _picture_file(picture)
+        except InputError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def fingerprint_inputs(cls, source: str, file: str, picture: str, **_: object) -> str:
         picture_file = file_fingerprint(host.current().input_directory() / picture) if picture else ""
         return f"{model_file_fingerprint('latents', file)} {picture_file}"
@@ -87,11 +104,12 @@ def _pictures() -> list[str]:
 
 
 def _picture_file(name: str) -> Path:
-    """Return the path of an entry of `_pictures`."""
-    if name not in _pictures():
+    """Return the path of a PNG in ComfyUI's input folder or below it, where uploads from elsewhere lie."""
+    path = file_below(host.current().input_directory(), name)
+    if path is None or path.suffix.lower() != ".png":
         named = "" if name == _NO_PICTURE else f" named {name!r}"
         raise InputError(
             f"There is no PNG{named} in {host.current().input_directory()}. Upload a picture saved by Save Latents, "
             "and choose it from the list."
         )
-    return host.current().input_directory() / name
+    return path

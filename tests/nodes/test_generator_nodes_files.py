@@ -88,6 +88,33 @@ def test_pictures_outside_the_list_are_refused(run_node, headless_host, name):
         run_node("LoadLatents", source="web", file="", picture="a.png")
 
 
+def test_a_picture_below_the_input_folder_is_found(run_node, headless_host, sampled, images):
+    run_node("SaveLatents", latents=sampled, name="faces", images=images)
+    saved = sorted(headless_host.output_directory().rglob("*.png"))[0]
+    uploaded = headless_host.input_directory() / "semantic_edit" / "face.png"  # where --server puts what it sends
+    uploaded.parent.mkdir()
+    uploaded.write_bytes(saved.read_bytes())
+    (loaded,), _ = run_node("LoadLatents", source="picture", file="", picture="semantic_edit/face.png")
+    assert torch.equal(loaded.codes, sampled.codes[:1])
+
+
+def test_only_the_list_that_is_used_is_checked_before_the_work(run_node, headless_host, sampled, images):
+    from semantic_edit.nodes.generator.load_latents import LoadLatents
+
+    run_node("SaveLatents", latents=sampled, name="faces", images=images)
+    file = headless_host.list_models("latents")[0]
+    Image.new("RGB", (4, 4)).save(headless_host.input_directory() / "a.png")
+    assert LoadLatents.validate_inputs(source="file", file=file, picture="of another machine.png") is True
+    assert LoadLatents.validate_inputs(source="picture", file="of another machine", picture="a.png") is True
+    assert LoadLatents.validate_inputs(source=None, file=None, picture=None) is True  # all of them by wire
+    assert "There is no file" in LoadLatents.validate_inputs(source="file", file="gone.safetensors", picture="a.png")
+    assert "no PNG named 'gone.png'" in LoadLatents.validate_inputs(source="picture", file=file, picture="gone.png")
+    assert "Unknown source 'web'" in LoadLatents.validate_inputs(source="web", file=file, picture="a.png")
+    assert (
+        LoadLatents.validate_inputs(source="file", file=5, picture="") == "file is '5'; expected a name from its list."
+    )
+
+
 def test_a_replaced_file_or_picture_is_read_again(run_node, headless_host, sampled, images):
     from semantic_edit.nodes.generator.load_latents import LoadLatents
 
