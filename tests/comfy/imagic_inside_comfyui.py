@@ -4,6 +4,7 @@ Not collected by pytest; test_comfy_imagic.py starts it. The last line it writes
 """
 
 import asyncio
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ import comfy.model_base  # noqa: E402
 import comfy.model_patcher  # noqa: E402
 import comfy.supported_models  # noqa: E402
 import torch  # noqa: E402
+from comfy.ldm.flux.model import FluxParams  # noqa: E402
 
 import nodes  # noqa: E402, F401  (what tells the pack that ComfyUI is there)
 
@@ -76,6 +78,8 @@ FLUX = dict(
     mlp_ratio=2.0, num_heads=4, depth=1, depth_single_blocks=1, axes_dim=[4, 6, 6], theta=10000, patch_size=2,
     qkv_bias=True, guidance_embed=True, dtype=torch.float32,
 )  # fmt: skip
+if "txt_ids_dims" in {field.name for field in dataclasses.fields(FluxParams)}:  # newer cores have Flux 2 as well
+    FLUX["txt_ids_dims"] = []
 QWEN = dict(
     image_model="qwen_image", patch_size=2, in_channels=64, out_channels=16, num_layers=1, attention_head_dim=16,
     num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(4, 6, 6), dtype=torch.float32,

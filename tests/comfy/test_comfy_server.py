@@ -182,7 +182,7 @@ def test_core_nodes_make_the_same_pictures(comfyui, run_headless, tmp_path):
 
 
 def test_saved_pictures_carry_the_same_workflow(comfyui, run_headless, tmp_path):
-    nodes = [{"id": 1, "type": "EmptyImage", "mode": 0, "widgets_values": [8, 8, 1, 255]}]
+    nodes = [{"id": 1, "type": "EmptyImage", "title": "Blue", "mode": 0, "widgets_values": [8, 8, 1, 255]}]
     nodes.append({"id": 2, "type": "SaveImage", "mode": 0, "widgets_values": ["carry"]})
     nodes[0]["outputs"] = [{"name": "IMAGE", "type": "IMAGE", "links": [1]}]
     nodes[1]["inputs"] = [{"name": "images", "type": "IMAGE", "link": 1}]
