@@ -258,7 +258,7 @@ def test_a_scorer_of_another_picture_size_is_fed_what_it_sees_or_refused(run_nod
     ("inputs", "message"),
     [
         ({"rows": "90"}, "rows"),
-        ({"drop_parts": "nose"}, "no part 'nose'"),
+        ({"drop_parts": "nose"}, "names 'nose', which is no part"),
         ({"drop_parts": "upper"}, "nothing is left"),
         ({"only_here": torch.zeros(1, 8, 8)}, "only_here is empty"),
         ({"also_here": torch.ones(2, 8, 8)}, "one mask"),
