@@ -7,9 +7,9 @@ import pickle
 
 import pytest
 from semantic_edit.headless.run.runner import NodeFailure
-from semantic_edit.jobs.storage import StorageError
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.files.picture_reader import PictureError
+from semantic_edit.models.files.storage import StorageError
 
 ERRORS = [
     InputError("steps is 0"),
