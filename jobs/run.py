@@ -272,7 +272,8 @@ class _Run:
         with storage_problems(self.job.output):
             if code:
                 title = task.name.encode("utf-8", "replace").decode()
-                write_latent(self.job.output / code, result.code, [title], self.job.transfer.generator.family)
+                family = self.job.transfer.generator.family
+                write_latent(self.job.output / code, result.code, [title], family, make_folder=False)
             with atomic_write(self.job.output / task.result) as partial:
                 partial.write_bytes(png)
             self.manifest.add(

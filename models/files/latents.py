@@ -51,10 +51,11 @@ def write_latent(
     family: str,
     provenance: dict[str, object] | None = None,
     exclusive: bool = False,  # never replace a file; raises TakenError
+    make_folder: bool = True,  # False: a folder that is gone is an error, as for `atomic_write`
 ) -> Path:
-    """Write codes and their names as safetensors, whole or not at all; the folder has to be there."""
+    """Write codes and their names as safetensors; the file appears whole or not at all."""
     tensors, config = {"codes": codes.float()}, {"names": list(names)}
-    return write_safetensors(path, tensors, KIND, config, provenance, family, exclusive, make_folder=False)
+    return write_safetensors(path, tensors, KIND, config, provenance, family, exclusive, make_folder)
 
 
 def read_latent(path: str | Path) -> StoredLatent:

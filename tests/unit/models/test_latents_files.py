@@ -35,7 +35,7 @@ def picture(tmp_path):
 
 
 def test_a_file_keeps_codes_names_and_family(tmp_path, codes):
-    path = write_latent(tmp_path / "codes.safetensors", codes, NAMES, "fam")
+    path = write_latent(tmp_path / "new" / "codes.safetensors", codes, NAMES, "fam")
     stored = read_latent(path)
     assert torch.equal(stored.codes, codes) and stored.names == NAMES and stored.family == "fam"
 
