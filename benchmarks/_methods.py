@@ -76,7 +76,7 @@ class World:
         self.others = self.generator.map(torch.randn(self.batch, self.generator.z_dim, generator=rng))
         self.many = self.generator.map(torch.randn(_SEGMENTED, self.generator.z_dim, generator=rng))
         self.pictures = self.generator.synthesize(self.others).clamp(-1, 1)
-        self.segmenter = package("demo.assets", "segmenter")()
+        self.segmenter = package("demo.assets", "demo_segmenter")()
 
     def forward(self, codes: torch.Tensor, **how: Any) -> Any:
         """Layers without a graph."""
@@ -180,7 +180,7 @@ def text(world: World) -> Case:
     """Regions, scored on whole pictures."""
     pk, names = world.package, world.package("demo.portraits.scene", "PART_NAMES")
     scorer = pk("models.scorers.scorer", "load_scorer")(pk.models / "scorers" / "demo_portraits")
-    goal = pk("editing.text.score", "TextGoal")(scorer, "a person with a hat", score="both")
+    goal = pk("editing.text.clip_loss", "TextGoal")(scorer, "a person with a hat", score="both")
     settings = pk("editing.text.settings", "TextEditSettings")(steps=3, batch=world.batch, start=0, seed=1)
     codes = torch.cat([world.codes, world.others])
     parts = pk("editing.common.part_labels", "PartLabels")(

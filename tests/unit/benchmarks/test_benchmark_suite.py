@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import subprocess
@@ -128,3 +129,22 @@ def test_another_checkout_stands_beside_this_one(part):
     assert ours("models.errors", "InputError") is not other("models.errors", "InputError")
     with pytest.raises(SystemExit, match="no checkout"):
         package("semantic_edit_nowhere", ROOT / "benchmarks")
+
+
+def test_what_the_methods_look_up_by_name_is_there(part):
+    package = part("_methods").Package()
+    tree = ast.parse((ROOT / "benchmarks" / "_methods.py").read_text(encoding="utf-8"))
+    constants = [
+        [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in ("pk", "package")
+    ]
+    names = {tuple(pair) for pair in constants if len(pair) == 2}
+    assert len(names) > 30
+    missing = []
+    for module, name in sorted(names):
+        try:
+            package(module, name)
+        except (ImportError, AttributeError) as error:
+            missing.append(str(error))
+    assert missing == []
