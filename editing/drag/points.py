@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.nesting import is_deeper
 from ..common.coordinate_units import are_fractions
 
@@ -69,8 +69,7 @@ def parse_points(
         InputError: text that cannot be read, unequal counts, no drag, more than 64, a handle outside the picture, or a
             target that lies outside, or where its handle is already.
     """
-    if units not in UNITS:
-        raise InputError(f"The units of the points are {units!r}; expected one of {', '.join(UNITS)}.")
+    check_choice("units", units, UNITS)
     pairs, document = _read_pairs(text) if targets is None else (_read_two_lists(text, targets), {})
     if document.get("units") is not None and units == "auto":
         units = _named_units(document["units"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...host import current, io, no_inference_mode, ui
 from ...models.convert import convert_file
-from ...models.errors import CheckpointError, InputError
+from ...models.errors import CheckpointError, InputError, check_choice
 from ..common.foreign_files import FOREIGN_SUFFIXES, NOTHING_TO_CONVERT, foreign_file, foreign_files
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category, search_aliases
@@ -63,8 +63,7 @@ class ConvertCheckpoint(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str, content: str, number: int) -> io.NodeOutput:
-        if content not in CONTENTS:
-            raise InputError(f"content is {content!r}; expected one of {', '.join(CONTENTS)}.")
+        check_choice("content", content, CONTENTS)
         kind, source = foreign_file(file)
         destination = _destination(source, content, number)
         component = {"automatic": None, "numbered direction": number}.get(content, content)

@@ -93,7 +93,7 @@ def test_a_hostile_file_is_refused_and_leaves_nothing(run_node, folder, tmp_path
 
 def test_contents_of_another_kind_are_refused(run_node, folder, tiny_generator):
     save_direction_of_torch(folder("directions") / "age.pt", tiny_generator)
-    with pytest.raises(InputError, match="content is 'everything'; expected one of automatic"):
+    with pytest.raises(InputError, match="Unknown content 'everything'; expected one of automatic"):
         run_node("ConvertCheckpoint", file="directions/age.pt", content="everything")
     with pytest.raises(CheckpointError, match="age.pt holds .*, but no encoder of a known layout"):
         run_node("ConvertCheckpoint", file="directions/age.pt", content="encoder")

@@ -145,7 +145,7 @@ def test_other_refusals():
     many = "\n".join(["1,2 -> 3,4"] * (MAX_POINTS + 1))
     with pytest.raises(InputError, match="at most 64"):
         parse_points(many, SIZE)
-    with pytest.raises(InputError, match="units of the points"):
+    with pytest.raises(InputError, match="Unknown units '.*'; expected one of auto"):
         parse_points("1,2 -> 3,4", SIZE, "inches")
     with pytest.raises(InputError, match="2 handles and 1 targets"):
         parse_points("1,2\n3,4", SIZE, targets="5,6")
