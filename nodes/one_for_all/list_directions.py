@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from ... import host
@@ -11,11 +10,12 @@ from ...host import io, ui
 from ...models.errors import InputError
 from ...models.files.direction import DirectionSummary, read_thumbnail, summarize_direction
 from ...models.gan.generator import GanGenerator
+from ...models.printable import printable_logger
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType
 
-log = logging.getLogger(__name__)
+log = printable_logger(__name__)
 
 
 class ListDirections(io.ComfyNode):
