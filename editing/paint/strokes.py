@@ -1,6 +1,6 @@
 """Strokes from concepts (GANPaint, 2005.07727) and from the appearance of a reference region.
 
-Two forms of a concept. "units" is GANPaint's (2005.07727): the concept's strongest units of one layer are set to
+Two forms of a concept. "units" is GANPaint's: the concept's strongest units of one layer are set to
 their 99 % quantile (or to their mean where the concept is), or to zero (or their mean where it is not). "donor" takes
 the features inside the mask from the same picture with its code moved along the concept's step in W, on all layers
 from a quarter of the picture's height on, so that no later layer can undo it.
@@ -170,7 +170,7 @@ def _fine_rows_stroke(generator: GanGenerator, codes: Tensor, mask: Tensor, refe
 
 
 def _layer_features(generator: GanGenerator, codes: Tensor, layer: int, hook: PaintingHook | None) -> Tensor:
-    """[B, L, D] -> [B, C, h, w] of a layer."""
+    """Return the features of a layer, [B, L, D] -> [B, C, h, w]."""
     return generator.network.synthesis(codes, SynthesisOptions(stop_layer=layer, hook=hook)).state.features
 
 

@@ -137,7 +137,7 @@ def _uses_quick_gelu(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> boo
     values = read_json(path)
     if values.get("model_type") != "clip":
         return None
-    # The library leaves out what is as by default.
+    # The library leaves out what has its default.
     towers = [values.get(name) or {} for name in ("text_config", "vision_config")]
     names = {tower.get("hidden_act", "quick_gelu") if isinstance(tower, dict) else None for tower in towers}
     if names not in ({"quick_gelu"}, {"gelu"}):
