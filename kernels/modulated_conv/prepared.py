@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -16,24 +17,45 @@ Value = TypeVar("Value")
 _SAMPLES = 64
 
 
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What was prepared of one weight as it was at one time; ``values`` fills, and the others stay."""
+
+    source: Tensor  # an alias: while it lives, its address cannot belong to another weight
+    version: int
+    sample: Tensor
+    values: dict[str, object] = field(default_factory=dict)
+
+    def belongs_to(self, weight: Tensor) -> bool:
+        """Return whether ``weight`` is the source, unchanged."""
+        return (
+            self.source.data_ptr() == weight.data_ptr()
+            and self.source.shape == weight.shape
+            and self.source.stride() == weight.stride()
+            and self.source.dtype == weight.dtype
+            and self.source.device == weight.device
+            and self.version == _version(weight)
+            and torch.equal(self.sample, _sample(weight))
+        )
+
+
 class PreparedWeight:
     """A cache that belongs to one weight [O, I, k, k]; every method takes the weight and sees whether it has changed.
 
     A change is seen by its address, its version (torch counts in-place changes) and, for changes made through
     ``.data``, by a few sampled values. A copy or a pickle starts empty, so that files and clones do not grow.
+    Threads may share it: the entry is replaced as a whole, and two that come at once prepare the same values twice.
     """
 
     def __init__(self) -> None:
-        self._source: Tensor | None = None  # an alias: while it lives, its address cannot belong to another weight
-        self._version = -1
-        self._sample: Tensor | None = None
-        self._values: dict[str, object] = {}
+        self._entry: _Prepared | None = None
 
     def leave(self, weight: Tensor) -> None:
         """Let go of everything, unless it belongs to ``weight`` as it is now: of a network that was moved, the weights
         on the device before would else stay alive here."""
-        if not self._is_current(weight):
-            self._source, self._sample, self._values = None, None, {}
+        entry = self._entry
+        if entry is not None and not entry.belongs_to(weight):
+            self._entry = None
 
     def __deepcopy__(self, memo: dict) -> PreparedWeight:
         return PreparedWeight()
@@ -58,28 +80,15 @@ class PreparedWeight:
         return self._get("phases", weight, arrange_phases)
 
     def _get(self, name: str, weight: Tensor, make: Callable[[Tensor], Value]) -> Value:
-        if not self._is_current(weight):
-            self._values = {}
-            self._source, self._version = weight.detach(), _version(weight)
-            self._sample = _sample(self._source).clone()
-        if name not in self._values:
+        entry = self._entry
+        if entry is None or not entry.belongs_to(weight):
+            source = weight.detach()
+            entry = self._entry = _Prepared(source, _version(weight), _sample(source).clone())
+        if name not in entry.values:
             # Normal tensors, also when the first picture is made under inference mode: they serve autograd later.
             with torch.inference_mode(False), torch.no_grad():
-                self._values[name] = make(weight.detach())
-        return self._values[name]  # type: ignore[return-value]
-
-    def _is_current(self, weight: Tensor) -> bool:
-        known = self._source
-        return (
-            known is not None
-            and known.data_ptr() == weight.data_ptr()
-            and known.shape == weight.shape
-            and known.stride() == weight.stride()
-            and known.dtype == weight.dtype
-            and known.device == weight.device
-            and self._version == _version(weight)
-            and torch.equal(self._sample, _sample(weight))
-        )
+                entry.values[name] = make(weight.detach())
+        return entry.values[name]  # type: ignore[return-value]
 
 
 def kernel_energy(weight: Tensor) -> Tensor:

@@ -5,11 +5,14 @@ Conditions of the tiled path are in test_kernels_tiled.py.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.kernels import demodulation, modulated_conv2d, setup_filter, use_kernels
+from semantic_edit.kernels.modulated_conv import prepared as preparation
 
 PATHS = ("reference", "fast", "tiled")
 FIR = setup_filter((1, 3, 3, 1))
@@ -237,3 +240,23 @@ def test_wrong_inputs(arguments, word):
     for path in PATHS:
         with use_kernels(path), pytest.raises(ValueError, match=word):
             modulated_conv2d(**inputs)
+
+
+@pytest.mark.parametrize("interrupted", ["_sample", "kernel_energy"])
+def test_threads_share_a_prepared_weight(monkeypatch, interrupted):
+    """While one thread prepares a weight, another asks for the same one, or for another one."""
+    weight, other = torch.ones(4, 4, 3, 3), torch.full((4, 4, 3, 3), 2.0)
+    prepared, original, answers = preparation.PreparedWeight(), getattr(preparation, interrupted), []
+
+    def interrupt(tensor):
+        if not answers:
+            answers.append(None)
+            with ThreadPoolExecutor(1) as pool:
+                answers[:] = pool.map(prepared.energy, [weight, other])
+        return original(tensor)
+
+    monkeypatch.setattr(preparation, interrupted, interrupt)
+    first = prepared.energy(weight)
+    assert torch.equal(first, torch.full((4, 4), 9.0))
+    assert torch.equal(answers[0], first) and torch.equal(answers[1], 4 * first)
+    assert torch.equal(prepared.energy(other), 4 * first) and torch.equal(prepared.energy(weight), first)
