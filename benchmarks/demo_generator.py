@@ -25,7 +25,7 @@ from semantic_edit.editing.common.similarity import psnr
 from semantic_edit.models import load_generator
 from semantic_edit.models.encoders.encoder import load_encoder
 from semantic_edit.models.errors import InputError
-from semantic_edit.offline.train_demo.common import r_squared
+from semantic_edit.offline.train_demo.common import gradient_energy, r_squared
 from torch import Tensor
 
 
@@ -76,7 +76,8 @@ def realism(generated: Tensor, rendered: Tensor, size: int) -> None:
         say(f"identity: generated and rendered portrait of one sample {same:.3f}")
     except InputError as missing:
         say(f"realism: {missing}")
-    say(f"fine detail: gradient energy of generated / rendered {gradients(generated) / gradients(rendered):.3f}")
+    detail = gradient_energy(generated) / gradient_energy(rendered)
+    say(f"fine detail: gradient energy of generated / rendered {detail:.3f}")
 
 
 def encoder_figures(generator, generated: Tensor, rendered: Tensor) -> None:
@@ -122,11 +123,6 @@ def frechet(a: Tensor, b: Tensor) -> float:
 def soften(pictures: Tensor) -> Tensor:
     """A 3 x 3 mean, as a yardstick."""
     return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
-
-
-def gradients(pictures: Tensor) -> Tensor:
-    """Mean squared difference of neighbouring pixels."""
-    return pictures.diff(dim=-1).square().mean() + pictures.diff(dim=-2).square().mean()
 
 
 def say(text: str) -> None:

@@ -114,3 +114,8 @@ def r_squared(predicted: Tensor, target: Tensor, mask: Tensor | None = None) -> 
 def format_factors(values: Tensor) -> str:
     """Return the line "yaw .998, smile .991, ..." of figures ``[live factors]``."""
     return ", ".join(f"{name} {value:.3f}" for name, value in zip(LIVE_NAMES, values.tolist(), strict=True))
+
+
+def gradient_energy(images: Tensor) -> Tensor:
+    """Return the mean squared difference of neighbouring pixels of ``[B, C, H, W]``: how much fine detail they have."""
+    return images.diff(dim=-1).square().mean() + images.diff(dim=-2).square().mean()

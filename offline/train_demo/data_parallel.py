@@ -30,6 +30,7 @@ class ThreadedDataParallel:
         loss: Callable[..., tuple[Tensor, Tensor]],
         parameters: Sequence[torch.nn.Parameter],
         *batch: Tensor,
+        chunks_per_worker: int = 2,
     ) -> Tensor:
         """Leave the mean gradient of ``loss(*batch)[0]`` in the parameters.
 
@@ -37,6 +38,7 @@ class ThreadedDataParallel:
             loss: gives a mean over its batch, and figures ``[K]`` to report.
             parameters: their ``grad`` is replaced.
             batch: tensors ``[B, ...]``, each split evenly over the workers.
+            chunks_per_worker: with more of them nobody waits long for a worker whose core was busy with something else.
 
         Returns:
             The mean of the figures, ``[K]``.
@@ -47,8 +49,7 @@ class ThreadedDataParallel:
             # In order of memory: the fused optimiser reads it so, whatever the strides say.
             return [grad.contiguous() for grad in torch.autograd.grad(value, parameters)], figures
 
-        # Two chunks each, so that nobody waits long for a worker whose core was busy with something else.
-        results = self.map(chunk_gradients, *[tensor.chunk(2 * self.workers) for tensor in batch])
+        results = self.map(chunk_gradients, *[tensor.chunk(chunks_per_worker * self.workers) for tensor in batch])
         total = results[0][0]
         for grads, _ in results[1:]:
             torch._foreach_add_(total, grads)

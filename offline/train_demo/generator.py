@@ -1,12 +1,14 @@
 """Supervised training of the demo generator: the pack's StyleGAN2 paints what the renderer paints for the same sample.
 
-A supervised recipe, chosen because it takes an hour on two CPU cores where an adversarial one takes a day. Phase one
-learns 64 pixels, phase two grows to 128 and drops the loss that ties w to the factors.
+A supervised recipe, chosen because it takes hours on two CPU cores where an adversarial one takes days. Phase one
+learns 64 pixels, phase two grows to 128 and drops the loss that ties w to the factors; with that the W space is
+learned. ``sharpen.py`` then keeps it and makes the pictures sharp.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -20,7 +22,7 @@ from ...demo.portraits.render import render
 from ...demo.readers import PortraitReader, load_reader
 from ...editing.common.similarity import psnr
 from ...models.checkpoint import parse_json, read_safetensors, write_safetensors
-from ...models.gan.generator import save_generator
+from ...models.gan.generator import load_generator, save_generator
 from ...models.gan.stylegan2 import StyleGAN2
 from ...models.gan.stylegan2_config import StyleGAN2Config
 from ...models.gan.synthesis_run import SynthesisOptions
@@ -30,6 +32,8 @@ from .losses import feature_loss, picture_loss
 from .mapping_start import MappingTarget, start_mapping
 from .readers import train_regressor
 from .render_cache import RenderCache
+from .resumable import tensors_under
+from .sharpen import check_start, sharpen_generator
 from .sheet import save_sheet
 
 CHANNELS = (160, 160, 160, 96, 48, 32)
@@ -71,16 +75,42 @@ def build_network(size: int, rng: torch.Generator) -> StyleGAN2:
 
 
 def train_generator(run: TrainingRun) -> None:
-    """Train all phases; ``--resume`` goes on from the last saved step. Trains the regressor first if OUT lacks it."""
+    """Learn a W space, unless OUT/generator.safetensors brings one, and sharpen the synthesis behind it.
+
+    ``--resume`` goes on from the last saved step. Trains the regressor first if OUT lacks it.
+
+    Raises:
+        InputError: OUT/generator.safetensors is too small a generator.
+    """
     torch.manual_seed(run.seed)  # the synthesis draws its training noise from torch's own state
+    start = run.out / "generator.safetensors"
+    network = load_generator(start).network if start.is_file() else None
+    if network is not None:
+        check_start(network, run.smoke)
     reader = feature_reader(run)
+    if network is None:
+        train_w_space(run, reader, start)
+        network = load_generator(start).network
+    sharpening = sharpen_generator(run, network, reader)
+    path = run.out / "portraits.safetensors"
+    facts = run.provenance(images=sharpening.images, seconds=round(sharpening.seconds), started_from=file_digest(start))
+    save_generator(path, sharpening.network, facts, half=True)
+    run.say(f"wrote {path.name} after {sharpening.images} pictures")
+
+
+def train_w_space(run: TrainingRun, reader: PortraitReader, path: Path) -> None:
+    """Train all phases and write the generator, still soft, to ``path``."""
     training = GeneratorTraining(run, reader)
     for index, phase in enumerate(_SMOKE if run.smoke else PHASES):
         training.train(index, phase)
     track_w_mean(training.average, torch.Generator().manual_seed(run.seed), 500 if run.smoke else 20000)
-    path = run.out / "portraits.safetensors"
     save_generator(path, training.average, run.provenance(images=training.images), half=True)
     run.say(f"wrote {path.name} after {training.images} pictures")
+
+
+def file_digest(path: Path) -> str:
+    """Return the first twelve hexadecimal digits of a file's SHA-256, to name it by."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def track_w_mean(network: StyleGAN2, rng: torch.Generator, count: int) -> None:
@@ -200,11 +230,11 @@ class GeneratorTraining:
         self.rng.manual_seed(self.run.seed + 1000 + self.images)
         self.model = build_network(position["size"], torch.Generator().manual_seed(0))
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.model.load_state_dict(_under(tensors, "model."))
-        self.average.load_state_dict(_under(tensors, "average."))
+        self.model.load_state_dict(tensors_under(tensors, "model."))
+        self.average.load_state_dict(tensors_under(tensors, "average."))
         self.target.rotation = tensors["target.rotation"]
         self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, (0.9, 0.99), 1e-8, fused=True)
-        first, second, count = (_under(tensors, f"{name}.") for name in ("first", "second", "count"))
+        first, second, count = (tensors_under(tensors, f"{name}.") for name in ("first", "second", "count"))
         for name, parameter in self.model.named_parameters():
             self.optimizer.state[parameter] = {
                 "step": count[name][0],
@@ -212,10 +242,6 @@ class GeneratorTraining:
                 "exp_avg_sq": second[name],
             }
         self.run.say(f"resumed at phase {self.phase}, step {self.step}, {self.images} pictures")
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _grow(small: StyleGAN2, large: StyleGAN2) -> StyleGAN2:

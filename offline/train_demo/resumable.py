@@ -15,13 +15,21 @@ _EVERY_SECONDS = 100.0
 
 
 class Resumable:
-    """``model`` under Adam, with a running ``average`` of its weights, saved in ``path`` as training goes on."""
+    """``model`` in training, with a running ``average`` of its weights, saved in ``path`` as training goes on."""
 
-    def __init__(self, run: TrainingRun, path: Path, model: nn.Module, rate: float, decay: float = 0.999):
+    def __init__(
+        self,
+        run: TrainingRun,
+        path: Path,
+        model: nn.Module,
+        rate: float,
+        decay: float = 0.999,  # of the running average
+        optimizer: torch.optim.Optimizer | None = None,  # of all parameters that learn; None: Adam
+    ):
         self.run, self.path, self.model, self.decay = run, path, model, decay
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
         self.trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(self.trained, rate, (0.9, 0.99), 1e-8, fused=True)
+        self.optimizer = optimizer or torch.optim.Adam(self.trained, rate, (0.9, 0.99), 1e-8, fused=True)
         self.step, self.seconds_before, self._saved = 0, 0.0, run.seconds()
         self._started = run.seconds()
         if run.resume and path.is_file():
@@ -40,6 +48,10 @@ class Resumable:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.advance()
+
+    def advance(self) -> None:
+        """Take one step of the optimiser along the gradients that the parameters hold, and update the average."""
         self.optimizer.step()
         self.step += 1
         decay = min(self.decay, (1 + self.step) / (20 + self.step))
@@ -56,8 +68,7 @@ class Resumable:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, parameter in enumerate(self.trained):
-            state = self.optimizer.state[parameter]
-            tensors |= {f"first.{index}": state["exp_avg"], f"second.{index}": state["exp_avg_sq"]}
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in self.optimizer.state[parameter].items()}
         position = {"step": self.step, "seconds": self.seconds()}
         write_safetensors(self.path, {k: v.contiguous() for k, v in tensors.items()}, "training", position)
 
@@ -65,12 +76,13 @@ class Resumable:
         tensors, metadata = read_safetensors(self.path, "training")
         position = parse_json(metadata, "config", self.path)
         self.step, self.seconds_before = position["step"], position["seconds"]
-        for prefix, network in (("model.", self.model), ("average.", self.average)):
-            network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        self.model.load_state_dict(tensors_under(tensors, "model."))
+        self.average.load_state_dict(tensors_under(tensors, "average."))
         for index, parameter in enumerate(self.trained):
-            self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(self.step)),
-                "exp_avg": tensors[f"first.{index}"],
-                "exp_avg_sq": tensors[f"second.{index}"],
-            }
+            self.optimizer.state[parameter] = tensors_under(tensors, f"optimizer.{index}.")
         self.run.say(f"{self.path.stem}: resumed at step {self.step}")
+
+
+def tensors_under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix``, without it."""
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
