@@ -2,7 +2,7 @@
 
 A supervised recipe, chosen because it takes hours on two CPU cores where an adversarial one takes days. Phase one
 learns 64 pixels, phase two grows to 128 and drops the loss that ties w to the factors; with that the W space is
-learned. ``sharpen.py`` then keeps it and makes the pictures sharp.
+learned. ``sharpening`` then keeps it and makes the pictures sharp.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .mapping_start import MappingTarget, start_mapping
 from .readers import train_regressor
 from .render_cache import RenderCache
 from .resumable import tensors_under
-from .sharpen import check_start, sharpen_generator
+from .sharpening.sharpen import check_start, sharpen_generator
 from .sheet import save_sheet
 
 CHANNELS = (160, 160, 160, 96, 48, 32)

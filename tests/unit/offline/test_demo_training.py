@@ -18,9 +18,9 @@ from semantic_edit.models.gan.stylegan2_config import StyleGAN2Config
 from semantic_edit.offline.train_demo.__main__ import main
 from semantic_edit.offline.train_demo.common import r_squared, warm_cosine
 from semantic_edit.offline.train_demo.data_parallel import ThreadedDataParallel
-from semantic_edit.offline.train_demo.muon import Muon, orthogonalise
-from semantic_edit.offline.train_demo.sharpen import hold_then_cosine
-from semantic_edit.offline.train_demo.widen import widen_generator
+from semantic_edit.offline.train_demo.sharpening.muon import Muon, orthogonalise
+from semantic_edit.offline.train_demo.sharpening.sharpen import hold_then_cosine
+from semantic_edit.offline.train_demo.sharpening.widen import widen_generator
 
 
 @pytest.fixture(scope="module")

@@ -18,20 +18,20 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ...demo.portraits.factors import Z_DIM, factors_from_z
-from ...demo.portraits.render import render
-from ...demo.readers import PortraitReader
-from ...editing.common.similarity import psnr
-from ...models.errors import InputError
-from ...models.gan.stylegan2 import StyleGAN2
-from ...models.gan.synthesis_run import SynthesisOptions
-from .common import TrainingRun, gradient_energy, sample_z, set_rate
-from .data_parallel import ThreadedDataParallel
-from .losses import feature_loss, picture_loss
+from ....demo.portraits.factors import Z_DIM, factors_from_z
+from ....demo.portraits.render import render
+from ....demo.readers import PortraitReader
+from ....editing.common.similarity import psnr
+from ....models.errors import InputError
+from ....models.gan.stylegan2 import StyleGAN2
+from ....models.gan.synthesis_run import SynthesisOptions
+from ..common import TrainingRun, gradient_energy, sample_z, set_rate
+from ..data_parallel import ThreadedDataParallel
+from ..losses import feature_loss, picture_loss
+from ..render_cache import RenderCache
+from ..resumable import Resumable
+from ..sheet import save_sheet
 from .muon import Muon
-from .render_cache import RenderCache
-from .resumable import Resumable
-from .sheet import save_sheet
 from .widen import widen_generator
 
 CHANNELS = (192, 192, 192, 128, 80, 48)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...models.gan.stylegan2 import StyleGAN2
+from ....models.gan.stylegan2 import StyleGAN2
 
 
 def widen_generator(narrow: StyleGAN2, channels: tuple[int, ...], rng: torch.Generator) -> StyleGAN2:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .data_parallel import ThreadedDataParallel
+from ..data_parallel import ThreadedDataParallel
 
 _MOMENTUM = 0.95
 # A quintic whose fifth iterate brings singular values of 0.01 to 1 near 1: steep at zero, and exact nowhere.
