@@ -11,9 +11,9 @@ from typing import Any
 from ..errors import CheckpointError
 from .archives import open_archive
 from .numpy_files import read_npy, read_npz
-from .pickle_reader.unpickler import Budget, Unpickler
 from .stored import Bytes
 from .torch_files import LEGACY_MAGIC, read_legacy, read_nested, read_torch_archive
+from .unpickling.unpickler import Budget, Unpickler
 
 
 @dataclass(frozen=True, eq=False)

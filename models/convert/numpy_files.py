@@ -8,8 +8,8 @@ import zipfile
 
 from ..errors import CheckpointError
 from .archives import ZIP_ERRORS, Archive
-from .pickle_reader.whitelist import NUMPY_TYPES
 from .stored import Bytes, ElementType, StoredArray
+from .unpickling.whitelist import NUMPY_TYPES
 
 MAX_ARRAY_BYTES = 1 << 30  # of all members of an .npz together, which may be compressed
 MAX_NPY_HEADER = 10_000

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..errors import CheckpointError
 from .archives import ZIP_ERRORS, Archive, open_archive
-from .pickle_reader.unpickler import Budget, Unpickler
-from .pickle_reader.whitelist import STORAGES
 from .stored import ITEM_SIZE, Bytes, Name, Storage, is_integer
+from .unpickling.unpickler import Budget, Unpickler
+from .unpickling.whitelist import STORAGES
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
 _LEGACY_PROTOCOL = 1001

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 import pytest
 from semantic_edit.models import CheckpointError
-from semantic_edit.models.convert.pickle_reader.unpickler import Budget, Unpickler
+from semantic_edit.models.convert.unpickling.unpickler import Budget, Unpickler
 
 
 def test_absurd_sizes_allocate_nothing(refuses):

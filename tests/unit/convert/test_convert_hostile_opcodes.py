@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from semantic_edit.models.convert.pickle_reader.unpickler import Unpickler
+from semantic_edit.models.convert.unpickling.unpickler import Unpickler
 
 # Instructions that no checkpoint needs.
 

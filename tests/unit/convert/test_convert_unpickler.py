@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semantic_edit.models.convert.containers import open_bytes
-from semantic_edit.models.convert.pickle_reader.builders import CALLS
-from semantic_edit.models.convert.pickle_reader.unpickler import Unpickler
-from semantic_edit.models.convert.pickle_reader.whitelist import CALLABLE
 from semantic_edit.models.convert.stored import Opaque, StoredArray, StoredTensor, plain_number
+from semantic_edit.models.convert.unpickling.builders import CALLS
+from semantic_edit.models.convert.unpickling.unpickler import Unpickler
+from semantic_edit.models.convert.unpickling.whitelist import CALLABLE
 
 PROTOCOLS = range(6)
 keys = st.text(max_size=8) | st.integers(-(2**59), 2**59) | st.booleans() | st.none() | st.binary(max_size=8)

@@ -57,7 +57,7 @@ def test_tests_and_training_are_left_out_and_the_converter_and_demo_files_stay_i
         assert (ROOT / name).is_file() and not published(ROOT / name), name
     for name in ("web/docs", "web/docs/SemanticEditLoadGenerator/de.md", "web/lib/stage.js", "locales/en/nodeDefs.json",
                  "workflows/edit_one_for_all.json", "subgraphs/Text edit.json",
-                 "models/convert/pickle_reader/unpickler.py",
+                 "models/convert/unpickling/unpickler.py",
                  "models/demo/generators", "demo/photos/ada.png", "requirements.txt",
                  "LICENSE"):  # fmt: skip
         assert (ROOT / name).exists() and published(ROOT / name), name

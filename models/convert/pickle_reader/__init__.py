@@ -1,1 +1,0 @@
-"""Pickle reader: the instructions of a pickle, run by a machine that has nothing to call."""
