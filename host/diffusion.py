@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..editing.imagic.denoiser import Denoiser
+from ..editing.common.diffusion.denoiser import Denoiser
 from ..editing.imagic.sampling import Sampling
 
 __all__ = ["DiffusionBackend"]

@@ -6,9 +6,9 @@ Both follow the model's own ordinary differential equation with Euler's steps (D
 from __future__ import annotations
 
 import torch
+from semantic_edit.editing.common.diffusion.denoiser import Denoiser
 from semantic_edit.editing.common.progress import Progress, silent
 from semantic_edit.editing.imagic.conditioning import Conditioning
-from semantic_edit.editing.imagic.denoiser import Denoiser
 from semantic_edit.models.diffusion.guidance import CFGDenoiser, euler_step
 from semantic_edit.models.errors import InputError
 from torch import Tensor

@@ -13,10 +13,10 @@ from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..common.diffusion.denoiser import Denoiser
 from ..common.progress import Progress, silent, stage
 from .common_state import CommonState
 from .conditioning import Conditioning, conditioning_list
-from .denoiser import Denoiser
 from .embedding import EmbeddingSettings, optimize_embedding
 from .interpolation import FORMS, interpolate
 from .sampling import Renderer

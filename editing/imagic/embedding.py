@@ -10,16 +10,16 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.inference import enable_training
+from ..common.diffusion.autograd.memory import draws_at_once, graph_bytes, weight_storages
+from ..common.diffusion.autograd.out_of_place import out_of_place
+from ..common.diffusion.denoiser import Denoiser
+from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.progress import Progress, silent
-from .autograd.memory import draws_at_once, graph_bytes, weight_storages
-from .autograd.out_of_place import out_of_place
 from .conditioning import Conditioning, match_lengths
-from .denoiser import Denoiser
 from .fixed_noise_loss import FixedNoiseLoss, LossReport
 from .gradient_check import check_gradient
 from .loss import TargetLatent, check_levels, denoising_loss
 from .preview_progress import PreviewProgress
-from .scaled_adam import ScaledAdam
 
 __all__ = ["EmbeddingFit", "EmbeddingSettings", "optimize_embedding", "root_mean_square"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ..common.diffusion.denoiser import Denoiser
 from .conditioning import Conditioning
-from .denoiser import Denoiser
 from .loss import TargetLatent, denoising_loss
 
 __all__ = ["FixedNoiseLoss", "LossReport"]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from .autograd.out_of_place import out_of_place
+from ..common.diffusion.autograd.out_of_place import out_of_place
+from ..common.diffusion.denoiser import Denoiser
 from .conditioning import Conditioning
-from .denoiser import Denoiser
 from .loss import TargetLatent, denoising_loss
 
 __all__ = ["check_gradient"]

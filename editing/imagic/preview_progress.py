@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from ..common.diffusion.denoiser import Denoiser
 from ..common.progress import Progress
 from .conditioning import Conditioning
-from .denoiser import Denoiser
 from .loss import TargetLatent, denoised_target
 
 __all__ = ["PreviewProgress"]

@@ -13,20 +13,20 @@ from torch import Tensor
 
 from ...models.errors import InputError, check_choice
 from ...models.inference import enable_training
+from ..common.diffusion.autograd.checkpointing import CheckpointedBlocks, checkpointed
+from ..common.diffusion.autograd.memory import draws_at_once, graph_bytes, storage_addresses, weight_storages
+from ..common.diffusion.autograd.out_of_place import out_of_place
+from ..common.diffusion.denoiser import Denoiser
+from ..common.diffusion.lora import select_layers
+from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.progress import Progress, silent
-from .autograd.checkpointing import CheckpointedBlocks, checkpointed
-from .autograd.memory import draws_at_once, graph_bytes, storage_addresses, weight_storages
-from .autograd.out_of_place import out_of_place
 from .conditioning import Conditioning
-from .denoiser import Denoiser
 from .embedding import root_mean_square
 from .fixed_noise_loss import FixedNoiseLoss, LossReport
 from .full_weights import count_parameters
 from .gradient_check import check_gradient
-from .lora import select_layers
 from .loss import NoiseBatch, TargetLatent, check_levels, denoising_loss, network_error
 from .preview_progress import PreviewProgress
-from .scaled_adam import ScaledAdam
 from .weight_change import FullChange, LoraChange, WeightChange
 
 __all__ = ["METHODS", "TuneSettings", "Tuning", "automatic_rate", "tune_model"]

@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ..common.diffusion.lora import init_loras, lora_hooks
+from ..common.diffusion.lora_file import diff_tensors, lora_tensors
 from .full_weights import FullWeights
-from .lora import init_loras, lora_hooks
-from .lora_file import diff_tensors, lora_tensors
 
 __all__ = ["FullChange", "LoraChange", "WeightChange"]
 

@@ -42,7 +42,7 @@ class LatentFormat:
 
 @dataclass(frozen=True, eq=False)
 class DiffusionModel:
-    """A diffusion network, as `editing.imagic.denoiser.Denoiser` describes it.
+    """A diffusion network, as `editing.common.diffusion.denoiser.Denoiser` describes it.
 
     Args:
         network: diffusers' UNet2DConditionModel or SD3Transformer2DModel, frozen, in evaluation mode.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ... import host
-from ...editing.imagic.lora import BLOCKS
-from ...editing.imagic.lora_file import without_blocks
+from ...editing.common.diffusion.lora import BLOCKS
+from ...editing.common.diffusion.lora_file import without_blocks
 from ...host import io
 from ...models.errors import check_choice
 from ..common.schema import menu_category, search_aliases

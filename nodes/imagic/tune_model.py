@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ... import host
+from ...editing.common.diffusion.lora import BLOCKS
 from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.figures import loss_plot
-from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ...host import io
 from ...models.errors import check_choice

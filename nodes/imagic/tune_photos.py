@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ... import host
+from ...editing.common.diffusion.lora import BLOCKS
 from ...editing.imagic.batch import TunedPhoto, model_key, photo_key, tune_photos
 from ...editing.imagic.conditioning import single_conditioning
 from ...editing.imagic.embedding import EmbeddingSettings
-from ...editing.imagic.lora import BLOCKS
 from ...editing.imagic.tuning import TuneSettings
 from ...host import io
 from ...models.errors import InputError, check_choice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from semantic_edit.editing.imagic.denoiser import Denoiser
+from semantic_edit.editing.common.diffusion.denoiser import Denoiser
 from semantic_edit.headless.host.diffusion import HeadlessDiffusion
 from semantic_edit.host.comfyui_denoiser import ComfyDenoiser
 from semantic_edit.host.comfyui_diffusion import ComfyDiffusion

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from semantic_edit.editing.imagic.autograd.checkpointing import _blocks, checkpointed
-from semantic_edit.editing.imagic.autograd.memory import graph_bytes, weight_storages
+from semantic_edit.editing.common.diffusion.autograd.checkpointing import _blocks, checkpointed
+from semantic_edit.editing.common.diffusion.autograd.memory import graph_bytes, weight_storages
+from semantic_edit.editing.common.diffusion.lora import BLOCKS, in_blocks, init_loras, lora_hooks, select_layers
+from semantic_edit.editing.common.diffusion.lora_file import without_blocks
 from semantic_edit.editing.imagic.conditioning import Conditioning, single_conditioning
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from semantic_edit.editing.imagic.figures import loss_plot
 from semantic_edit.editing.imagic.fixed_noise_loss import FixedNoiseLoss
-from semantic_edit.editing.imagic.lora import BLOCKS, in_blocks, init_loras, lora_hooks, select_layers
-from semantic_edit.editing.imagic.lora_file import without_blocks
 from semantic_edit.editing.imagic.loss import TargetLatent, denoising_loss
 from semantic_edit.editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from semantic_edit.models.diffusion.lora import with_lora
@@ -229,7 +229,7 @@ def test_half_precision_learns_too(tiny_denoiser, latent, entry):
 
 
 def test_float16_scales_its_loss(latent, entry, tiny_denoiser):
-    from semantic_edit.editing.imagic.scaled_adam import ScaledAdam
+    from semantic_edit.editing.common.diffusion.scaled_adam import ScaledAdam
 
     weight = torch.tensor([1.0], requires_grad=True)
     optimizer = ScaledAdam([([weight], 0.1)], half=True)

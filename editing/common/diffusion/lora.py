@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...models.errors import InputError
+from ....models.errors import InputError
 
 __all__ = ["BLOCKS", "HookSwitch", "Lora", "in_blocks", "init_loras", "lora_hooks", "select_layers"]
 

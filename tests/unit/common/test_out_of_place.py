@@ -6,8 +6,12 @@ import sys
 
 import pytest
 import torch
-from semantic_edit.editing.imagic.autograd.checkpointing import checkpointed
-from semantic_edit.editing.imagic.autograd.out_of_place import OutOfPlace, _is_augmented_assignment, out_of_place
+from semantic_edit.editing.common.diffusion.autograd.checkpointing import checkpointed
+from semantic_edit.editing.common.diffusion.autograd.out_of_place import (
+    OutOfPlace,
+    _is_augmented_assignment,
+    out_of_place,
+)
 from torch import nn
 
 

@@ -8,7 +8,7 @@ writing to the user's model. Three modules make that possible, each by a hook th
 `checkpointing`  blocks are recomputed on the way back. It puts ``forward`` on instances, over the class's method.
 `memory`         the bytes of a graph are counted before the work starts. It watches what autograd saves.
 
-What would break them, and which test notices (tests/unit/imagic):
+What would break them, and which test notices (tests/unit/common, tests/unit/imagic):
 
 Python: `out_of_place` knows an augmented assignment by its instruction: ``INPLACE_*`` in 3.10, ``BINARY_OP`` with an
 argument of `dis`'s in-place operators from 3.11 on. A release that renames or renumbers them, or an interpreter whose

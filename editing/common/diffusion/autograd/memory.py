@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ....models.errors import InputError
+from .....models.errors import InputError
 from .checkpointing import CheckpointedBlocks
 
 __all__ = ["draws_at_once", "graph_bytes", "megabytes", "storage_addresses", "weight_storages"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
+from ....models.errors import InputError
 from .lora import BLOCKS, Lora, in_blocks
 
 __all__ = ["diff_tensors", "lora_tensors", "without_blocks"]

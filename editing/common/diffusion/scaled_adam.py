@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
-from ..common.adam import adam
+from ....models.errors import InputError
+from ..adam import adam
 
 __all__ = ["ScaledAdam"]
 

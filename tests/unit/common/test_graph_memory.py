@@ -4,7 +4,7 @@ import gc
 import weakref
 
 import torch
-from semantic_edit.editing.imagic.autograd.memory import graph_bytes
+from semantic_edit.editing.common.diffusion.autograd.memory import graph_bytes
 
 
 def test_a_measured_graph_is_freed():

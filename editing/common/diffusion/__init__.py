@@ -1,0 +1,1 @@
+"""What editing methods share on diffusion models: the denoiser, low-rank changes beside its weights, their training."""
