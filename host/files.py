@@ -122,9 +122,9 @@ def model_files_below(folder: Path) -> Iterator[str]:
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Yield the names of the files below a folder with one of the suffixes, as `model_files_below` does."""
+    """Yield the files below a folder with one of the suffixes, in any case, as `model_files_below` does."""
     for name, folders, files in folders_below(folder):
         folders[:] = [each for each in folders if not each.startswith(".")]
         for file in files:
-            if file.endswith(suffixes) and not file.startswith("."):
+            if file.lower().endswith(suffixes) and not file.startswith("."):
                 yield str(Path(name, file))

@@ -26,7 +26,8 @@ _READING_ERRORS = (SafetensorError, OSError, ValueError, KeyError, RuntimeError,
 _NUMBER_TYPES = {
     "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
 }  # fmt: skip
-_PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz"}
+# Of other projects: pickles, or containers of them. What a file holds shows in its bytes; this is what to look for.
+FOREIGN_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz")
 
 
 def read_metadata(path: str | Path, kind: str | None = None) -> dict[str, str]:
@@ -155,7 +156,7 @@ def _check_path(path: str | Path) -> Path:
         raise CheckpointError(f"{path.name} is a folder; expected a .safetensors file.")
     if not path.is_file():
         raise CheckpointError(f"{path.name} does not exist; expected a .safetensors file.")
-    if path.suffix.lower() in _PICKLE_SUFFIXES:
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
         raise CheckpointError(
             f"{path.name} is a {path.suffix} file, which can run code when it is opened. Convert it once with the "
             f"node Convert Checkpoint or `semantic-edit convert {path.name} {path.stem}.safetensors`; load the result."

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...models.errors import InputError, check_choice
 from ..common.coordinate_units import are_fractions
+from ..common.face_landmarks import read_face_landmarks
 from ..common.part_labels import PartLabels
 from .connected_areas import area_boxes
 from .detection_documents import parse_text, read_boxes, read_faces, to_lists, to_pixels
@@ -23,8 +24,10 @@ __all__ = [
     "Box",
     "Detection",
     "detect_boxes",
+    "detect_frames",
     "detect_in_masks",
     "detect_in_parts",
+    "detect_landmarks",
     "detect_points",
     "detect_poses",
 ]
@@ -120,6 +123,52 @@ def detect_boxes(boxes: Any, photos: int, photo_size: tuple[int, int], form: str
                 f"{photo_size[1]} x {photo_size[0]} pixels. Was it found in a picture of another size?"
             )
         detections += [Detection(n, box) for n in (range(photos) if picture is None else (picture,))]
+    return detections
+
+
+def detect_frames(boxes: Any, photos: int, photo_size: tuple[int, int]) -> list[Detection]:
+    """Read BOUNDING_BOX, as ComfyUI's own detectors send it: a box, the boxes of all photos, or a list for each photo.
+
+    A box has x, y, width and height in pixels; a label and a score have no say. One list serves all photos, as it does
+    in ComfyUI's nodes, and a list may be empty.
+
+    Args:
+        photos: how many there are.
+        photo_size: height, width.
+
+    Raises:
+        InputError: as :func:`detect_boxes`.
+    """
+    boxes = [boxes] if isinstance(boxes, Mapping) else to_lists(boxes)
+    if not isinstance(boxes, list):
+        raise InputError(f"The bounding boxes are of type {type(boxes).__name__}; expected a list of boxes per photo.")
+    frames = [boxes] if all(isinstance(box, Mapping) for box in boxes) else boxes
+    if len(frames) not in (1, photos):
+        raise InputError(f"There are bounding boxes of {len(frames)} pictures for {photos} photos; they must match.")
+    if not any(frames):
+        return []
+    return detect_boxes(frames * photos if len(frames) == 1 else frames, photos, photo_size, "corner and size")
+
+
+def detect_landmarks(landmarks: Any, photos: int, photo_size: tuple[int, int]) -> list[Detection]:
+    """Read faces from FACE_LANDMARKS, as ComfyUI's Detect Face Landmarks gives them.
+
+    Args:
+        landmarks: as in :func:`read_face_landmarks`.
+        photos: how many there are.
+        photo_size: height, width.
+
+    Raises:
+        InputError: as :func:`read_face_landmarks`; a mesh of an unknown number of points, or eyes or a mouth that are
+            degenerate or outside the photo.
+    """
+    detections = []
+    for k, faces in enumerate(read_face_landmarks(landmarks, photos, photo_size)):
+        for mesh in faces:
+            source = f"The face mesh in photo {k + 1}"
+            face = face_from_points(mesh.points, source)
+            face.check_inside(photo_size, source)
+            detections.append(Detection(k, face))
     return detections
 
 

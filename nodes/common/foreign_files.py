@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ...host import current
 from ...host.files import files_below
+from ...models.checkpoint import FOREIGN_SUFFIXES
 from ...models.errors import InputError
 
-FOREIGN_SUFFIXES = (".pkl", ".pt", ".pth", ".npy", ".npz")
 KINDS_WITH_FOREIGN_FILES = ("generators", "encoders", "directions", "latents")
 NOTHING_TO_CONVERT = "(nothing here yet: put a file below models/semantic_edit, then press r)"
 

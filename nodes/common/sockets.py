@@ -17,3 +17,6 @@ AlignmentType = io.Custom("ALIGNMENT")
 # Of detectors that people have installed; ComfyUI itself only names them.
 BoxesType = io.Custom("BBOX")
 PoseKeypointType = io.Custom("POSE_KEYPOINT")
+# Of ComfyUI's own detectors, which older versions do not have: there the sockets stay unconnected.
+FaceLandmarksType = io.Custom("FACE_LANDMARKS")
+BoundingBoxType = io.Custom("BOUNDING_BOX")

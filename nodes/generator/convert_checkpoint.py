@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...host import current, io, no_inference_mode, ui
+from ...models.checkpoint import FOREIGN_SUFFIXES
 from ...models.convert import convert_file
 from ...models.errors import CheckpointError, InputError, check_choice
-from ..common.foreign_files import FOREIGN_SUFFIXES, NOTHING_TO_CONVERT, foreign_file, foreign_files
+from ..common.foreign_files import NOTHING_TO_CONVERT, foreign_file, foreign_files
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category, search_aliases
 

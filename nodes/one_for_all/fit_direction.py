@@ -49,7 +49,9 @@ class FitDirection(io.ComfyNode):
             ],
             outputs=[
                 EditDirectionType.Output(
-                    "direction", "direction", tooltip="One standard deviation of the score, with its normal."
+                    "direction",
+                    "direction",
+                    tooltip="One standard deviation of the score, and how to read the score from a code.",
                 ),
                 io.Float.Output("r2", "r2", tooltip="How much of unseen scores the codes tell, 1 being all of it."),
                 io.String.Output(

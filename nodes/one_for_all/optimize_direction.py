@@ -25,8 +25,8 @@ class OptimizeDirection(io.ComfyNode):
             node_id="SemanticEditOptimizeDirection",
             display_name="Optimize Direction",
             category=menu_category("batch"),
-            description="Finds the direction that changes every picture as the edit changed the example, and a normal "
-            "that measures what it changes.",
+            description="Finds the direction that changes every picture as the edit changed the example, and learns "
+            "to measure that change in any picture.",
             **search_aliases("Edit One for All", "learn the edit", "follow the example"),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the edit."),
@@ -58,7 +58,7 @@ class OptimizeDirection(io.ComfyNode):
                     "landing",
                     options=["example", "direction"],
                     tooltip="What strength 1 means: the example's own state, or (as published) the direction's length, "
-                    "where the direction is its own normal.",
+                    "where the direction also measures the pictures.",
                 ),
                 seed_input(tooltip="Chooses the sampled pictures and the strengths tried."),
                 io.Combo.Input(
@@ -76,7 +76,7 @@ class OptimizeDirection(io.ComfyNode):
                     min=64,
                     max=20_000,
                     optional=True,
-                    tooltip="Pictures that a normal is learned from: they are kept, so the next edit learns faster.",
+                    tooltip="Pictures that the measure is learned from: they are kept, so the next edit learns faster.",
                 ),
                 io.Combo.Input(
                     "search",

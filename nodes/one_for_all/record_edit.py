@@ -48,7 +48,7 @@ class RecordEdit(io.ComfyNode):
                 EditDirectionType.Input(
                     "attribute",
                     optional=True,
-                    tooltip="The direction the example was edited with, if it was fitted to scores: its normal then "
+                    tooltip="The direction the example was edited with, if it was fitted to scores: it then "
                     "measures the attribute.",
                 ),
             ],

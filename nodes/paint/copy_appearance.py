@@ -40,7 +40,7 @@ class CopyAppearance(io.ComfyNode):
                     "form",
                     options=list(APPEARANCES),
                     tooltip="statistics: mean and spread of each unit on all late layers, colours matched; keeps your "
-                    "structure. fine rows: the reference's late rows of W+. nearest cells, channel means: one layer.",
+                    "structure. fine rows: the codes of the late layers. nearest cells, channel means: one layer.",
                 ),
                 io.Int.Input(
                     "layer",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +16,10 @@ from ...editing.photos.detections import (
     BOX_FORMS,
     Detection,
     detect_boxes,
+    detect_frames,
     detect_in_masks,
     detect_in_parts,
+    detect_landmarks,
     detect_points,
     detect_poses,
 )
@@ -26,9 +30,17 @@ from ...models.gan.generator import GanGenerator
 from ..common.latents import picture_names
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, with_advanced
-from ..common.sockets import AlignmentType, BoxesType, GanGeneratorType, PartLabelsType, PoseKeypointType
+from ..common.sockets import (
+    AlignmentType,
+    BoundingBoxType,
+    BoxesType,
+    FaceLandmarksType,
+    GanGeneratorType,
+    PartLabelsType,
+    PoseKeypointType,
+)
 
-METHODS = ("auto", "points", "boxes", "pose", "parts", "mask", "centre")
+METHODS = ("auto", "points", "boxes", "pose", "parts", "mask", "centre", "landmarks")
 
 
 class AlignCrop(io.ComfyNode):
@@ -49,8 +61,8 @@ class AlignCrop(io.ComfyNode):
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
-                    tooltip="What says where to cut. auto: the first of points, boxes, pose, parts and mask that is "
-                    "given, else the centre.",
+                    tooltip="What says where to cut. auto: the first of points, landmarks, boxes, pose, parts and "
+                    "mask that is given, else the centre.",
                 ),
                 io.String.Input(
                     "points",
@@ -73,7 +85,7 @@ class AlignCrop(io.ComfyNode):
                     "framing",
                     options=list(FRAMINGS),
                     tooltip="How the generator's training pictures hold a face: ffhq for most face models, demo "
-                    "portraits for the demo generator. For points, pose and parts.",
+                    "portraits for the demo generator. For points, landmarks, pose and parts.",
                 ),
                 io.Combo.Input(
                     "faces", options=list(FACES), tooltip="largest: one crop per photo. all: each, from left to right."
@@ -133,6 +145,17 @@ class AlignCrop(io.ComfyNode):
                 io.String.Input(
                     "names", optional=True, force_input=True, tooltip="Names of the photos, one a line, for reports."
                 ),
+                FaceLandmarksType.Input(
+                    "landmarks",
+                    optional=True,
+                    tooltip="Faces from ComfyUI's Detect Face Landmarks (MediaPipe), found in the same photos.",
+                ),
+                BoundingBoxType.Input(
+                    "bounding_boxes",
+                    optional=True,
+                    tooltip="Boxes from ComfyUI's own detectors, in place of the text.",
+                    extra_dict={"forceInput": True},  # newer pages would draw a widget for it
+                ),
             ],
             outputs=[
                 io.Image.Output("crops", "crops", tooltip="The crops, ready for Encode Images or Invert Images."),
@@ -174,6 +197,8 @@ class AlignCrop(io.ComfyNode):
         pose: Any = None,
         parts: PartLabels | None = None,
         names: str | None = None,
+        landmarks: Any = None,
+        bounding_boxes: Any = None,
     ) -> io.NodeOutput:
         check_pictures(photos, "The photos")
         check_choice("method", method, METHODS)
@@ -182,13 +207,18 @@ class AlignCrop(io.ComfyNode):
         cropping = Cropping(framing, zoom, margin, shift_down, level)
         count, size = len(photos), tuple(photos.shape[1:3])
         inputs = {
-            "points": points.strip() or None,
-            "boxes": bboxes if bboxes is not None else boxes.strip() or None,
-            "pose": pose,
-            "parts": parts,
-            "mask": mask,
+            "points": (points.strip() or None, detect_points),
+            "landmarks": (landmarks, detect_landmarks),
+            "boxes": (boxes.strip() or None, partial(detect_boxes, form=box_format)),
+            "pose": (pose, detect_poses),
+            "parts": (parts, detect_in_parts),
+            "mask": (mask, detect_in_masks),
         }
-        detections = _detect(method, inputs, count, size, box_format)
+        if bboxes is not None:
+            inputs["boxes"] = (bboxes, partial(detect_boxes, form=box_format))
+        elif bounding_boxes is not None:
+            inputs["boxes"] = (bounding_boxes, detect_frames)
+        detections = _detect(method, inputs, count, size)
         labels = picture_names(names, count)
         crop_size = _crop_size(width, height, generator)
         alignment = align(detections, count, size, crop_size, cropping, faces, missing, labels)
@@ -199,19 +229,20 @@ class AlignCrop(io.ComfyNode):
 
 
 def _detect(
-    method: str, inputs: dict[str, Any], count: int, size: tuple[int, int], box_format: str
+    method: str, inputs: dict[str, tuple[Any, Callable[..., list[Detection]]]], count: int, size: tuple[int, int]
 ) -> list[Detection] | None:
-    """Return the faces or things that the method's input marks; None for the centre."""
+    """Return the faces or things that the method's input marks; None for the centre.
+
+    Args:
+        inputs: method -> its value, None where it is not given, and the reader of it.
+    """
     if method == "auto":
-        method = next((name for name, value in inputs.items() if value is not None), "centre")
+        method = next((name for name, (value, _) in inputs.items() if value is not None), "centre")
     if method == "centre":
         return None
-    value = inputs[method]
+    value, detect = inputs[method]
     if value is None:
         raise InputError(f"The method is '{method}', but no {method} are given: connect or type them.")
-    if method == "boxes":
-        return detect_boxes(value, count, size, box_format)
-    detect = {"points": detect_points, "pose": detect_poses, "parts": detect_in_parts, "mask": detect_in_masks}[method]
     return detect(value, count, size)
 
 

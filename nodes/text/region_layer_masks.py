@@ -40,7 +40,11 @@ class RegionLayerMasks(io.ComfyNode):
                 PartLabelsType.Input("parts", optional=True, tooltip="Part labels of these latents."),
             ],
             outputs=[
-                io.Image.Output("chart", "chart", tooltip="Parts against rows of W+, how far each takes part."),
+                io.Image.Output(
+                    "chart",
+                    "chart",
+                    tooltip="How far each part of the picture takes part at each layer of the generator.",
+                ),
                 io.Image.Output(
                     "layers", "layers", tooltip="The picture once per row, dark where the row changes nothing."
                 ),

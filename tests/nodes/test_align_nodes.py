@@ -73,6 +73,46 @@ def test_every_method(run_node, scene):
                           atol=1e-4)  # fmt: skip
 
 
+def test_faces_and_boxes_of_comfyuis_own_detectors(run_node, scene):
+    """What Detect Face Landmarks sends: a mesh per face, and boxes by a corner and a size, a list per photo."""
+    photo, points, _, _ = scene
+    options = dict(photos=photo, width=48, height=64, faces="all")
+    meshes, boxes = [], []
+    for eye_left, eye_right, _, mouth_left, mouth_right in json.loads(points):
+        mesh = torch.zeros(478, 2)
+        mesh[[33, 133]], mesh[[263, 362]] = torch.tensor(eye_left), torch.tensor(eye_right)
+        mesh[61], mesh[291] = torch.tensor(mouth_left), torch.tensor(mouth_right)
+        meshes.append({"landmarks_xy": mesh.numpy(), "score": 0.9})
+        (x, y), (right, bottom) = eye_left, mouth_right
+        boxes.append({"x": x, "y": y, "width": right - x, "height": bottom - y, "label": "face", "score": 0.9})
+    found = {"frames": [meshes], "image_size": (128, 192)}
+    (by_points, where, *_), _ = run_node("AlignCrop", points=points, **options)
+    (by_mesh, other, *_), _ = run_node("AlignCrop", landmarks=found, bounding_boxes=[boxes], **options)
+    assert torch.allclose(other.transforms, where.transforms, atol=1e-3), "landmarks come before boxes"
+    assert torch.allclose(by_mesh, by_points, atol=1e-3)
+    corners = [[box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]] for box in boxes]
+    (by_corners, *_), _ = run_node("AlignCrop", bboxes=corners, **options)
+    for given in ([boxes], boxes):
+        (by_boxes, *_), _ = run_node("AlignCrop", landmarks=found, bounding_boxes=given, method="boxes", **options)
+        assert torch.allclose(by_boxes, by_corners, atol=1e-4)
+    two = dict(options, photos=photo.repeat(2, 1, 1, 1))
+    (crops, *_), _ = run_node("AlignCrop", bounding_boxes=boxes[0], **two)
+    assert len(crops) == 2, "one box serves all photos"
+    (crops, *_), _ = run_node("AlignCrop", bounding_boxes=[boxes, []], missing="leave out", **two)
+    assert len(crops) == 3
+    for given in ([], [[]], [[], []]):
+        with pytest.raises(InputError, match="No face and no area"):
+            run_node("AlignCrop", bounding_boxes=given, **two)
+    for name, given, sentence in (
+        ("bounding_boxes", [boxes, [], []], "of 3 pictures for 2"),
+        ("bounding_boxes", 5, "type int"),
+        ("landmarks", found, "of 1 pictures for 2"),
+        ("landmarks", {"frames": [[{"landmarks_xy": [[1, 2]] * 7}], []]}, "has 7 points"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            run_node("AlignCrop", **{name: given}, **two)
+
+
 def test_a_batch_with_names_and_a_photo_without_a_face(run_node, scene):
     photo, points, faces, _ = scene
     photos, masks = photo.repeat(2, 1, 1, 1), torch.cat([faces, torch.zeros_like(faces)])

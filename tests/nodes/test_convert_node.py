@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from semantic_edit.models import CheckpointError, InputError
+from semantic_edit.models.checkpoint import FOREIGN_SUFFIXES, read_metadata
 from semantic_edit.models.files.direction import read_direction
 from semantic_edit.models.gan.generator import save_generator
 from semantic_edit.nodes.generator.convert_checkpoint import ConvertCheckpoint
@@ -41,6 +42,16 @@ def test_a_file_is_listed_converted_and_then_listed_by_its_loader(run_node, fold
     assert "Nothing in the source was executed" in report and "among the directions" in report
     assert shown == {"text": [report]}
     assert torch.equal(read_direction(folder("directions") / written)["direction"][0], torch.linspace(-1, 1, 16))
+
+
+@pytest.mark.parametrize("suffix", FOREIGN_SUFFIXES)
+def test_whatever_a_loader_sends_here_is_listed(folder, suffix):
+    """A loader's refusal names this node: so the node offers the very endings that are refused."""
+    path = folder("generators") / f"mine{suffix.upper()}"
+    path.write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="Convert Checkpoint"):
+        read_metadata(path)
+    assert choices(ConvertCheckpoint) == [f"generators/{path.name}"]
 
 
 def test_a_numbered_direction_has_its_number_in_its_name(run_node, folder):
