@@ -42,6 +42,10 @@ class Record:
         result_bytes: size of the edited picture, to see whether it is still whole.
         seconds: its share of the work.
         finished: when, in UTC.
+        id: a digest of its name and contents; "" where it could not be read.
+        before, after: the state before and after the edit, in standard deviations from the average picture, along the
+            edit's normal or as its reader measures it; None when skipped.
+        drawings: how many pictures were drawn for it, those included that were only measured.
     """
 
     file: str
@@ -57,6 +61,10 @@ class Record:
     result_bytes: int = 0
     seconds: float = 0.0
     finished: str = ""
+    id: str = ""
+    before: float | None = None
+    after: float | None = None
+    drawings: int = 0
 
     def same_outcome(self, other: Record) -> bool:
         """Compare all but the times of the work."""

@@ -7,40 +7,35 @@ job again skips what is finished, and a file that is no picture is noted and lef
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from einops import rearrange
-from PIL import Image
 from torch import Tensor
 
 from ..editing.common.progress import Progress, silent
-from ..editing.one_for_all.transfer import TransferResult
 from ..models.errors import InputError, check_choice
 from ..models.files.atomic import atomic_write
 from ..models.files.latents import write_latent
 from ..models.files.partial import remove_partial_files
 from ..models.files.picture_formats import FORMAT_NAMES, describe_passed_over
-from ..models.files.picture_reader import FITS, PictureError, read_picture
+from ..models.files.picture_reader import FITS
 from ..models.printable import printable
 from .folder import FolderJob, JobReport
 from .listing import folder_names, name_results, source_state
 from .lock import FolderLock
 from .manifest import CODES, DONE, SKIPPED, Manifest, Record, read_records
+from .photo_edits import FILE_THREADS, EditedPhoto, Photo, PhotoEditor, utc_now
 from .settings import check_settings, read_settings, write_settings
 from .storage import refuse_link, storage_problems
 
 __all__ = ["run_job"]
 
-_WORKERS = min(4, os.cpu_count() or 1)  # reading and packing pictures, beside the networks
 _PROBLEMS_SHOWN = 20  # that a report spells out
 _PASSED_OVER = "passed over: its name is not that of a picture that can be read"
 
@@ -119,47 +114,6 @@ class _Task(NamedTuple):  # as small as can be: there is one for every picture o
     result: str
 
 
-@dataclass(frozen=True, eq=False)
-class _Photo:
-    """A picture in memory, or why it is not."""
-
-    task: _Task
-    pixels: Tensor | None  # [3, H, W] in -1..1
-    problem: str
-    state: tuple[int, int]  # size and time of change of its file
-
-
-@dataclass(frozen=True, eq=False)
-class _Result:
-    """The edited picture of one photo."""
-
-    image: Tensor  # [3, H, W], about -1..1
-    code: Tensor  # [1, L, D], before the edit
-    alpha: float
-    clamped: bool
-    confidence: float | None
-    usable: bool
-    png: Future  # the bytes of its file
-
-    @classmethod
-    def each(cls, edited: TransferResult, pool: ThreadPoolExecutor) -> list[_Result]:
-        """Take a batch apart, and begin to pack its pictures."""
-        images, strength = edited.images.cpu(), edited.strength
-        packed = [pool.submit(_as_png, image) for image in images]
-        return [
-            cls(
-                edited.images[k],
-                edited.codes[k][None],
-                float(strength.alpha[k]),
-                bool(strength.clamped[k]),
-                None if strength.confidence is None else float(strength.confidence[k]),
-                bool(edited.usable[k]),
-                packed[k],
-            )
-            for k in range(len(images))
-        ]
-
-
 class _Run:
     """One run over what is left of a job."""
 
@@ -167,6 +121,7 @@ class _Run:
         self, job: FolderJob, names: list[str], other_names: list[str], manifest: Manifest, progress: Progress
     ) -> None:
         self.job, self.manifest, self.progress = job, manifest, progress
+        self.editor = PhotoEditor(job.transfer, job.fit, job.background)
         self.total, self.other_names = len(names), other_names
         tasks, self.skipped_before = self._unfinished(names)
         self.done_before = self.total - len(tasks)
@@ -185,7 +140,7 @@ class _Run:
         if self.job.keep_codes:
             with storage_problems(self.job.output):
                 (self.job.output / CODES).mkdir(exist_ok=True)
-        pool = ThreadPoolExecutor(_WORKERS, "semantic-edit-files")
+        pool = ThreadPoolExecutor(FILE_THREADS, "semantic-edit-files")
         try:
             for photos in self._chunks(pool):
                 self._work(photos, pool)
@@ -202,7 +157,7 @@ class _Run:
         """Put on record which files of the folder are no pictures by their names."""
         with storage_problems(self.job.output):
             for name in self.other_names:
-                record = Record(name, SKIPPED, problem=_PASSED_OVER, finished=_now())
+                record = Record(name, SKIPPED, problem=_PASSED_OVER, finished=utc_now())
                 earlier = self.skipped_before.get(name)
                 if earlier is None or not earlier.same_outcome(record):
                     self.manifest.add(record)
@@ -228,7 +183,7 @@ class _Run:
         has_code = not record.code or source_state(self.job.output / record.code)[0] > 0
         return has_code and source_state(self.job.output / record.result)[0] == record.result_bytes
 
-    def _chunks(self, pool: ThreadPoolExecutor) -> Iterator[list[_Photo]]:
+    def _chunks(self, pool: ThreadPoolExecutor) -> Iterator[list[Photo]]:
         """Yield the pictures chunk by chunk; the next one is read while the networks work on this one."""
         ahead: list[Future] = []
         for first in range(0, len(self.tasks) + self.chunk, self.chunk):
@@ -236,68 +191,44 @@ class _Run:
             if reading:
                 yield [future.result() for future in reading]
 
-    def _read(self, task: _Task) -> _Photo:
+    def _read(self, task: _Task) -> Photo:
         file = self.job.source / task.name
-        state = source_state(file)
-        try:
-            colours, _ = read_picture(file, self.job.transfer.generator.resolution, self.job.fit, self.job.background)
-        except PictureError as error:
-            return _Photo(task, None, str(error), state)
-        return _Photo(task, rearrange(colours, "h w c -> c h w").mul(2).sub(1), "", state)
+        return self.editor.read(file, task.name, task.result, source_state(file))
 
-    def _work(self, photos: list[_Photo], pool: ThreadPoolExecutor) -> None:
+    def _work(self, photos: list[Photo], pool: ThreadPoolExecutor) -> None:
         """Edit the photos of one chunk, and put each on record."""
-        began = time.monotonic()
-        pixels = [photo.pixels for photo in photos if photo.pixels is not None]
-        results: Iterator[_Result] = iter(())
-        if pixels:
-            edited = self.job.transfer(torch.stack(pixels), lambda *_: self._report(None))
-            results = iter(_Result.each(edited, pool))
-        seconds = (time.monotonic() - began) / len(photos)
-        for photo in photos:
-            result = None if photo.pixels is None else next(results)
-            if result is None:
-                self._skip(photo, photo.problem, seconds)
-            elif result.usable:
-                self._keep(photo, result, seconds)
+        for edited in self.editor.edit(photos, pool, lambda *_: self._report(None)):
+            if edited.png is None:
+                self._skip(edited.record)
             else:
-                self._skip(photo, "no code was found for it (its numbers are not finite)", seconds)
+                self._keep(edited)
             self.worked += 1
-            self._report(result.image * 0.5 + 0.5 if result is not None and result.usable else None)
+            self._report(None if edited.image is None else edited.image * 0.5 + 0.5)
 
-    def _keep(self, photo: _Photo, result: _Result, seconds: float) -> None:
+    def _keep(self, edited: EditedPhoto) -> None:
         """Write the result, and its code where codes are kept, then the line in the manifest."""
-        task, png = photo.task, result.png.result()
-        code = f"{CODES}/{Path(task.result).stem}.safetensors" if self.job.keep_codes else ""
+        record = edited.record
         with storage_problems(self.job.output):
-            if code:
-                title = task.name.encode("utf-8", "replace").decode()
+            if self.job.keep_codes:
+                record = replace(record, code=f"{CODES}/{Path(record.result).stem}.safetensors")
+                title = record.file.encode("utf-8", "replace").decode()
                 family = self.job.transfer.generator.family
-                write_latent(self.job.output / code, result.code, [title], family, make_folder=False)
-            with atomic_write(self.job.output / task.result) as partial:
-                partial.write_bytes(png)
-            self.manifest.add(
-                Record(
-                    task.name, DONE, task.result, code, result.alpha, result.clamped, result.confidence, "",
-                    *photo.state, len(png), round(seconds, 4), _now(),
-                )
-            )  # fmt: skip
+                write_latent(self.job.output / record.code, edited.code, [title], family, make_folder=False)
+            with atomic_write(self.job.output / record.result) as partial:
+                partial.write_bytes(edited.png)
+            self.manifest.add(record)
         self.done += 1
-        self.clamped += result.clamped
+        self.clamped += record.clamped
 
-    def _skip(self, photo: _Photo, problem: str, seconds: float) -> None:
+    def _skip(self, record: Record) -> None:
         """Put on record that a picture was left out, and why."""
-        record = Record(
-            photo.task.name, SKIPPED, problem=problem, source_bytes=photo.state[0], source_time=photo.state[1],
-            seconds=round(seconds, 4), finished=_now(),
-        )  # fmt: skip
         earlier = self.skipped_before.get(record.file)
         if earlier is None or not earlier.same_outcome(record):  # tried once more, and nothing has changed
             with storage_problems(self.job.output):
                 self.manifest.add(record)
         self.skipped += 1
         if len(self.problems) < _PROBLEMS_SHOWN:
-            self.problems.append(f"{printable(record.file)}: {printable(problem)}")
+            self.problems.append(f"{printable(record.file)}: {printable(record.problem)}")
 
     def _report(self, preview: Tensor | None) -> None:
         """Report the pictures worked on so far, with the newest result [3, H, W] in 0..1."""
@@ -311,15 +242,3 @@ def _own_results(records: dict[str, Record]) -> dict[str, str]:
         if record.status == DONE:
             owners.setdefault(record.result.casefold(), name)
     return {name: records[name].result for name in owners.values()}
-
-
-def _as_png(image: Tensor) -> bytes:
-    """Pack [3, H, W] about -1..1 as the bytes of a PNG file."""
-    pixels = rearrange(image.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8), "c h w -> h w c")
-    content = io.BytesIO()
-    Image.fromarray(pixels.contiguous().numpy()).save(content, "PNG", compress_level=4)
-    return content.getvalue()
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
