@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from einops import repeat
 from torch import Tensor
 
 from ...models.errors import InputError
 from ...models.inference import no_inference_mode
 
-__all__ = ["POOLED", "Conditioning", "conditioning_list", "match_lengths", "single_conditioning"]
+__all__ = ["MASK", "POOLED", "Conditioning", "conditioning_list", "single_conditioning"]
 
-POOLED = "pooled_output"
+POOLED, MASK = "pooled_output", "attention_mask"
+_OTHER_TEXT = "conditioning_"  # begins the keys of further encoders' tokens: HiDream's Llama, HunyuanDiT's mT5, byT5
+_TOKEN_KEYS = ("t5xxl_ids", "t5xxl_weights")  # Anima's own tokens, which go with its embedding
 _SAMPLING_ONLY = ("control", "area", "mask", "gligen", "hooks")
 _FULL_RANGE = {"start_percent": 0.0, "end_percent": 1.0}  # other values act while sampling only
-_CLIP_WINDOW = 77  # tokens
 
 
 class Conditioning:
@@ -36,25 +36,43 @@ class Conditioning:
         """Return the pooled output [1, P], or None where the text encoder gives none."""
         return self.extras.get(POOLED)
 
+    @property
+    def text_tensors(self) -> dict[str, Tensor]:
+        """Return what the text encoders say beside the embedding, by key.
+
+        The pooled output [1, P], and the tokens [1, T, D] or [1, layers, T, D] of further encoders.
+        """
+        return {
+            key: tensor
+            for key, tensor in self.extras.items()
+            if (key == POOLED or key.startswith(_OTHER_TEXT)) and _is_real(tensor)
+        }
+
+    @property
+    def text_extras(self) -> dict[str, Any]:
+        """Return all that belongs to these very tokens: `text_tensors`, masks and tokens of an adapter, by key."""
+        return {key: value for key, value in self.extras.items() if _belongs_to_text(key)}
+
     def with_tensors(self, embedding: Tensor, pooled: Tensor | None) -> Conditioning:
         """Return the same entry with other tensors, [1, T, D] and [1, P]; every other key stays."""
-        extras = dict(self.extras)
-        if pooled is not None:
-            extras[POOLED] = pooled
-        return Conditioning(embedding, extras)
+        return self.with_text(embedding, {} if pooled is None else {POOLED: pooled})
+
+    def with_text(self, embedding: Tensor, extras: Mapping[str, Any]) -> Conditioning:
+        """Return the same entry with another embedding [1, T, D] and these extras; every other key stays."""
+        return Conditioning(embedding, {**self.extras, **extras})
 
     def trainable_copy(self, device: torch.device) -> Conditioning:
         """Return the entry with float32 copies of its tensors on ``device``, which may enter a graph."""
-        pooled = self.pooled
-        return self.with_tensors(
-            _trainable_copy(self.embedding, device), None if pooled is None else _trainable_copy(pooled, device)
-        )
+        copies = {key: _trainable_copy(tensor, device) for key, tensor in self.text_tensors.items()}
+        return self.with_text(_trainable_copy(self.embedding, device), copies)
 
     def detached_like(self, reference: Conditioning) -> Conditioning:
-        """Return ``reference`` with this entry's tensors, out of their graph, on its device and in its precision."""
+        """Return ``reference`` with this entry's text, out of its graph, on its device and in its precision."""
         device, dtype = reference.embedding.device, reference.embedding.dtype
-        pooled = None if self.pooled is None else self.pooled.detach().to(device, dtype)
-        return reference.with_tensors(self.embedding.detach().to(device, dtype), pooled)
+        text = self.text_extras
+        text |= {key: tensor.detach().to(device, dtype) for key, tensor in self.text_tensors.items()}
+        others = {key: value for key, value in reference.extras.items() if not _belongs_to_text(key) or key in text}
+        return Conditioning(self.embedding.detach().to(device, dtype), {**others, **text})
 
 
 def single_conditioning(
@@ -102,57 +120,12 @@ def conditioning_list(conditioning: Conditioning) -> list:
     return [[conditioning.embedding, dict(conditioning.extras)]]
 
 
-def match_lengths(
-    a: Conditioning, b: Conditioning, names: tuple[str, str] = ("optimised", "target")
-) -> tuple[Conditioning, Conditioning]:
-    """Bring two entries to the same number of tokens.
-
-    Texts of whole CLIP windows are repeated, which cross-attention does not notice: every key appears as often.
-
-    Args:
-        names: what messages call the two.
-
-    Raises:
-        InputError: when widths or pooled outputs differ, or the numbers of tokens do not go together.
-    """
-    _check_same_encoder(a, b, names)
-    lengths = a.embedding.shape[1], b.embedding.shape[1]
-    if lengths[0] == lengths[1]:
-        return a, b
-    longest = max(lengths)
-    if longest % min(lengths) or min(lengths) % _CLIP_WINDOW or _attends_to_text(a) or _attends_to_text(b):
-        raise InputError(
-            f"The {names[0]} text has {lengths[0]} tokens and the {names[1]} one {lengths[1]}; they cannot be brought "
-            "together: write two texts of about the same length."
-        )
-    a, b = (
-        entry.with_tensors(
-            repeat(entry.embedding, "1 t d -> 1 (times t) d", times=longest // entry.embedding.shape[1]), None
-        )
-        for entry in (a, b)
-    )
-    return a, b
+def _belongs_to_text(key: str) -> bool:
+    return key == POOLED or key.startswith((_OTHER_TEXT, MASK)) or key in _TOKEN_KEYS
 
 
-def _check_same_encoder(a: Conditioning, b: Conditioning, names: tuple[str, str]) -> None:
-    if a.embedding.shape[-1] != b.embedding.shape[-1]:
-        raise InputError(
-            f"The {names[0]} conditioning is {a.embedding.shape[-1]} wide and the {names[1]} one "
-            f"{b.embedding.shape[-1]}: both have to come from the same text encoder."
-        )
-    shapes = ["none" if entry.pooled is None else str(list(entry.pooled.shape)) for entry in (a, b)]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"The pooled outputs differ: {names[0]} {shapes[0]}, {names[1]} {shapes[1]}.")
-
-
-def _attends_to_text(entry: Conditioning) -> bool:
-    """Tell whether the network's text also attends to itself, so that repeating it would change it.
-
-    So in networks with a mask, or whose pooled output comes from another encoder. A single CLIP's is as wide as its
-    tokens, and SD 1 and 2 do not look at it.
-    """
-    pooled = entry.pooled
-    return "attention_mask" in entry.extras or (pooled is not None and pooled.shape[-1] != entry.embedding.shape[-1])
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _trainable_copy(tensor: Tensor, device: torch.device) -> Tensor:

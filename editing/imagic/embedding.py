@@ -15,11 +15,12 @@ from ..common.diffusion.autograd.out_of_place import out_of_place
 from ..common.diffusion.denoiser import Denoiser
 from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.progress import Progress, silent
-from .conditioning import Conditioning, match_lengths
+from .conditioning import POOLED, Conditioning
 from .fixed_noise_loss import FixedNoiseLoss, LossReport
 from .gradient_check import check_gradient
 from .loss import TargetLatent, check_levels, denoising_loss
 from .preview_progress import PreviewProgress
+from .token_counts import check_same_encoder
 
 __all__ = ["EmbeddingFit", "EmbeddingSettings", "optimize_embedding", "root_mean_square"]
 
@@ -33,7 +34,7 @@ class EmbeddingSettings:
         rate: learning rate as a share of the embedding's root mean square, so that one value suits every encoder.
         draws: noise draws per step.
         levels: share of the timesteps used, from least (0) to most noise (1).
-        pooled: optimise the pooled output as well, where there is one.
+        pooled: optimise the pooled output as well, where there is one. Tokens of further encoders always are.
         seed: decides the noise.
 
     Raises:
@@ -103,7 +104,8 @@ def optimize_embedding(
         start: a caption to start from instead of the target.
 
     Returns:
-        The fit; its conditioning has every other key of ``target``.
+        The fit; its conditioning has the number of tokens that it started from, and every key of ``target`` that is
+        no text.
 
     Raises:
         InputError: when there are several photos, the model has no gradients, the memory is too small, or the loss
@@ -116,7 +118,7 @@ def optimize_embedding(
     with enable_training(), denoiser.training(), ExitStack() as stack:
         target_latent = TargetLatent.from_vae(denoiser, latent.detach().clone(), mask, mask_weight)
         if start is not None:
-            start, target = match_lengths(start, target, ("start", "target"))
+            check_same_encoder(start, target, ("start", "target"))
         variable = _Variable((start or target).trainable_copy(denoiser.device), settings.pooled)
         overwrites = check_gradient(denoiser, target_latent, variable.conditioning())
         stack.enter_context(out_of_place(denoiser.network, overwrites))
@@ -153,13 +155,17 @@ class _Variable:
 
     def __init__(self, start: Conditioning, with_pooled: bool) -> None:
         self.start = start
-        self.tensors = [start.embedding.clone().requires_grad_(True)]
-        if with_pooled and start.pooled is not None:
-            self.tensors.append(start.pooled.clone().requires_grad_(True))
+        self._extras = {
+            key: tensor.clone().requires_grad_(True)
+            for key, tensor in start.text_tensors.items()
+            if with_pooled or key != POOLED
+        }
+        self.embedding = start.embedding.clone().requires_grad_(True)
+        self.tensors = [self.embedding, *self._extras.values()]
 
     def conditioning(self) -> Conditioning:
         """Return the conditioning as it is now, in the graph."""
-        return self.start.with_tensors(self.tensors[0], self.tensors[1] if len(self.tensors) > 1 else self.start.pooled)
+        return self.start.with_text(self.embedding, self._extras)
 
 
 def _draws_at_once(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,10 @@ from .loss import TargetLatent, denoising_loss
 __all__ = ["check_gradient"]
 
 _ADVICE = "Use unquantised weights and the standard attention (no --use-sage-attention or --use-flash-attention)."
+# Words of torch's own sentences about gradients, and about arithmetic that quantised numbers lack.
+_ABOUT_GRADIENTS = re.compile(
+    r"grad|backward|derivative|differentia|autograd|vjp|not implemented for '(Float8|Byte|Char|U?Int|Q)", re.IGNORECASE
+)
 _HALF_SCALE = 2.0**12  # float16 gradients vanish below 6e-8
 
 
@@ -25,14 +31,20 @@ def check_gradient(denoiser: Denoiser, target: TargetLatent, conditioning: Condi
 
     Raises:
         InputError: when no gradient reaches the embedding (a quantised model, an attention backend made for sampling),
-            or it is zero or not finite.
+            it is zero or not finite, or the model fails for another reason, which is named.
     """
     try:
         gradient, overwrites = _trial_gradient(denoiser, target, conditioning)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         if "out of memory" in str(error).lower() or "interrupt" in type(error).__name__.lower():
             raise
-        raise InputError(f"'{denoiser.name}' gives no gradient: {str(error).splitlines()[0]}. {_ADVICE}") from error
+        sentence = (str(error).splitlines() or [type(error).__name__])[0]
+        if _ABOUT_GRADIENTS.search(str(error)):
+            raise InputError(f"'{denoiser.name}' gives no gradient: {sentence}. {_ADVICE}") from error
+        raise InputError(
+            f"'{denoiser.name}' fails on this photo and this text before anything is learned: {sentence}. Check that "
+            "latent and conditioning come from the VAE and the CLIP of the same checkpoint."
+        ) from error
     if gradient is None or not bool(torch.isfinite(gradient).all()) or not bool(gradient.any()):
         kind = "no gradient" if gradient is None else "a gradient of zeros or of values that are not finite"
         raise InputError(f"'{denoiser.name}' gives {kind} for its text conditioning. {_ADVICE}")

@@ -191,8 +191,7 @@ def _trainable_conditioning(
 
 
 def _trained_tensors(conditioning: Conditioning) -> list[Tensor]:
-    pooled = conditioning.pooled
-    return [conditioning.embedding] if pooled is None else [conditioning.embedding, pooled]
+    return [conditioning.embedding, *conditioning.text_tensors.values()]
 
 
 class _Objective:

@@ -117,7 +117,7 @@ class DiffusionModel:
 
         Args:
             embedding: [1 or B, T, D].
-            extras: the entry's dictionary; pooled_output [1 or B, P] and SDXL's sizes are read.
+            extras: the entry's dictionary; pooled_output [1 or B, P], attention_mask [1, T] and SDXL's sizes are read.
             shape: of the latents, [B, C, h, w]; gives the sizes that the entry does not name.
 
         Raises:
@@ -131,6 +131,9 @@ class DiffusionModel:
                 f"The conditioning is {embedding.shape[-1]} wide; '{self.name}' takes {dim}: encode the text with "
                 "the CLIP of the same model."
             )
+        mask = extras.get("attention_mask")
+        if mask is not None and not bool(mask.all()) and self._takes_mask:
+            arguments["mask"] = mask.to(self.device)
         if not self._takes_pooled:
             return arguments
         pooled = extras.get("pooled_output")
@@ -169,6 +172,8 @@ class DiffusionModel:
             }
         elif pooled is not None:
             arguments["pooled_projections"] = _expand_batch(pooled, batch)
+        if "mask" in condition:
+            arguments["encoder_attention_mask"] = _expand_batch(condition["mask"], batch)
         output = self.network(inputs, timestep=self.schedule.timestep(sigma), **arguments)[0]
         return self.schedule.denoised(x, output.float(), sigma)
 
@@ -224,6 +229,10 @@ class DiffusionModel:
     @property
     def _takes_sizes(self) -> bool:
         return getattr(self.network.config, "addition_embed_type", None) == "text_time"
+
+    @property
+    def _takes_mask(self) -> bool:
+        return hasattr(self.network.config, "cross_attention_dim")  # the U-shaped ones
 
     @property
     def _takes_pooled(self) -> bool:

@@ -197,8 +197,11 @@ def test_names_of_both_spellings_lie_in_the_same_blocks():
 
 def test_the_last_seed_and_a_start_of_another_length(tiny_denoiser, latent, entry):
     optimize_embedding(tiny_denoiser, latent, entry, replace(EMBEDDING, steps=1, seed=2**64 - 1))
-    with pytest.raises(InputError, match="start text has 9 tokens and the target one 7"):
-        optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING, Conditioning(torch.randn(1, 9, 32), {}))
+    start = Conditioning(torch.randn(1, 9, 32), {"attention_mask": torch.tensor([[1] * 8 + [0]])})
+    fit = optimize_embedding(tiny_denoiser, latent, entry, EMBEDDING, start)
+    assert fit.conditioning.embedding.shape == (1, 9, 32), "as many tokens as it started from, under their own mask"
+    assert fit.conditioning.extras["attention_mask"].sum() == 8 and fit.conditioning.extras["strength"] == 0.5
+    assert torch.equal(fit.conditioning.embedding[:, 8], start.embedding[:, 8]), "what is hidden learns nothing"
 
 
 def test_a_loss_that_overflows_is_drawn_all_the_same():
@@ -294,6 +297,39 @@ def test_a_model_without_gradient_is_refused(tiny_denoiser, latent, entry):
 
     with pytest.raises(InputError, match=r"gives no gradient.*attention"):
         optimize_embedding(Deaf(tiny_denoiser.network, tiny_denoiser.schedule), latent, entry, EMBEDDING)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "advice"),
+    [
+        ("derivative for aten::foo is not implemented", "gives no gradient: derivative", "unquantised"),
+        ("\"addmm_impl\" not implemented for 'Float8_e4m3fn'", "gives no gradient", "unquantised"),
+        ("mat1 and mat2 shapes cannot be multiplied (77x32 and 40x8)", "fails on this photo and this text", "VAE"),
+        ("Expected all tensors to be on the same device", "fails on this photo and this text", "VAE"),
+    ],
+)
+def test_only_what_is_about_gradients_is_called_quantised(message, expected, advice, tiny_denoiser, latent, entry):
+    class Failing(DiffusionModel):
+        def denoise(self, x, sigma, condition):
+            raise RuntimeError(message)
+
+    with pytest.raises(InputError, match=expected) as refused:
+        optimize_embedding(Failing(tiny_denoiser.network, tiny_denoiser.schedule), latent, entry, EMBEDDING)
+    assert advice in str(refused.value) and ("unquantised" in str(refused.value)) == (advice == "unquantised")
+
+
+def test_the_tokens_of_a_further_encoder_learn_as_well(tiny_denoiser, latent, entry):
+    class TwoEncoders(DiffusionModel):
+        def condition(self, embedding, extras, shape):
+            return super().condition(torch.cat([embedding, extras["conditioning_llama3"][:, 0]], dim=1), extras, shape)
+
+    model = TwoEncoders(tiny_denoiser.network, tiny_denoiser.schedule)
+    two = Conditioning(entry.embedding, {"conditioning_llama3": torch.randn(1, 2, 3, 32)})
+    fit = optimize_embedding(model, latent, two, EMBEDDING)
+    learned, first = fit.conditioning.extras["conditioning_llama3"], two.extras["conditioning_llama3"]
+    assert not torch.equal(learned[:, 0], first[:, 0]) and torch.equal(learned[:, 1], first[:, 1])
+    joint = tune_model(model, latent, two, replace(TUNING, joint=True, embedding_rate=0.05)).conditioning
+    assert not torch.equal(joint.extras["conditioning_llama3"][:, 0], first[:, 0])
 
 
 def test_wrong_conditionings_are_refused(tiny_denoiser, latent, entry):
