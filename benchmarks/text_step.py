@@ -111,7 +111,7 @@ class Step:
             change, units = self.model.change(codes)
             edited = codes + change
             masks = self.model.masks(self.generator, self.indices, run.features)
-            hook = KeepOutside(masks, run.features)
+            hook = KeepOutside(self.model.reach_masks(self.indices, masks), run.features)
             blended = two_passes(synthesis, codes, edited, masks, hook, settings.stop_resolution)
             whole = synthesis(edited, SynthesisOptions(stop_resolution=settings.stop_resolution)).image
             found = [mask for mask in masks if mask is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 _C1, _C2 = 0.01**2 * 4, 0.03**2 * 4  # SSIM's constants for pictures of range 2 (-1..1)
 _WINDOW = 7
+_COARSEST = 32  # px: the smaller side of a pyramid's last level, of which a window is a fifth
 
 
 def psnr(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -48,14 +50,16 @@ class SSIMTarget:
     levels: tuple[_Level, ...]
 
     @classmethod
-    def from_images(cls, y: Tensor, weight: Tensor | None = None, levels: int = 3) -> SSIMTarget:
+    def from_images(cls, y: Tensor, weight: Tensor | None = None, levels: int | None = None) -> SSIMTarget:
         """Compute the pyramid of pictures.
 
         Args:
             y: [B, 3, H, W] in -1..1.
             weight: [B or 1, 1, H, W] in 0..1, where pictures have to agree; None: everywhere.
-            levels: of the pyramid, at most; those below 8 pixels are left out.
+            levels: of the pyramid, at most; those below 8 pixels are left out. None: down to 32 pixels whatever the
+                size, so that the coarsest windows see the same share of every picture.
         """
+        levels = 1 + max(0, int(math.log2(min(y.shape[2:]) / _COARSEST))) if levels is None else levels
         pyramid: list[_Level] = []
         for level in range(levels):
             if min(y.shape[2:]) < 8:

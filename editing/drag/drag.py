@@ -122,7 +122,7 @@ def _scene(
     progress: Progress,
 ) -> DragScene:
     height, width = generator.resolution
-    layer = feature_layer(generator, settings.feature_ratio)
+    layer = feature_layer(generator, settings.feature_ratio, settings.feature_height)
     _, map_height, map_width = generator.network.synthesis.layer_size(layer)
     if fixed is not None:
         fixed = F.interpolate(fixed[None, None], (map_height, map_width), mode="area")

@@ -6,6 +6,7 @@ the same as sampling the map, and needs no memory.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,20 +19,29 @@ from ...models.gan.generator import GanGenerator
 _STIFFNESS = 0.05  # of the mean slope: added to the flow's matrix
 
 
-def feature_layer(generator: GanGenerator, ratio: float) -> int:
+def feature_layer(generator: GanGenerator, ratio: float, height: int | None = None) -> int:
     """Return the last layer whose map has ``ratio`` of the picture's height, or the next larger one there is.
 
-    DragGAN (2305.10973) reads the sixth block, 128 px: half the height of a picture of 256 px.
+    DragGAN (2305.10973) reads the sixth block at every size: 128 px, half the height of a picture of 256 px. Later
+    blocks of larger pictures have few channels and know edges, not parts.
+
+    Args:
+        generator: that is dragged.
+        ratio: of the picture's height, above 0 up to 1.
+        height: px, that it need not exceed; None: no such limit.
 
     Raises:
-        InputError: a ratio that is not above 0 and at most 1.
+        InputError: a ratio or a height out of range.
     """
     if not 0 < ratio <= 1:
         raise InputError(f"The feature ratio is {ratio:g}; expected a share of the picture's height, above 0 up to 1.")
+    if height is not None and height < 1:
+        raise InputError(f"The feature height is {height}; expected a number of pixels, at least 1.")
     synthesis = generator.network.synthesis
     heights = [synthesis.layer_size(layer)[1] for layer in range(len(synthesis.layers))]
-    target = min(height for height in heights if height >= ratio * heights[-1] - 1e-6)
-    return max(layer for layer, height in enumerate(heights) if height == target)
+    least = min(ratio * heights[-1], math.inf if height is None else height)
+    target = min(size for size in heights if size >= least - 1e-6)
+    return max(layer for layer, size in enumerate(heights) if size == target)
 
 
 def sample(
@@ -46,6 +56,12 @@ def sample(
         features, grid.reshape(1, 1, -1, 2).to(features.dtype), "bilinear", "border", align_corners=False
     )
     return values[0, :, 0].t().reshape(*points.shape[:-1], -1)
+
+
+def published_patch(radius: int) -> Tensor:
+    """Return the offsets [K, 2] of whole pixels nearer than ``radius`` px, r1 of DragGAN; at least the middle."""
+    offsets = disk(radius)
+    return offsets[offsets.norm(dim=1) < radius] if radius > 0 else offsets
 
 
 def disk(radius: float, spacing: float = 1.0) -> Tensor:

@@ -15,7 +15,7 @@ from ...models.gan.stylegan2 import LayerState, StyleGAN2
 from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.progress import Progress, silent
 from .changes import ChangeGrams, ChangeMemory, measure_changes
-from .features import Templates, disk, sample
+from .features import Templates, disk, published_patch, sample
 from .settings import PUBLISHED_TOLERANCE, DragSettings
 
 _TRUST_RADIUS = 0.03  # of the height: how far a handle may go in the first step
@@ -82,7 +82,8 @@ def published_steps(scene: DragScene) -> Iterator[DragState]:
     settings, size = scene.settings, scene.size
     # At least two pixels where nobody asked for less.
     tolerance = scene.pixels(settings.tolerance, 2.0 if settings.tolerance == PUBLISHED_TOLERANCE else 0.0)
-    patch = disk(scene.pixels(settings.patch) - 0.5).to(scene.handles)  # strictly inside r1, as published
+    patch = published_patch(round(scene.pixels(settings.patch))).to(scene.handles)
+    search = float(round(scene.pixels(settings.search)))
     rows = list(scene.rows)
     row_codes = scene.start[:, rows].clone().requires_grad_(True)
     optimizer = torch.optim.Adam([row_codes], lr=settings.learning_rate)
@@ -99,7 +100,7 @@ def published_steps(scene: DragScene) -> Iterator[DragState]:
         features = layer_state.features
         if step:
             with torch.no_grad():
-                positions, _ = templates.track(features, positions, scene.pixels(settings.search), 1.0, refine=False)
+                positions, _ = templates.track(features, positions, search, 1.0, refine=False)
         stop = scene.arrived(positions, tolerance)
         if stop:
             yield DragState(code.detach(), positions, _detached(layer_state), code.detach(), stop)

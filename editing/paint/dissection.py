@@ -39,6 +39,7 @@ _RAREST = 1 / 1000  # the share of pixels above the highest threshold; the lowes
 _PICTURE_SAMPLES = 64  # pixels of each picture, for the quantiles
 _MAX_SAMPLES = 2**17  # pixels of all pictures together: more pictures give fewer each
 _UNITS_AT_ONCE = 64  # whose values are sorted together
+_LARGEST_LAYER = 64  # px: the height of the layer that is chosen, at most
 _COMPARED = 64  # px: the height at which units and concepts are compared, at most
 _CACHE_BYTES = 256 * 1024**2  # of features, from the first pass to the second; the others are drawn again
 _EFFECT_PICTURES = 128  # among which those with and without a concept are found for its units' effects
@@ -48,12 +49,13 @@ def middle_layer(generator: GanGenerator) -> int:
     """Choose the layer to dissect and paint on when nothing else is asked for, by its share of the picture's height.
 
     A Progressive GAN: a thirty-second, as published (8 of 256 px). StyleGAN2, whose later layers have styles of their
-    own: a quarter, where units cover parts best and painting holds best on the demo generator.
+    own: a quarter, where units cover parts best and painting holds best on the demo generator, and 64 px at most: later
+    layers of large pictures draw textures, with few channels and 16 times the memory.
     """
     synthesis = generator.network.synthesis
     heights = [synthesis.layer_size(layer)[1] for layer in range(len(synthesis.layers))]
     share = 32 if generator.network.config.architecture == ARCHITECTURE else 4
-    largest = max(heights[0], heights[-1] // share)
+    largest = max(heights[0], min(heights[-1] // share, _LARGEST_LAYER))
     return max(layer for layer, height in enumerate(heights) if height <= largest)
 
 

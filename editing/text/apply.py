@@ -15,7 +15,7 @@ from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.part_labels import PartLabels
 from ..common.progress import Progress, silent
 from .edit import TextEdit, check_edit
-from .masks import layer_blend, row_masks
+from .masks import layer_blend, reach_masks, row_masks
 
 __all__ = ["AppliedTextEdit", "apply_text_edit", "row_masks_in_chunks", "smooth_over_time"]
 
@@ -59,15 +59,19 @@ def apply_text_edit(
     alpha = alpha.expand(len(codes))
     photos = generator.network.photos_of(codes)  # whose photo a code is, is seen from the whole batch
     masks = row_masks_in_chunks(edit, generator, codes, parts, noise, chunk)
+    reach = _reach_in_chunks(edit, masks, parts, generator.resolution, len(codes), chunk) if edit.keeps_outside else []
     if frames > 0:
-        masks = [None if mask is None else smooth_over_time(mask, frames) for mask in masks]
+        masks, reach = (
+            [None if mask is None else smooth_over_time(mask, frames) for mask in some] for some in (masks, reach)
+        )
     images = []
     with torch.no_grad():
         for start in range(0, len(codes), chunk):
             batch = slice(start, start + chunk)
             options = SynthesisOptions(noise=noise, first_index=start, photos=None if photos is None else photos[batch])
             batch_masks = [_mask_of_batch(mask, batch) for mask in masks]
-            images.append(_draw_edited(generator, codes[batch], edit, batch_masks, alpha[batch], options))
+            batch_reach = [_mask_of_batch(mask, batch) for mask in reach]
+            images.append(_draw_edited(generator, codes[batch], edit, batch_masks, batch_reach, alpha[batch], options))
             progress(min(start + chunk, len(codes)), len(codes), images[-1][-1] * 0.5 + 0.5)
     largest = effective_mask(masks, generator.resolution)[:, 0].to(codes)
     return AppliedTextEdit(torch.cat(images), largest.expand(len(codes), -1, -1))
@@ -78,6 +82,7 @@ def _draw_edited(
     codes: Tensor,
     edit: TextEdit,
     masks: Sequence[Tensor | None],
+    reach: Sequence[Tensor | None],  # masks beyond which the picture stays
     alpha: Tensor,
     options: SynthesisOptions,
 ) -> Tensor:
@@ -86,7 +91,7 @@ def _draw_edited(
     options = replace(options, blend=layer_blend(edit, codes, masks, alpha))
     if edit.keeps_outside:
         unedited = synthesis(codes, replace(options, blend=None, want_features=range(len(synthesis.layers))))
-        options = replace(options, hook=KeepOutside(masks, unedited.features))
+        options = replace(options, hook=KeepOutside(reach, unedited.features))
     return synthesis(codes, options).image
 
 
@@ -125,13 +130,28 @@ def row_masks_in_chunks(
     chunks: list[list[Tensor | None]] = []
     for start in range(0, len(codes), chunk):
         batch = slice(start, start + chunk)
-        labels = None
-        if parts is not None:
-            labels = PartLabels(parts.masks if len(parts) == 1 else parts.masks[batch], parts.names)
+        labels = _labels_of_batch(parts, batch)
         batch_photos = None if photos is None else photos[batch]
         chunks.append(row_masks(edit, generator, codes[batch], labels, noise, start, batch_photos))
     sizes = [len(codes[start : start + chunk]) for start in range(0, len(codes), chunk)]
     return [_concatenate(row, sizes) for row in zip(*chunks, strict=True)]
+
+
+def _reach_in_chunks(
+    edit: TextEdit,
+    masks: Sequence[Tensor | None],
+    parts: PartLabels | None,
+    size: tuple[int, int],
+    count: int,  # pictures
+    chunk: int,
+) -> list[Tensor | None]:
+    """Compute the masks that tell where an edit acts, as `reach_masks`, of any number of pictures."""
+    batches = [slice(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+    chunks = [
+        reach_masks(edit, [_mask_of_batch(mask, batch) for mask in masks], _labels_of_batch(parts, batch), size)
+        for batch in batches
+    ]
+    return [_concatenate(row, [batch.stop - batch.start for batch in batches]) for row in zip(*chunks, strict=True)]
 
 
 def _concatenate(masks: Sequence[Tensor | None], sizes: Sequence[int]) -> Tensor | None:
@@ -139,6 +159,11 @@ def _concatenate(masks: Sequence[Tensor | None], sizes: Sequence[int]) -> Tensor
     if masks[0] is None:
         return None
     return torch.cat([mask.expand(size, -1, -1, -1) for mask, size in zip(masks, sizes, strict=True)])
+
+
+def _labels_of_batch(parts: PartLabels | None, batch: slice) -> PartLabels | None:
+    """Return the part labels of some of the pictures."""
+    return parts if parts is None or len(parts) == 1 else PartLabels(parts.masks[batch], parts.names)
 
 
 def _mask_of_batch(mask: Tensor | None, batch: slice) -> Tensor | None:

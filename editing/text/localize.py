@@ -22,9 +22,11 @@ from ..common.part_labels import PartLabels
 from ..common.progress import Progress, silent
 from ..common.types import EditDirection
 from .edit import TextEdit, check_styles
-from .masks import selected_mask
+from .masks import cut_faint, selected_mask, selected_region
 
-__all__ = ["localize_direction"]
+__all__ = ["importance", "localize_direction"]
+
+_WINDOW = 5 / 128  # of the height, in which a change is averaged
 
 
 def localize_direction(
@@ -58,7 +60,9 @@ def localize_direction(
         codes = clone_from_inference(codes).to(generator.device).float()
         labels = clone_from_inference(parts.masks).to(generator.device).float()
         change = clone_from_inference(direction.direction).to(codes) * amount
-        trade = _Trade(generator, codes, labels, change, direction.layers, area, batch, stop_resolution, keep_outside)
+        trade = _Trade(
+            generator, codes, labels, change, direction.layers, area, batch, stop_resolution, keep_outside, threshold
+        )  # fmt: skip
         logits = torch.zeros(len(parts.names), generator.num_layers, device=codes.device, requires_grad=True)
         optimizer = torch.optim.Adam([logits], rate, (0.9, 0.98))
         for step in range(steps):
@@ -118,6 +122,7 @@ class _Trade:
     batch: int
     stop_resolution: int | None
     keep_outside: bool
+    threshold: float
 
     def backward(self, indices: Tensor, logits: Tensor) -> Tensor:
         """Add the gradient of a batch [B] of pictures to ``logits.grad`` [P, L]; return a picture [3, H, W]."""
@@ -128,8 +133,9 @@ class _Trade:
         effect = torch.stack(effects).sum().clamp(min=1e-8)
         for k, chunk in enumerate(chunks):
             full = first if k == 0 else self._full_edit(chunk, layers)
-            masks = self._masks(chunk, torch.sigmoid(logits))
-            images = self._masked_edit(chunk, masks, full)
+            selection = torch.sigmoid(logits)
+            masks = self._masks(chunk, selection)
+            images = self._masked_edit(chunk, masks, selection, full)
             lost_effect = full.distance(images) / effect
             mean_area = torch.stack([mask.mean() for mask in masks if mask is not None]).mean()
             (lost_effect + self.area * mean_area * (len(chunk) / self.batch)).backward()
@@ -149,32 +155,43 @@ class _Trade:
         with torch.no_grad():
             unedited = synthesis(codes, SynthesisOptions(stop_resolution=self.stop_resolution, want_features=layers))
             edited = synthesis(codes + self.change, SynthesisOptions(stop_resolution=self.stop_resolution)).image
-            return _FullEdit(unedited, edited, _importance(edited - unedited.image))
+            return _FullEdit(unedited, edited, importance(edited - unedited.image))
 
-    def _masked_edit(self, indices: Tensor, masks: Sequence[Tensor | None], full: _FullEdit) -> Tensor:
+    def _masked_edit(
+        self, indices: Tensor, masks: Sequence[Tensor | None], selection: Tensor, full: _FullEdit
+    ) -> Tensor:
         """Draw pictures [B] with the edit inside its masks: [B, 3, H, W]."""
-        codes = self.codes[indices]
+        codes, hook = self.codes[indices], None
+        if self.keep_outside:
+            region = selected_region(self._labels(indices), selection[:, list(self.rows)], self.threshold)
+            hook = KeepOutside([region], full.unedited.features)
         options = SynthesisOptions(
             stop_resolution=self.stop_resolution,
             blend=LayerBlend(codes + self.change, masks),
-            hook=KeepOutside(masks, full.unedited.features) if self.keep_outside else None,
+            hook=hook,
         )
         return self.generator.network.synthesis(codes, options).image
 
     def _masks(self, indices: Tensor, selection: Tensor) -> list[Tensor | None]:
         """Build the masks [B or 1, 1, h, w] of the L rows from a selection [P, L]."""
         synthesis = self.generator.network.synthesis
-        labels = self.labels if len(self.labels) == 1 else self.labels[indices]
-        last = len(synthesis.layers) - 1
+        labels, last = self._labels(indices), len(synthesis.layers) - 1
         masks: list[Tensor | None] = [None] * self.generator.num_layers
         for row in self.rows:
             size = synthesis.layer_size(min(row, last))[1:]
-            masks[row] = selected_mask(labels, selection[:, row], size)
+            masks[row] = cut_faint(selected_mask(labels, selection[:, row], size), self.threshold)
         return masks
 
+    def _labels(self, indices: Tensor) -> Tensor:
+        """Return the part labels of pictures [B]: [B or 1, P, h, w]."""
+        return self.labels if len(self.labels) == 1 else self.labels[indices]
 
-def _importance(change: Tensor) -> Tensor:
-    """[B, 3, H, W] -> [B, 1, H, W] in 0..1: the local change against the strongest of its picture, squared."""
-    local = F.avg_pool2d(change.abs().mean(dim=1, keepdim=True), 5, 1, 2, count_include_pad=False)
+
+def importance(change: Tensor) -> Tensor:
+    """Weigh the places of a change [B, 3, H, W] by its local size, squared: [B, 1, H, W] in 0..1."""
+    local = change.abs().mean(dim=1, keepdim=True)
+    margin = max(1, round(local.shape[2] * _WINDOW / 2 - 0.5))
+    for size, padding in (((2 * margin + 1, 1), (margin, 0)), ((1, 2 * margin + 1), (0, margin))):
+        local = F.avg_pool2d(local, size, 1, padding, count_include_pad=False)
     strongest = local.flatten(1).quantile(0.98, dim=1).clamp(min=1e-6)
     return (local / strongest[:, None, None, None]).clamp(max=1).square()

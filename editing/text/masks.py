@@ -14,7 +14,7 @@ from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.part_labels import PartLabels
 from .edit import TextEdit, check_edit, on_device_of
 
-__all__ = ["layer_blend", "row_masks", "selected_mask"]
+__all__ = ["cut_faint", "layer_blend", "reach_masks", "row_masks", "selected_mask", "selected_region"]
 
 
 def row_masks(
@@ -56,6 +56,53 @@ def selected_mask(labels: Tensor, weights: Tensor, size: Sequence[int]) -> Tenso
         [B, 1, *size] in 0..1.
     """
     return (resized_mask(labels, size) * weights[:, None, None]).sum(dim=1, keepdim=True).clamp(0, 1)
+
+
+def selected_region(labels: Tensor, selection: Tensor, threshold: float) -> Tensor:
+    """Return the region of all parts that change at any row, however much they change: [B, 1, h, w] in 0..1.
+
+    Args:
+        labels: [B, P, h, w] in 0..1.
+        selection: [P, L] in 0..1; a part changes where it is above the threshold.
+        threshold: of the edit's masks.
+    """
+    selected = (selection.detach() > threshold).any(dim=1).to(labels)
+    return cut_faint((labels * selected[:, None, None]).sum(dim=1, keepdim=True).clamp(0, 1), threshold)
+
+
+def cut_faint(mask: Tensor, threshold: float) -> Tensor:
+    """Set a mask to 0 up to a threshold, from which it rises faster: the edge stays soft, a full mask stays full.
+
+    The gradient is the same on both sides, that of opening it: what was closed in a training may open again.
+
+    Args:
+        mask: [B, 1, h, w] in 0..1.
+        threshold: in 0..1, below 1.
+    """
+    if threshold <= 0:
+        return mask
+    risen = (mask - threshold) / (1 - threshold)
+    return risen + (risen.detach().clamp(min=0) - risen.detach()) if risen.requires_grad else risen.clamp(min=0)
+
+
+def reach_masks(
+    edit: TextEdit,
+    masks: Sequence[Tensor | None],  # of the L rows, as `row_masks`
+    parts: PartLabels | None,  # of these pictures, where the edit selects parts
+    size: Sequence[int],  # height, width
+) -> Sequence[Tensor | None]:
+    """Return masks that tell where an edit acts at all, for `KeepOutside`: of one value wherever they reach.
+
+    Chosen parts are taken whole, at the pictures' size: at a coarse layer a small part is a fraction of a cell. With
+    attention there is nothing finer than the rows' own masks.
+    """
+    if edit.selection is None or edit.attention is not None:
+        return masks
+    labels = torch.stack([parts.part(name) for name in edit.parts], dim=1).float()
+    region = resized_mask(selected_region(labels, edit.selection[:, list(edit.rows)].to(labels), edit.threshold), size)
+    if edit.region is not None:
+        region = region * resized_mask(edit.region[None, None].to(region), size)
+    return [_with_extra(edit, region, size, region)]
 
 
 def layer_blend(
@@ -103,9 +150,7 @@ def _row_mask(
         mask = selected_mask(labels, weights, size)
     if attention:
         mask = mask * attention[layer].to(codes)
-    if edit.threshold > 0:
-        # From the threshold on it rises faster, so that the edge stays soft and a full mask stays full.
-        mask = ((mask - edit.threshold) / (1 - edit.threshold)).clamp(min=0)
+    mask = cut_faint(mask, edit.threshold)
     if edit.region is not None:
         mask = resized_mask(mask, size) * resized_mask(edit.region[None, None].to(codes), size)
     return _with_extra(edit, mask, size, codes)

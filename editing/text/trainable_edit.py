@@ -14,7 +14,7 @@ from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
 from ...models.inference import clone_from_inference
 from ..common.part_labels import PartLabels
 from .edit import TextEdit
-from .masks import selected_mask
+from .masks import cut_faint, selected_mask, selected_region
 from .settings import TextEditSettings
 
 __all__ = ["TrainableEdit", "w_basis"]
@@ -47,6 +47,7 @@ class TrainableEdit:
         layers, width = generator.num_layers, generator.w_dim
         self.rows, self.parts, self.codes = rows, parts, codes
         self.scale = 1.0  # of the whole change, set at the end
+        self.threshold = settings.threshold
         self.basis = w_basis(generator, settings.coordinates).to(codes)
         self.offset = self.mapper = self.logits = self.attention = self.part_masks = None
         self.row_mask = torch.zeros(layers, 1, device=codes.device)
@@ -96,8 +97,15 @@ class TrainableEdit:
                 mask = selected_mask(self._labels(indices, size), torch.sigmoid(self.logits[:, row]), size)
             if self.attention is not None:
                 mask = mask * self.attention(layer, features[layer])
-            masks[row] = mask
+            masks[row] = cut_faint(mask, self.threshold)
         return masks
+
+    def reach_masks(self, indices: Tensor, masks: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """Return masks that tell where the edit acts at all, as `masks.reach_masks` does for the finished edit."""
+        if self.logits is None or self.attention is not None:
+            return masks
+        labels = self.part_masks if len(self.part_masks) == 1 else self.part_masks[indices.to(self.part_masks.device)]
+        return [selected_region(labels, torch.sigmoid(self.logits[:, list(self.rows)]), self.threshold)]
 
     def selected_share(self) -> Tensor | float:
         """Return how much of all parts and rows is selected, 0..1: small parts would be free by their pixels alone."""

@@ -230,7 +230,8 @@ def step_losses(
     if settings.masks != "none":
         features = cache.features_of(indices)
         masks = model.masks(generator, indices, features)
-        pictures = _draw_masked(generator, codes, edited, masks, features, settings)
+        reach = model.reach_masks(indices, masks)
+        pictures = _draw_masked(generator, codes, edited, masks, reach, features, settings)
         terms["sentence"] = (1 - settings.full) * goal.loss(pictures, unedited).mean()
         if settings.full > 0:
             full = _draw(generator, edited, settings)
@@ -259,6 +260,7 @@ def _draw_masked(
     codes: Tensor,
     edited: Tensor,
     masks: Sequence[Tensor | None],
+    reach: Sequence[Tensor | None],  # masks beyond which the picture stays
     features: Mapping[int, Tensor],
     settings: TextEditSettings,
 ) -> Tensor:
@@ -266,7 +268,7 @@ def _draw_masked(
     options = SynthesisOptions(
         stop_resolution=settings.stop_resolution,
         blend=LayerBlend(edited, masks),
-        hook=KeepOutside(masks, features) if settings.keep_outside else None,
+        hook=KeepOutside(reach, features) if settings.keep_outside else None,
     )
     return generator.network.synthesis(codes, options).image
 
@@ -280,12 +282,13 @@ def _match_full_edit(
     with torch.no_grad():
         features = cache.features_of(indices)
         masks = model.masks(generator, indices, features)
+        reach = model.reach_masks(indices, masks)
         full = _draw(generator, (codes + model.change(codes)[0]).expand_as(codes), settings)
         target = float(goal.loss(full, unedited).mean())
         losses = []
         for model.scale in _SCALES:
             edited = (codes + model.change(codes)[0]).expand_as(codes)
-            pictures = _draw_masked(generator, codes, edited, masks, features, settings)
+            pictures = _draw_masked(generator, codes, edited, masks, reach, features, settings)
             losses.append(float(goal.loss(pictures, unedited).mean()))
             if losses[-1] <= target:
                 break

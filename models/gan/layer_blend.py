@@ -25,6 +25,7 @@ from ..errors import InputError
 __all__ = ["KeepOutside", "LayerBlend", "effective_mask", "resized_mask"]
 
 _MARGIN = 1 / 32  # of the picture around every mask: the edge of what was there may go, or it stays as a line
+_FAINTEST = 0.02  # a mask whose largest value is below it reaches nowhere in full
 Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (features, row of W+, noise) -> features
 
 
@@ -87,7 +88,8 @@ class KeepOutside:
     """A synthesis hook: where no row's mask reaches, every layer's features are the unedited picture's.
 
     Without it an edit leaks out of its masks: a coarse layer's cell is an eighth of the picture, and every convolution
-    after it looks at neighbours.
+    after it looks at neighbours. Only where a mask reaches counts, not its value, which the layer was mixed by already:
+    mixed by it at every layer again, half an edit would be an eighth.
     """
 
     mask = None  # it paints nothing: an adaptation's details follow the features
@@ -101,7 +103,8 @@ class KeepOutside:
         self.unedited, self.layers = unedited, unedited.keys()
         largest = unedited[max(unedited)].shape[-2:]
         margin = round(max(largest) * _MARGIN)
-        self.inside = F.max_pool2d(effective_mask(masks, largest), 2 * margin + 1, 1, margin)
+        reach = effective_mask([None if mask is None else _reach(mask) for mask in masks], largest)
+        self.inside = F.max_pool2d(reach, 2 * margin + 1, 1, margin)
         self._resized: dict[tuple[int, ...], Tensor] = {}
 
     def __call__(self, layer: int, features: Tensor) -> Tensor:
@@ -129,6 +132,15 @@ def effective_mask(masks: Sequence[Tensor | None], size: Sequence[int]) -> Tenso
             resized = resized_mask(mask.float(), size)
             union = resized if union is None else torch.maximum(union, resized)
     return torch.zeros(1, 1, *size) if union is None else union
+
+
+def _reach(mask: Tensor) -> Tensor:
+    """Return where a mask [B, 1, h, w] reaches: 1 where it is largest, soft where its edge is; without a gradient.
+
+    A yes or no would not do: shrunk to a coarse layer, a mask has a faint edge of a whole cell.
+    """
+    mask = mask.detach()
+    return mask / mask.amax(dim=(2, 3), keepdim=True).clamp(min=_FAINTEST)
 
 
 def resized_mask(mask: Tensor, size: Sequence[int]) -> Tensor:

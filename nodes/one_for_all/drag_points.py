@@ -139,6 +139,15 @@ class DragPoints(io.ComfyNode):
                     tooltip="The region as brush strokes of the editor, 'radius: x y, x y' a line in shares of the "
                     "picture; added to a connected region. Empty: none.",
                 ),
+                io.Int.Input(
+                    "feature_height",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    optional=True,
+                    tooltip="Height of the features that are followed, in pixels. 0: 128 as published, or half the "
+                    "picture where that is less.",
+                ),
             ],
             outputs=[
                 GanLatentType.Output("start", "start", tooltip="The example's code before the drag."),
@@ -177,6 +186,7 @@ class DragPoints(io.ComfyNode):
         targets: str | None = None,
         region: torch.Tensor | None = None,
         strokes: str = "",
+        feature_height: int = 0,
     ) -> io.NodeOutput:
         _check_inputs(generator, latents, units, method, canvas_width, canvas_height)
         size = generator.resolution
@@ -191,6 +201,8 @@ class DragPoints(io.ComfyNode):
         if strokes.strip():
             mask = add_strokes(mask, brush_mask(strokes, _RADIUS, *size, current().progress(1, "strokes")))[0]
         settings = _settings(method, steps, tolerance / size[0], keep, learning_rate)
+        if feature_height:
+            settings = replace(settings, feature_height=min(feature_height, size[0]), feature_ratio=1.0)
         place(generator)
         memory = _memories.setdefault(latents, dragging.ChangeMemory())
         progress = progress_for(settings.steps, "dragging")

@@ -41,7 +41,7 @@ class DissectConcepts(io.ComfyNode):
                     min=-1,
                     max=64,
                     tooltip="The layer to dissect. -1 takes the one that paints best: a quarter of the picture's "
-                    "height for StyleGAN2, a thirty-second for Progressive GAN.",
+                    "height for StyleGAN2, at most 64 px, a thirty-second for Progressive GAN.",
                 ),
                 io.Int.Input(
                     "samples",

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from semantic_edit.editing.common.similarity import psnr
+from semantic_edit.editing.common.similarity import SSIMTarget, psnr
 
 
 def test_a_known_error_has_its_known_ratio_and_values_outside_are_clamped():
@@ -26,3 +26,14 @@ def test_a_weight_leaves_the_rest_of_the_picture_out(channels):
     weight[..., 2:5, 1:4] = 1
     torch.testing.assert_close(psnr(x, y, weight), psnr(x[..., 2:5, 1:4], y[..., 2:5, 1:4]))
     torch.testing.assert_close(psnr(x, y, torch.ones(2, 1, 6, 8)), psnr(x, y))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(128, 128, [128, 64, 32]), (64, 64, [64, 32]), (1024, 1024, [1024, 512, 256, 128, 64, 32]),
+     (384, 512, [384, 192, 96, 48]), (32, 32, [32]), (16, 16, [16])],
+)  # fmt: skip
+def test_the_pyramid_of_structure_ends_at_32_px_whatever_the_size(height, width, expected):
+    """Its coarsest windows, 7 px wide, see the same share of any picture, so that features are pulled as far."""
+    target = SSIMTarget.from_images(torch.zeros(1, 3, height, width))
+    assert [level.picture.shape[2] for level in target.levels] == expected

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing.drag.drag import METHODS, PUBLISHED, DragSettings, drag
-from semantic_edit.editing.drag.features import Templates, disk, feature_layer, sample, square
+from semantic_edit.editing.drag.features import Templates, disk, feature_layer, published_patch, sample, square
 from semantic_edit.editing.drag.points import DragPoints
 from semantic_edit.models import InputError
 from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
@@ -159,6 +159,7 @@ def test_other_families_of_generators_can_be_dragged(tiny_progan):
         (dict(settings=replace(FEW, tolerance=0.0)), "tolerance"),
         (dict(settings=replace(FEW, region_weight=-1.0)), "negative"),
         (dict(settings=replace(FEW, feature_ratio=1.5)), "feature ratio"),
+        (dict(settings=replace(FEW, feature_height=0)), "feature height"),
     ],
 )
 def test_wrong_inputs_are_refused(tiny_generator, changes, words):
@@ -173,6 +174,31 @@ def test_the_feature_layer_follows_the_ratio(tiny_generator):
     sizes = [tiny_generator.network.synthesis.layer_size(layer)[1] for layer in range(7)]
     assert sizes == [4, 8, 8, 16, 16, 32, 32]
     assert [feature_layer(tiny_generator, ratio) for ratio in (0.1, 0.25, 0.3, 0.5, 1.0)] == [0, 2, 4, 4, 6]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("blocks", "expected"), [(5, 32), (6, 64), (7, 128), (8, 128), (9, 128)])
+def test_features_are_read_at_128_px_as_published_however_large_the_picture(make_network, method, blocks, expected):
+    network = make_network(channels=(4,) * blocks)
+    generator = GanGenerator(network, family_fingerprint(network), "large")
+    synthesis, layers = network.synthesis, set()
+    hook = synthesis.register_forward_pre_hook(lambda _, inputs: layers.add(inputs[1].stop_layer))
+    size = generator.resolution[0]
+    drags = points([[size / 2, size / 2], [size / 2 + 9, size / 2]])
+    drag(generator, code(generator), drags, settings=replace(METHODS[method], steps=1), preview_every=0)
+    hook.remove()
+    assert [synthesis.layer_size(layer)[1] for layer in layers] == [expected]
+    assert synthesis.layer_size(feature_layer(generator, 1.0, size))[1] == size  # another height may be asked for
+
+
+def test_the_published_patch_is_that_of_the_released_loop():
+    """Whole pixels nearer than round(3 / 512 of the height): 1 at 128 px, 9 at 256, 25 at 512."""
+    sizes = {height: len(published_patch(round(PUBLISHED.patch * height))) for height in (64, 128, 256, 512, 1024)}
+    nearer = {
+        height: max(1, sum(x * x + y * y < round(3 / 512 * height) ** 2 for x in range(-9, 10) for y in range(-9, 10)))
+        for height in sizes
+    }
+    assert sizes == nearer and (sizes[128], sizes[256], sizes[512]) == (1, 9, 25)
 
 
 def test_sampling_reads_the_middle_of_a_feature_where_it_is():

@@ -130,3 +130,28 @@ def test_where_no_mask_reaches_the_picture_stays(tiny_generator):
     hook = KeepOutside(everywhere, plain.features)
     whole = synthesis(codes, SynthesisOptions(blend=LayerBlend(edited, everywhere), hook=hook)).image
     assert torch.allclose(whole, synthesis(edited).image, atol=2e-5)
+
+
+@pytest.mark.parametrize("height", [None, "of each layer"])
+def test_how_strong_a_mask_is_changes_nothing_of_where_it_reaches(tiny_generator, height):
+    """A mask of one half shows what the published blend shows: its value counts once, in the layer."""
+    codes = tiny_generator.map(torch.randn(2, 16, generator=torch.Generator().manual_seed(5)))
+    edited = codes + torch.randn(codes.shape, generator=torch.Generator().manual_seed(6))
+    synthesis, rows = tiny_generator.network.synthesis, tiny_generator.num_layers
+    plain = synthesis(codes, SynthesisOptions(want_features=range(len(synthesis.layers))))
+    ys, xs = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(32) - 15.5, indexing="ij")
+    disk = ((xs**2 + ys**2) < 8**2).float()[None, None]
+    far = (xs**2 + ys**2) > 14**2
+
+    def draw(mask, keeps):
+        sizes = [synthesis.layer_size(min(row, len(synthesis.layers) - 1))[1:] for row in range(rows)]
+        masks = [mask if height is None else resized_mask(mask, size) for size in sizes]
+        hook = KeepOutside(masks, plain.features) if keeps else None
+        return synthesis(codes, SynthesisOptions(blend=LayerBlend(edited, masks), hook=hook)).image - plain.image
+
+    uniform = torch.full((1, 1, 32, 32), 0.5)
+    assert torch.allclose(draw(uniform, True), draw(uniform, False), atol=2e-5)
+    for strength in (0.8, 0.3):
+        kept, free = (draw(strength * disk, keeps).abs().mean(dim=(0, 1)) for keeps in (True, False))
+        assert kept[disk[0, 0] > 0].mean() > 0.9 * free[disk[0, 0] > 0].mean()
+        assert kept[far].mean() < 0.6 * free[far].mean()

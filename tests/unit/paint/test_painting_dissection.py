@@ -14,6 +14,7 @@ from semantic_edit.editing.paint.unit_effects import shares_along
 from semantic_edit.editing.paint.unit_pictures import picture_units
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.files.concepts import STEPS, TENSORS, read_concepts, write_concepts
+from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
 from semantic_edit.models.gan.hooks import FunctionHook
 from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 
@@ -132,6 +133,13 @@ def test_effects_are_measured_under_inference_mode(tiny_generator, codes):
 def test_the_usual_layer_depends_on_the_network(tiny_generator, tiny_progan):
     assert middle_layer(tiny_generator) == 2
     assert middle_layer(tiny_progan) == 1
+
+
+@pytest.mark.parametrize(("blocks", "expected"), [(6, 32), (7, 64), (8, 64), (9, 64)])
+def test_the_usual_layer_is_a_quarter_of_the_picture_and_64_px_at_most(make_network, blocks, expected):
+    network = make_network(channels=(4,) * blocks)
+    layer = middle_layer(GanGenerator(network, family_fingerprint(network), "large"))
+    assert network.synthesis.layer_size(layer)[1] == expected
 
 
 def test_sheets_show_units(tiny_generator, codes, planted):

@@ -11,12 +11,15 @@ from semantic_edit.editing.text.apply import apply_text_edit, row_masks_in_chunk
 from semantic_edit.editing.text.edit import TextEdit
 from semantic_edit.editing.text.feature_parts import parts_from_features, parts_from_masks
 from semantic_edit.editing.text.figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
-from semantic_edit.editing.text.localize import localize_direction
-from semantic_edit.editing.text.masks import row_masks
+from semantic_edit.editing.text.localize import importance, localize_direction
+from semantic_edit.editing.text.masks import cut_faint, reach_masks, row_masks
 from semantic_edit.editing.text.refine import refine
+from semantic_edit.editing.text.settings import TextEditSettings
+from semantic_edit.editing.text.trainable_edit import TrainableEdit
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.files.text_edit import read_text_edit, write_text_edit
 from semantic_edit.models.gan.adaptation import Adaptation, with_adaptation
+from semantic_edit.models.gan.synthesis_run import SynthesisOptions
 from semantic_edit.models.gan.text_edit_networks import LatentMapper, LayerAttention
 
 
@@ -59,6 +62,70 @@ def test_strength_0_is_the_plain_picture_and_strengths_are_each_picture_s_own(ti
     assert torch.allclose(own.images[0], plain[0], atol=2e-5)
     assert torch.allclose(own.images[1], full.images[1], atol=2e-5)
     assert not torch.allclose(own.images[2], full.images[2], atol=1e-3)
+
+
+def test_a_part_that_is_half_selected_shows_half_of_the_edit(tiny_generator, codes, halves, edit):
+    """Kept outside or not: of a part only where it is counts there, how much of it was blended already."""
+    plain = tiny_generator.synthesize(codes)
+    half = edit.refined(selection=torch.full((2, tiny_generator.num_layers), 0.5))
+    free, kept = (
+        apply_text_edit(tiny_generator, codes, half.refined(keeps_outside=keeps), halves).images - plain
+        for keeps in (False, True)
+    )
+    assert torch.allclose(free, kept, atol=2e-5)
+    uneven = edit.refined(selection=torch.tensor([[1.0], [0.3]]).expand(2, tiny_generator.num_layers))
+    free, kept = (
+        apply_text_edit(tiny_generator, codes, uneven.refined(keeps_outside=keeps), halves).images - plain
+        for keeps in (False, True)
+    )
+    assert torch.allclose(free, kept, atol=2e-5), "beside a part that is selected in full a faint one is not cut off"
+
+
+def test_where_no_part_is_selected_the_picture_stays(tiny_generator, codes, halves, edit):
+    plain = tiny_generator.synthesize(codes)
+    upper = edit.refined(selection=0.7 * edit.selection)
+    free, kept = (
+        apply_text_edit(tiny_generator, codes, upper.refined(keeps_outside=keeps), halves).images - plain
+        for keeps in (False, True)
+    )
+    bottom, top = slice(3 * plain.shape[2] // 4, None), slice(None, plain.shape[2] // 4)
+    # Coarse layers count as inside by their whole places, and their colours spread a little when they are enlarged.
+    assert kept[:, :, bottom].abs().mean() < 0.3 * free[:, :, bottom].abs().mean()
+    assert torch.allclose(kept[:, :, top], free[:, :, top], atol=0.05)
+    drawn = torch.zeros(tiny_generator.resolution)
+    drawn[-4:] = 1
+    added = apply_text_edit(tiny_generator, codes, upper.refined(keeps_outside=True, extra=drawn), halves).images
+    assert (added - plain)[:, :, -4:].abs().mean() > 0.05
+
+
+@pytest.mark.parametrize("masks", ["regions", "attention", "attention in regions"])
+def test_masks_are_cut_in_training_as_they_are_applied(tiny_generator, codes, halves, masks):
+    settings = TextEditSettings(masks=masks, threshold=0.7)
+    model = TrainableEdit(tiny_generator, codes, halves, range(8), settings, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for parameters in (model.logits, *(model.attention.parameters() if model.attention else ())):
+            if parameters is not None:
+                parameters.add_(torch.randn(parameters.shape, generator=torch.Generator().manual_seed(2)) * 2)
+    layers = range(len(tiny_generator.network.synthesis.layers))
+    features = tiny_generator.network.synthesis(codes, SynthesisOptions(want_features=layers)).features
+    trained = model.masks(tiny_generator, torch.arange(3), features)
+    trained_reach = model.reach_masks(torch.arange(3), trained)
+    assert min(float(mask.detach().amin()) for mask in trained) == 0 and all(mask.requires_grad for mask in trained)
+    edit = model.to_text_edit("a hat", "a person", tiny_generator, settings)
+    applied = row_masks(edit, tiny_generator, codes, halves)
+    for row, mask in enumerate(trained):
+        expected = torch.zeros(1) if applied[row] is None else applied[row]
+        assert torch.allclose(mask.detach(), expected.expand_as(mask), atol=1e-5)
+    for mask, expected in zip(trained_reach, reach_masks(edit, applied, halves, (32, 32)), strict=True):
+        assert torch.allclose(mask.detach(), torch.zeros(1) if expected is None else expected, atol=1e-5)
+
+
+def test_what_a_threshold_has_closed_can_open_again():
+    strength = torch.tensor([0.05, 0.3], requires_grad=True)
+    mask = cut_faint(strength, 0.1)
+    assert mask.tolist() == pytest.approx([0.0, 0.2 / 0.9])
+    mask.sum().backward()
+    assert strength.grad.tolist() == pytest.approx([1 / 0.9, 1 / 0.9])
 
 
 def test_the_last_layer_s_edit_stays_in_its_part(tiny_generator, codes, halves, edit):
@@ -168,6 +235,14 @@ def test_a_direction_of_the_lower_half_is_found_there(tiny_generator, codes, hal
     assert outside_kept.keeps_outside and not localized.keeps_outside
     dear = localize_direction(tiny_generator, direction, codes, halves, steps=12, area=50.0, batch=2)
     assert dear.selection[:, -1].max() < 0.5
+
+
+@pytest.mark.parametrize(("height", "expected"), [(64, 3), (128, 5), (512, 21), (1024, 41)])
+def test_a_change_counts_within_the_same_share_of_a_picture_of_any_size(height, expected):
+    change = torch.zeros(1, 3, height, height)
+    change[..., height // 2, height // 2] = 1
+    counted = importance(change)[0, 0] > 0
+    assert int(counted.any(dim=0).sum()) == int(counted.any(dim=1).sum()) == expected
 
 
 def test_masks_of_a_film_are_steadied():
