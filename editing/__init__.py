@@ -6,9 +6,13 @@ from .one_for_all.directions import optimize_direction
 from .one_for_all.example_edit import record_edit
 from .one_for_all.scale import scale_edit
 from .photos.inversion import Inversion, invert
+from .state import ReachedState, StateReader, StrengthPlan, plan_strengths, reach_state
 
 __all__ = [
     "Inversion",
+    "ReachedState",
+    "StateReader",
+    "StrengthPlan",
     "apply_edit",
     "attribute_values",
     "combine_edits",
@@ -17,6 +21,8 @@ __all__ = [
     "invert",
     "optimize_direction",
     "plan_strength",
+    "plan_strengths",
+    "reach_state",
     "record_edit",
     "scale_edit",
 ]

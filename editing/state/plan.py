@@ -1,0 +1,188 @@
+"""Edit One for All (2401.10219) for any editor: strengths from readings at a few strengths, one per picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...models.errors import InputError
+from .response import ResponseCurves, fit_responses
+
+__all__ = ["StrengthPlan", "check_strengths", "plan_strengths", "solve_strengths", "target_tensor"]
+
+_TOLERANCE = 0.005  # of the shared curve's height: nearer to the target is at the target
+_NAMED = 8  # pictures that a report names
+
+
+@dataclass(frozen=True, eq=False)
+class StrengthPlan:
+    """One strength per picture.
+
+    Args:
+        strengths: [B], within the strengths that were read.
+        reachable: [B] bool, whether the target lies within the picture's range; whose does not is left at its end.
+        expected: [B], the reading expected there; NaN for a picture without a reading.
+        target: [B].
+    """
+
+    strengths: Tensor
+    reachable: Tensor
+    expected: Tensor
+    target: Tensor
+
+    def report(self, names: Sequence[str] = ()) -> str:
+        """Say in a sentence who falls short; pictures are numbered where ``names`` has none."""
+        return describe_reach(self.strengths, self.reachable, self.expected, self.target, names)
+
+
+def plan_strengths(
+    strengths: Tensor | Sequence[float],
+    readings: Tensor | Sequence[Sequence[float]],
+    target: Tensor | Sequence[float] | float,
+    *,
+    noise: float | None = None,
+) -> StrengthPlan:
+    """Choose each picture's strength from what it read at a few strengths.
+
+    Args:
+        strengths: [S] for all pictures, or [B, S], two or more different ones, in any order.
+        readings: [B, S]; NaN where a picture could not be read.
+        target: the reading that all shall reach, or [B].
+        noise: standard deviation of a reading; None: estimated from readings that step back where the curve goes on.
+
+    Returns:
+        Strengths within the range of those read, never beyond it.
+
+    Raises:
+        InputError: shapes that do not go together, strengths or targets that are not finite, one strength alone, or no
+            finite reading at all.
+    """
+    readings = _matrix(readings)
+    count, columns = readings.shape
+    strengths, device = check_strengths(strengths, count, columns)
+    target = target_tensor(target, count)
+    if torch.isinf(readings).any() or not bool(torch.isfinite(readings).any()):
+        raise InputError(
+            "The readings must be finite numbers, NaN where a picture cannot be read; got none, or an infinite one."
+        )
+    check_noise(noise)
+    curves = fit_responses(strengths, readings, (float(strengths.min()), float(strengths.max())), noise)
+    bounds = torch.stack([strengths.amin(dim=1), strengths.amax(dim=1)])
+    solved, expected, reachable = solve_strengths(curves, target, bounds)
+    dtype = torch.get_default_dtype()
+    return StrengthPlan(
+        solved.to(device, dtype), reachable.to(device), expected.to(device, dtype), target.to(device, dtype)
+    )
+
+
+def solve_strengths(
+    curves: ResponseCurves, target: Tensor, bounds: Tensor, tolerance: float = _TOLERANCE
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Solve each picture's curve for its target.
+
+    Args:
+        curves: of B pictures.
+        target: [B].
+        bounds: [2, B], each picture's least and largest strength.
+        tolerance: as a share of the shared curve's height; a target that the curve misses by less is reached.
+
+    Returns:
+        (strengths [B], readings expected there [B], whether the target is reached [B]). Of several solutions the one
+        nearest to strength 0 is taken; without a solution, the end whose reading is nearest to the target.
+    """
+    grid, mean = curves.grid, curves.mean
+    inside = (grid >= bounds[0][:, None] - 1e-9) & (grid <= bounds[1][:, None] + 1e-9)  # [B, G]
+    gap = mean - target[:, None]
+    crossing = (gap[:, :-1] * gap[:, 1:] <= 0) & inside[:, :-1] & inside[:, 1:]
+    share = gap[:, :-1].abs() / (gap[:, :-1].abs() + gap[:, 1:].abs()).clamp(min=1e-30)
+    solutions = grid[:-1] + share * (grid[1] - grid[0])
+    distance = torch.where(crossing, solutions.abs(), torch.inf)
+    nearest = distance.argmin(dim=1, keepdim=True)
+    crossed = crossing.any(dim=1)
+    ends = curves.at(bounds.T)  # [B, 2]
+    misses = (ends - target[:, None]).abs()
+    misses = torch.where(torch.isfinite(misses), misses, 0.0)
+    # Ends that are equally near: the one that edits less.
+    order = misses + 1e-6 * abs(curves.height) * bounds.T.abs()
+    order = torch.where(misses.amax(dim=1, keepdim=True) - misses.amin(dim=1, keepdim=True) > 0, order, bounds.T.abs())
+    end = order.argmin(dim=1, keepdim=True)
+    solved = torch.where(crossed, solutions.gather(1, nearest)[:, 0], bounds.T.gather(1, end)[:, 0])
+    expected = torch.where(crossed, target, ends.gather(1, end)[:, 0])
+    reachable = crossed | ((expected - target).abs() <= tolerance * abs(curves.height))
+    return solved, expected, reachable & torch.isfinite(mean).all(dim=1)
+
+
+def describe_reach(
+    strengths: Tensor, reachable: Tensor, readings: Tensor, target: Tensor, names: Sequence[str] = ()
+) -> str:
+    """Say who reaches the state, who falls short and who cannot be read: a sentence or three.
+
+    Args:
+        strengths, reachable, readings, target: [B].
+        names: B, or none: the pictures are numbered then.
+    """
+    names = list(names) or [f"#{k + 1}" for k in range(len(reachable))]
+    unread = ~torch.isfinite(readings)
+    text = f"{int(reachable.sum())} of {len(names)} pictures reach the state"
+    text += f"; strengths from {float(strengths.min()):.2f} to {float(strengths.max()):.2f}."
+    for flags, sentence in ((~reachable & ~unread, "At their range's end before it"), (unread, "Cannot be read")):
+        short = [name for name, flag in zip(names, flags.tolist(), strict=True) if flag]
+        if short:
+            more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+            text += f" {sentence}: {', '.join(short[:_NAMED])}{more}."
+    return text
+
+
+def check_strengths(strengths: Tensor | Sequence[float], count: int, columns: int) -> tuple[Tensor, torch.device]:
+    """Bring strengths [S] or [B, S] to [B, S], float64 on the CPU, and return their device, too.
+
+    Raises:
+        InputError: another shape, numbers that are not finite, or fewer than two different strengths.
+    """
+    values = torch.as_tensor(strengths).detach()
+    device, values = values.device, values.double().cpu()
+    if values.ndim not in (1, 2) or values.shape[-1] != columns or (values.ndim == 2 and len(values) != count):
+        raise InputError(
+            f"The strengths have shape {list(values.shape)}; expected [{columns}] or "
+            f"[{count}, {columns}], one per reading."
+        )
+    if not bool(torch.isfinite(values).all()):
+        raise InputError("The strengths must be finite numbers; one of them is not.")
+    values = values.expand(count, columns)
+    if columns < 2 or bool((values.amax(dim=1) <= values.amin(dim=1)).any()):
+        raise InputError(f"Planning needs two or more different strengths; got {columns}, or equal ones.")
+    return values, device
+
+
+def target_tensor(target: Tensor | Sequence[float] | float, count: int) -> Tensor:
+    """Bring a target, one number or [B], to [B], float64 on the CPU.
+
+    Raises:
+        InputError: another length, or a number that is not finite.
+    """
+    values = torch.as_tensor(target).detach().double().cpu().reshape(-1)
+    if len(values) not in (1, count):
+        raise InputError(f"The target has {len(values)} numbers; expected one, or one for each of {count} pictures.")
+    if not bool(torch.isfinite(values).all()):
+        raise InputError("The target must be a finite number; it is NaN or infinite.")
+    return values.expand(count).clone()
+
+
+def check_noise(noise: float | None) -> None:
+    """Refuse a noise that is no standard deviation.
+
+    Raises:
+        InputError: below 0, or not finite.
+    """
+    if noise is not None and not 0 <= noise < float("inf"):
+        raise InputError(f"The reader's noise must be a finite number, 0 or more; got {noise}.")
+
+
+def _matrix(readings: Tensor | Sequence[Sequence[float]]) -> Tensor:
+    values = torch.as_tensor(readings).detach().double().cpu()
+    if values.ndim != 2 or 0 in values.shape:
+        raise InputError(f"The readings have shape {list(values.shape)}; expected [B, S] (pictures, strengths).")
+    return values

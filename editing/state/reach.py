@@ -1,0 +1,219 @@
+"""Edit One for All (2401.10219) for any editor: draw, read and correct, until all pictures show one state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...models.errors import InputError
+from ..common.progress import Progress
+from .plan import check_noise, describe_reach, solve_strengths, target_tensor
+from .reader import readings_of
+from .response import ResponseCurves, fit_groups, fit_responses
+
+__all__ = ["ReachedState", "reach_state"]
+
+_GOOD = 0.06  # of the pictures' own spread: where the rms of what is missing is below, no round follows
+_FINE = 0.01  # of the curve's height: likewise
+_GROUP = 8  # pictures per strength from which groups of pictures tell the curve
+
+
+@dataclass(frozen=True, eq=False)
+class ReachedState:
+    """Pictures at one state, or as near as they come.
+
+    Args:
+        strengths: [B], at which ``pictures`` were drawn.
+        readings: [B], what was read there; NaN for a picture that cannot be read.
+        reachable: [B] bool; whose range ends before the target is left at its end.
+        pictures: [B, 3, H, W], as drawn at ``strengths``.
+        renders: pictures drawn in all.
+        target: [B].
+    """
+
+    strengths: Tensor
+    readings: Tensor
+    reachable: Tensor
+    pictures: Tensor
+    renders: int
+    target: Tensor
+
+    def report(self, names: Sequence[str] = ()) -> str:
+        """Say in a sentence who falls short; pictures are numbered where ``names`` has none."""
+        return describe_reach(self.strengths, self.reachable, self.readings, self.target, names)
+
+
+def reach_state(
+    render: Callable[[Tensor], Tensor],
+    read: Callable[[Tensor], Tensor],
+    target: Tensor | Sequence[float],
+    strengths: Sequence[float] = (0.0, 0.5, 1.0),
+    rounds: int = 2,
+    *,
+    noise: float | None = None,
+    progress: Progress | None = None,
+) -> ReachedState:
+    """Bring each picture to its target by the strength that it needs.
+
+    All pictures are drawn at the least edit, then each at one of the other strengths: together they show the shared
+    curve. Rounds of corrections follow, a secant step per picture whose slope is pulled toward the shared one as far as
+    the reader is noisy; they end early where nothing is missing. Three drawings a picture are usual, four at most, and
+    one more where somebody turns out late to have the state out of reach.
+
+    Args:
+        render: strengths [B] -> pictures [B, 3, H, W].
+        read: pictures -> readings [B] or [B, 1]; a `StateReader` brings its noise along.
+        target: [B]; its length is the number of pictures.
+        strengths: those of the shared curve, two or more; no picture is drawn outside of their range.
+        rounds: corrections at most.
+        noise: standard deviation of a reading; None: the reader's own, else estimated.
+        progress: counts pictures; may raise to stop.
+
+    Raises:
+        InputError: a target that is not finite, fewer than two different strengths, negative rounds, or pictures or
+            readings of another number than targets.
+    """
+    job = _Reaching(render, read, target, strengths, rounds, noise, progress)
+    job.draw(job.first_strengths())
+    job.draw(job.second_strengths())
+    for _ in range(rounds):
+        proposal = job.next_strengths()
+        if proposal is None:
+            break
+        job.draw(proposal)
+    ends = job.end_strengths()
+    if ends is not None:
+        job.draw(ends)
+    return job.result()
+
+
+class _Reaching:
+    """The pictures, what was read of them so far, and the best drawing of each."""
+
+    def __init__(self, render, read, target, strengths, rounds, noise, progress) -> None:
+        values = torch.as_tensor(target)
+        count = values.numel()
+        if values.ndim > 1 or count == 0:
+            raise InputError(f"The target has shape {list(values.shape)}; expected [B], one number per picture.")
+        if rounds < 0:
+            raise InputError(f"The rounds must be 0 or more; got {rounds}.")
+        curve = torch.as_tensor(strengths).detach().double().cpu().reshape(-1)
+        if not bool(torch.isfinite(curve).all()) or len(curve.unique()) < 2:
+            raise InputError(f"The shared curve needs two or more different, finite strengths; got {curve.tolist()}.")
+        if noise is None and getattr(read, "noise", None) is not None:
+            noise = float(torch.as_tensor(read.noise).reshape(-1)[0])
+        check_noise(noise)
+        self.render, self.read, self.noise, self.progress, self.rounds = render, read, noise, progress, rounds
+        self.device, self.target = values.device, target_tensor(values, count)
+        self.curve = curve.unique()
+        self.range = (float(self.curve[0]), float(self.curve[-1]))
+        self.bounds = torch.stack([self.curve[0].expand(count), self.curve[-1].expand(count)])
+        self.strengths = torch.empty(count, 0, dtype=torch.float64)
+        self.readings = torch.empty(count, 0, dtype=torch.float64)
+        self.pictures: list[Tensor] = []
+        self.renders = 0
+
+    def draw(self, strengths: Tensor) -> None:
+        """Draw every picture at its strength [B], and read it."""
+        count = len(self.target)
+        pictures = self.render(strengths.to(self.device, torch.get_default_dtype()))
+        if not isinstance(pictures, Tensor) or len(pictures) != count:
+            raise InputError(
+                f"The editor gave {list(getattr(pictures, 'shape', ())) or type(pictures).__name__} for {count} "
+                f"strengths; expected pictures [{count}, 3, H, W]."
+            )
+        pictures = pictures.detach()
+        readings = readings_of(self.read, pictures)
+        if readings.shape[1] != 1:
+            raise InputError(f"One state needs one number per picture; the reader gave {readings.shape[1]}.")
+        readings = torch.where(torch.isfinite(readings), readings, torch.nan)
+        self.strengths = torch.cat([self.strengths, strengths[:, None]], dim=1)
+        self.readings = torch.cat([self.readings, readings], dim=1)
+        self.pictures.append(pictures)
+        self.renders += count
+        if self.progress is not None:
+            self.progress(self.renders, max((2 + self.rounds) * count, self.renders), None)
+
+    def first_strengths(self) -> Tensor:
+        """Deal the strengths out in turn where there are many pictures; few all begin nearest to 0."""
+        count = len(self.target)
+        if count >= _GROUP * len(self.curve):
+            return self.curve[torch.arange(count) % len(self.curve)]
+        return self.curve[self.curve.abs().argmin()].expand(count).clone()
+
+    def second_strengths(self) -> Tensor:
+        """Follow the groups' curve where it is clear; else deal out other strengths, farther ones to who lacks more."""
+        curves = fit_groups(self.strengths[:, 0], self.readings[:, 0], self.range, self.noise)
+        if curves is not None:
+            return solve_strengths(curves, self.target, self.bounds)[0]
+        first = self.strengths[:, 0]
+        rank = (self.target - self.readings[:, 0]).abs().nan_to_num(nan=0.0).argsort().argsort()
+        steps = len(self.curve) - 1
+        share = (
+            (rank * steps).div(len(rank), rounding_mode="floor").long() if len(rank) >= steps else rank * 0 + steps - 1
+        )
+        order = (self.curve - first[:, None]).abs().argsort(dim=1)[:, 1:]  # other strengths, the nearest first
+        return self.curve[order.gather(1, share[:, None])[:, 0]]
+
+    def curves(self) -> ResponseCurves:
+        """Fit the curves to all that was read so far."""
+        return fit_responses(self.strengths, self.readings, self.range, self.noise)
+
+    def next_strengths(self) -> Tensor | None:
+        """Return where to draw next, or None where nothing is missing."""
+        curves = self.curves()
+        solved, _, reachable = solve_strengths(curves, self.target, self.bounds)
+        missing = (self.readings[:, -1] - self.target)[reachable]
+        missing = missing[torch.isfinite(missing)]
+        quiet = not len(missing) or float(missing.square().mean().sqrt()) <= self._good(curves)
+        return None if quiet and not bool(self._misplaced(solved, reachable).any()) else solved
+
+    def end_strengths(self) -> Tensor | None:
+        """Return where to draw once more, so that whoever cannot reach the state stands at the end; None: all do."""
+        curves = self.curves()
+        solved, _, reachable = solve_strengths(curves, self.target, self.bounds)
+        misplaced = self._misplaced(solved, reachable) & ~self._almost(curves)
+        return solved if bool(misplaced.any()) else None
+
+    def _misses(self, curves: ResponseCurves) -> Tensor:
+        """Return how far each drawing is from the target, [B, N], by the curve, which is surer than one reading."""
+        misses = (curves.at(self.strengths) - self.target[:, None]).abs()
+        return torch.where(torch.isfinite(self.readings) & torch.isfinite(misses), misses, torch.inf)
+
+    def _almost(self, curves: ResponseCurves) -> Tensor:
+        """Tell whose nearest drawing is at the target as far as the reader can tell, [B]."""
+        return self._misses(curves).amin(dim=1) <= self._good(curves) + curves.noise
+
+    def _good(self, curves: ResponseCurves) -> float:
+        """Return what may be missing: by the pictures' own spread before the edit, and by the height of the curve."""
+        levels = curves.at(self.curve[self.curve.abs().argmin()].expand(len(self.target)))
+        levels = levels[torch.isfinite(levels)]
+        spread = float(levels.std()) if len(levels) >= _GROUP else 0.0
+        return max(_GOOD * spread, _FINE * abs(curves.height))
+
+    def _misplaced(self, solved: Tensor, reachable: Tensor) -> Tensor:
+        """Tell who cannot reach the target and was not drawn at that end, [B]."""
+        return ~reachable & ((solved[:, None] - self.strengths).abs().amin(dim=1) > 1e-6)
+
+    def result(self) -> ReachedState:
+        """Take of each picture the drawing that is nearest to its target; at their end whoever cannot reach it."""
+        curves = self.curves()
+        solved, _, reachable = solve_strengths(curves, self.target, self.bounds)
+        reachable = reachable | (self._misplaced(solved, reachable) & self._almost(curves))
+        best = torch.where(reachable[:, None], self._misses(curves), (self.strengths - solved[:, None]).abs()).argmin(
+            dim=1
+        )
+        index = best[:, None]
+        pictures = torch.stack([self.pictures[int(k)][i] for i, k in enumerate(best)])
+        dtype = torch.get_default_dtype()
+        return ReachedState(
+            self.strengths.gather(1, index)[:, 0].to(self.device, dtype),
+            self.readings.gather(1, index)[:, 0].to(self.device, dtype),
+            reachable.to(self.device),
+            pictures,
+            self.renders,
+            self.target.to(self.device, dtype),
+        )

@@ -1,0 +1,151 @@
+"""Pictures reach one state whatever the editor's answer looks like; who cannot is named and stands at the end."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from semantic_edit.editing import ReachedState, reach_state
+from semantic_edit.models.errors import InputError
+
+
+def reach(world, target: float = 1.5, strengths=(0.0, 0.5, 1.0), **options) -> ReachedState:
+    return reach_state(world.render, world.read, torch.full((len(world.before),), target), strengths, **options)
+
+
+def errors_of(world, reached: ReachedState, target: float, low: float = 0.0, high: float = 1.0):
+    """True states minus the target, of those who can reach it."""
+    return (world.state(reached.strengths) - target)[world.reachable(target, low, high)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("world", "target", "limit"),
+    [
+        ({}, 1.5, 0.08),
+        ({"gain": -3.5}, -1.5, 0.08),
+        ({"columns": True}, 1.5, 0.08),
+        ({"saturation": 0.8}, 1.5, 0.08),
+        ({"slope_spread": 0.5}, 1.5, 0.08),
+        ({"flat": 0.15}, 1.5, 0.06),
+        ({"noise": 0.07}, 1.5, 0.09),
+        ({"noise": 0.15}, 1.5, 0.14),
+    ],
+)
+def test_everyone_who_can_lands_on_the_state(simulate, world, target, limit, seed):
+    simulation = simulate(seed=seed, **world)
+    reached = reach(simulation, target)
+    errors = errors_of(simulation, reached, target)
+    assert errors.std() / simulation.before.std() < limit
+    assert errors.mean().abs() < 0.04
+    assert reached.renders <= 5 * 64
+
+
+def test_three_drawings_a_picture_are_usual_and_renders_counts_them(simulate):
+    drawn = []
+
+    def counted(world):
+        def render(strengths):
+            drawn.append(len(strengths))
+            return world.render(strengths)
+
+        return render
+
+    calls = []
+    for seed in range(8):
+        world = simulate(seed=seed)
+        drawn.clear()
+        reached = reach_state(counted(world), world.read, torch.full((64,), 1.5))
+        assert reached.renders == sum(drawn)
+        calls.append(reached.renders / 64)
+    assert sum(calls) / len(calls) <= 3.7
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_cannot_reach_the_state_is_named_and_stands_at_the_end_of_the_range(simulate, seed):
+    world = simulate(seed=seed)
+    reached = reach(world)
+    truly = world.reachable(1.5)
+    assert (reached.reachable == truly).float().mean() > 0.95
+    assert set(reached.strengths[~reached.reachable].tolist()) <= {0.0, 1.0}
+    assert reached.strengths.min() >= 0
+    assert reached.strengths.max() <= 1
+
+
+def test_pictures_are_those_drawn_at_the_strengths_and_readings_those_read_there(simulate):
+    world = simulate()
+    reached = reach(world)
+    torch.testing.assert_close(reached.pictures, world.render(reached.strengths))
+    torch.testing.assert_close(reached.readings, reached.pictures[:, 0, 0, 0])
+
+
+def test_who_does_not_answer_keeps_the_others_from_nothing(simulate):
+    world = simulate(flat=0.2)
+    reached = reach(world)
+    flat = (world.state(torch.ones(64)) == world.before) & (world.before < 1)
+    assert flat.sum() > 5
+    assert not reached.reachable[flat].any()
+
+
+def test_a_reader_that_never_answers_leaves_all_unedited_and_out_of_reach(simulate):
+    world = simulate(flat=1.1)
+    reached = reach(world)
+    assert not reached.reachable.any()
+    assert set(reached.strengths.tolist()) == {0.0}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_pictures_do_as_well(simulate, count):
+    worst = 0.0
+    for seed in range(10):
+        world = simulate(count, seed)
+        errors = errors_of(world, reach(world), 1.5)
+        worst = max([worst, *errors.abs().tolist()])
+    assert worst < 0.15
+
+
+def test_strengths_on_both_sides_of_zero(simulate):
+    world = simulate(gain=1.0)
+    reached = reach(world, 0.5, (-2.0, -1.0, 0.0, 1.0, 2.0))
+    errors = errors_of(world, reached, 0.5, -2, 2)
+    assert errors.std() < 0.05
+    assert reached.strengths.min() < -0.2
+
+
+def test_a_picture_that_cannot_be_read_is_left_alone_and_the_others_are_not(simulate):
+    world = simulate()
+
+    def read(pictures):
+        readings = world.read(pictures)
+        readings[7] = torch.nan
+        return readings
+
+    reached = reach_state(world.render, read, torch.full((64,), 1.5))
+    others = world.reachable(1.5)
+    assert not reached.reachable[7]
+    assert reached.strengths[7] == 0
+    others[7] = False
+    assert (world.state(reached.strengths) - 1.5)[others].std() < 0.05
+    assert "Cannot be read: #8." in reached.report()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"target": torch.tensor([1.0, torch.nan])}, "The target must be a finite number"),
+        ({"target": torch.ones(2, 2)}, "The target has shape"),
+        ({"target": torch.ones(0)}, "The target has shape"),
+        ({"strengths": (0.5,)}, "two or more different"),
+        ({"strengths": (0.5, 0.5)}, "two or more different"),
+        ({"strengths": (0.0, float("inf"))}, "two or more different"),
+        ({"rounds": -1}, "The rounds must be 0 or more"),
+        ({"read": lambda pictures: pictures[:1, 0, 0, 0]}, "The reader gave readings of shape"),
+        ({"read": lambda pictures: pictures[:, :2, 0, 0]}, "the reader gave 2"),
+        ({"render": lambda strengths: torch.zeros(3, 3, 2, 2)}, "The editor gave"),
+        ({"noise": -1.0}, "noise must be"),
+    ],
+)
+def test_wrong_inputs_are_sentences(simulate, change, sentence):
+    world = simulate(2)
+    arguments = {"render": world.render, "read": world.read, "target": torch.ones(2), **change}
+    with pytest.raises(InputError, match=sentence):
+        reach_state(**arguments)
