@@ -73,6 +73,41 @@ def before_after_plot(
     return as_tensor(picture)
 
 
+class Axes:
+    """The axes of a plot: from values to pixels."""
+
+    def __init__(self, left, right, top, bottom, x_low, x_high, low, high) -> None:
+        self.left, self.right, self.top, self.bottom = left, right, top, bottom
+        self.x_low, self.x_high = x_low, x_high if x_high > x_low else x_low + 1
+        margin = 0.06 * (high - low) or 0.05
+        self.low, self.high = low - margin, high + margin
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return the pixel of a value."""
+        right = (x - self.x_low) / (self.x_high - self.x_low)
+        up = (y - self.low) / (self.high - self.low)
+        return self.left + right * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
+
+    def draw(self, draw: ImageDraw.ImageDraw, name: str) -> None:
+        """Draw lines and numbers; ``name`` is that of the horizontal axis."""
+        for k in range(6):
+            value = self.x_low + (self.x_high - self.x_low) * k / 5
+            x = self.at(value, self.low)[0]
+            draw.line([(x, self.top), (x, self.bottom)], fill=LIGHT)
+            draw.text((x, self.bottom + 12), f"{value:.2f}", fill=GREY, font=font(11), anchor="mm")
+        for k in range(5):
+            value = self.low + (self.high - self.low) * k / 4
+            y = self.at(self.x_low, value)[1]
+            draw.line([(self.left, y), (self.right, y)], fill=LIGHT)
+            draw.text((self.left - 8, y), f"{value:.2f}", fill=GREY, font=font(11), anchor="rm")
+        draw.text(((self.left + self.right) / 2, self.bottom + 32), name, fill=GREY, font=font(12), anchor="mm")
+
+
+def polyline(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], colour, width: int) -> None:
+    """Draw a line through points, a dot where there is one."""
+    draw.line(points * (2 if len(points) == 1 else 1), fill=colour, width=width)
+
+
 def contact_sheet(
     rows: Sequence[Sequence[Tensor]],  # pictures [H, W, 3] in 0..1, all of one size
     labels: Sequence[str] = (),  # one a row, written at its left

@@ -9,7 +9,21 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..common.figures import AFTER, BEFORE, GREY, INK, LIGHT, PAPER, TARGET, as_picture, as_tensor, contact_sheet, font
+from ..common.figures import (
+    AFTER,
+    BEFORE,
+    GREY,
+    INK,
+    LIGHT,
+    PAPER,
+    TARGET,
+    Axes,
+    as_picture,
+    as_tensor,
+    contact_sheet,
+    font,
+    polyline,
+)
 from .common_state import CommonState
 from .sweep import EtaSweep
 
@@ -42,12 +56,12 @@ def loss_plot(losses: Sequence[float], loss_before: float, loss_after: float, ti
         y = bottom - k / 4 * (bottom - top)
         draw.line([(left, y), (right, y)], fill=LIGHT)
         draw.text((left - 8, y), f"{high * k / 4:.3f}", fill=GREY, font=font(11), anchor="rm")
-    _line(draw, [point(k, value) for k, value in enumerate(losses)], BEFORE, 1)
+    polyline(draw, [point(k, value) for k, value in enumerate(losses)], BEFORE, 1)
     mean, curve = losses[0], []
     for k, value in enumerate(losses):
         mean = mean + (value - mean) / min(k + 1, 20)
         curve.append(point(k, mean))
-    _line(draw, curve, AFTER, 2)
+    polyline(draw, curve, AFTER, 2)
     for name, value, step in (("before", loss_before, 0), ("after", loss_after, len(losses) - 1)):
         x, y = point(step, value)
         draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=TARGET)
@@ -111,47 +125,17 @@ def common_plot(etas: Sequence[float], scores: Sequence[Sequence[float]], state:
     draw = ImageDraw.Draw(picture)
     values = [value for row in scores for value in row] + [state.level]
     low, high = min(values), max(values)
-    axes = _Axes(64, width - 40, 50, height - 50, min(etas), max(etas), low, high)
+    axes = Axes(64, width - 40, 50, height - 50, min(etas), max(etas), low, high)
     draw.text((axes.left, 14), title, fill=INK, font=font(17))
     axes.draw(draw, "eta")
     for row in scores:
-        _line(draw, [axes.at(eta, value) for eta, value in zip(etas, row, strict=True)], BEFORE, 2)
+        polyline(draw, [axes.at(eta, value) for eta, value in zip(etas, row, strict=True)], BEFORE, 2)
     (x0, y), (x1, _) = axes.at(min(etas), state.level), axes.at(max(etas), state.level)
     draw.line([(x0, y), (x1, y)], fill=TARGET, width=2)
     for eta, reached in zip(state.etas, state.reached, strict=True):
         x, y = axes.at(eta, state.level)
         draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=AFTER if reached else PAPER, outline=AFTER, width=2)
     return as_tensor(picture)
-
-
-class _Axes:
-    """The axes of a plot: from values to pixels."""
-
-    def __init__(self, left, right, top, bottom, x_low, x_high, low, high) -> None:
-        self.left, self.right, self.top, self.bottom = left, right, top, bottom
-        self.x_low, self.x_high = x_low, x_high if x_high > x_low else x_low + 1
-        margin = 0.06 * (high - low) or 0.05
-        self.low, self.high = low - margin, high + margin
-
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """Return the pixel of a value."""
-        right = (x - self.x_low) / (self.x_high - self.x_low)
-        up = (y - self.low) / (self.high - self.low)
-        return self.left + right * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
-
-    def draw(self, draw: ImageDraw.ImageDraw, name: str) -> None:
-        """Draw lines and numbers; ``name`` is that of the horizontal axis."""
-        for k in range(6):
-            value = self.x_low + (self.x_high - self.x_low) * k / 5
-            x = self.at(value, self.low)[0]
-            draw.line([(x, self.top), (x, self.bottom)], fill=LIGHT)
-            draw.text((x, self.bottom + 12), f"{value:.2f}", fill=GREY, font=font(11), anchor="mm")
-        for k in range(5):
-            value = self.low + (self.high - self.low) * k / 4
-            y = self.at(self.x_low, value)[1]
-            draw.line([(self.left, y), (self.right, y)], fill=LIGHT)
-            draw.text((self.left - 8, y), f"{value:.2f}", fill=GREY, font=font(11), anchor="rm")
-        draw.text(((self.left + self.right) / 2, self.bottom + 32), name, fill=GREY, font=font(12), anchor="mm")
 
 
 def _curves(etas, curves, marks, title) -> Tensor:
@@ -161,13 +145,13 @@ def _curves(etas, curves, marks, title) -> Tensor:
     draw.text((40, 14), title, fill=INK, font=font(17))
     for name, values, colour in curves:
         low, high = min(values), max(values)
-        axes = _Axes(40, width - 40, 76, height - 50, min(etas), max(etas), low, high)
+        axes = Axes(40, width - 40, 76, height - 50, min(etas), max(etas), low, high)
         if name == curves[0][0]:
             axes.draw(draw, "eta")
             draw.rectangle([0, 70, 38, height], fill=PAPER)  # two scales share the paper, so that neither has numbers
             draw.rectangle([width - 38, 70, width, height - 60], fill=PAPER)
         points = [axes.at(eta, value) for eta, value in zip(etas, values, strict=True)]
-        _line(draw, points, colour, 3)
+        polyline(draw, points, colour, 3)
         for (x, y), value in zip(points, values, strict=True):
             draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
             draw.text((x, y - 12), f"{value:.3f}", fill=colour, font=font(11), anchor="mm")
@@ -175,16 +159,12 @@ def _curves(etas, curves, marks, title) -> Tensor:
     for name, _, colour in curves:
         draw.text((x_text, 44), name, fill=colour, font=font(13))
         x_text += 30 + font(13).getlength(name)
-    axes = _Axes(40, width - 40, 76, height - 50, min(etas), max(etas), 0, 1)
+    axes = Axes(40, width - 40, 76, height - 50, min(etas), max(etas), 0, 1)
     for eta, name in marks:
         x, _ = axes.at(eta, 0)
         draw.line([(x, 70), (x, height - 50)], fill=TARGET, width=2)
         draw.text((x, 60), name, fill=TARGET, font=font(12), anchor="mm")
     return as_tensor(picture)
-
-
-def _line(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], colour, width: int) -> None:
-    draw.line(points * (2 if len(points) == 1 else 1), fill=colour, width=width)
 
 
 def _pad_right(sheet: Tensor, width: int) -> Tensor:

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..common.frames import smooth_over_time
 from .landmarks import FacePoints
 
-__all__ = ["FRAMINGS", "Alignment", "Framing", "box_frame", "centre_frame", "corners", "face_frame", "frame_size"]
+__all__ = [
+    "FRAMINGS",
+    "Alignment",
+    "Framing",
+    "box_frame",
+    "centre_frame",
+    "corners",
+    "face_frame",
+    "frame_size",
+    "smooth_alignment",
+]
 
 _LEAST_SCALE = 1e-3  # photo pixels per crop pixel; below it a crop shows less than nothing
 
@@ -168,3 +179,25 @@ def _frame(centre: Tensor, scale: float, angle: float, crop_size: tuple[int, int
     linear = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
     crop_centre = torch.tensor([crop_size[1] / 2, crop_size[0] / 2], dtype=torch.float64)
     return torch.cat([linear, (centre - linear @ crop_centre)[:, None]], dim=1)
+
+
+def smooth_alignment(alignment: Alignment, sigma: float) -> Alignment:
+    """Steady the crops of a clip: each frame's transform is averaged with its neighbours' by a Gaussian.
+
+    The mean of similarity transforms is one, and takes the crop's middle to the mean of the middles.
+
+    Args:
+        alignment: one crop per photo; photos that were left out are gaps in time.
+        sigma: in frames; 0 changes nothing.
+
+    Raises:
+        InputError: a photo with several crops, which of the next photo's would belong to them is not known.
+    """
+    if sigma <= 0:
+        return alignment
+    if len(set(alignment.pictures)) != len(alignment):
+        raise InputError(
+            f"The {len(alignment)} crops come from {len(set(alignment.pictures))} frames; to steady a clip each frame "
+            "has one crop: set 'faces' to largest."
+        )
+    return replace(alignment, transforms=smooth_over_time(alignment.transforms, sigma, alignment.pictures))

@@ -12,12 +12,13 @@ from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import KeepOutside, effective_mask
 from ...models.gan.synthesis_run import SynthesisOptions
+from ..common.frames import smooth_over_time
 from ..common.part_labels import PartLabels
 from ..common.progress import Progress, silent
 from .edit import TextEdit, check_edit
 from .masks import layer_blend, reach_masks, row_masks
 
-__all__ = ["AppliedTextEdit", "apply_text_edit", "row_masks_in_chunks", "smooth_over_time"]
+__all__ = ["AppliedTextEdit", "apply_text_edit", "row_masks_in_chunks"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,23 +94,6 @@ def _draw_edited(
         unedited = synthesis(codes, replace(options, blend=None, want_features=range(len(synthesis.layers))))
         options = replace(options, hook=KeepOutside(reach, unedited.features))
     return synthesis(codes, options).image
-
-
-def smooth_over_time(masks: Tensor, sigma: float) -> Tensor:
-    """Average the masks of a film over neighbouring frames with a Gaussian; the ends count for themselves.
-
-    Args:
-        masks: [B, 1, h, w] of B frames.
-        sigma: in frames.
-
-    Returns:
-        [B, 1, h, w].
-    """
-    if len(masks) == 1:
-        return masks
-    frames = torch.arange(len(masks), dtype=masks.dtype, device=masks.device)
-    weights = torch.exp(-0.5 * ((frames[:, None] - frames) / sigma) ** 2)
-    return torch.einsum("ab,bchw->achw", weights / weights.sum(dim=1, keepdim=True), masks)
 
 
 def row_masks_in_chunks(

@@ -14,7 +14,7 @@ MAX_SEED = 0xFFFFFFFFFFFFFFFF  # ComfyUI's own seeds
 
 
 def menu_category(stage: str) -> str:
-    """Return the menu path of a stage: generator, photos, example, batch, text, paint, imagic or demo."""
+    """Return the menu path of a stage: generator, photos, example, batch, text, paint, imagic, state or demo."""
     return f"Semantic Edit/{stage}"
 
 

@@ -14,9 +14,13 @@ ConceptUnitsType = io.Custom("CONCEPT_UNITS")
 GanPaintingType = io.Custom("GAN_PAINTING")
 TextImageScorerType = io.Custom("TEXT_IMAGE_SCORER")
 AlignmentType = io.Custom("ALIGNMENT")
+StateReaderType = io.Custom("STATE_READER")
+StateDrawingsType = io.Custom("STATE_DRAWINGS")
 # Of detectors that people have installed; ComfyUI itself only names them.
 BoxesType = io.Custom("BBOX")
 PoseKeypointType = io.Custom("POSE_KEYPOINT")
 # Of ComfyUI's own detectors, which older versions do not have: there the sockets stay unconnected.
 FaceLandmarksType = io.Custom("FACE_LANDMARKS")
 BoundingBoxType = io.Custom("BOUNDING_BOX")
+FaceDetectionType = io.Custom("FACE_DETECTION_MODEL")
+ClipVisionType = io.Custom("CLIP_VISION")

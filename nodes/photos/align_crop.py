@@ -10,7 +10,7 @@ import torch
 
 from ...editing.common.part_labels import PartLabels
 from ...editing.common.pictures import check_pictures
-from ...editing.photos.alignment import FRAMINGS
+from ...editing.photos.alignment import FRAMINGS, smooth_alignment
 from ...editing.photos.crops import FACES, MISSING, Cropping, align, draw_frames, extract_crops
 from ...editing.photos.detections import (
     BOX_FORMS,
@@ -47,7 +47,7 @@ class AlignCrop(io.ComfyNode):
     """Finds nothing itself: it takes what any detector gives, or the middle of the photo."""
 
     @classmethod
-    @with_advanced("box_format", "shift_down", "level", "border", "border_blur", "width", "height")
+    @with_advanced("box_format", "shift_down", "level", "border", "border_blur", "width", "height", "frames")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditAlignCrop",
@@ -156,6 +156,15 @@ class AlignCrop(io.ComfyNode):
                     tooltip="Boxes from ComfyUI's own detectors, in place of the text.",
                     extra_dict={"forceInput": True},  # newer pages would draw a widget for it
                 ),
+                io.Float.Input(
+                    "frames",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.5,
+                    optional=True,
+                    tooltip="For clips: crops are steadied over so many neighbouring frames. 0: every photo alone.",
+                ),
             ],
             outputs=[
                 io.Image.Output("crops", "crops", tooltip="The crops, ready for Encode Images or Invert Images."),
@@ -199,6 +208,7 @@ class AlignCrop(io.ComfyNode):
         names: str | None = None,
         landmarks: Any = None,
         bounding_boxes: Any = None,
+        frames: float = 0.0,
     ) -> io.NodeOutput:
         check_pictures(photos, "The photos")
         check_choice("method", method, METHODS)
@@ -222,6 +232,7 @@ class AlignCrop(io.ComfyNode):
         labels = picture_names(names, count)
         crop_size = _crop_size(width, height, generator)
         alignment = align(detections, count, size, crop_size, cropping, faces, missing, labels)
+        alignment = smooth_alignment(alignment, frames)
         crops, inside = extract_crops(photos, alignment, border, border_blur, progress_for(len(alignment), "cropping"))
         device = current().result_device()
         preview = draw_frames(photos, alignment).to(device)

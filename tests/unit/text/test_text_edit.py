@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.common.types import EditDirection
-from semantic_edit.editing.text.apply import apply_text_edit, row_masks_in_chunks, smooth_over_time
+from semantic_edit.editing.text.apply import apply_text_edit, row_masks_in_chunks
 from semantic_edit.editing.text.edit import TextEdit
 from semantic_edit.editing.text.feature_parts import parts_from_features, parts_from_masks
 from semantic_edit.editing.text.figures import loss_chart, part_colours, region_layer_chart, row_mask_sheet
@@ -243,13 +243,6 @@ def test_a_change_counts_within_the_same_share_of_a_picture_of_any_size(height, 
     change[..., height // 2, height // 2] = 1
     counted = importance(change)[0, 0] > 0
     assert int(counted.any(dim=0).sum()) == int(counted.any(dim=1).sum()) == expected
-
-
-def test_masks_of_a_film_are_steadied():
-    masks = torch.zeros(9, 1, 2, 2)
-    masks[::2] = 1
-    steady = smooth_over_time(masks, 2.0)
-    assert steady.diff(dim=0).abs().max() < 0.2 and torch.equal(smooth_over_time(masks[:1], 2.0), masks[:1])
 
 
 def test_more_codes_than_a_pass_takes_keep_the_details_of_their_photos(tiny_generator, halves, edit):

@@ -1,0 +1,144 @@
+"""Reach State: draw, read and correct, until all pictures of a batch show one state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...editing.common.part_labels import PartLabels
+from ...editing.common.pictures import to_rgb
+from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
+from ...editing.one_for_all.closed_form import apply_edit
+from ...editing.state import StateReader, reach_state
+from ...editing.state.figures import readings_plot
+from ...editing.text.apply import apply_text_edit
+from ...editing.text.edit import TextEdit
+from ...host import current, io
+from ...models.errors import InputError
+from ...models.gan.generator import GanGenerator
+from ..common.devices import place
+from ..common.images import to_image_batch
+from ..common.latents import check_latent
+from ..common.progress import progress_for
+from ..common.schema import menu_category, search_aliases
+from ..common.sockets import (
+    EditDirectionType,
+    EditStrengthType,
+    GanGeneratorType,
+    GanLatentType,
+    PartLabelsType,
+    TextEditType,
+)
+from ._lists import typed_numbers
+from ._targets import PICTURE, aim_inputs, axis_title, one_reading, picture_input, reader_input, target_of
+
+
+class ReachState(io.ComfyNode):
+    """Probe Strengths, Plan Strengths and the rounds between them in one node, for the pack's own editors."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditReachState",
+            display_name="Reach State",
+            category=menu_category("state"),
+            description="Edits every picture by the strength that brings it to one state, by drawing, reading and "
+            "correcting: for a direction or a text edit of a generator.",
+            **search_aliases("Edit One for All", "same state", "closed loop", "consistent batch", "calibrate"),
+            inputs=[
+                GanGeneratorType.Input("generator", tooltip="The generator of the codes."),
+                GanLatentType.Input("latents", tooltip="The pictures to edit: sampled, encoded or inverted."),
+                reader_input(),
+                *aim_inputs(),
+                io.String.Input(
+                    "strengths",
+                    default="-2, 0, 2",
+                    tooltip="The strengths that are tried first; no picture goes beyond the least and the largest.",
+                ),
+                io.Int.Input(
+                    "rounds",
+                    default=2,
+                    min=0,
+                    max=10,
+                    tooltip="How often pictures are drawn, read and corrected after that.",
+                ),
+                EditDirectionType.Input(
+                    "direction", optional=True, tooltip="The edit, from Load Direction or Optimize Direction."
+                ),
+                TextEditType.Input("text_edit", optional=True, tooltip="Or a text edit, in place of a direction."),
+                PartLabelsType.Input(
+                    "parts", optional=True, tooltip="Part labels of the latents, where the text edit uses parts."
+                ),
+                picture_input(),
+            ],
+            outputs=[
+                io.Image.Output("images", "images", tooltip="Every picture at its own strength."),
+                EditStrengthType.Output(
+                    "alphas", "strengths", tooltip="The strengths, for Apply Edit, Apply Text Edit or Animate Strength."
+                ),
+                io.Float.Output("numbers", "numbers", is_output_list=True, tooltip="The same as a list of numbers."),
+                io.Image.Output("plot", "plot", tooltip="What each picture shows before and after."),
+                io.String.Output(
+                    "report", "report", tooltip="Who reaches the state, who falls short, and each strength."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator: GanGenerator,
+        latents: GanLatent,
+        reader: StateReader,
+        aim: str,
+        target: float,
+        reading: str,
+        strengths: str,
+        rounds: int,
+        direction: EditDirection | None = None,
+        text_edit: TextEdit | None = None,
+        parts: PartLabels | None = None,
+        example_picture: Tensor | None = None,
+    ) -> io.NodeOutput:
+        if (direction is None) == (text_edit is None):
+            connected = "Neither" if direction is None else "Both"
+            raise InputError(f"{connected} of direction and text_edit came in; connect the edit to use.")
+        if example_picture is not None and aim != PICTURE:
+            raise InputError(f"example_picture is connected, but aim is '{aim}'; choose 'picture'.")
+        check_latent(generator, latents)
+        name, family = ("The text edit", text_edit.family) if direction is None else _named(direction)
+        check_family(family, latents.family, name, "the latents")
+        levels, chosen = typed_numbers(strengths, "strengths"), one_reading(reader, reading)
+        place(generator)
+
+        def render(alpha: Tensor) -> Tensor:
+            if text_edit is not None:
+                return to_rgb(apply_text_edit(generator, latents.codes, text_edit, parts, alpha).images)
+            return to_rgb(generator.synthesize(apply_edit(latents.codes, direction, alpha)))
+
+        unedited = chosen.read(render(torch.zeros(len(latents))))[:, 0].cpu()
+        targets = target_of(aim, target, chosen, example_picture, unedited)
+        progress = progress_for((2 + rounds) * len(latents), "reaching one state")
+        reached = reach_state(render, chosen, targets, levels, rounds, progress=progress)
+        goals = targets.tolist()
+        plot = readings_plot(
+            reached.readings.tolist(),
+            f"{int(reached.reachable.sum())} of {len(latents)} pictures reach the state",
+            axis_title(chosen),
+            goals[0] if len(set(goals)) == 1 else None,
+            float(chosen.noise[0]),
+            unedited.tolist(),
+        )
+        alphas = reached.strengths.float().cpu()
+        edit_strength = EditStrength(alphas, ~reached.reachable.cpu(), "one state by reading pictures", family)
+        lines = [f"{name}: {alpha:+.3f}" for name, alpha in zip(latents.names, alphas.tolist(), strict=True)]
+        report = "\n".join([reached.report(latents.names), f"{reached.renders} pictures drawn", *lines])
+        device = current().result_device()
+        return io.NodeOutput(
+            to_image_batch(reached.pictures), edit_strength, alphas.tolist(), plot[None].to(device), report
+        )
+
+
+def _named(direction: EditDirection) -> tuple[str, str]:
+    """Return what sentences call a direction, and its family."""
+    return f"The direction '{direction.name}'", direction.family
