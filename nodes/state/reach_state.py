@@ -113,8 +113,10 @@ class ReachState(io.ComfyNode):
 
         def render(alpha: Tensor) -> Tensor:
             if text_edit is not None:
-                return to_rgb(apply_text_edit(generator, latents.codes, text_edit, parts, alpha).images)
-            return to_rgb(generator.synthesize(apply_edit(latents.codes, direction, alpha)))
+                pictures = apply_text_edit(generator, latents.codes, text_edit, parts, alpha).images
+            else:
+                pictures = generator.synthesize(apply_edit(latents.codes, direction, alpha))
+            return to_rgb(pictures).clamp(-1, 1)  # as they are saved
 
         unedited = chosen.read(render(torch.zeros(len(latents))))[:, 0].cpu()
         targets = target_of(aim, target, chosen, example_picture, unedited)

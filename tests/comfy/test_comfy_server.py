@@ -156,6 +156,9 @@ def core_graph():
     nodes["43"] = ("ImageCompositeMasked", placed)
     laid_over = {"destination": ["33", 0], "source": ["30", 0], "x": 0, "y": 0, "resize_source": True, "mask": ["2", 0]}
     nodes["44"] = ("ImageCompositeMasked", laid_over)
+    for number, mode in enumerate(("normal", "multiply", "screen", "overlay", "soft_light", "difference")):
+        blended = {"image1": ["1", 0], "image2": ["34" if number % 2 else "30", 0]}
+        nodes[f"5{number}"] = ("ImageBlend", {**blended, "blend_factor": 0.7, "blend_mode": mode})
     graph = {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
     for number, (kind, _) in nodes.items():
         if kind not in ("LoadImageMask", "ImageToMask", "InvertMask", "SolidMask"):

@@ -221,3 +221,16 @@ def test_an_animation_is_saved_with_its_workflow(runner, headless_host):
         assert json.loads(film.getexif()[0x010F].removeprefix("workflow:")) == {"title": "Grüße"}
         film.seek(1)
         assert film.convert("RGB").getpixel((0, 0)) == (255, 255, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "value"),
+    [("normal", 0.5), ("multiply", 0.3), ("screen", 0.8), ("overlay", 0.6), ("soft_light", 0.6), ("difference", 0.1)],
+)
+def test_pictures_are_blended(runner, mode, value):
+    one, other = torch.full((1, 2, 2, 3), 0.6), torch.full((1, 2, 2, 3), 0.5)
+    node = runner.nodes["ImageBlend"]
+    full = node.execute(one, other, 1.0, mode)[0]
+    torch.testing.assert_close(full, torch.full_like(full, value))
+    half = node.execute(one, other, 0.5, mode)[0]
+    torch.testing.assert_close(half, (one + full) / 2)

@@ -173,7 +173,7 @@ WRONG = {
     "infinite reading": ({"strengths": [0.0, 1.0], "readings": [1.0, math.inf]}, "expected finite numbers"),
     "nothing readable": (
         {"strengths": [0.0, 1.0], "readings": [math.nan] * 2, "aim": ["number"]},
-        "none that is finite",
+        "The readings must be",
     ),
     "no example": ({"strengths": [0.0, 1.0], "readings": [1.0, 2.0]}, "needs a reader"),
     "names": ({"strengths": [0.0, 1.0], "readings": [1.0, 2.0], "aim": ["number"], "names": ["a\nb"]}, "2 names"),
