@@ -13,6 +13,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.scorers.scorer import TextImageScorer
 from ..common.progress import Progress, silent
+from ..common.sentence_direction import sentence_direction
 from ..common.similarity import perceptual_distance
 from .camera import CameraMove, estimate_camera_move
 from .conditioning import Conditioning, conditioning_list
@@ -44,14 +45,9 @@ class SentenceScore:
     def __init__(
         self, scorer: TextImageScorer, prompt: str, source: str, ready: Callable[[], None] = lambda: None
     ) -> None:
-        if not prompt.strip() or not source.strip():
-            raise InputError("The sentence and the source have to be written out, as in 'a person with glasses'.")
         self.scorer, self.prompt, self.ready = scorer, prompt, ready
         ready()
-        target, start = scorer.encode_text([prompt])[0], scorer.encode_text([source])[0]
-        if float((target - start).norm()) < 1e-3:
-            raise InputError(f"The scorer sees no difference between '{prompt}' and '{source}'; describe a change.")
-        self.direction = F.normalize(target - start, dim=0)  # [D]
+        self.direction = sentence_direction(scorer, prompt, source)  # [D]
 
     def __call__(self, images: Tensor) -> list[float]:
         """Return the B scores of pictures [B, H, W, 3] in 0..1."""

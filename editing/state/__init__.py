@@ -1,7 +1,29 @@
 """One state for any editor: readers say what pictures show, a plan and a loop find the strength of each."""
 
+from .example import reader_from_example
+from .faces import FACE_MEASURES, face_measure_names, measure_faces, reader_from_face
+from .masks import MASK_MEASURES, measure_masks, reader_from_mask
+from .picture_noise import measure_noise, with_measured_noise
 from .plan import StrengthPlan, plan_strengths
 from .reach import ReachedState, reach_state
 from .reader import StateReader
+from .sentence import reader_from_sentence
 
-__all__ = ["ReachedState", "StateReader", "StrengthPlan", "plan_strengths", "reach_state"]
+__all__ = [
+    "FACE_MEASURES",
+    "MASK_MEASURES",
+    "ReachedState",
+    "StateReader",
+    "StrengthPlan",
+    "face_measure_names",
+    "measure_faces",
+    "measure_masks",
+    "measure_noise",
+    "plan_strengths",
+    "reach_state",
+    "reader_from_example",
+    "reader_from_face",
+    "reader_from_mask",
+    "reader_from_sentence",
+    "with_measured_noise",
+]

@@ -27,7 +27,7 @@ def test_the_plan_brings_everyone_who_can_to_the_state(simulate, world, points, 
         truly = simulation.reachable(target)
         errors = (simulation.state(plan.strengths) - target)[truly]
         assert errors.std() / simulation.before.std() < limit
-        assert (plan.reachable == truly).float().mean() > 0.93
+        assert (plan.reachable == truly).float().mean() > (0.88 if "noise" in world else 0.95)
         assert plan.strengths.min() >= 0
         assert plan.strengths.max() <= 1
 
