@@ -10,7 +10,10 @@ from ..models.files.picture_formats import describe_passed_over
 from ..models.files.picture_reader import FITS
 from .settings import describe_transfer
 
-__all__ = ["FolderJob", "JobReport"]
+__all__ = ["PASSED_OVER", "PROBLEMS_SHOWN", "FolderJob", "JobReport"]
+
+PROBLEMS_SHOWN = 20  # that a report spells out
+PASSED_OVER = "passed over: its name is not that of a picture that can be read"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +64,11 @@ class JobReport:
         problems: a sentence for each of the first few that were skipped.
         seconds: of this run.
         passed_over: other files of the input folder, which are no pictures by their names.
+        workers: processes that worked on them.
+        memory: the most that one of them took, MiB; 0 where it was not measured.
     """
 
-    output: Path
+    output: Path | str
     total: int
     done_before: int
     done: int
@@ -72,11 +77,16 @@ class JobReport:
     problems: tuple[str, ...]
     seconds: float
     passed_over: tuple[str, ...] = ()
+    workers: int = 1
+    memory: float = 0.0
 
     def __str__(self) -> str:
         earlier = f", {self.done_before} were done before" if self.done_before else ""
         left = self.total - self.done_before - self.done - self.skipped
-        lines = [f"{self.done} of {self.total} pictures edited in {self.seconds:.0f} s{earlier}."]
+        rate = f", {self.done / self.seconds:.3g} a second" if self.done and self.seconds > 0 else ""
+        lines = [f"{self.done} of {self.total} pictures edited in {self.seconds:.0f} s{rate}{earlier}."]
+        if self.workers > 1:
+            lines.append(f"{self.workers} workers took at most {self.memory:.0f} MiB each.")
         if self.clamped:
             lines.append(f"{self.clamped} were held back by the limit.")
         if self.skipped:

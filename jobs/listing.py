@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from ..models.files.picture_formats import split_names
 
-__all__ = ["folder_names", "name_results", "picture_names", "source_state"]
+__all__ = ["folder_names", "name_results", "picture_names", "result_stem", "source_state"]
 
 _LONGEST = 200  # bytes of a name's stem; file systems allow 255 for all of it
 
@@ -57,10 +57,19 @@ def name_results(names: Iterable[str], existing: dict[str, str]) -> Iterator[str
         if name in existing:
             yield existing[name]
             continue
-        candidates = (f"{_shorten(stem)}.png" for stem in _candidate_stems(name))
+        candidates = (f"{result_stem(stem)}.png" for stem in _candidate_stems(name))
         result = next(candidate for candidate in candidates if candidate.casefold() not in taken)
         taken.add(result.casefold())
         yield result
+
+
+def result_stem(stem: str) -> str:
+    """Cut a stem that is too long, with a digest of all of it, so that two do not meet."""
+    encoded = os.fsencode(stem)
+    if len(encoded) <= _LONGEST:
+        return stem
+    start = encoded[: _LONGEST - 9].decode("utf-8", "ignore")
+    return f"{start}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
 def _candidate_stems(name: str) -> Iterator[str]:
@@ -70,12 +79,3 @@ def _candidate_stems(name: str) -> Iterator[str]:
     while True:
         yield f"{name}-{number}"
         number += 1
-
-
-def _shorten(stem: str) -> str:
-    """Cut a stem that is too long, with a digest of all of it, so that two do not meet."""
-    encoded = os.fsencode(stem)
-    if len(encoded) <= _LONGEST:
-        return stem
-    start = encoded[: _LONGEST - 9].decode("utf-8", "ignore")
-    return f"{start}-{hashlib.sha256(encoded).hexdigest()[:8]}"

@@ -17,7 +17,19 @@ from typing import BinaryIO
 from ..models.printable import printable_logger
 from .storage import open_own_file
 
-__all__ = ["CODES", "DONE", "MANIFEST_NAME", "SKIPPED", "Manifest", "Record", "read_records"]
+__all__ = [
+    "CODES",
+    "DONE",
+    "MANIFEST_NAME",
+    "SKIPPED",
+    "Manifest",
+    "Record",
+    "own_results",
+    "pack_line",
+    "parse_line",
+    "read_records",
+    "record_of",
+]
 
 log = printable_logger(__name__)
 MANIFEST_NAME = "manifest.jsonl"
@@ -101,7 +113,7 @@ class Manifest:
         Raises:
             OSError: the disk refuses.
         """
-        line = json.dumps(asdict(record)).encode() + b"\n"
+        line = pack_line(record)
         try:
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -132,20 +144,42 @@ def read_records(folder: Path) -> Iterator[Record]:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return  # cut short by a kill
-            record = _parse(line)
+            record = parse_line(line)
             if record is not None:
                 yield record
             else:
                 log.warning("%s: line %d is damaged and is left out.", path, number)
 
 
-def _parse(line: bytes) -> Record | None:
+def own_results(records: dict[str, Record]) -> dict[str, str]:
+    """Return the result of each picture that is done; of two that claim one file, as no job writes them, the first."""
+    owners: dict[str, str] = {}
+    for name, record in records.items():
+        if record.status == DONE:
+            owners.setdefault(record.result.casefold(), name)
+    return {name: records[name].result for name in owners.values()}
+
+
+def pack_line(record: Record) -> bytes:
+    """Return the line of a record."""
+    return json.dumps(asdict(record)).encode() + b"\n"
+
+
+def parse_line(line: bytes) -> Record | None:
     """Read one line; None for a damaged one."""
     try:
-        values = json.loads(line)
-        record = Record(**{name: value for name, value in values.items() if name in _NAMES})
+        return record_of(json.loads(line))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def record_of(fields_by_name: dict[str, object]) -> Record | None:
+    """Make a record of its fields, others left out; None where no job writes such a one.
+
+    Raises:
+        TypeError: a field is missing.
+    """
+    record = Record(**{name: value for name, value in fields_by_name.items() if name in _NAMES})
     return record if _is_valid(record) else None
 
 

@@ -26,18 +26,17 @@ from ..models.files.partial import remove_partial_files
 from ..models.files.picture_formats import FORMAT_NAMES, describe_passed_over
 from ..models.files.picture_reader import FITS
 from ..models.printable import printable
-from .folder import FolderJob, JobReport
+from .batch_manifest import BatchManifest, has_tables
+from .folder import PASSED_OVER, PROBLEMS_SHOWN, FolderJob, JobReport
 from .listing import folder_names, name_results, source_state
 from .lock import FolderLock
-from .manifest import CODES, DONE, SKIPPED, Manifest, Record, read_records
+from .manifest import CODES, SKIPPED, Manifest, Record, own_results, read_records
 from .photo_edits import FILE_THREADS, EditedPhoto, Photo, PhotoEditor, utc_now
 from .settings import check_settings, read_settings, write_settings
 from .storage import refuse_link, storage_problems
+from .stores.local import LocalStore
 
 __all__ = ["run_job"]
-
-_PROBLEMS_SHOWN = 20  # that a report spells out
-_PASSED_OVER = "passed over: its name is not that of a picture that can be read"
 
 
 def run_job(job: FolderJob, progress: Progress | None = None) -> JobReport:
@@ -61,6 +60,10 @@ def run_job(job: FolderJob, progress: Progress | None = None) -> JobReport:
             refuse_link(job.output / CODES)
             for folder in (job.output, job.output / CODES):
                 remove_partial_files(folder, all_of_them=True)
+            store = LocalStore(job.output)
+            if has_tables(store):  # another engine was here
+                lines = BatchManifest(store, "jsonl")
+                lines.join(lines.read().values())
             manifest = stack.enter_context(Manifest(job.output))
         return _Run(job, names, other_names, manifest, progress or silent).finish()
 
@@ -157,7 +160,7 @@ class _Run:
         """Put on record which files of the folder are no pictures by their names."""
         with storage_problems(self.job.output):
             for name in self.other_names:
-                record = Record(name, SKIPPED, problem=_PASSED_OVER, finished=utc_now())
+                record = Record(name, SKIPPED, problem=PASSED_OVER, finished=utc_now())
                 earlier = self.skipped_before.get(name)
                 if earlier is None or not earlier.same_outcome(record):
                     self.manifest.add(record)
@@ -168,7 +171,7 @@ class _Run:
         with storage_problems(self.job.output):
             for record in read_records(self.job.output):
                 records[record.file] = record
-        results = _own_results(records)
+        results = own_results(records)
         tasks = [
             _Task(name, result)
             for name, result in zip(names, name_results(names, results), strict=True)
@@ -227,18 +230,9 @@ class _Run:
             with storage_problems(self.job.output):
                 self.manifest.add(record)
         self.skipped += 1
-        if len(self.problems) < _PROBLEMS_SHOWN:
+        if len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(f"{printable(record.file)}: {printable(record.problem)}")
 
     def _report(self, preview: Tensor | None) -> None:
         """Report the pictures worked on so far, with the newest result [3, H, W] in 0..1."""
         self.progress(self.worked, len(self.tasks), preview)
-
-
-def _own_results(records: dict[str, Record]) -> dict[str, str]:
-    """Return the result of each picture that is done; of two that claim one file, as no job writes them, the first."""
-    owners: dict[str, str] = {}
-    for name, record in records.items():
-        if record.status == DONE:
-            owners.setdefault(record.result.casefold(), name)
-    return {name: records[name].result for name in owners.values()}

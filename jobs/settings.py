@@ -14,7 +14,16 @@ from ..editing.one_for_all.transfer import Transfer
 from ..models.errors import InputError
 from ..models.files.atomic import atomic_write
 
-__all__ = ["JOB_NAME", "check_settings", "describe_transfer", "read_settings", "write_settings"]
+__all__ = [
+    "JOB_NAME",
+    "check_settings",
+    "describe_transfer",
+    "differences",
+    "pack_settings",
+    "parse_settings",
+    "read_settings",
+    "write_settings",
+]
 
 JOB_NAME = "job.json"
 _FORMAT, _VERSION = "semantic_edit folder job", 1
@@ -42,9 +51,14 @@ def describe_transfer(transfer: Transfer) -> dict[str, object]:
 
 def write_settings(folder: Path, settings: dict[str, object]) -> None:
     """Write the settings of a new job."""
-    content = {"format": _FORMAT, "version": _VERSION, "settings": settings}
     with atomic_write(folder / JOB_NAME) as partial:
-        partial.write_bytes((json.dumps(content, indent=2) + "\n").encode())
+        partial.write_bytes(pack_settings(settings))
+
+
+def pack_settings(settings: dict[str, object]) -> bytes:
+    """Return the contents of the file of settings."""
+    content = {"format": _FORMAT, "version": _VERSION, "settings": settings}
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def read_settings(folder: Path) -> dict[str, object] | None:
@@ -55,11 +69,25 @@ def read_settings(folder: Path) -> dict[str, object] | None:
     """
     path = folder / JOB_NAME
     try:
-        content = json.loads(path.read_bytes())
-        settings, version = content["settings"], content["version"]
-        valid = content["format"] == _FORMAT and isinstance(settings, dict)
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
+    return parse_settings(content, path)
+
+
+def parse_settings(content: bytes, path: str | Path) -> dict[str, object]:
+    """Read the contents of a file of settings.
+
+    Args:
+        path: of the file, for the sentence.
+
+    Raises:
+        InputError: it is damaged, or from another version.
+    """
+    try:
+        fields = json.loads(content)
+        settings, version = fields["settings"], fields["version"]
+        valid = fields["format"] == _FORMAT and isinstance(settings, dict)
     except (ValueError, KeyError, TypeError, RecursionError):
         valid, version = False, _VERSION
     if not valid or version != _VERSION:
@@ -68,7 +96,7 @@ def read_settings(folder: Path) -> dict[str, object] | None:
     return settings
 
 
-def check_settings(folder: Path, stored: dict[str, object], now: dict[str, object]) -> None:
+def check_settings(folder: Path | str, stored: dict[str, object], now: dict[str, object]) -> None:
     """Refuse to go on with other settings than the job was started with.
 
     Args:
@@ -78,14 +106,19 @@ def check_settings(folder: Path, stored: dict[str, object], now: dict[str, objec
     Raises:
         InputError: the sentence names each difference.
     """
-    now = json.loads(json.dumps(now))  # as they would come back from the file
-    changed = [name for name in sorted({*stored, *now}) if _comparable(stored.get(name)) != _comparable(now.get(name))]
-    if changed:
-        changes = "; ".join(f"{name}: {_text(stored.get(name))} then, {_text(now.get(name))} now" for name in changed)
+    changes = differences(stored, now)
+    if changes:
         raise InputError(
             f"The folder {folder} holds a batch with other settings ({changes}). Go on with the settings it was "
             "started with, or choose another output folder."
         )
+
+
+def differences(stored: dict[str, object], now: dict[str, object]) -> str:
+    """Name each difference between settings in words; "" where there is none."""
+    now = json.loads(json.dumps(now))  # as they would come back from the file
+    changed = [name for name in sorted({*stored, *now}) if _comparable(stored.get(name)) != _comparable(now.get(name))]
+    return "; ".join(f"{name}: {_text(stored.get(name))} then, {_text(now.get(name))} now" for name in changed)
 
 
 def _comparable(value: object) -> object:

@@ -1,0 +1,47 @@
+"""Checkpoints of a job: a file of this machine, an address, or the name of one that comes with the pack."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..models.errors import InputError
+from .stores import is_remote, open_store
+
+__all__ = ["checkpoint_file", "shipped_file"]
+
+_SHIPPED = Path(__file__).resolve().parents[1] / "models" / "demo"
+
+
+def shipped_file(name: str, kind: str) -> Path:
+    """Return a path as typed, or that of a shipped file by its bare name.
+
+    Args:
+        kind: the folder of the shipped files: "generators", "encoders", "directions".
+
+    Raises:
+        InputError: a bare name that nothing has.
+    """
+    path = Path(name)
+    if path.exists() or path.suffix or path.name != name:
+        return path
+    folder = _SHIPPED / kind
+    if (folder / f"{name}.safetensors").is_file():
+        return folder / f"{name}.safetensors"
+    shipped = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors")))
+    raise InputError(f"There is neither a file {name!r} nor a shipped one among the {kind}: {shipped}.")
+
+
+@contextlib.contextmanager
+def checkpoint_file(name: str, kind: str) -> Iterator[Path]:
+    """Give the path under which a checkpoint can be read here; that of a copy where it is at an address."""
+    if not is_remote(name):
+        yield shipped_file(name, kind)
+        return
+    parent, _, file = name.rpartition("/")
+    try:
+        with open_store(parent).fetch(file) as path:
+            yield path
+    except FileNotFoundError:
+        raise InputError(f"There is no checkpoint {name}.") from None
