@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from torch import Tensor
 from ..errors import InputError
 from ..printable import printable
 from .picture_formats import FORMAT_NAMES
-from .picture_reader import PictureError, fill, load_fitted
+from .picture_reader import Note, PictureError, fill, load_fitted
 
 __all__ = ["MAX_BATCH_PIXELS", "PictureBatch", "read_pictures"]
 
 MAX_BATCH_PIXELS = 2**28  # of a batch whose size the files decide: 268 million, 4 GiB of colours and masks
 _BYTES_PER_PIXEL = 16  # three colours and a mask in float32
+
+# Colours [H, W, 3] and opacity [H, W] of a picture at its own size -> those of the batch's size, and a remark or "".
+Crop = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ def read_pictures(
     size: tuple[int, int] | None,  # height, width of the batch; None: those of the first readable picture
     fit: str = "crop",
     background: tuple[int, int, int] = (255, 255, 255),
+    crop: Crop | None = None,  # fits every picture in place of ``fit``; it needs a size
 ) -> PictureBatch:
     """Read and fit all files as ``read_picture`` does. What is no picture, or damaged, is listed in ``skipped``.
 
@@ -50,14 +55,20 @@ def read_pictures(
         batch.allocate(size, max(MAX_BATCH_PIXELS, _machine_memory() // 2 // _BYTES_PER_PIXEL))
     for index, file in enumerate(files):
         try:
-            picture = load_fitted(file, size, fit, lambda text, name=file.name: batch.notes.append(f"{name}: {text}"))
+            read_size = size if crop is None else None
+            picture = load_fitted(
+                file, read_size, fit, lambda text, name=file.name: batch.notes.append(f"{name}: {text}")
+            )
         except PictureError as error:
             batch.skipped.append(f"{printable(file.name)}: {error}")
             continue
         if size is None:
             size = picture.height, picture.width
             batch.allocate(size, MAX_BATCH_PIXELS, len(files) - index)
-        batch.add(file.name, picture)
+        if crop is None:
+            batch.add(file.name, picture)
+        else:
+            batch.add_cropped(file.name, picture, crop)
     return batch.finish()
 
 
@@ -86,12 +97,27 @@ class _Batch:
             )
         self.images, self.masks = torch.empty(count, *size, 3), torch.empty(count, *size)
 
+    def note_of(self, name: str) -> Note:
+        """Return what receives remarks about a file."""
+        return lambda text: self.notes.append(f"{name}: {text}")
+
     def add(self, name: str, picture: Image.Image) -> None:
         """Write a picture behind the others."""
         index = len(self.names)
         fill(self.images[index], self.masks[index], picture, self.background)
         self.masks[index].neg_().add_(1)
         self.names.append(printable(name))  # names travel as lines
+
+    def add_cropped(self, name: str, picture: Image.Image, crop: Crop) -> None:
+        """Write what is cut out of a picture behind the others."""
+        colours, opacity = torch.empty(picture.height, picture.width, 3), torch.empty(picture.height, picture.width)
+        fill(colours, opacity, picture, self.background)
+        index = len(self.names)
+        self.images[index], self.masks[index], remark = crop(colours, opacity)
+        self.masks[index].neg_().add_(1)
+        self.names.append(printable(name))
+        if remark:
+            self.note_of(name)(remark)
 
     def finish(self) -> PictureBatch:
         """Return what was read.

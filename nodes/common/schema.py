@@ -26,6 +26,16 @@ def search_aliases(*words: str) -> dict[str, list[str]]:
     return {"search_aliases": list(words)} if "search_aliases" in inspect.signature(io.Schema).parameters else {}
 
 
+def shows_its_result() -> dict[str, bool]:
+    """Return the keyword of `io.Schema` for a node whose widget shows what it made, but whose result is not the end.
+
+    ComfyUI sends its picture again when it ran from the cache, so that an editor has one in a page that was opened
+    anew. Empty where ComfyUI is older than intermediate outputs: there the page keeps what it was sent.
+    """
+    known = "has_intermediate_output" in inspect.signature(io.Schema).parameters
+    return {"has_intermediate_output": True} if known else {}
+
+
 def seed_input(id: str = "seed", tooltip: str = "", randomize: bool = False) -> io.Int.Input:
     """Return a seed widget.
 

@@ -23,7 +23,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases
+from ..common.schema import menu_category, search_aliases, shows_its_result
 from ..common.sockets import GanGeneratorType, GanLatentType
 from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
@@ -48,6 +48,7 @@ class DragPoints(io.ComfyNode):
             description="Edits one example by dragging: what is at a handle moves to its target, and the picture "
             "follows.",
             **search_aliases("DragGAN", "move points", "warp face", "drag edit"),
+            **shows_its_result(),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator of the code."),
                 GanLatentType.Input("latents", tooltip="The example: one code. Select Latents picks one of a batch."),

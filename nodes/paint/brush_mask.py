@@ -7,7 +7,7 @@ import torch
 from ...editing.common.pictures import check_pictures
 from ...editing.paint.brush import brush_mask
 from ...host import current, io
-from ..common.schema import menu_category, search_aliases
+from ..common.schema import menu_category, search_aliases, shows_its_result
 from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
 _NO_STROKES = "Brush Mask: there are no strokes. Paint on the picture in the node, or type points x y, and run again."
@@ -24,6 +24,7 @@ class BrushMask(io.ComfyNode):
             category=menu_category("paint"),
             description="Draws a mask from brush strokes that are painted on the picture in the node, or typed.",
             **search_aliases("draw mask", "mask editor", "paint mask"),
+            **shows_its_result(),
             inputs=[
                 io.Image.Input("images", tooltip="The pictures whose size the mask gets."),
                 io.String.Input(

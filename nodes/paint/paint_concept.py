@@ -12,7 +12,7 @@ from ...editing.paint.strokes import ACTIONS, FORMS, paint_concept
 from ...host import current, io
 from ...models.errors import check_choice
 from ...models.gan.generator import GanGenerator
-from ..common.schema import menu_category, search_aliases
+from ..common.schema import menu_category, search_aliases, shows_its_result
 from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanPaintingType
 from ..common.widget_data import block_until_input, rerun_token, ui_payload
 
@@ -36,6 +36,7 @@ class PaintConcept(io.ComfyNode):
             description="Inserts or removes a concept, such as a hat, where it is brushed or the mask is white. Chain "
             "several for several strokes; Render Painted Photo draws them.",
             **search_aliases("GANPaint", "inpaint", "remove object", "add hat", "add glasses", "brush"),
+            **shows_its_result(),
             inputs=[
                 GanGeneratorType.Input("generator", tooltip="The generator that will draw, or one of its family."),
                 ConceptUnitsType.Input("concepts", tooltip="From Load Concepts or Dissect Concepts."),

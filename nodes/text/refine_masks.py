@@ -9,7 +9,7 @@ from ...editing.common.rows import parse_rows
 from ...editing.text.edit import TextEdit
 from ...editing.text.refine import refine
 from ...host import io
-from ..common.schema import menu_category, search_aliases
+from ..common.schema import menu_category, search_aliases, shows_its_result
 from ..common.sockets import TextEditType
 from ..common.widget_data import edit_payload, ui_payload
 
@@ -26,6 +26,7 @@ class RefineMasks(io.ComfyNode):
             description="Changes by hand where a text edit acts: rows, parts, threshold, and regions to add or to cut. "
             "Nothing is trained again.",
             **search_aliases("edit mask", "correct mask", "brush"),
+            **shows_its_result(),
             inputs=[
                 TextEditType.Input("text_edit", tooltip="The edit to change; it stays as it is itself."),
                 io.String.Input(

@@ -1,7 +1,9 @@
 """The pack in a real ComfyUI: it loads, describes itself as the stand-in does, and makes the same pictures."""
 
+import ast
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -11,12 +13,13 @@ from PIL import Image, ImageChops, ImageStat
 from semantic_edit.headless import HeadlessSettings, use_headless
 from semantic_edit.headless.errors import WorkflowError
 from semantic_edit.headless.run.catalog import core_nodes, describe, installed_nodes
-from semantic_edit.headless.workflow.document import to_prompt
+from semantic_edit.headless.workflow.document import Prompt, to_prompt
 from semantic_edit.headless.workflow.widgets import choices, has_widget, input_specs
 from semantic_edit.models import save_generator
-from semantic_edit.offline.server import ServerError, run_on_server
+from semantic_edit.offline.server import Server, ServerError, run_on_server
 
 FOLDER = "semantic-edit-clone"
+COMFYUI = os.environ.get("COMFYUI_PATH", "")
 NEWER = {"search_aliases", "essentials_category", "price_badge", "output_matchtypes", "is_input_list", "dev_only"}
 NEWER |= {"has_intermediate_output"}  # what newer cores say of a node besides
 WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
@@ -73,6 +76,40 @@ def test_core_nodes_take_and_give_what_the_real_ones_do(comfyui, here):
                 node_id,
                 key,
             )
+
+
+def test_the_cores_face_detector_is_asked_as_it_wants_to_be(comfyui):
+    """Load Image Folder calls the core's model itself; its weights are not here, so its source has to tell."""
+    file = Path(COMFYUI) / "comfy_extras" / "nodes_mediapipe.py"
+    if not file.is_file():
+        pytest.skip("this version of ComfyUI has no face detector")
+    classes = {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
+    methods = {node.name: node for node in classes["FaceLandmarkerModel"].body if isinstance(node, ast.FunctionDef)}
+    asked = [argument.arg for argument in methods["detect_batch"].args.args]
+    assert asked == ["self", "images", "num_faces", "score_thresh", "variant"]
+    real = comfyui.get("/object_info")
+    assert real["LoadMediaPipeFaceLandmarker"]["output"] == ["FACE_DETECTION_MODEL"]
+    assert real["MediaPipeFaceLandmarker"]["output"] == ["FACE_LANDMARKS", "BOUNDING_BOX"]
+
+
+def test_an_editor_shows_its_picture_again_when_it_ran_from_the_cache(comfyui):
+    """Where ComfyUI knows intermediate outputs; elsewhere nothing is sent, and the page keeps what it has."""
+    server = Server(comfyui.url)
+    known = server.get("/object_info/SemanticEditBrushMask")["SemanticEditBrushMask"].get("has_intermediate_output")
+    graph = {
+        "photo": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": 1, "color": 0}},
+        "brush": {
+            "class_type": "SemanticEditBrushMask",
+            "inputs": {"images": ["photo", 0], "strokes": "0.5 0.5", "radius": 0.1},
+        },
+        "turn": {"class_type": "ImageScaleBy", "inputs": {"image": ["brush", 1], "upscale_method": "area"}},
+        "show": {"class_type": "PreviewImage", "inputs": {"images": ["turn", 0]}},
+    }
+    for scale in (1.5, 2.0):
+        graph["turn"]["inputs"]["scale_by"] = scale
+        outputs = server.wait(server.queue(Prompt(graph)))["outputs"]
+    shown = outputs.get("brush", {}).get("semantic_edit_picture")
+    assert bool(shown) == bool(known)
 
 
 def test_templates_are_listed(comfyui):
