@@ -104,13 +104,15 @@ class SaveImage(io.ComfyNode):
             category="image",
             description="Saves pictures to the output folder.",
             inputs=[io.Image.Input("images"), io.String.Input("filename_prefix", default="ComfyUI")],
+            outputs=[io.Image.Output(display_name="images")],  # newer versions hand on what they save or show
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, images: Tensor, filename_prefix: str = "ComfyUI") -> io.NodeOutput:
         texts = png_texts(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-        return io.NodeOutput(ui=SavedImages(save_pictures(images, filename_prefix, io.FolderType.output, texts, 4)))
+        saved = save_pictures(images, filename_prefix, io.FolderType.output, texts, 4)
+        return io.NodeOutput(images, ui=SavedImages(saved))
 
 
 class PreviewImage(io.ComfyNode):
@@ -123,12 +125,13 @@ class PreviewImage(io.ComfyNode):
             display_name="Preview Image",
             category="image",
             inputs=[io.Image.Input("images")],
+            outputs=[io.Image.Output(display_name="images")],
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, images: Tensor) -> io.NodeOutput:
-        return io.NodeOutput(ui=SavedImages(_previews(images, cls.hidden)))
+        return io.NodeOutput(images, ui=SavedImages(_previews(images, cls.hidden)))
 
 
 class MaskPreview(io.ComfyNode):
@@ -141,12 +144,13 @@ class MaskPreview(io.ComfyNode):
             display_name="Preview Mask",
             category="mask",
             inputs=[io.Mask.Input("mask")],
+            outputs=[io.Mask.Output(display_name="mask")],
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, mask: Tensor) -> io.NodeOutput:
-        return io.NodeOutput(ui=SavedImages(_previews(grey_pictures(mask), cls.hidden)))
+        return io.NodeOutput(mask, ui=SavedImages(_previews(grey_pictures(mask), cls.hidden)))
 
 
 def _previews(images: Tensor, hidden: io.HiddenHolder) -> list:

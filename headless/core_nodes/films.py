@@ -34,6 +34,7 @@ class SaveAnimatedWEBP(io.ComfyNode):
                 io.Int.Input("quality", default=80, min=0, max=100),
                 io.Combo.Input("method", options=list(_EFFORT)),
             ],
+            outputs=[io.Image.Output(display_name="images")],
             is_output_node=True,
         )
 
@@ -52,7 +53,7 @@ class SaveAnimatedWEBP(io.ComfyNode):
         )  # fmt: skip
         path = write_new_bytes(series.path(".webp"), content.getbuffer())
         saved = SavedResult(path.name, series.subfolder, io.FolderType.output)
-        return io.NodeOutput(ui=SavedImages([saved], is_animated=len(images) != 1))
+        return io.NodeOutput(images, ui=SavedImages([saved], is_animated=len(images) != 1))
 
 
 def _with_workflow(exif: Image.Exif, hidden: io.HiddenHolder) -> Image.Exif:

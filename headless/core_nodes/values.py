@@ -91,6 +91,7 @@ class PreviewAny(io.ComfyNode):
             display_name="Preview Any",
             category="utils",
             inputs=[io.AnyType.Input("source")],
+            outputs=[io.String.Output(display_name="STRING")],
             is_output_node=True,
         )
 
@@ -103,7 +104,7 @@ class PreviewAny(io.ComfyNode):
                 text = json.dumps(source)
             except (TypeError, ValueError):
                 text = str(source)
-        return io.NodeOutput(ui={"text": (text,)})
+        return io.NodeOutput(text, ui={"text": (text,)})
 
 
 class GetImageSize(io.ComfyNode):

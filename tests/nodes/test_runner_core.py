@@ -234,3 +234,25 @@ def test_pictures_are_blended(runner, mode, value):
     torch.testing.assert_close(full, torch.full_like(full, value))
     half = node.execute(one, other, 0.5, mode)[0]
     torch.testing.assert_close(half, (one + full) / 2)
+
+
+def test_what_shows_or_saves_hands_its_input_on_as_in_newer_versions(runner, photo):
+    graph = {
+        "1": ("LoadImage", {"image": "photo.png"}),
+        "2": ("PreviewImage", {"images": ["1", 0]}),
+        "3": ("SaveImage", {"images": ["2", 0], "filename_prefix": "on"}),
+        "4": ("SaveAnimatedWEBP", {"images": ["3", 0], "filename_prefix": "on", "fps": 6.0, "lossless": True,
+                                   "quality": 80, "method": "default"}),
+        "5": ("ImageInvert", {"image": ["4", 0]}),
+        "6": ("MaskPreview", {"mask": ["1", 1]}),
+        "7": ("MaskToImage", {"mask": ["6", 0]}),
+        "8": ("PreviewAny", {"source": 7}),
+        "9": ("PreviewAny", {"source": ["8", 0]}),
+        "10": ("PreviewImage", {"images": ["5", 0]}),
+        "11": ("PreviewImage", {"images": ["7", 0]}),
+    }  # fmt: skip
+    result = runner.run(Prompt({key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in graph.items()}))
+    first, mask = result.values["1"][0][0], result.values["1"][1][0]
+    for number in ("2", "3", "4"):
+        assert torch.equal(result.values[number][0][0], first)
+    assert torch.equal(result.values["6"][0][0], mask) and result.values["9"][0][0] == "7"
