@@ -21,7 +21,6 @@ BoxesType = io.Custom("BBOX")
 PoseKeypointType = io.Custom("POSE_KEYPOINT")
 # Of ComfyUI's own detectors, which older versions do not have: there the sockets stay unconnected.
 FaceLandmarksType = io.Custom("FACE_LANDMARKS")
-FaceDetectionModelType = io.Custom("FACE_DETECTION_MODEL")
 BoundingBoxType = io.Custom("BOUNDING_BOX")
 FaceDetectionType = io.Custom("FACE_DETECTION_MODEL")
 ClipVisionType = io.Custom("CLIP_VISION")

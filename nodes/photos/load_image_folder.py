@@ -22,7 +22,7 @@ from ...models.printable import printable, printable_logger
 from ..common.folders import BACKGROUNDS, background_colour, input_folder, input_folders
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category, search_aliases, shows_its_result
-from ..common.sockets import FaceDetectionModelType, GanGeneratorType
+from ..common.sockets import FaceDetectionType, GanGeneratorType
 from ..common.widget_data import ui_payload
 
 log = printable_logger(__name__)
@@ -84,7 +84,7 @@ class LoadImageFolder(io.ComfyNode):
                     optional=True,
                     tooltip="The pictures get this generator's size where width and height are 0.",
                 ),
-                FaceDetectionModelType.Input(
+                FaceDetectionType.Input(
                     "face_detector",
                     optional=True,
                     tooltip="For 'aligned': ComfyUI's Load Face Detection Model (MediaPipe); newer versions have it.",
