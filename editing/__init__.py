@@ -5,6 +5,10 @@ from .one_for_all.combine import combine_edits
 from .one_for_all.directions import optimize_direction
 from .one_for_all.example_edit import record_edit
 from .one_for_all.scale import scale_edit
+from .pair.applying import apply_pair_edit
+from .pair.edit import PairEdit
+from .pair.learning import learn_pair_edit
+from .pair.settings import PairSettings
 from .photos.inversion import Inversion, invert
 from .state import ReachedState, StateReader, StrengthPlan, plan_strengths, reach_state
 
@@ -13,12 +17,16 @@ __all__ = [
     "ReachedState",
     "StateReader",
     "StrengthPlan",
+    "PairEdit",
+    "PairSettings",
     "apply_edit",
+    "apply_pair_edit",
     "attribute_values",
     "combine_edits",
     "compute_strength",
     "constant_strength",
     "invert",
+    "learn_pair_edit",
     "optimize_direction",
     "plan_strength",
     "plan_strengths",

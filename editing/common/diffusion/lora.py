@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ....models.errors import InputError
 
-__all__ = ["BLOCKS", "HookSwitch", "Lora", "in_blocks", "init_loras", "lora_hooks", "select_layers"]
+__all__ = ["BLOCKS", "HookSwitch", "Lora", "in_blocks", "init_loras", "lora_hooks", "lora_output", "select_layers"]
 
 # Marks of the levels in layers' names, in ComfyUI's and in diffusers' spelling, U-shaped and transformer networks.
 _LEVELS = {
@@ -162,8 +162,12 @@ class _LoraHook:
     def __call__(self, layer: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Tensor:
         if not self.switch.on:
             return output
-        x = args[0] if args else kwargs["input"]
-        down, up = self.lora.down.to(x.dtype), self.lora.up.to(x.dtype)
-        if isinstance(layer, nn.Linear):
-            return output + F.linear(F.linear(x, down), up)
-        return output + F.conv2d(F.conv2d(x, down, None, layer.stride, layer.padding, layer.dilation), up)
+        return output + lora_output(layer, self.lora, args[0] if args else kwargs["input"])
+
+
+def lora_output(layer: nn.Module, lora: Lora, x: Tensor) -> Tensor:
+    """Return what a change adds to a layer's output for its input x, in the type of x."""
+    down, up = lora.down.to(x.dtype), lora.up.to(x.dtype)
+    if isinstance(layer, nn.Linear):
+        return F.linear(F.linear(x, down), up)
+    return F.conv2d(F.conv2d(x, down, None, layer.stride, layer.padding, layer.dilation), up)

@@ -1,0 +1,159 @@
+"""Applying a slider to other photos: guidance by its odd part, a strength for each picture of one batch.
+
+D = D0 + s (D+ - D-) / 2, with D0 the model as it is and D+, D- with the slider at +1 and -1: what both signs share, the
+pair's own content, cancels, so that people stay who they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.diffusion.guidance import euler_step
+from ...models.errors import InputError
+from ...models.inference import no_inference_mode
+from ..common.diffusion.denoiser import Denoiser
+from ..common.progress import Progress, silent
+from .edit import PairEdit
+from .inputs import check_latents, check_strengths, region_of, text_entry
+from .inversion import invert_to_noise, noise_levels
+from .multiplier import Multiplier, scaled_hooks
+from .settings import PairSampling
+
+__all__ = ["apply_pair_edit", "photos_to_noise"]
+
+
+def apply_pair_edit(
+    denoiser: Denoiser,
+    photos: Tensor,  # [B, C, h, w], from the VAE
+    edit: PairEdit,
+    strengths: Tensor | float,  # [B], or one number for all
+    entry: Any,  # (embedding [1, T, D], extras), or a CONDITIONING of one entry
+    sampling: PairSampling | None = None,
+    mask: Tensor | None = None,  # [B or 1, H, W], 1 where the edit acts
+    inverted: Tensor | None = None,  # [B, C, h, w] from `photos_to_noise` with the same sampling
+    progress: Progress = silent,
+) -> Tensor:
+    """Turn each photo into its own noise and back, moved along the slider by its own strength.
+
+    Returns:
+        Latents [B, C, h, w] for the VAE; at strength 0 a photo is the model's reconstruction of it.
+
+    Raises:
+        InputError: when strengths or masks are not as many as pictures, values are not finite, or the slider belongs
+            to another model.
+    """
+    sampling = sampling or PairSampling()
+    photos = check_latents(photos, "photos")
+    strengths = check_strengths(strengths, len(photos))
+    embedding, extras = text_entry(entry)
+    if inverted is not None and check_latents(inverted, "inverted").shape != photos.shape:
+        raise InputError(
+            f"The inverted latents have shape {list(inverted.shape)} and the photos {list(photos.shape)}; connect "
+            "Invert To Noise of these very photos."
+        )
+    results, counter = [], _Counter(len(photos), sampling, inverted is None, progress)
+    with no_inference_mode():
+        loras = edit.loras_for(denoiser)
+        layers = {name: denoiser.network.get_submodule(name) for name in loras}
+        x0 = denoiser.latent_in(photos)
+        start = None if inverted is None else denoiser.latent_in(inverted)
+        region = region_of(mask, x0)
+        embedding = embedding.to(denoiser.device)
+        with scaled_hooks(layers, loras) as slider:
+            for first in range(0, len(photos), sampling.at_once):
+                batch = slice(first, first + sampling.at_once)
+                sampler = _Sampler(denoiser, x0[batch], embedding, extras, sampling, slider, counter)
+                x = sampler.invert() if start is None else start[batch]
+                area = region if region is None or len(region) == 1 else region[batch]
+                results.append(sampler.sample(x, strengths[batch].to(x0), area))
+        return denoiser.latent_out(torch.cat(results)).reshape(photos.shape).to(photos.device)
+
+
+def photos_to_noise(
+    denoiser: Denoiser,
+    photos: Tensor,  # [B, C, h, w], from the VAE
+    entry: Any,
+    sampling: PairSampling | None = None,
+    progress: Progress = silent,
+) -> Tensor:
+    """Return each photo's own noise [B, C, h, w], in the VAE's scale, from which the model makes the photo again.
+
+    Raises:
+        InputError: when latents or conditioning do not fit the model.
+    """
+    sampling = sampling or PairSampling()
+    photos = check_latents(photos, "photos")
+    embedding, extras = text_entry(entry)
+    with no_inference_mode():
+        x0 = denoiser.latent_in(photos)
+        counter = _Counter(len(photos), sampling, True, progress, ways=1)
+        noises = [
+            _Sampler(denoiser, batch, embedding.to(denoiser.device), extras, sampling, Multiplier(), counter).invert()
+            for batch in x0.split(sampling.at_once)
+        ]
+        return denoiser.latent_out(torch.cat(noises)).reshape(photos.shape).to(photos.device)
+
+
+class _Counter:
+    """Counts the steps of all batches, both ways."""
+
+    def __init__(self, photos: int, sampling: PairSampling, inverts: bool, progress: Progress, ways: int = 2) -> None:
+        batches = -(-photos // sampling.at_once)
+        self.progress, self.step = progress, 0
+        self.total = batches * ((sampling.steps - 1) * inverts + sampling.steps * (ways - 1))
+
+    def __call__(self, preview: Tensor | None = None) -> None:
+        self.step += 1
+        self.progress(self.step, max(self.total, self.step), preview=preview)
+
+
+class _Sampler:
+    """One batch on its way to noise and back."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        embedding: Tensor,
+        extras: dict[str, Any],
+        sampling: PairSampling,
+        slider: Multiplier,
+        counter: _Counter,
+    ) -> None:
+        self.denoiser, self.x0, self.sampling = denoiser, x0, sampling
+        self.slider, self.counter = slider, counter
+        self.levels = noise_levels(denoiser, sampling.steps)
+        self.condition = denoiser.condition(embedding, extras, (1, *x0.shape[1:]))
+
+    def invert(self) -> Tensor:
+        """Return the batch's own noise."""
+        return invert_to_noise(
+            self._denoise, self.x0, self.levels, self.sampling.refinements, lambda denoised: self.counter()
+        )
+
+    def sample(self, x: Tensor, strengths: Tensor, region: Tensor | None) -> Tensor:
+        """Return the pictures of noise x [B, C, h, w] under strengths [B], inside the region [B or 1, 1, h, w]."""
+        first_edited = round(self.sampling.unedited * self.sampling.steps)
+        weights = strengths.reshape(-1, *[1] * (x.ndim - 1))
+        weights = weights if region is None else weights * region
+        for step, (sigma, sigma_next) in enumerate(zip(self.levels[:-1], self.levels[1:], strict=True)):
+            if step >= first_edited and bool(strengths.any()):
+                denoised = self._guided(x, sigma, weights)
+            else:
+                denoised = self._denoise(x, sigma)
+            x = euler_step(x, denoised, sigma, sigma_next)
+            self.counter(self.denoiser.preview(denoised[:1]))
+        return x
+
+    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.denoiser.denoise(x, sigma.expand(len(x)), self.condition)
+
+    def _guided(self, x: Tensor, sigma: Tensor, weights: Tensor) -> Tensor:
+        """Compute D0 + s (D+ - D-) / 2 in one pass of a batch three times as large."""
+        signs = torch.tensor([0.0, 1.0, -1.0]).repeat_interleave(len(x))
+        with self.slider.at(signs.to(x)):
+            original, plus, minus = self._denoise(torch.cat([x, x, x]), sigma).chunk(3)
+        return original + weights * (plus - minus) / 2

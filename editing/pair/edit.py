@@ -1,0 +1,106 @@
+"""The slider as it travels (socket PAIR_EDIT): LoRA tensors under the names that other tools read, and their origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ...models.errors import InputError
+from ..common.diffusion.denoiser import Denoiser
+from ..common.diffusion.lora import Lora
+
+__all__ = ["PairEdit"]
+
+_UP, _DOWN, _ALPHA = ".lora_up.weight", ".lora_down.weight", ".alpha"
+_SMALL_SHARE = 0.05
+_LARGE_CONTENT = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class PairEdit:
+    """A slider learned from before/after pairs.
+
+    Args:
+        lora: tensors of a LoRA file; +1 leans toward the pictures after, -1 toward those before.
+        model: name of the model it was learned on.
+        states: per reading its value (before, after) on the example, such as {"smile": (-0.2, 0.8)}.
+        provenance: how it came about, for people and files.
+        losses: mean loss of each step of the slider; files do not hold them.
+
+    Raises:
+        InputError: when the tensors are no LoRA of whole pairs.
+    """
+
+    lora: Mapping[str, Tensor]
+    model: str = ""
+    states: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    losses: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = self.layer_names()
+        lone = sorted(name for name in names if name + _UP not in self.lora or name + _DOWN not in self.lora)
+        if not names or lone:
+            reason = f"'{lone[0]}' has one half only" if lone else "it has no layer"
+            raise InputError(f"This is no low-rank pair edit: {reason}.")
+
+    def layer_names(self) -> list[str]:
+        """Return the names of the layers it changes, as LoRA files spell them."""
+        suffixes = (_UP, _DOWN)
+        return list(dict.fromkeys(key.removesuffix(s) for key in self.lora for s in suffixes if key.endswith(s)))
+
+    def loras_for(self, denoiser: Denoiser) -> dict[str, Lora]:
+        """Return the changes by layer of a model, on its device.
+
+        Raises:
+            InputError: when the model has no such layers, or layers of other sizes.
+        """
+        modules = {
+            denoiser.lora_name(name): (name, module) for name, module in denoiser.network.named_modules() if name
+        }
+        loras = {}
+        for stem in self.layer_names():
+            if stem not in modules:
+                raise InputError(self._other_model(denoiser, f"it has no layer '{stem}'"))
+            layer, module = modules[stem]
+            up, down = (self.lora[stem + suffix].to(denoiser.device).float() for suffix in (_UP, _DOWN))
+            weight = getattr(module, "weight", None)
+            shape = [len(up), *down.shape[1:]]
+            if weight is None or list(weight.shape) != shape:
+                size = "none" if weight is None else list(weight.shape)
+                raise InputError(self._other_model(denoiser, f"its layer '{stem}' has weights {size}, not {shape}"))
+            alpha = self.lora.get(stem + _ALPHA)
+            scale = 1.0 if alpha is None else float(alpha) / len(down)
+            loras[layer] = Lora(up * scale, down)
+        return loras
+
+    def _other_model(self, denoiser: Denoiser, reason: str) -> str:
+        origin = f"'{self.model}'" if self.model else "another model"
+        return (
+            f"The pair edit was learned on {origin} and does not fit '{denoiser.name}': {reason}. Use the model it was "
+            "learned on, or one of the same family."
+        )
+
+    def report(self) -> str:
+        """Say in sentences what was learned, with a warning where it is little, or mostly the pair's own picture."""
+        facts = self.provenance
+        before, after = facts.get("loss_before"), facts.get("loss_after")
+        share, content = facts.get("share"), facts.get("content")
+        count = sum(tensor.numel() for key, tensor in self.lora.items() if not key.endswith(_ALPHA))
+        text = f"{count:,} numbers beside the model's own"
+        if before is not None and after is not None:
+            text += f"; the loss on fixed noise went from {before:.4f} to {after:.4f}"
+        text += "."
+        if share is not None and content is not None:
+            text += (
+                f" Between -1 and +1 the slider makes {share:.0%} of the pair's difference; what both ends have in "
+                f"common, the pair's own content, is {content:.1f} times as large, and cancels when it is applied."
+            )
+            if share < _SMALL_SHARE:
+                text += " That is next to nothing: raise the rate or the steps."
+            elif content > _LARGE_CONTENT:
+                text += " That is much: other photos may suffer; lower the rate, or give more pairs."
+        return text

@@ -1,0 +1,233 @@
+"""Learning a slider from before/after pairs, beside the weights of a diffusion model that stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.errors import InputError
+from ...models.inference import enable_training
+from ..common.diffusion.autograd.checkpointing import CheckpointedBlocks, checkpointed
+from ..common.diffusion.autograd.memory import draws_at_once, graph_bytes, storage_addresses, weight_storages
+from ..common.diffusion.autograd.out_of_place import out_of_place
+from ..common.diffusion.denoiser import Denoiser
+from ..common.diffusion.lora import Lora, init_loras, select_layers
+from ..common.diffusion.lora_file import lora_tensors
+from ..common.diffusion.noise import draw_noise
+from ..common.diffusion.scaled_adam import ScaledAdam
+from ..common.progress import Progress, silent
+from .edit import PairEdit
+from .inputs import check_pairs, text_entry
+from .losses import Draws, PairLatents, content_loss, has_content, slider_loss
+from .multiplier import Multiplier, scaled_hooks
+from .settings import PairSettings
+
+__all__ = ["automatic_rate", "learn_pair_edit"]
+
+_LARGE = 200_000_000  # parameters
+_RATES = (1e-3, 2e-4)  # of small and of large networks
+_PREVIEWS, _PREVIEW_LEVELS = 8, (0.55, 0.65)
+_FIXED_DRAWS, _EFFECT_LEVELS = 8, (0.3, 0.9)  # where a picture's content is decided, in shares of the timesteps
+_ADVICE = "Turn on checkpointing, choose fewer blocks or a smaller rank, or use smaller pictures."
+
+
+def learn_pair_edit(
+    denoiser: Denoiser,
+    before: Tensor,  # [K, C, h, w], from the VAE
+    after: Tensor,  # [K, C, h, w]
+    entry: Any,  # (embedding [1, T, D], extras), or a CONDITIONING of one entry
+    settings: PairSettings | None = None,
+    free: int | None = None,  # bytes of memory that may be used
+    progress: Progress = silent,
+) -> PairEdit:
+    """Learn what turns the pictures before into those after, as a slider for other pictures.
+
+    Returns:
+        The slider; the model itself is as it was.
+
+    Raises:
+        InputError: when the pairs do not fit together or contradict each other, layers have no gradients, the memory
+            is too small, or the loss explodes.
+
+    Source: Concept Sliders (2311.12092), section 4.2; the content LoRA as in PairEdit (2506.07992), for both pictures.
+    """
+    settings = settings or PairSettings()
+    before, after = check_pairs(before, after)
+    embedding, extras = text_entry(entry)
+    with enable_training(), denoiser.training(), ExitStack() as stack:
+        latents = _pair_latents(denoiser, before, after, embedding.to(denoiser.device), extras)
+        layers = select_layers(denoiser.network, settings.blocks)
+        rng = torch.Generator().manual_seed(settings.seed)
+        content_steps = settings.content_steps if has_content(settings.loss) else 0
+        slider_loras = init_loras(layers, settings.rank, rng)
+        content_loras = init_loras(layers, settings.rank, rng) if content_steps else {}
+        slider = stack.enter_context(scaled_hooks(layers, slider_loras))
+        blocks = stack.enter_context(checkpointed(denoiser.network, settings.checkpointing))
+
+        def slider_step(draws: Draws) -> Tensor:
+            return slider_loss(latents, draws, settings, slider)
+
+        total = content_steps + settings.steps
+        training = _Training(latents, settings, total, free, progress, blocks, slider)
+        stack.enter_context(out_of_place(denoiser.network, training.overwrites(slider_step, slider_loras)))
+        content = stack.enter_context(scaled_hooks(layers, content_loras)) if content_loras else Multiplier()
+        slider.strengths = None
+        if content_loras:
+            content.strengths = torch.ones(1)
+            training.run(lambda draws: content_loss(latents, draws, settings), content_loras, content_steps, 2.0)
+            _freeze(content_loras)
+        before_loss = training.fixed_loss(slider_step)
+        losses = training.run(slider_step, slider_loras, settings.steps)
+        after_loss = training.fixed_loss(slider_step)
+        _freeze(slider_loras)
+        slider.strengths = content.strengths = None  # the content is thrown away
+        share, content_size = _effect(latents, slider, settings.seed)
+        tensors = lora_tensors(slider_loras, {layer: denoiser.lora_name(layer) for layer in slider_loras})
+    provenance = {
+        "pairs": len(before), "settings": asdict(settings), "loss_before": before_loss, "loss_after": after_loss,
+        "share": share, "content": content_size,
+    }  # fmt: skip
+    return PairEdit(tensors, denoiser.name, {}, provenance, tuple(losses))
+
+
+def automatic_rate(denoiser: Denoiser) -> float:
+    """Return a learning rate by the size of the network: large ones want smaller steps."""
+    return _RATES[sum(weight.numel() for weight in denoiser.network.parameters()) > _LARGE]
+
+
+def _pair_latents(
+    denoiser: Denoiser, before: Tensor, after: Tensor, embedding: Tensor, extras: dict[str, Any]
+) -> PairLatents:
+    before, after = (denoiser.latent_in(latents) for latents in (before, after))
+    condition = denoiser.condition(embedding, extras, (1, *before.shape[1:]))
+    return PairLatents(denoiser, before, after, condition)
+
+
+def _freeze(loras: dict[str, Lora]) -> None:
+    for lora in loras.values():
+        lora.up.requires_grad_(False)
+        lora.down.requires_grad_(False)
+
+
+def _tensors(loras: dict[str, Lora]) -> list[Tensor]:
+    return [tensor for lora in loras.values() for tensor in (lora.up, lora.down)]
+
+
+class _Training:
+    """The stages of one learning: they share settings, memory, progress and previews."""
+
+    def __init__(
+        self,
+        latents: PairLatents,
+        settings: PairSettings,
+        total: int,
+        free: int | None,
+        progress: Progress,
+        blocks: CheckpointedBlocks,
+        slider: Multiplier,
+    ) -> None:
+        self.latents, self.settings, self.free, self.progress = latents, settings, free, progress
+        self.blocks, self.slider = blocks, slider
+        self.rate = settings.rate or automatic_rate(latents.denoiser)
+        self.step, self.total = 0, total
+        self.rng = torch.Generator().manual_seed((settings.seed + 1) % 2**64)
+
+    def overwrites(self, loss: Callable[[Draws], Tensor], loras: dict[str, Lora]) -> bool:
+        """Tell whether the network has gradients `out_of_place` alone, by one trial step.
+
+        Raises:
+            InputError: when it gives no gradient at all, or one that is not finite.
+        """
+        denoiser, tensors = self.latents.denoiser, _tensors(loras)
+        draws = self._fixed_draws(1)
+
+        def gradient() -> list[Tensor | None]:
+            return list(torch.autograd.grad(loss(draws), tensors, allow_unused=True))
+
+        overwrites = False
+        try:
+            gradients = gradient()
+        except RuntimeError as error:
+            if "inplace operation" not in str(error):
+                raise
+            overwrites = True
+            with out_of_place(denoiser.network):
+                gradients = gradient()
+        present = [tensor for tensor in gradients if tensor is not None]
+        if not any(bool(tensor.any()) for tensor in present) or not all(map(_finite, present)):
+            raise InputError(
+                f"'{denoiser.name}' gives no usable gradient to its layers: use unquantised weights in bfloat16 or "
+                "float32, and the standard attention."
+            )
+        return overwrites
+
+    def run(
+        self, loss: Callable[[Draws], Tensor], loras: dict[str, Lora], steps: int, rate_factor: float = 1.0
+    ) -> list[float]:
+        """Train one LoRA; return the mean loss of each step."""
+        settings, denoiser, tensors = self.settings, self.latents.denoiser, _tensors(loras)
+        at_once = self._draws_at_once(loss, tensors)
+        optimizer = ScaledAdam([(tensors, self.rate * rate_factor)], denoiser.dtype == torch.float16)
+        losses = []
+        for _ in range(steps):
+            draws = self.latents.draw(settings, self.rng)
+            losses.append(
+                optimizer.step(loss(part) * (len(part.pairs) / settings.draws) for part in draws.split(at_once))
+            )
+            self._report()
+        return losses
+
+    def fixed_loss(self, loss: Callable[[Draws], Tensor]) -> float:
+        """Return the mean loss over the same noise each time."""
+        with torch.no_grad():
+            return float(torch.stack([loss(draws) for draws in self._fixed_draws(_FIXED_DRAWS).split(4)]).mean())
+
+    def _fixed_draws(self, count: int) -> Draws:
+        return self.latents.draw(self.settings, torch.Generator().manual_seed((self.settings.seed + 2) % 2**64), count)
+
+    def _draws_at_once(self, loss: Callable[[Draws], Tensor], tensors: list[Tensor]) -> int:
+        if self.free is None:
+            return self.settings.draws
+        permanent = weight_storages(self.latents.denoiser.network) | storage_addresses(tensors)
+        blocks = self.blocks if self.settings.checkpointing else None
+        per_draw = graph_bytes(lambda: loss(self._fixed_draws(1)), permanent, blocks)
+        trained = sum(tensor.numel() for tensor in tensors)
+        return draws_at_once(self.settings.draws, per_draw, trained, self.free, "Learning a pair edit", _ADVICE)
+
+    def _report(self) -> None:
+        self.step += 1
+        if self.step % max(self.total // _PREVIEWS, 1):
+            self.progress(self.step, self.total)
+            return
+        latents = self.latents
+        x0 = latents.before[:1]
+        noise = draw_noise(latents.denoiser, x0, 1, _PREVIEW_LEVELS, torch.Generator().manual_seed(0))
+        with torch.no_grad(), self.slider.at(torch.ones(1)):
+            self.progress(self.step, self.total, preview=latents.denoiser.preview(latents.denoised(x0, noise)))
+
+
+def _effect(latents: PairLatents, slider: Multiplier, seed: int) -> tuple[float, float]:
+    """Return the share of the pairs' difference that the slider makes, and its even part's size over the odd one's."""
+    settings = PairSettings(levels=_EFFECT_LEVELS)
+    draws = latents.draw(settings, torch.Generator().manual_seed((seed + 3) % 2**64), _FIXED_DRAWS)
+    projected = squared = even = odd = 0.0
+    with torch.no_grad():
+        for part in draws.split(4):
+            before, after = latents.before[part.pairs], latents.after[part.pairs]
+            between, count = torch.lerp(before, after, 0.5), len(before)
+            with slider.at(torch.tensor([0.0, 1.0, -1.0]).repeat_interleave(count)):
+                original, plus, minus = latents.denoised(between, part.noise, copies=3).chunk(3)
+            projected += float(((plus - minus) * (after - before)).sum())
+            squared += float((after - before).square().sum())
+            even += float(((plus + minus) / 2 - original).square().sum())
+            odd += float(((plus - minus) / 2).square().sum())
+    return projected / max(squared, 1e-12), (even / max(odd, 1e-12)) ** 0.5
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())

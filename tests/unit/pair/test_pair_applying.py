@@ -1,0 +1,187 @@
+"""Applying a pair edit: inversion and its way back, strengths of one batch, regions, refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit
+from semantic_edit.editing.pair.applying import photos_to_noise
+from semantic_edit.editing.pair.inversion import invert_to_noise, noise_levels
+from semantic_edit.editing.pair.settings import PairSampling
+from semantic_edit.models.diffusion.model import DiffusionModel
+from semantic_edit.models.diffusion.schedule import PREDICTIONS, NoiseSchedule
+from semantic_edit.models.errors import InputError
+
+SAMPLING = PairSampling(steps=6, refinements=2)
+
+
+@pytest.fixture
+def entry():
+    return torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {}
+
+
+@pytest.fixture
+def photos():
+    return torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.fixture
+def edit(tiny_denoiser, entry):
+    rng = torch.Generator().manual_seed(1)
+    before = torch.randn(1, 4, 8, 8, generator=rng)
+    after = before + 0.5 * torch.randn(1, 4, 8, 8, generator=rng)
+    settings = PairSettings(steps=6, content_steps=2, rate=2e-2, draws=2)
+    return learn_pair_edit(tiny_denoiser, before, after, entry, settings)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_noise_of_a_gaussian_is_known(prediction):
+    """For pictures of a normal distribution the ODE has a closed form, which the inversion follows."""
+    spread = 0.7
+    schedule = NoiseSchedule.flow() if prediction == "flow" else NoiseSchedule.discrete(prediction)
+    model = DiffusionModel(torch.nn.Linear(1, 1), schedule)
+
+    def signal(sigma):
+        return 1 - sigma if prediction == "flow" else torch.ones_like(sigma)
+
+    def denoise(x, sigma):  # the posterior mean
+        return x * signal(sigma) * spread**2 / ((signal(sigma) * spread) ** 2 + sigma**2)
+
+    levels = noise_levels(model, 400)
+    x0 = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(1)) * spread
+    noise = invert_to_noise(denoise, x0, levels, 3)
+    top, low = levels[0], levels[-2]
+    deviation = ((signal(top) * spread) ** 2 + top**2).sqrt() / ((signal(low) * spread) ** 2 + low**2).sqrt()
+    assert torch.allclose(noise, x0 * deviation, rtol=0.05)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_refined_steps_find_the_way_back(prediction, tiny_unet, photos, entry):
+    schedule = NoiseSchedule.flow(shift=3.0) if prediction == "flow" else NoiseSchedule.discrete(prediction)
+    model, errors = DiffusionModel(tiny_unet, schedule), []
+    noise_scale = float(noise_levels(model, 8)[0])
+    for refinements in (0, 4):
+        sampling = PairSampling(steps=8, refinements=refinements)
+        noise = model.latent_in(photos_to_noise(model, photos, entry, sampling))
+        assert 0.2 < float(noise.std()) / noise_scale < 5
+        x, levels = noise, noise_levels(model, 8)
+        condition = model.condition(*entry, (1, 4, 8, 8))
+        with torch.no_grad():
+            for sigma, sigma_next in zip(levels[:-2], levels[1:-1], strict=True):
+                x = x + (x - model.denoise(x, sigma.expand(3), condition)) / sigma * (sigma_next - sigma)
+        errors.append(float((x - model.latent_in(photos)).abs().max()))
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_strengths_of_one_batch_are_those_of_single_runs(tiny_denoiser, edit, photos, entry):
+    strengths = torch.tensor([0.0, 1.5, -2.0])
+    together = apply_pair_edit(tiny_denoiser, photos, edit, strengths, entry, SAMPLING)
+    for k, strength in enumerate(strengths):
+        alone = apply_pair_edit(tiny_denoiser, photos[k : k + 1], edit, strength[None], entry, SAMPLING)
+        assert torch.equal(together[k], alone[0])
+    in_parts = apply_pair_edit(tiny_denoiser, photos, edit, strengths, entry, replace(SAMPLING, at_once=2))
+    assert torch.allclose(together, in_parts, atol=1e-3 * float(together.std()))
+    same = apply_pair_edit(tiny_denoiser, photos, edit, 0.0, entry, SAMPLING)
+    assert torch.allclose(together[0], same[0], atol=1e-5) and float((together[1] - same[1]).abs().max()) > 1e-2
+
+
+def test_the_odd_part_is_the_guidance(tiny_denoiser, edit, photos, entry):
+    """Against three models with merged weights, and a sampler written out."""
+    strengths = torch.tensor([0.5, 1.0, -1.0])
+    noise = photos_to_noise(tiny_denoiser, photos, entry, SAMPLING)
+    result = apply_pair_edit(tiny_denoiser, photos, edit, strengths, entry, SAMPLING, inverted=noise)
+    deltas = {f"{name}.weight": lora.delta for name, lora in edit.loras_for(tiny_denoiser).items()}
+    models = [tiny_denoiser, tiny_denoiser.patched(deltas), tiny_denoiser.patched(deltas, -1.0)]
+    condition, levels = tiny_denoiser.condition(*entry, (1, 4, 8, 8)), noise_levels(tiny_denoiser, 6)
+    x = tiny_denoiser.latent_in(noise)
+    with torch.no_grad():
+        for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+            original, plus, minus = (model.denoise(x, sigma.expand(3), condition) for model in models)
+            denoised = original + strengths[:, None, None, None] * (plus - minus) / 2
+            x = x + (x - denoised) / sigma * (sigma_next - sigma)
+    assert torch.allclose(result, tiny_denoiser.latent_out(x), atol=1e-4)
+
+
+def test_the_edit_changes_sign_with_its_strength(tiny_denoiser, edit, photos, entry):
+    zero, plus, minus = (
+        apply_pair_edit(tiny_denoiser, photos, edit, strength, entry, SAMPLING) for strength in (0.0, 0.05, -0.05)
+    )
+    assert torch.nn.functional.cosine_similarity((plus - zero).flatten(), (minus - zero).flatten(), dim=0) < -0.9
+
+
+def test_a_region_and_the_first_steps_are_left_alone(tiny_denoiser, edit, photos, entry):
+    zero, edited = (apply_pair_edit(tiny_denoiser, photos, edit, s, entry, SAMPLING) for s in (0.0, 1.0))
+    untouched = apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, replace(SAMPLING, unedited=1.0))
+    assert torch.allclose(untouched, zero, atol=1e-2)
+    nowhere, everywhere, left = torch.zeros(64, 64), torch.ones(1, 64, 64), torch.zeros(3, 64, 64)
+    left[..., :32] = 1
+    assert torch.allclose(apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, SAMPLING, nowhere), zero, atol=1e-2)
+    masked = apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, SAMPLING, everywhere)
+    assert torch.allclose(masked, edited, atol=1e-2)
+    change = (apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, SAMPLING, left) - zero).abs().mean(dim=(0, 1, 2))
+    assert float(change[:3].mean()) > 2 * float(change[5:].mean())
+
+
+def test_nothing_is_left_behind(tiny_denoiser, edit, photos, entry):
+    class StopError(Exception):
+        pass
+
+    def progress(step, total, preview=None):
+        if step == 8:
+            raise StopError
+
+    state = {name: tensor.clone() for name, tensor in tiny_denoiser.network.state_dict().items()}
+    with torch.inference_mode():
+        apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, SAMPLING)
+        with pytest.raises(StopError):
+            apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, SAMPLING, progress=progress)
+    assert all(torch.equal(state[name], tensor) for name, tensor in tiny_denoiser.network.state_dict().items())
+    assert not [module for module in tiny_denoiser.network.modules() if module._forward_hooks]
+
+
+def test_progress_ends_at_its_total(tiny_denoiser, edit, photos, entry):
+    reports = []
+
+    def progress(step, total, preview=None):
+        reports.append((step, total))
+
+    sampling = replace(SAMPLING, at_once=2)
+    apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, sampling, progress=progress)
+    assert reports[-1] == (22, 22) and [step for step, _ in reports] == list(range(1, 23))
+
+
+def test_wrong_input_is_refused_with_a_sentence(tiny_denoiser, edit, photos, entry):
+    broken = photos.clone()
+    broken[1, 0, 0, 0] = float("inf")
+    for words, strengths, pictures in (
+        ("2 strengths, .* for 3 pictures", torch.ones(2), photos),
+        ("4 strengths, .* for 3 pictures", torch.ones(4), photos),
+        ("1 strengths, .* for 3 pictures", torch.ones(1), photos),
+        ("not finite", torch.tensor([1.0, float("nan"), 0.0]), photos),
+        ("photos latents hold values that are not finite", torch.ones(3), broken),
+        ("photos latents have shape", torch.ones(3), photos[0]),
+        ("works on", torch.ones(3), photos[:, :3]),
+    ):
+        with pytest.raises(InputError, match=words):
+            apply_pair_edit(tiny_denoiser, pictures, edit, strengths, entry, SAMPLING)
+    with pytest.raises(InputError, match="inverted latents have shape"):
+        apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, SAMPLING, inverted=photos[:2])
+    with pytest.raises(InputError, match="mask has shape"):
+        apply_pair_edit(tiny_denoiser, photos, edit, 1.0, entry, SAMPLING, torch.ones(2, 8, 8))
+    with pytest.raises(InputError, match="steps"):
+        PairSampling(steps=0)
+
+
+def test_an_edit_of_another_model_is_refused(tiny_denoiser, edit, photos, entry):
+    renamed = {key.replace("lora_unet_", "lora_unet_x_"): tensor for key, tensor in edit.lora.items()}
+    wider = {
+        key: torch.cat([tensor, tensor]) if key.endswith("up.weight") else tensor for key, tensor in edit.lora.items()
+    }
+    for lora, words in ((renamed, "has no layer"), (wider, "has weights")):
+        other = PairEdit(lora, "another tiny model")
+        with pytest.raises(InputError, match=f"learned on 'another tiny model' and does not fit .*{words}"):
+            apply_pair_edit(tiny_denoiser, photos, other, 1.0, entry, SAMPLING)
+    with pytest.raises(InputError, match="no low-rank pair edit"):
+        PairEdit({key: tensor for key, tensor in edit.lora.items() if "down" not in key})
