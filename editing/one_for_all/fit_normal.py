@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -52,6 +53,7 @@ def learn_direction(
     seed: int = 0,
     progress: Progress | None = None,  # counts steps of the optimisation, then pictures
     steps: int | None = None,  # of the optimisation; None: the published number
+    layers: Sequence[int] | None = None,  # rows of W+ that move; None: the edit's own
     **settings: object,  # others of `optimize_direction`
 ) -> EditDirection:
     """Learn what moves everyone as the edit moved the example, and what measures it.
@@ -71,12 +73,12 @@ def learn_direction(
     total = steps + (0 if normal == "direction" else pictures_needed(samples))
     start, edited = edit.example
     if variant == EXAMPLE:
-        direction = record_edit(generator, start, edited, edit.layers, edit.name)
+        direction = record_edit(generator, start, edited, layers or edit.layers, edit.name)
     else:
         optimising = stage(progress, 0, total)
         direction = optimize_direction(
-            generator, start, edited, variant, edit.layers, steps, seed=seed, name=edit.name, progress=optimising,
-            **settings,
+            generator, start, edited, variant, layers or edit.layers, steps, seed=seed, name=edit.name,
+            progress=optimising, **settings,
         )  # fmt: skip
     space = space or generator_space(generator)
     return learn_normal(generator, direction, edit, space, normal, samples, seed, stage(progress, steps, total))

@@ -8,7 +8,7 @@ from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.types import check_rows
 
-__all__ = ["CHANGES", "COORDINATES", "MASKS", "TextEditSettings", "trained_rows"]
+__all__ = ["CHANGES", "COORDINATES", "MASKS", "TextEditSettings", "l2_weight", "trained_rows"]
 
 MASKS = ("regions", "attention", "attention in regions", "none")
 CHANGES = ("direction", "mapper")
@@ -50,6 +50,24 @@ class TextEditSettings:
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"The {name} of a text edit must be at least 1; got {getattr(self, name)}.")
+
+
+def l2_weight(generator: GanGenerator, weight: float, reduction: str, rows: int) -> float:
+    """Convert the weight of a squared change of W to that of `TextEditSettings.l2` with plain coordinates.
+
+    Args:
+        generator: whose W it is.
+        weight: lambda of the published loss.
+        reduction: "sum" or "mean" over all numbers [L, D], as the published loss takes it.
+        rows: that may change.
+
+    Raises:
+        InputError: another reduction.
+    """
+    check_choice("reduction", reduction, ("sum", "mean"))
+    variance = float(generator.w_covariance.diagonal().mean())
+    count = 1 if reduction == "sum" else generator.num_layers * generator.w_dim
+    return weight * variance * rows / count
 
 
 def trained_rows(generator: GanGenerator, settings: TextEditSettings) -> tuple[int, ...]:

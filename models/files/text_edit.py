@@ -13,7 +13,7 @@ from ..checkpoint import parse_json, read_safetensors, strip_prefix, write_safet
 from ..code_range import LARGEST_WEIGHT, check_range
 from ..errors import CheckpointError, about_file
 from ..gan.generator import check_shapes, check_weights
-from ..gan.text_edit_networks import LatentMapper, LayerAttention
+from ..gan.text_edit_networks import LatentMapper, LayerAttention, third_sizes
 from ..inference import no_inference_mode
 
 KIND = "text_edit"
@@ -45,6 +45,8 @@ def write_text_edit(
         network = values.get(name)
         if network is not None:
             tensors |= {f"{name}.{key}": tensor.float() for key, tensor in network.state_dict().items()}
+    if values.get("mapper") is not None:
+        config["mapper_rows"] = list(values["mapper"].sizes)
     if values.get("attention") is not None:
         config["attention_channels"] = list(values["attention"].channels)
     return write_safetensors(path, tensors, KIND, config, provenance, str(values.get("family") or ""), exclusive)
@@ -75,7 +77,8 @@ def read_text_edit(path: str | Path) -> dict[str, Any]:
         values["keeps_outside"] = config.get("keeps_outside") is True
         mapper, attention = (strip_prefix(tensors, f"{name}.") for name in ("mapper", "attention"))
         if mapper:
-            values["mapper"] = _load_weights(lambda: LatentMapper(*offset.shape), mapper, path)
+            sizes = _mapper_rows(config, len(offset), path)
+            values["mapper"] = _load_weights(lambda: LatentMapper(*offset.shape, sizes=sizes), mapper, path)
         if attention:
             channels = _channels(config, path)
             values["attention"] = _load_weights(lambda: LayerAttention(channels), attention, path)
@@ -111,6 +114,14 @@ def _rows(config: Mapping[str, Any], count: int, path: Path) -> list[int]:
     if not isinstance(rows, list) or not all(type(row) is int and 0 <= row < count for row in rows):
         raise CheckpointError(f"{path.name}: its header names rows that do not exist.")
     return rows
+
+
+def _mapper_rows(config: Mapping[str, Any], count: int, path: Path) -> tuple[int, ...]:
+    """Return the rows of each of the mapper's networks; a file of an older version has thirds."""
+    sizes = config.get("mapper_rows", list(third_sizes(count)))
+    if not isinstance(sizes, list) or not all(type(size) is int and size > 0 for size in sizes) or sum(sizes) != count:
+        raise CheckpointError(f"{path.name}: its header does not split {count} rows among the networks of its mapper.")
+    return tuple(sizes)
 
 
 def _threshold(config: Mapping[str, Any], path: Path) -> float:

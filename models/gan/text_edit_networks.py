@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LatentMapper", "LayerAttention"]
+__all__ = ["LatentMapper", "LayerAttention", "group_sizes", "third_sizes"]
 
-_GROUPS = 3  # coarse, medium and fine rows
+_GROUP = 4  # coarse rows, and as many of medium ones; the others are fine
 _HIDDEN = 32  # channels of the attention, as published
 _OUTPUT_SCALE = 0.1  # what a mapper of unit output adds, in standard deviations: starts near nothing
 
@@ -17,6 +17,7 @@ _OUTPUT_SCALE = 0.1  # what a mapper of unit output adds, in standard deviations
 class LatentMapper(nn.Module):
     """Codes [B, L, D] -> their changes [B, L, D]: one small network each for coarse, medium and fine rows.
 
+    Coarse and medium are four rows each and fine the others, as published, whatever the size of the picture.
     Each row is normalised to unit mean square before it enters (StyleCLIP's mapper, 2103.17249), and the output is
     measured in ``scale``, the standard deviation of W.
     """
@@ -27,12 +28,13 @@ class LatentMapper(nn.Module):
         w_dim: int,  # D
         scale: float = 1.0,  # of W
         rng: torch.Generator | None = None,  # of the weights
+        sizes: Sequence[int] | None = None,  # rows of each network; None: `group_sizes`
     ) -> None:
         super().__init__()
         self.num_layers, self.w_dim = num_layers, w_dim
+        self.sizes = tuple(group_sizes(num_layers) if sizes is None else sizes)
         self.register_buffer("scale", torch.tensor(float(scale)))
-        bounds = [round(k * num_layers / _GROUPS) for k in range(_GROUPS + 1)]
-        self.bounds = [(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+        self.bounds = [(sum(self.sizes[:k]), sum(self.sizes[: k + 1])) for k in range(len(self.sizes))]
         self.groups = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(w_dim, w_dim), nn.LeakyReLU(0.2), nn.Linear(w_dim, w_dim), nn.LeakyReLU(0.2),
@@ -61,6 +63,19 @@ class LatentMapper(nn.Module):
                 last = group[-1]
                 last.weight.copy_(matrix @ last.weight)
                 last.bias.copy_(matrix @ last.bias)
+
+
+def group_sizes(num_layers: int) -> tuple[int, ...]:
+    """Split rows as StyleCLIP does: 4, 4 and the rest (4, 4 and 10 of 18); by thirds where there are fewer than 12."""
+    group = min(_GROUP, -(-num_layers // 3))
+    sizes = (group, min(group, num_layers - group), num_layers - 2 * group)
+    return tuple(size for size in sizes if size > 0)
+
+
+def third_sizes(num_layers: int) -> tuple[int, ...]:
+    """Split rows by thirds (6, 6 and 6 of 18), as files do that name no split."""
+    bounds = [round(k * num_layers / 3) for k in range(4)]
+    return tuple(b - a for a, b in zip(bounds, bounds[1:], strict=False) if b > a)
 
 
 class LayerAttention(nn.Module):

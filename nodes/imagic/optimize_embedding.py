@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ... import host
 from ...editing.imagic.conditioning import conditioning_list, single_conditioning
-from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding
+from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding, root_mean_square
 from ...editing.imagic.figures import loss_plot
 from ...host import io
+from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
+from ..common.published import EMBEDDING
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ._inputs import latent_of, mask_inputs, noise_level_inputs
 from ._rendering import free_memory
@@ -64,6 +66,7 @@ class OptimizeEmbedding(io.ComfyNode):
                 ),
                 *mask_inputs(),
                 *noise_level_inputs(),
+                preset_input(EMBEDDING),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -79,16 +82,25 @@ class OptimizeEmbedding(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, latent, target, steps: int, rate: float, draws: int, seed: int, start=None, pooled: bool = True,
-        mask=None, mask_weight: float = 4.0, noise_from: float = 0.0, noise_to: float = 1.0,
+        mask=None, mask_weight: float = 4.0, noise_from: float = 0.0, noise_to: float = 1.0, preset: str = AS_SET,
     ) -> io.NodeOutput:  # fmt: skip
-        settings = EmbeddingSettings(steps, rate, draws, (noise_from, noise_to), pooled, seed)
+        chosen, note = with_preset(
+            EMBEDDING, preset, steps=steps, rate=rate, draws=draws, pooled=pooled, noise_from=noise_from,
+            noise_to=noise_to, rate_of="size",
+        )  # fmt: skip
         sentence = single_conditioning(target, "target", for_training=True)
         caption = None if start is None else single_conditioning(start, "start", for_training=True)
+        size = 1.0 if chosen["rate_of"] == "size" else root_mean_square((caption or sentence).embedding)
+        settings = EmbeddingSettings(
+            chosen["steps"], chosen["rate"] / size, chosen["draws"], (chosen["noise_from"], chosen["noise_to"]),
+            chosen["pooled"], seed,
+        )  # fmt: skip
         samples = latent_of(latent)
         denoiser = host.current().diffusion.denoiser(model)
         fit = optimize_embedding(
             denoiser, samples, sentence, settings, caption, mask, mask_weight, free_memory(denoiser),
-            progress_for(steps, "optimising the embedding"),
+            progress_for(settings.steps, "optimising the embedding"),
         )  # fmt: skip
         plot = loss_plot(fit.losses, fit.loss_before, fit.loss_after, "optimising the embedding")
-        return io.NodeOutput(conditioning_list(fit.conditioning), plot[None], fit.report())
+        report = f"{fit.report()}\n{note}" if note else fit.report()
+        return io.NodeOutput(conditioning_list(fit.conditioning), plot[None], report)

@@ -9,7 +9,9 @@ from ...editing.imagic.figures import loss_plot
 from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ...host import io
 from ...models.errors import check_choice
+from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
+from ..common.published import TUNING
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ._inputs import latent_of, mask_inputs, noise_level_inputs
 from ._rendering import free_memory
@@ -114,6 +116,7 @@ class TuneModel(io.ComfyNode):
                 ),
                 *mask_inputs(),
                 *noise_level_inputs(),
+                preset_input(TUNING),
             ],
             outputs=[
                 io.Model.Output("tuned", "tuned", tooltip="The model with what it learned; for KSampler."),
@@ -133,13 +136,18 @@ class TuneModel(io.ComfyNode):
         cls, model, latent, conditioning, method: str, steps: int, rate: float, rank: int, draws: int, blocks: str,
         seed: int, joint: bool = False, embedding_rate: float = 0.01, prior=None, prior_weight: float = 1.0,
         checkpointing: bool = False, mask=None, mask_weight: float = 4.0, noise_from: float = 0.0,
-        noise_to: float = 1.0,
+        noise_to: float = 1.0, preset: str = AS_SET,
     ) -> io.NodeOutput:  # fmt: skip
-        check_choice("method", method, METHODS)
-        check_choice("blocks", blocks, BLOCKS)
+        chosen, note = with_preset(
+            TUNING, preset, method=method, steps=steps, rate=rate, rank=rank, draws=draws, blocks=blocks, joint=joint,
+            noise_from=noise_from, noise_to=noise_to,
+        )  # fmt: skip
+        check_choice("method", chosen["method"], METHODS)
+        check_choice("blocks", chosen["blocks"], BLOCKS)
         settings = TuneSettings(
-            method, steps, rate, rank, draws, (noise_from, noise_to), (blocks,), joint, embedding_rate, prior_weight,
-            checkpointing, seed,
+            chosen["method"], chosen["steps"], chosen["rate"], chosen["rank"], chosen["draws"],
+            (chosen["noise_from"], chosen["noise_to"]), (chosen["blocks"],), chosen["joint"], embedding_rate,
+            prior_weight, checkpointing, seed,
         )  # fmt: skip
         embedding = single_conditioning(conditioning, for_training=True)
         preserved = single_conditioning(prior, "prior") if prior is not None and prior_weight > 0 else None
@@ -148,8 +156,9 @@ class TuneModel(io.ComfyNode):
         denoiser = diffusion.denoiser(model)
         tuning = tune_model(
             denoiser, samples, embedding, settings, preserved, mask, mask_weight, free_memory(denoiser),
-            progress_for(steps, "tuning the model"),
+            progress_for(settings.steps, "tuning the model"),
         )  # fmt: skip
-        plot = loss_plot(tuning.losses, tuning.loss_before, tuning.loss_after, f"tuning the model ({method})")
+        plot = loss_plot(tuning.losses, tuning.loss_before, tuning.loss_after, f"tuning the model ({settings.method})")
         tuned = diffusion.apply_lora(model, tuning.lora)
-        return io.NodeOutput(tuned, tuning.lora, conditioning_list(tuning.conditioning), plot[None], tuning.report())
+        report = f"{tuning.report()}\n{note}" if note else tuning.report()
+        return io.NodeOutput(tuned, tuning.lora, conditioning_list(tuning.conditioning), plot[None], report)

@@ -22,7 +22,9 @@ from ...models.printable import printable_logger
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
+from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
+from ..common.published import DRAG
 from ..common.schema import menu_category, search_aliases, shows_its_result
 from ..common.sockets import GanGeneratorType, GanLatentType
 from ..common.widget_data import block_until_input, rerun_token, ui_payload
@@ -149,6 +151,7 @@ class DragPoints(io.ComfyNode):
                     tooltip="Height of the features that are followed, in pixels. 0: 128 as published, or half the "
                     "picture where that is less.",
                 ),
+                preset_input(DRAG),
             ],
             outputs=[
                 GanLatentType.Output("start", "start", tooltip="The example's code before the drag."),
@@ -188,7 +191,13 @@ class DragPoints(io.ComfyNode):
         region: torch.Tensor | None = None,
         strokes: str = "",
         feature_height: int = 0,
+        preset: str = AS_SET,
     ) -> io.NodeOutput:
+        chosen, preset_note = with_preset(
+            DRAG, preset, method=method, steps=steps, tolerance=tolerance, keep=keep, learning_rate=learning_rate,
+            rows=rows, feature_height=feature_height,
+        )  # fmt: skip
+        method, rows, feature_height = chosen["method"], chosen["rows"], chosen["feature_height"]
         _check_inputs(generator, latents, units, method, canvas_width, canvas_height)
         size = generator.resolution
         if not points.strip() and targets is None:
@@ -201,7 +210,9 @@ class DragPoints(io.ComfyNode):
         mask, note = _region_mask(region, size)
         if strokes.strip():
             mask = add_strokes(mask, brush_mask(strokes, _RADIUS, *size, current().progress(1, "strokes")))[0]
-        settings = _settings(method, steps, tolerance / size[0], keep, learning_rate)
+        settings = _settings(
+            method, chosen["steps"], chosen["tolerance"] / size[0], chosen["keep"], chosen["learning_rate"]
+        )
         if feature_height:
             settings = replace(settings, feature_height=min(feature_height, size[0]), feature_ratio=1.0)
         place(generator)
@@ -212,7 +223,7 @@ class DragPoints(io.ComfyNode):
         images = to_image_batch(pictures)
         preview = drag_pictures(images[0].cpu(), images[1].cpu(), drags, result).to(current().result_device())
         edited = GanLatent(result.code, latents.names, generator.family)
-        report = _report(drags, result, note)
+        report = "\n".join(line for line in (_report(drags, result, note), preset_note) if line)
         payload = ui_payload(cls, {"picture": images[:1], "result": images[1:]}, report=report)
         return io.NodeOutput(latents, edited, images, preview, report, ui=payload)
 

@@ -11,7 +11,9 @@ from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.feature_space import AUTOMATIC, feature_space, features_fingerprint, features_input
+from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
+from ..common.published import DIRECTION
 from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import EditDirectionType, GanGeneratorType, TextImageScorerType
 
@@ -90,6 +92,7 @@ class OptimizeDirection(io.ComfyNode):
                     optional=True,
                     tooltip="An open_clip model, in whose features pictures are compared instead.",
                 ),
+                preset_input(DIRECTION),
             ],
             outputs=[
                 EditDirectionType.Output("direction", "direction", tooltip="For Compute Strength and Apply Edit.")
@@ -116,17 +119,24 @@ class OptimizeDirection(io.ComfyNode):
         samples: int = SAMPLES,
         search: str = SEARCHES[0],
         scorer: object | None = None,
+        preset: str = AS_SET,
     ) -> io.NodeOutput:
         if edit.example is None:
             raise InputError(
                 f"The direction '{edit.name}' comes without an example's codes; connect an edit from Record Edit."
             )
         generator.check_latent(edit.example, edit.family, f"The example of '{edit.name}'")
+        chosen, _ = with_preset(
+            DIRECTION, preset, variant=variant, steps=steps, learning_rate=learning_rate,
+            picture_height=picture_height, landing=landing, normal=normal, search=search, layers="as recorded",
+        )  # fmt: skip
+        variant, normal, search = chosen["variant"], chosen["normal"], chosen["search"]
         check_choice("variant", variant, [*VARIANTS, EXAMPLE])
         check_choice("normal", normal, NORMALS)
         check_choice("search", search, SEARCHES)
         place(generator)
-        moves = 0 if variant == EXAMPLE else steps or VARIANTS[variant].steps
+        moves = 0 if variant == EXAMPLE else chosen["steps"] or VARIANTS[variant].steps
+        rows = {"first six": range(min(6, generator.num_layers)), "all": range(generator.num_layers)}
         learning = 0 if normal == "direction" else pictures_needed(samples)
         direction = learn_direction(
             generator,
@@ -136,10 +146,11 @@ class OptimizeDirection(io.ComfyNode):
             space=feature_space(generator, features, scorer),
             samples=samples,
             progress=progress_for(max(1, moves + learning), "learning the direction"),
-            steps=steps or None,
-            learning_rate=learning_rate,
-            stop_resolution=picture_height or None,
-            landing=landing,
+            steps=chosen["steps"] or None,
+            layers=rows.get(chosen["layers"]),
+            learning_rate=chosen["learning_rate"],
+            stop_resolution=chosen["picture_height"] or None,
+            landing=chosen["landing"],
             search=search,
             seed=seed,
         )

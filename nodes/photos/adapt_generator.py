@@ -18,7 +18,9 @@ from ...models.printable import printable_logger
 from ..common.devices import place
 from ..common.images import fit_input, from_image_batch, to_image_batch
 from ..common.latents import check_latent
+from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
+from ..common.published import ADAPTATION
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
@@ -91,6 +93,7 @@ class AdaptGenerator(io.ComfyNode):
                     tooltip="Adapts below these strokes, as published; where they lie, nothing is learned.",
                 ),
                 fit_input(),
+                preset_input(ADAPTATION),
             ],
             outputs=[
                 GanGeneratorType.Output(
@@ -119,8 +122,13 @@ class AdaptGenerator(io.ComfyNode):
         mask: torch.Tensor | None = None,
         painting: Painting | None = None,
         fit: str = FITS[0],
+        preset: str = AS_SET,
     ) -> io.NodeOutput:
-        check_choice("method", method, METHODS)
+        chosen, note = with_preset(
+            ADAPTATION, preset, method=method, steps=steps, learning_rate=learning_rate, regularizer=regularizer,
+            follow=follow, layers=0,
+        )  # fmt: skip
+        check_choice("method", chosen["method"], METHODS)
         originals = from_image_batch(photos, generator.device)
         pictures = fit_to_resolution(generator, originals, fit)
         check_latent(generator, latents, "The photos' latent")
@@ -137,12 +145,13 @@ class AdaptGenerator(io.ComfyNode):
             generator,
             pictures,
             latents.codes,
-            method,
+            chosen["method"],
             edit_mask,
-            steps or None,
-            learning_rate or None,
-            regularizer,
-            follow=follow,
+            chosen["steps"] or None,
+            chosen["learning_rate"] or None,
+            chosen["regularizer"],
+            layers=_last_layers(generator, chosen["layers"]),
+            follow=chosen["follow"],
             hook=hook,
             seed=seed,
             names=latents.names,
@@ -150,7 +159,14 @@ class AdaptGenerator(io.ComfyNode):
         )
         psnr = result.psnr.tolist()
         report = _report(latents.names, result.psnr_before.tolist(), psnr, edit_mask is not None)
+        report = f"{report}\n{note}" if note else report
         return io.NodeOutput(result.generator, to_image_batch(result.images), psnr, report)
+
+
+def _last_layers(generator: GanGenerator, count: int) -> range | None:
+    """Return so many layers from the last, at most all but the first; None for 0: those that `adapt` takes."""
+    layers = len(generator.network.synthesis.layers)
+    return range(max(1, layers - count), layers) if count else None
 
 
 def _report(names: tuple[str, ...], before: list[float], after: list[float], is_masked: bool) -> str:

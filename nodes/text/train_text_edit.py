@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 
 from ...editing.common.part_labels import PartLabels
@@ -9,7 +12,7 @@ from ...editing.common.rows import parse_rows
 from ...editing.common.types import GanLatent
 from ...editing.text.clip_loss import SCORES, TEMPLATES, TextGoal
 from ...editing.text.figures import loss_chart
-from ...editing.text.settings import CHANGES, MASKS, TextEditSettings
+from ...editing.text.settings import CHANGES, MASKS, TextEditSettings, l2_weight
 from ...editing.text.training import train_text_edit, training_report
 from ...host import io
 from ...host.registry import identity_networks
@@ -17,12 +20,15 @@ from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
+from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
+from ..common.published import TEXT_EDIT
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, TextImageScorerType
 from ._outside import OUTSIDE, outside_input
 
 _NOT_CHECKED = "not checked"
+_IDENTITY = 0.3  # weight of staying the same person
 
 
 class TrainTextEdit(io.ComfyNode):
@@ -128,7 +134,8 @@ class TrainTextEdit(io.ComfyNode):
                     min=0,
                     max=4096,
                     optional=True,
-                    tooltip="Height of the pictures that are scored. 0: the smallest that the scorer sees in full.",
+                    tooltip="Height of the pictures that are scored. 0: the smallest that the scorer sees in full. The "
+                    "generator's own: whole pictures, as published, so that the rows of fine layers train too.",
                 ),
                 io.Float.Input(
                     "threshold",
@@ -165,6 +172,7 @@ class TrainTextEdit(io.ComfyNode):
                     optional=True,
                     tooltip="Whether it must stay the same person, judged by the demo world's own network.",
                 ),
+                preset_input(TEXT_EDIT),
             ],
             outputs=[
                 TextEditType.Output(
@@ -200,30 +208,66 @@ class TrainTextEdit(io.ComfyNode):
         samples: int = 256,
         outside: str = OUTSIDE[0],
         person: str = _NOT_CHECKED,
+        preset: str = AS_SET,
     ) -> io.NodeOutput:
         check_latent(generator, latents)
         check_choice("person", person, _identity_choices())
-        check_choice("outside", outside, OUTSIDE)
         for name, text in (("prompt", prompt), ("source", source)):
             if not text.strip():
                 raise InputError(f"The {name} is empty; write a short sentence.")
+        defaults = TextEditSettings()
+        chosen, note = with_preset(
+            TEXT_EDIT, preset, masks=masks, changes=changes, steps=steps, area=area, gentleness=gentleness, score=score,
+            wording=wording, copies=copies, rows=rows, picture_height=picture_height, threshold=threshold,
+            smoothness=smoothness, samples=samples, outside=outside, coordinates=defaults.coordinates,
+            rate=defaults.rate, batch=defaults.batch, l2_of="", identity=_IDENTITY,
+        )  # fmt: skip
+        check_choice("outside", chosen["outside"], OUTSIDE)
         place(generator, scorer)
         embed = None if person == _NOT_CHECKED else identity_networks.create(person)
-        settings = TextEditSettings(
-            masks=masks, changes=changes, steps=steps, area=area, l2=gentleness, seed=seed, threshold=threshold,
-            smoothness=smoothness, start=samples, keep_outside=outside == OUTSIDE[0],
-            rows=parse_rows(rows, generator.num_layers), identity=0.3 * (embed is not None),
-            stop_resolution=picture_height or _smallest_height(generator, scorer),
-        )  # fmt: skip
+        settings = _settings(generator, scorer, chosen, embed is not None, seed)
         goal = TextGoal(
-            scorer, prompt, source, score, TEMPLATES if wording != "as written" else ("{}",), copies,
-            torch.Generator().manual_seed(seed),
+            scorer, prompt, source, chosen["score"], TEMPLATES if chosen["wording"] != "as written" else ("{}",),
+            chosen["copies"], torch.Generator().manual_seed(seed),
         )  # fmt: skip
         trained = train_text_edit(
             generator, goal, latents.codes, parts, prompt, settings, embed,
-            source, progress_for(steps, f"learning '{prompt}'"),
+            source, progress_for(settings.steps, f"learning '{prompt}'"),
         )  # fmt: skip
-        return io.NodeOutput(trained.edit, loss_chart(trained.losses, prompt)[None], training_report(trained))
+        lines = [training_report(trained), _plain_rows(settings, trained.edit.rows), note]
+        report = "\n".join(line for line in lines if line)
+        return io.NodeOutput(trained.edit, loss_chart(trained.losses, prompt)[None], report)
+
+
+def _settings(
+    generator: GanGenerator, scorer, chosen: Mapping[str, Any], with_identity: bool, seed: int
+) -> TextEditSettings:
+    """Turn the node's choices into settings of a training; published rates and weights are of W, ours of its spread."""
+    rows = parse_rows(chosen["rows"], generator.num_layers)
+    l2, rate = chosen["gentleness"], chosen["rate"]
+    if chosen["l2_of"]:
+        l2 = l2_weight(generator, l2, chosen["l2_of"], len(rows))
+    if rate != TextEditSettings().rate:
+        rate = rate / float(generator.w_covariance.diagonal().mean().sqrt())
+    height = chosen["picture_height"] or _smallest_height(generator, scorer)
+    return TextEditSettings(
+        masks=chosen["masks"], changes=chosen["changes"], coordinates=chosen["coordinates"], steps=chosen["steps"],
+        batch=chosen["batch"], rate=rate, l2=l2, area=chosen["area"], smoothness=chosen["smoothness"],
+        identity=chosen["identity"] * with_identity, start=chosen["samples"], rows=rows,
+        threshold=chosen["threshold"], keep_outside=chosen["outside"] == OUTSIDE[0],
+        stop_resolution=None if height is None or height >= generator.resolution[0] else height, seed=seed,
+    )  # fmt: skip
+
+
+def _plain_rows(settings: TextEditSettings, trained: Sequence[int]) -> str:
+    """Say which rows were asked for and did not take part; empty where none."""
+    plain = sorted(set(settings.rows) - set(trained))
+    if not plain:
+        return ""
+    return (
+        f"rows {plain[0]} to {plain[-1]} stay as they are: the scored pictures of {settings.stop_resolution} px do not "
+        "show them. For these rows set picture_height to the generator's own height."
+    )
 
 
 def _smallest_height(generator: GanGenerator, scorer) -> int | None:

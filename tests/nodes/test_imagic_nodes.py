@@ -363,3 +363,43 @@ def test_a_photo_of_another_shape_and_sampling_keys_are_refused(run_node, bundle
             run_node("OptimizeEmbedding", **first, target=[[words, {**extras, key: value}]], **STAGE1)
     timed = [[words, {**extras, "start_percent": 0.0, "end_percent": 1.0}]]
     assert "embedding moved" in run_node("OptimizeEmbedding", **first, target=timed, **STAGE1)[0][2]
+
+
+@pytest.mark.parametrize(("name", "steps", "rate"), [("Stable Diffusion", 1000, 2e-3), ("Imagen", 100, 1e-3)])
+def test_imagic_s_published_rate_is_one_of_the_embedding_s_numbers(run_node, sockets, monkeypatch, name, steps, rate):
+    """Ours is a share of the embedding's size: of an embedding of any size the same numbers move."""
+    import semantic_edit.nodes.imagic.optimize_embedding as node
+
+    calls = []
+
+    def stop(*arguments):
+        calls.append(arguments)
+        raise InputError("that is enough")
+
+    monkeypatch.setattr(node, "optimize_embedding", stop)
+    first = {key: sockets[key] for key in ("model", "latent")}
+    for factor in (1.0, 7.0):
+        target = [[sockets["target"][0][0] * factor, sockets["target"][0][1]]]
+        with pytest.raises(InputError, match="enough"):
+            run_node("OptimizeEmbedding", **first, target=target, preset=f"Imagic, {name}", draws=8)
+        settings = calls[-1][3]
+        size = float(target[0][0].square().mean().sqrt())
+        assert settings.rate * size == pytest.approx(rate, rel=1e-4)
+        assert (settings.steps, settings.draws, settings.pooled) == (steps, 1, False)
+
+
+def test_imagic_s_published_tuning_trains_all_weights(run_node, sockets, monkeypatch):
+    import semantic_edit.nodes.imagic.tune_model as node
+
+    calls = []
+
+    def stop(*arguments):
+        calls.append(arguments)
+        raise InputError("that is enough")
+
+    monkeypatch.setattr(node, "tune_model", stop)
+    second = {key: sockets[key] for key in ("model", "latent")}
+    with pytest.raises(InputError, match="enough"):
+        run_node("TuneModel", **second, conditioning=sockets["target"], preset="Imagic, Stable Diffusion", rank=3)
+    settings = calls[0][3]
+    assert (settings.method, settings.steps, settings.rate, settings.draws) == ("all weights", 1500, 5e-7, 1)

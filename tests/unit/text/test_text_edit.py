@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,6 +18,7 @@ from semantic_edit.editing.text.masks import cut_faint, reach_masks, row_masks
 from semantic_edit.editing.text.refine import refine
 from semantic_edit.editing.text.settings import TextEditSettings
 from semantic_edit.editing.text.trainable_edit import TrainableEdit
+from semantic_edit.models.checkpoint import read_safetensors, write_safetensors
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.files.text_edit import read_text_edit, write_text_edit
 from semantic_edit.models.gan.adaptation import Adaptation, with_adaptation
@@ -204,6 +207,31 @@ def test_a_file_brings_everything_back(tmp_path, tiny_generator, codes, halves, 
     save_file({"a": torch.ones(1)}, str(other))
     with pytest.raises(CheckpointError, match="text_edit"):
         read_text_edit(other)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(18, (4, 4, 10)), (14, (4, 4, 6)), (12, (4, 4, 4)), (8, (3, 3, 2))])
+def test_a_mapper_splits_rows_as_published_and_an_older_file_s_by_thirds(tmp_path, rows, sizes):
+    rng = torch.Generator().manual_seed(8)
+    codes = torch.randn(2, rows, 6, generator=rng)
+    mapper = LatentMapper(rows, 6, rng=rng).requires_grad_(False)
+    assert mapper.sizes == sizes and [len(group) for group in mapper.groups] == [5] * len(sizes)
+    changed = codes.clone()
+    changed[:, sizes[0] :] += 1
+    assert torch.equal(mapper(changed)[:, : sizes[0]], mapper(codes)[:, : sizes[0]])
+    path = write_text_edit(tmp_path / "edit.safetensors", {"offset": codes[0], "mapper": mapper})
+    assert torch.equal(read_text_edit(path)["mapper"](codes), mapper(codes))
+    tensors, metadata = read_safetensors(path, "text_edit")
+    config = json.loads(metadata["config"])
+    for split in (None, [rows], [1, rows], "all"):
+        older = {name: field for name, field in config.items() if name != "mapper_rows"}
+        older |= {} if split is None else {"mapper_rows": split}
+        written = write_safetensors(tmp_path / "older.safetensors", tensors, "text_edit", older, None, "")
+        if split is None:
+            thirds = read_text_edit(written)["mapper"].sizes
+            assert sum(thirds) == rows and max(thirds) - min(thirds) <= 1
+        else:
+            with pytest.raises(CheckpointError):
+                read_text_edit(written)
 
 
 def test_an_edit_reaches_a_generator_adapted_to_a_photo(tiny_generator, codes, halves, edit):
