@@ -2,7 +2,9 @@
 
 from .example import reader_from_example
 from .faces import FACE_MEASURES, face_measure_names, measure_faces, reader_from_face
+from .joint import JointState, reach_states
 from .masks import MASK_MEASURES, measure_masks, reader_from_mask
+from .outside import OutsideCap
 from .picture_noise import measure_noise, with_measured_noise
 from .plan import StrengthPlan, plan_strengths
 from .reach import ReachedState, reach_state
@@ -12,6 +14,8 @@ from .sentence import reader_from_sentence
 __all__ = [
     "FACE_MEASURES",
     "MASK_MEASURES",
+    "JointState",
+    "OutsideCap",
     "ReachedState",
     "StateReader",
     "StrengthPlan",
@@ -21,6 +25,7 @@ __all__ = [
     "measure_noise",
     "plan_strengths",
     "reach_state",
+    "reach_states",
     "reader_from_example",
     "reader_from_face",
     "reader_from_mask",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ..common.progress import Progress
+from .outside import OutsideCap, capped_bounds
 from .plan import check_noise, describe_reach, solve_strengths, target_tensor
 from .reader import readings_of
 from .response import ResponseCurves, fit_groups, fit_responses
@@ -18,6 +19,8 @@ __all__ = ["ReachedState", "reach_state"]
 
 _GOOD = 0.06  # of the pictures' own spread: where the rms of what is missing is below, no round follows
 _FINE = 0.01  # of the curve's height: likewise
+_EXACT = 1e-6  # strengths that differ by less are one
+_NEAR = 0.03  # of the range: likewise, where the range's end is an estimate
 _GROUP = 8  # pictures per strength from which groups of pictures tell the curve
 
 
@@ -54,6 +57,7 @@ def reach_state(
     rounds: int = 2,
     *,
     noise: float | None = None,
+    cap: OutsideCap | None = None,
     progress: Progress | None = None,
 ) -> ReachedState:
     """Bring each picture to its target by the strength that it needs.
@@ -70,13 +74,15 @@ def reach_state(
         strengths: those of the shared curve, two or more; no picture is drawn outside of their range.
         rounds: corrections at most.
         noise: standard deviation of a reading; None: the reader's own, else estimated.
+        cap: on what may change outside of a region; a picture's range ends where it is met. Strength 0 has to be
+            the unedited picture.
         progress: counts pictures; may raise to stop.
 
     Raises:
         InputError: a target that is not finite, fewer than two different strengths, negative rounds, or pictures or
             readings of another number than targets.
     """
-    job = _Reaching(render, read, target, strengths, rounds, noise, progress)
+    job = _Reaching(render, read, target, strengths, rounds, noise, cap, progress)
     job.draw(job.first_strengths())
     job.draw(job.second_strengths())
     for _ in range(rounds):
@@ -93,7 +99,7 @@ def reach_state(
 class _Reaching:
     """The pictures, what was read of them so far, and the best drawing of each."""
 
-    def __init__(self, render, read, target, strengths, rounds, noise, progress) -> None:
+    def __init__(self, render, read, target, strengths, rounds, noise, cap, progress) -> None:
         values = torch.as_tensor(target)
         count = values.numel()
         if values.ndim > 1 or count == 0:
@@ -111,6 +117,7 @@ class _Reaching:
         self.curve = curve.unique()
         self.range = (float(self.curve[0]), float(self.curve[-1]))
         self.bounds = torch.stack([self.curve[0].expand(count), self.curve[-1].expand(count)])
+        self.cap, self.changes = cap, torch.empty(count, 0, dtype=torch.float64)
         self.strengths = torch.empty(count, 0, dtype=torch.float64)
         self.readings = torch.empty(count, 0, dtype=torch.float64)
         self.pictures: list[Tensor] = []
@@ -133,6 +140,10 @@ class _Reaching:
         self.strengths = torch.cat([self.strengths, strengths[:, None]], dim=1)
         self.readings = torch.cat([self.readings, readings], dim=1)
         self.pictures.append(pictures)
+        if self.cap is not None:
+            self.changes = torch.cat([self.changes, self.cap.change(pictures)[:, None]], dim=1)
+            whole_range = torch.stack([self.curve[0].expand(count), self.curve[-1].expand(count)])
+            self.bounds = capped_bounds(self.strengths, self.changes, whole_range, self.cap.limit)
         self.renders += count
         if self.progress is not None:
             self.progress(self.renders, max((2 + self.rounds) * count, self.renders), None)
@@ -181,7 +192,13 @@ class _Reaching:
     def _misses(self, curves: ResponseCurves) -> Tensor:
         """Return how far each drawing is from the target, [B, N], by the curve, which is surer than one reading."""
         misses = (curves.at(self.strengths) - self.target[:, None]).abs()
-        return torch.where(torch.isfinite(self.readings) & torch.isfinite(misses), misses, torch.inf)
+        return torch.where(torch.isfinite(self.readings) & torch.isfinite(misses) & self._allowed(), misses, torch.inf)
+
+    def _allowed(self) -> Tensor:
+        """Tell which drawings stay within the cap, [B, N]; of a picture without one, that which changes least."""
+        if self.cap is None:
+            return torch.ones_like(self.strengths, dtype=torch.bool)
+        return self.changes <= torch.maximum(self.changes.amin(dim=1), torch.tensor(self.cap.largest))[:, None]
 
     def _almost(self, curves: ResponseCurves) -> Tensor:
         """Tell whose nearest drawing is at the target as far as the reader can tell, [B]."""
@@ -196,16 +213,16 @@ class _Reaching:
 
     def _misplaced(self, solved: Tensor, reachable: Tensor) -> Tensor:
         """Tell who cannot reach the target and was not drawn at that end, [B]."""
-        return ~reachable & ((solved[:, None] - self.strengths).abs().amin(dim=1) > 1e-6)
+        distance = torch.where(self._allowed(), (solved[:, None] - self.strengths).abs(), torch.inf).amin(dim=1)
+        return ~reachable & (distance > (_EXACT if self.cap is None else _NEAR * (self.range[1] - self.range[0])))
 
     def result(self) -> ReachedState:
         """Take of each picture the drawing that is nearest to its target; at their end whoever cannot reach it."""
         curves = self.curves()
         solved, _, reachable = solve_strengths(curves, self.target, self.bounds)
         reachable = reachable | (self._misplaced(solved, reachable) & self._almost(curves))
-        best = torch.where(reachable[:, None], self._misses(curves), (self.strengths - solved[:, None]).abs()).argmin(
-            dim=1
-        )
+        from_end = torch.where(self._allowed(), (self.strengths - solved[:, None]).abs(), torch.inf)
+        best = torch.where(reachable[:, None], self._misses(curves), from_end).argmin(dim=1)
         index = best[:, None]
         pictures = torch.stack([self.pictures[int(k)][i] for i, k in enumerate(best)])
         dtype = torch.get_default_dtype()
