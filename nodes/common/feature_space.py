@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
 
 from ... import host
 from ...editing.common.types import EditDirection
@@ -14,7 +19,8 @@ from ...models.checkpoint import read_metadata
 from ...models.encoders.encoder import PictureEncoder, load_encoder
 from ...models.errors import CheckpointError, InputError, check_choice
 from ...models.gan.generator import GanGenerator
-from .devices import place
+from .devices import place, place_all
+from .images import to_image_batch
 from .model_files import model_file_fingerprint
 
 AUTOMATIC, OWN = "automatic", "generator's own"
@@ -61,6 +67,67 @@ def feature_space(generator: GanGenerator, choice: str = AUTOMATIC, scorer: obje
         )
     place(generator, encoder)
     return encoder_space(encoder, choice)
+
+
+def picture_features_input(id: str = "features") -> io.Combo.Input:
+    """Return the list of feature spaces that need no generator."""
+    return io.Combo.Input(
+        id,
+        options=[AUTOMATIC, *feature_spaces.names(), *host.current().list_models("encoders")],
+        default=AUTOMATIC,
+        tooltip="The network in whose features pictures are read. automatic: the connected scorer or clip_vision.",
+    )
+
+
+def picture_features(choice: str, scorer: object | None = None, clip_vision: object | None = None) -> FeatureSpace:
+    """Return the space chosen from `picture_features_input`, or that of a connected network.
+
+    Args:
+        scorer: TEXT_IMAGE_SCORER, or None.
+        clip_vision: ComfyUI's CLIP_VISION, or None.
+
+    Raises:
+        InputError: an unknown choice, automatic without a network, or more than one network.
+    """
+    files = host.current().list_models("encoders")
+    check_choice("features", choice, [AUTOMATIC, *feature_spaces.names(), *files])
+    connected = [name for name, value in (("scorer", scorer), ("clip_vision", clip_vision)) if value is not None]
+    if len(connected) > 1 or (connected and choice != AUTOMATIC):
+        raise InputError(
+            f"More than one network is to read: {', '.join([*connected, choice])}. Connect one and leave features on "
+            "'automatic', or connect none and choose one."
+        )
+    if scorer is not None:
+        return network_space(f"scorer {getattr(scorer, 'name', '')}".strip(), _placed(scorer, scorer.encode_images))
+    if clip_vision is not None:
+        return network_space("CLIP vision", lambda pictures: _clip_embedding(clip_vision, pictures))
+    if choice == AUTOMATIC:
+        raise InputError(
+            "features is 'automatic', but no network is connected: connect clip_vision (Load CLIP Vision) or a scorer, "
+            "or choose a network from the list."
+        )
+    if choice in feature_spaces.names():
+        return feature_spaces.create(choice)
+    encoder = _encoder(choice, *_file_version(choice))
+    return network_space(choice, _placed(encoder, encoder_space(encoder).of_pictures))
+
+
+def _placed(network: object, read: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a reading that first brings its network to the working device: others may have pushed it out since."""
+
+    def read_placed(pictures: Tensor) -> Tensor:
+        place_all(network)
+        return read(pictures.to(host.current().device()))
+
+    return read_placed
+
+
+def _clip_embedding(clip_vision: Any, pictures: Tensor) -> Tensor:
+    """Read ComfyUI's CLIP vision embedding [B, E] of pictures [B, 3, H, W] in -1..1, as unit vectors."""
+    if not hasattr(clip_vision, "encode_image"):
+        raise InputError(f"clip_vision is a {type(clip_vision).__name__}; connect Load CLIP Vision.")
+    output = clip_vision.encode_image(to_image_batch(pictures))
+    return F.normalize(output["image_embeds"].float().flatten(1), dim=1)
 
 
 def features_fingerprint(choice: str | None) -> str:
