@@ -1,4 +1,4 @@
-"""Reader nodes: what they read, what they need, and ComfyUI's own detector and CLIP vision by their documented shapes."""
+"""Reader nodes: what they read and need; ComfyUI's own detector and CLIP vision by their documented shapes."""
 
 from __future__ import annotations
 
