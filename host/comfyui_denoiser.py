@@ -14,6 +14,7 @@ from torch import Tensor
 from ..models.diffusion.model import normalized_preview
 from ..models.errors import InputError
 from ..models.inference import clone_from_inference, no_inference_mode
+from .comfyui_quantised import has_wrapped_weights, rewrapped
 
 __all__ = ["ComfyDenoiser"]
 
@@ -27,7 +28,7 @@ class ComfyDenoiser:
         model: ComfyUI's ModelPatcher; its own patches (LoRAs of the user) are in force while it is loaded.
 
     Raises:
-        InputError: when it cannot be loaded as a whole, or its weights have no gradients.
+        InputError: when it cannot be loaded as a whole.
     """
 
     def __init__(self, model: Any) -> None:
@@ -41,7 +42,6 @@ class ComfyDenoiser:
         self.network = self.base.diffusion_model
         self.name = type(self.base).__name__
         self.sampling = model.get_model_object("model_sampling")
-        self._check_weights()
 
     def _load(self) -> None:
         device, size = self.patcher.load_device, self.patcher.model_size()
@@ -53,7 +53,8 @@ class ComfyDenoiser:
             free = self._management.get_free_memory(device)
             if missing > free:
                 raise self._memory_error(size, free)
-        with no_inference_mode():
+        # ComfyUI clones wrapped weights outside of inference mode, and cannot move its own clones inside of it.
+        with contextlib.nullcontext() if has_wrapped_weights(self.patcher.model) else no_inference_mode():
             # As much room as there is: what else is loaded would only be in the way of the gradients.
             room = 1e20 if on_card else 0
             self._management.load_models_gpu([self.patcher], memory_required=room, force_full_load=True)
@@ -66,16 +67,6 @@ class ComfyDenoiser:
             f"{free / 2**20:.0f} MB are free; a model that is loaded in parts has no gradients. Free memory, start "
             "ComfyUI without --lowvram and --novram or with --cpu, or use a smaller model."
         )
-
-    def _check_weights(self) -> None:
-        plain = (torch.float32, torch.float16, torch.bfloat16)
-        for name, weight in self.network.named_parameters():
-            if weight.dtype not in plain or type(weight.data) is not Tensor:
-                kind = str(weight.dtype).removeprefix("torch.")
-                raise InputError(
-                    f"The model's weight '{name}' is stored as {kind} ({type(weight.data).__name__}), which has no "
-                    "gradient. Load the model unquantised: weight_dtype float16, bfloat16 or default."
-                )
 
     @property
     def device(self) -> torch.device:
@@ -206,15 +197,17 @@ class ComfyDenoiser:
     def training(self) -> Iterator[None]:
         """Allow gradients to be taken inside; the weights ask for none, and the model is as it was afterwards."""
         in_training = getattr(self._management, "in_training", None)
-        trainable: list[Tensor] = []
+        trainable, stack = [], contextlib.ExitStack()
         try:
             if in_training is not None:
                 self._management.in_training = True
+            stack.enter_context(rewrapped(self.base))
             clone_from_inference(self.base)
             trainable += [weight for weight in self.base.parameters() if weight.requires_grad]
             self.base.requires_grad_(False)
             yield
         finally:
+            stack.close()
             for weight in trainable:
                 weight.requires_grad_(True)
             if in_training is not None:

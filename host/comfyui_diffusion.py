@@ -11,8 +11,8 @@ from einops import rearrange
 from torch import Tensor
 
 from ..editing.imagic.sampling import Sampling
-from ..models.errors import InputError
 from .comfyui_denoiser import ComfyDenoiser
+from .comfyui_lora import apply_lora
 
 __all__ = ["ComfyDiffusion"]
 
@@ -46,7 +46,7 @@ class ComfyDiffusion:
         """Return a MODEL, loaded in full, ready for gradients.
 
         Raises:
-            InputError: when it does not fit the memory as a whole, or is stored in a form without gradients.
+            InputError: when it does not fit the memory as a whole.
         """
         return ComfyDenoiser(model)
 
@@ -61,19 +61,7 @@ class ComfyDiffusion:
         Raises:
             InputError: when tensors belong to no weight of this model.
         """
-        import comfy.lora
-        import comfy.lora_convert
-
-        names = comfy.lora.model_lora_keys_unet(model.model, {})
-        unmatched = [key for key in lora if not any(stem in names for stem in _stems(key))]
-        if unmatched:
-            raise InputError(
-                f"{len(unmatched)} of {len(lora)} tensors of the LoRA belong to no weight of this model, such as "
-                f"'{unmatched[0]}': it was made for another model."
-            )
-        patched = model.clone()
-        patched.add_patches(comfy.lora.load_lora(dict(lora), names), strength)
-        return patched
+        return apply_lora(model, lora, strength)
 
     def sample(
         self,
@@ -115,9 +103,3 @@ class ComfyDiffusion:
         import comfy.model_management
 
         return int(comfy.model_management.get_free_memory(device))
-
-
-def _stems(key: str) -> list[str]:
-    """Return the names that a tensor of a LoRA may belong to: "a.b.c" may be of "a" or of "a.b"."""
-    steps = key.split(".")
-    return [".".join(steps[:count]) for count in range(1, len(steps))]

@@ -38,7 +38,7 @@ class DiffusionBackend(Protocol):
         """Return a MODEL ready for gradients, in full on the host's device.
 
         Raises:
-            InputError: when it does not fit the memory as a whole, or is stored in a form without gradients.
+            InputError: when it does not fit the memory as a whole.
         """
 
     def apply_lora(self, model: Any, lora: Mapping[str, Tensor], strength: float = 1.0) -> Any:

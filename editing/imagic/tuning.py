@@ -17,7 +17,7 @@ from ..common.diffusion.autograd.checkpointing import CheckpointedBlocks, checkp
 from ..common.diffusion.autograd.memory import draws_at_once, graph_bytes, storage_addresses, weight_storages
 from ..common.diffusion.autograd.out_of_place import out_of_place
 from ..common.diffusion.denoiser import Denoiser
-from ..common.diffusion.lora import select_layers
+from ..common.diffusion.lora import check_unquantised, select_layers
 from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.progress import Progress, silent
 from .conditioning import Conditioning
@@ -248,5 +248,6 @@ def _make_change(denoiser: Denoiser, settings: TuneSettings, free: int | None, r
     layers = select_layers(denoiser.network, settings.blocks)
     if settings.method == METHODS[0]:
         return LoraChange(layers, settings.rank, rng)
+    check_unquantised(layers)
     draws_at_once(1, 0, count_parameters(layers), free, f"Tuning {METHODS[1]}", _ADVICE)  # before the copies are made
     return FullChange(layers)

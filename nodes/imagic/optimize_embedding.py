@@ -30,7 +30,7 @@ class OptimizeEmbedding(io.ComfyNode):
             "photo in it. Works with any model ComfyUI runs.",
             **search_aliases("Imagic", "textual inversion", "photo edit by prompt"),
             inputs=[
-                io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
+                io.Model.Input("model", tooltip="The diffusion model. It is not changed."),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),
                 io.Conditioning.Input(
                     "target", tooltip="The sentence that the photo shall follow, from CLIP Text Encode."

@@ -44,7 +44,7 @@ class TuneModel(io.ComfyNode):
             "beside its weights. One tuning serves many sentences.",
             **search_aliases("Imagic", "LoRA training", "fine-tune on one photo", "overfit"),
             inputs=[
-                io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
+                io.Model.Input("model", tooltip="The diffusion model. It is not changed."),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode. One photo."),
                 io.Conditioning.Input(
                     "conditioning", tooltip="From Optimize Embedding; when joint, a caption or the sentence."

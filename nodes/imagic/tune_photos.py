@@ -31,7 +31,7 @@ class TunePhotos(io.ComfyNode):
             "Photos and Reach Common State bring all of them to the same state of one sentence.",
             **search_aliases("Imagic", "LoRA training", "batch photo edit"),
             inputs=[
-                io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
+                io.Model.Input("model", tooltip="The diffusion model. It is not changed."),
                 io.Vae.Input("vae", tooltip="Turns the photos into latents."),
                 io.Image.Input("photos", tooltip="The photos, a batch of one size."),
                 io.Conditioning.Input("target", tooltip="The sentence that all photos shall follow."),

@@ -4,7 +4,6 @@ Not collected by pytest; test_comfy_imagic.py starts it. The last line it writes
 """
 
 import asyncio
-import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -16,11 +15,8 @@ sys.argv += ["--cpu", "--base-directory", str(base)]
 import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
-import comfy.model_base  # noqa: E402
-import comfy.model_patcher  # noqa: E402
-import comfy.supported_models  # noqa: E402
 import torch  # noqa: E402
-from comfy.ldm.flux.model import FluxParams  # noqa: E402
+from small_models import conditioning_of, kinds, latent_of, native, quantised, text_of  # noqa: E402
 
 import nodes  # noqa: E402, F401  (what tells the pack that ComfyUI is there)
 
@@ -31,59 +27,6 @@ spec.loader.exec_module(module)
 extension = asyncio.run(module.comfy_entrypoint())
 NODES = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
 backend = module.host.current().diffusion
-CPU = torch.device("cpu")
-
-
-_SUPPORTED = {"sdxl": comfy.supported_models.SDXL, "pix2pix": comfy.supported_models.SD15_instructpix2pix}
-
-
-def native(kind):
-    """A MODEL of a kind, as a checkpoint loader would make it under inference mode."""
-    if kind == "flux":
-        return filled(comfy.supported_models.Flux(FLUX))
-    if kind == "qwen":  # its latents have a third side, as those of films
-        return filled(comfy.supported_models.QwenImage(QWEN))
-    large = kind == "sdxl"
-    config = dict(
-        image_size=32, out_channels=4, in_channels={"inpaint": 9, "pix2pix": 8}.get(kind, 4),
-        model_channels=64 if large else 32, num_res_blocks=[1, 1], channel_mult=[1, 2], transformer_depth=[1, 0],
-        transformer_depth_output=[1, 1, 0, 0], transformer_depth_middle=1, context_dim=32, num_heads=-1 if large else 2,
-        num_head_channels=16 if large else -1, use_linear_in_transformer=large, dtype=torch.float32,
-        use_spatial_transformer=True, legacy=False, adm_in_channels=16 + 6 * 256 if large else None,
-        num_classes="sequential" if large else None, use_temporal_attention=False,
-    )  # fmt: skip
-    supported = _SUPPORTED.get(kind, comfy.supported_models.SD15)(config)
-    types = {"v": comfy.model_base.ModelType.V_PREDICTION, "flow": comfy.model_base.ModelType.FLOW}
-    return filled(supported, types.get(kind))
-
-
-def filled(config, model_type=None):
-    """The model of a configuration, with weights that no kind of layer makes vanish."""
-    config.set_inference_dtype(torch.float32, None)
-    if model_type is None:
-        model = config.get_model({}, "", device="cpu")
-    else:
-        model = comfy.model_base.BaseModel(config, model_type=model_type, device="cpu")
-    rng = torch.Generator().manual_seed(1)
-    for name, weight in model.named_parameters():
-        if weight.numel():
-            scale = 0.05 if weight.ndim < 2 else weight[0].numel() ** -0.5
-            offset = 1.0 if weight.ndim == 1 and name.endswith(("weight", "scale")) else 0.0
-            weight.copy_(torch.randn(weight.shape, generator=rng) * scale + offset)
-    return comfy.model_patcher.ModelPatcher(model, CPU, CPU)
-
-
-FLUX = dict(
-    image_model="flux", in_channels=16, out_channels=16, vec_in_dim=16, context_in_dim=32, hidden_size=64,
-    mlp_ratio=2.0, num_heads=4, depth=1, depth_single_blocks=1, axes_dim=[4, 6, 6], theta=10000, patch_size=2,
-    qkv_bias=True, guidance_embed=True, dtype=torch.float32,
-)  # fmt: skip
-if "txt_ids_dims" in {field.name for field in dataclasses.fields(FluxParams)}:  # newer cores have Flux 2 as well
-    FLUX["txt_ids_dims"] = []
-QWEN = dict(
-    image_model="qwen_image", patch_size=2, in_channels=64, out_channels=16, num_layers=1, attention_head_dim=16,
-    num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(4, 6, 6), dtype=torch.float32,
-)  # fmt: skip
 
 
 def run(node, **inputs):
@@ -91,48 +34,71 @@ def run(node, **inputs):
 
 
 def painted(model, conditioning, negative):
-    channels = model.get_model_object("latent_format").latent_channels
+    empty = torch.zeros_like(latent_of(model.kind))
     sampling = importlib.import_module(f"{spec.name}.editing.imagic.sampling").Sampling(3, 2.0)
-    return backend.sample(model, conditioning, negative, torch.zeros(1, channels, 16, 16), sampling, 5)
+    return backend.sample(model, conditioning, negative, empty, sampling, 5)
 
 
-def check(kind):
-    model = native(kind)
+def made(kind, *args, **kwargs):
+    model = native(kind, *args, **kwargs)
+    model.kind = kind
+    return model
+
+
+def check(kind, model, methods=("LoRA", "all weights")):
     state = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
-    pooled = kind in ("sdxl", "flux")
-    extras = {"pooled_output": torch.randn(1, 16) if pooled else None, "guidance": 3.5}
-    target = [[torch.randn(1, 77, 32), extras]]
-    negative = [[torch.zeros(1, 77, 32), {"pooled_output": torch.zeros(1, 16)} if pooled else {}]]
-    latent = {"samples": torch.randn(1, 16 if kind in ("flux", "qwen") else 4, 16, 16)}
+    text, target = text_of(kind), conditioning_of(kind)
+    zeros = {"pooled_output": torch.zeros(1, 16)} if text.pooled else {}
+    if text.llama:
+        zeros["conditioning_llama3"] = torch.zeros(1, 2, 9, 32)
+    negative = [[torch.zeros(1, text.tokens, 32), zeros]]
+    latent = {"samples": latent_of(kind)}
     before = painted(model, target, negative)
     optimised, _, report = run(
         "OptimizeEmbedding", model=model, latent=latent, target=target, steps=4, rate=0.05, draws=2, seed=0
     )
-    assert "embedding moved" in report and set(optimised[0][1]) == set(extras)
-    if pooled:
-        assert not torch.equal(optimised[0][1]["pooled_output"], extras["pooled_output"]), "pooled output learns too"
-    for method in ("LoRA", "all weights"):
+    assert "embedding moved" in report and set(optimised[0][1]) == set(target[0][1])
+    for key, tensor in target[0][1].items():
+        if isinstance(tensor, torch.Tensor):
+            assert not torch.equal(optimised[0][1][key], tensor), f"{key} learns too"
+    for method in methods:
         tuned, lora, _, _, report = run(
             "TuneModel", model=model, latent=latent, conditioning=optimised, method=method, steps=4,
             rate=1e-2 if method == "LoRA" else 1e-3, rank=4, draws=2, blocks="all", seed=0, checkpointing=True,
         )  # fmt: skip
+        tuned.kind = kind
         changed = painted(tuned, target, negative)
         assert float((changed - before).abs().max()) > 1e-3, "the tuned model paints something else"
         for _ in range(2):
             assert torch.equal(painted(model, target, negative), before), "the model itself paints what it did"
-        again = painted(run("ApplyTuning", model=model, lora=lora, strength=1.0, forget="nothing")[0], target, negative)
-        assert torch.equal(changed, again)
-        none = painted(run("ApplyTuning", model=model, lora=lora, strength=0.0, forget="nothing")[0], target, negative)
-        assert torch.equal(none, before)
-    halfway = run("InterpolateEmbedding", optimised=optimised, target=target, eta=0.5, form="linear")[0][0]
-    assert painted(tuned, halfway, negative).shape == before.shape
+        for strength, expected in ((1.0, changed), (0.0, before)):
+            again = run("ApplyTuning", model=model, lora=lora, strength=strength, forget="nothing")[0]
+            again.kind = kind
+            assert torch.equal(painted(again, target, negative), expected)
+    other = conditioning_of(kind, other=True)
+    for eta in (0.0, 0.5, 1.0):
+        mixed = run("InterpolateEmbedding", optimised=optimised, target=other, eta=eta, form="linear")[0][0]
+        assert painted(tuned, mixed, negative).shape == before.shape
+        end = {0.0: optimised, 1.0: other}.get(eta)
+        assert end is None or torch.equal(painted(tuned, mixed, negative), painted(tuned, end, negative)), eta
+    joint = run(
+        "TuneModel", model=model, latent=latent, conditioning=other, method="LoRA", steps=2, rate=1e-2, rank=4, draws=2,
+        blocks="attention", seed=0, joint=True, embedding_rate=0.05,
+    )[2]  # fmt: skip
+    mixed = run("InterpolateEmbedding", optimised=joint, target=target, eta=0.5, form="projection")[0][0]
+    assert bool(painted(tuned, mixed, negative).isfinite().all()), "from a caption of another length"
     painted(
         model, target, negative
     )  # ComfyUI keeps one set of weights, and takes the change out when asked for the model
     after = model.model.state_dict()
-    assert all(torch.equal(state[name], after[name]) for name in state), "not one weight is another"
+    assert all(torch.equal(plain(state[name]), plain(after[name])) for name in state), "not one weight is another"
     refusals(kind, model, latent, target)
     sys.stdout.write(f"{kind}: {report}\n")
+
+
+def plain(tensor):
+    """The bytes of a weight: eight bits compare as numbers nowhere."""
+    return tensor.view(torch.uint8) if tensor.dtype.itemsize == 1 else tensor
 
 
 def refusals(kind, model, latent, target):
@@ -148,12 +114,6 @@ def refusals(kind, model, latent, target):
         ),
     )
     if kind == "sd":
-        eighth = native(kind)
-        for weight in eighth.model.diffusion_model.parameters():
-            weight.data = weight.data.to(torch.float8_e4m3fn)
-        refused(
-            "float8_e4m3fn", lambda: run("OptimizeEmbedding", model=eighth, latent=latent, target=target, **settings)
-        )
         half = native(kind)
         half.model.diffusion_model.to(torch.bfloat16)
         half.model.diffusion_model.dtype = torch.bfloat16
@@ -169,7 +129,34 @@ def refused(words, work):
         raise AssertionError(f"nothing was said of {words}")
 
 
+def check_eight_bits(kind):
+    """A model of eight bits a weight learns through what is added to its layers' outputs, and keeps every bit."""
+    model = made(kind, torch.float8_e4m3fn)
+    check(kind, model, methods=("LoRA",))
+    latent, target = {"samples": latent_of(kind)}, conditioning_of(kind)
+    settings = dict(model=model, latent=latent, conditioning=target, steps=6, draws=2, seed=0, blocks="all", rank=4)
+    tuning = importlib.import_module(f"{spec.name}.editing.imagic.tuning")
+    loss = importlib.import_module(f"{spec.name}.editing.imagic.fixed_noise_loss")
+    photo = importlib.import_module(f"{spec.name}.editing.imagic.loss").TargetLatent
+    entry = importlib.import_module(f"{spec.name}.editing.imagic.conditioning").single_conditioning(target)
+    with torch.inference_mode(False):
+        learned = tuning.tune_model(
+            backend.denoiser(model), latent["samples"], entry, tuning.TuneSettings(steps=6, rate=1e-2, rank=4, draws=2)
+        )
+        denoiser = backend.denoiser(backend.apply_lora(model, learned.lora))
+        again = loss.FixedNoiseLoss(denoiser, photo.from_vae(denoiser, latent["samples"]), (0.0, 1.0), 0)(entry)
+    assert learned.gain > 0.01 and abs(again - learned.loss_after) < 1e-4 * again, "sampled as it was learned"
+    refused("use the method LoRA", lambda: run("TuneModel", method="all weights", rate=1e-3, **settings))
+
+
 with torch.inference_mode():
-    for kind in ("sd", "v", "flow", "sdxl", "flux", "qwen", "inpaint", "pix2pix"):
-        check(kind)
+    for kind in kinds() if len(sys.argv) < 5 else sys.argv[4:]:
+        check(kind, made(kind))
+    for kind in ("sd", "flux"):
+        check_eight_bits(kind)
+    for form in ("float8_e4m3fn", "int8_tensorwise"):
+        model = quantised("flux", form)
+        if model is not None:
+            model.kind = "flux"
+            check("flux", model, methods=("LoRA",))
 sys.stdout.write("all good\n")

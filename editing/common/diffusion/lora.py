@@ -14,7 +14,18 @@ from torch import Tensor, nn
 
 from ....models.errors import InputError
 
-__all__ = ["BLOCKS", "HookSwitch", "Lora", "in_blocks", "init_loras", "lora_hooks", "lora_output", "select_layers"]
+__all__ = [
+    "BLOCKS",
+    "HookSwitch",
+    "Lora",
+    "check_unquantised",
+    "in_blocks",
+    "init_loras",
+    "is_quantised",
+    "lora_hooks",
+    "lora_output",
+    "select_layers",
+]
 
 # Marks of the levels in layers' names, in ComfyUI's and in diffusers' spelling, U-shaped and transformer networks.
 _LEVELS = {
@@ -25,6 +36,7 @@ _LEVELS = {
 _ATTENTION = ("attn", "qkv", "to_q", "to_k", "to_v", "to_out", "proj_out", "linear1", "linear2")
 _CROSS_ATTENTION = ("attn2.", "add_q", "add_k", "add_v", "txt_attn", "context_block", "cross_attn")
 _DOTTED = ("input_blocks", "middle_block", "output_blocks", "down_blocks", "mid_block", "up_blocks", "attn1", "attn2")
+_PLAIN = (torch.float32, torch.float16, torch.bfloat16)
 BLOCKS = ("attention", "cross attention", "encoder", "middle", "decoder", "all")
 
 
@@ -62,13 +74,15 @@ def in_blocks(layer: str, blocks: str) -> bool:
 def select_layers(network: nn.Module, blocks: Sequence[str]) -> dict[str, nn.Module]:
     """Return the linear and convolutional layers that lie in any of ``blocks``, by name, in the network's order.
 
+    Quantised ones are among them: what is added to a layer's output needs nothing of its weights.
+
     Raises:
-        InputError: when a block is unknown, there is none at all, or weights hold no plain numbers (quantised).
+        InputError: when a block is unknown, there is none at all, or one is a grouped convolution.
     """
     unknown = [name for name in blocks if name not in BLOCKS]
     if unknown or not blocks:
         raise InputError(f"The blocks are {', '.join(blocks) or 'empty'}; expected some of {', '.join(BLOCKS)}.")
-    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    layers = {name: module for name, module in network.named_modules() if _is_linear(module) or _is_conv(module)}
     selected = {name: module for name, module in layers.items() if any(in_blocks(name, block) for block in blocks)}
     if not selected:
         raise InputError(
@@ -76,19 +90,50 @@ def select_layers(network: nn.Module, blocks: Sequence[str]) -> dict[str, nn.Mod
             f"{', '.join(list(layers)[:3])}. Set blocks to 'attention' or 'all'."
         )
     for name, module in selected.items():
-        _check_trainable(name, module)
+        if module.weight is None:
+            raise InputError(f"The layer '{name}' has no weight; set blocks to 'attention'.")
+        if _is_conv(module) and module.groups != 1:
+            raise InputError(f"The layer '{name}' is a grouped convolution; set blocks to 'attention'.")
     return selected
 
 
-def _check_trainable(name: str, module: nn.Linear | nn.Conv2d) -> None:
-    if module.weight is None or module.weight.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        kind = "no weight" if module.weight is None else str(module.weight.dtype).removeprefix("torch.")
-        raise InputError(
-            f"The layer '{name}' is stored as {kind}, which has no gradient: load the model unquantised (float16, "
-            "bfloat16 or float32)."
-        )
-    if isinstance(module, nn.Conv2d) and module.groups != 1:
-        raise InputError(f"The layer '{name}' is a grouped convolution; set blocks to 'attention'.")
+def check_unquantised(layers: Mapping[str, nn.Module]) -> None:
+    """Refuse layers whose weights cannot be changed by gradients.
+
+    Raises:
+        InputError: when one is stored in another type than plain numbers of 16 or 32 bits.
+    """
+    for name, module in layers.items():
+        if is_quantised(module.weight):
+            kind = str(module.weight.dtype).removeprefix("torch.")
+            raise InputError(
+                f"The layer '{name}' is stored as {kind} ({type(module.weight.data).__name__}), which cannot be tuned "
+                "itself: use the method LoRA, or load the model unquantised (float16, bfloat16 or float32)."
+            )
+
+
+def is_quantised(weight: Tensor) -> bool:
+    """Tell whether a weight is stored in other numbers than plain ones of 16 or 32 bits."""
+    return weight.dtype not in _PLAIN or type(weight.data) is not Tensor
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """Tell linear layers, of torch or of a host's quantised kind, which need not derive from torch's."""
+    return isinstance(module, nn.Linear) or (
+        hasattr(module, "weight")
+        and all(isinstance(getattr(module, side, None), int) for side in ("in_features", "out_features"))
+    )
+
+
+def _is_conv(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d)
+
+
+def _weight_shape(layer: nn.Module) -> tuple[int, ...]:
+    """Return the shape of a layer's weight, which a quantised one stores in another."""
+    if _is_linear(layer):
+        return layer.out_features, layer.in_features
+    return tuple(layer.weight.shape)
 
 
 def init_loras(layers: Mapping[str, nn.Module], rank: int, rng: torch.Generator) -> dict[str, Lora]:
@@ -105,13 +150,13 @@ def init_loras(layers: Mapping[str, nn.Module], rank: int, rng: torch.Generator)
         raise InputError(f"The rank is {rank}; expected 1 or more.")
     loras = {}
     for name, layer in layers.items():
-        weight = layer.weight
-        fan_in = weight[0].numel()
-        layer_rank = min(rank, weight.shape[0], fan_in)
+        shape = _weight_shape(layer)
+        fan_in = math.prod(shape[1:])
+        layer_rank = min(rank, shape[0], fan_in)
         bound = 1 / math.sqrt(fan_in)
-        down = (torch.rand(layer_rank, *weight.shape[1:], generator=rng) * 2 - 1) * bound
-        up = torch.zeros(weight.shape[0], layer_rank, *[1] * (weight.ndim - 2))
-        loras[name] = Lora(*(tensor.to(weight.device).requires_grad_(True) for tensor in (up, down)))
+        down = (torch.rand(layer_rank, *shape[1:], generator=rng) * 2 - 1) * bound
+        up = torch.zeros(shape[0], layer_rank, *[1] * (len(shape) - 2))
+        loras[name] = Lora(*(tensor.to(layer.weight.device).requires_grad_(True) for tensor in (up, down)))
     return loras
 
 
@@ -168,6 +213,6 @@ class _LoraHook:
 def lora_output(layer: nn.Module, lora: Lora, x: Tensor) -> Tensor:
     """Return what a change adds to a layer's output for its input x, in the type of x."""
     down, up = lora.down.to(x.dtype), lora.up.to(x.dtype)
-    if isinstance(layer, nn.Linear):
+    if _is_linear(layer):
         return F.linear(F.linear(x, down), up)
     return F.conv2d(F.conv2d(x, down, None, layer.stride, layer.padding, layer.dilation), up)

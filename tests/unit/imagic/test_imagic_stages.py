@@ -9,7 +9,14 @@ import pytest
 import torch
 from semantic_edit.editing.common.diffusion.autograd.checkpointing import _blocks, checkpointed
 from semantic_edit.editing.common.diffusion.autograd.memory import graph_bytes, weight_storages
-from semantic_edit.editing.common.diffusion.lora import BLOCKS, in_blocks, init_loras, lora_hooks, select_layers
+from semantic_edit.editing.common.diffusion.lora import (
+    BLOCKS,
+    check_unquantised,
+    in_blocks,
+    init_loras,
+    lora_hooks,
+    select_layers,
+)
 from semantic_edit.editing.common.diffusion.lora_file import without_blocks
 from semantic_edit.editing.imagic.conditioning import Conditioning, single_conditioning
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
@@ -279,6 +286,37 @@ def test_forgetting_takes_out_the_named_blocks(tiny_denoiser, latent, entry):
         without_blocks(lora, ["head"])
 
 
+class EightBits(torch.nn.Module):
+    """A host's quantised linear layer: none of torch's, its weight of eight bits in another shape."""
+
+    def __init__(self, width, height):
+        super().__init__()
+        self.in_features, self.out_features = width, height
+        weight = torch.randn(height, width, generator=torch.Generator().manual_seed(8)) / width**0.5
+        self.weight = torch.nn.Parameter(weight.to(torch.float8_e4m3fn).view(torch.uint8).flatten(), False)
+
+    def forward(self, x):
+        return x @ self.weight.view(torch.float8_e4m3fn).view(self.out_features, self.in_features).to(x.dtype).T
+
+
+def test_quantised_layers_learn_through_their_outputs_and_keep_every_bit():
+    network = torch.nn.Sequential(EightBits(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 4))
+    layers = select_layers(network, ["all"])
+    assert list(layers) == ["0", "2"]
+    loras = init_loras(layers, 3, torch.Generator().manual_seed(0))
+    bits, x = network[0].weight.clone(), torch.randn(7, 6)
+    before = network(x).detach()
+    with lora_hooks(layers, loras):
+        network(x).square().sum().backward()
+        assert loras["0"].up.shape == (5, 3) and float(loras["0"].up.grad.abs().max()) > 0
+        with torch.no_grad():
+            loras["0"].up.sub_(loras["0"].up.grad * 0.01)
+        assert float(network(x).detach().square().sum()) < float(before.square().sum())
+    assert torch.equal(network[0].weight, bits) and torch.equal(network(x), before)
+    with pytest.raises(InputError, match="'0' is stored as uint8.*use the method LoRA"):
+        check_unquantised(layers)
+
+
 def test_patched_models_share_what_did_not_change(tiny_denoiser):
     name, weight = next((n, p) for n, p in tiny_denoiser.network.named_parameters() if n.endswith("conv_in.weight"))
     other = tiny_denoiser.patched({name: torch.ones_like(weight)})
@@ -367,4 +405,4 @@ def test_unknown_or_empty_blocks_are_refused(tiny_denoiser, latent, entry):
         select_layers(torch.nn.Sequential(torch.nn.Linear(2, 2)), ["encoder"])
     quantised = torch.nn.Sequential(torch.nn.Linear(2, 2).to(torch.float8_e4m3fn))
     with pytest.raises(InputError, match="float8_e4m3fn.*unquantised"):
-        select_layers(quantised, ["all"])
+        check_unquantised(select_layers(quantised, ["all"]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from .....models.errors import InputError
 from .checkpointing import CheckpointedBlocks
@@ -43,9 +44,9 @@ def _saved_bytes(forward: Callable[[], object], weights: set[int]) -> int:
     sizes: dict[int, int] = {}  # by address
 
     def count(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            sizes[storage.data_ptr()] = storage.nbytes()
+        for storage in _storages(tensor):
+            if storage.data_ptr() not in weights:
+                sizes[storage.data_ptr()] = storage.nbytes()
         # Not the tensor itself: an operation that keeps its own result would hold itself, and never be freed.
         return tensor.detach()
 
@@ -56,7 +57,16 @@ def _saved_bytes(forward: Callable[[], object], weights: set[int]) -> int:
 
 def storage_addresses(tensors: Iterable[Tensor]) -> set[int]:
     """Return the addresses of the memory that tensors of any shape lie in."""
-    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+    return {storage.data_ptr() for tensor in tensors for storage in _storages(tensor)}
+
+
+def _storages(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
+    """Yield the memory of a tensor; a quantised one is a wrapper around several plain tensors."""
+    if is_traceable_wrapper_subclass(tensor):
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from _storages(getattr(tensor, name))
+    else:
+        yield tensor.untyped_storage()
 
 
 def weight_storages(network: nn.Module) -> set[int]:
