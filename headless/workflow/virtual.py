@@ -11,7 +11,7 @@ from .graph import Graph, SavedNode
 
 __all__ = ["NOTES", "PRIMITIVE", "REROUTE", "find_setter", "is_getter", "is_virtual"]
 
-NOTES = {"Note", "MarkdownNote"}
+NOTES = {"Note", "MarkdownNote", "SemanticEditLargeNote"}
 REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
 # KJNodes (and diffus3's, where they began), and ComfyUI-Easy-Use: the name is the first value of the node.
 _SETTERS = {"SetNode", "easy setNode"}

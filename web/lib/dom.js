@@ -46,6 +46,13 @@ const STYLE = `
 .se-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .se-strip { display: flex; gap: 3px; overflow-x: auto; flex: none; }
 .se-strip button { padding: 0; width: 40px; height: 40px; flex: none; overflow: hidden; }
+.se-note { flex: 1 1 0; min-height: 0; overflow: hidden; line-height: 1.3; outline-offset: -2px; cursor: text; }
+.se-note p { margin: 0 0 .5em; overflow-wrap: anywhere; }
+.se-note .se-note-title { font-size: 1.4em; font-weight: 700; line-height: 1.15; color: #fff; }
+.se-note strong { color: #8fd18f; }
+.se-note[hidden], .se-note-area[hidden] { display: none; }
+.se-note-area { flex: 1 1 0; min-height: 0; resize: none; font: 16px/1.4 system-ui, sans-serif; color: inherit;
+  background: var(--comfy-input-bg, #222); border: 1px solid var(--border-color, #666); }
 .se-strip img { width: 100%; height: 100%; object-fit: cover; display: block; }
 `;
 

@@ -1,0 +1,26 @@
+/** The templates in ComfyUI's menu, from the easiest to the heaviest, under the titles that their notes have. */
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { TEMPLATES } from "./lib/template_list.js";
+
+const FOLDER = decodeURIComponent(new URL(import.meta.url).pathname.split("/extensions/")[1].split("/")[0]);
+
+async function open(name) {
+  const answer = await api.fetchApi(`/workflow_templates/${encodeURIComponent(FOLDER)}/${name}.json`);
+  if (!answer.ok) throw new Error(`The template ${name} is not there (${answer.status}).`);
+  await app.loadGraphData(await answer.json(), true, true, name, { openSource: "template" });
+}
+
+const commands = TEMPLATES.map(([name, title], index) => ({
+  id: `SemanticEdit.Template.${name}`,
+  label: `${index + 1}. ${title}`,
+  icon: "pi pi-images",
+  function: () => open(name),
+}));
+
+app.registerExtension({
+  name: "SemanticEdit.Templates",
+  commands,
+  menuCommands: [{ path: ["Semantic Edit"], commands: commands.map(({ id }) => id) }],
+});
