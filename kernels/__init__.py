@@ -2,6 +2,7 @@
 
 from .bias_act import ACTIVATIONS, bias_act
 from .blend import blend_features
+from .filtered_lrelu import filtered_lrelu, jinc_lowpass, kaiser_lowpass
 from .modulated_conv import PreparedWeight, demodulation, modulated_conv2d
 from .select import chosen_path, use_kernels
 from .upfirdn2d import setup_filter, upfirdn2d, upsample2d
@@ -13,6 +14,9 @@ __all__ = [
     "blend_features",
     "chosen_path",
     "demodulation",
+    "filtered_lrelu",
+    "jinc_lowpass",
+    "kaiser_lowpass",
     "modulated_conv2d",
     "setup_filter",
     "upfirdn2d",
