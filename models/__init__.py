@@ -5,6 +5,7 @@ from .errors import CheckpointError, InputError
 from .gan.generator import GanGenerator, load_generator, save_generator
 from .gan.progan import ProgressiveConfig, ProgressiveGAN
 from .gan.stylegan2 import StyleGAN2, StyleGAN2Config
+from .gan.stylegan3 import StyleGAN3, StyleGAN3Config
 
 __all__ = [
     "CheckpointError",
@@ -14,6 +15,8 @@ __all__ = [
     "ProgressiveGAN",
     "StyleGAN2",
     "StyleGAN2Config",
+    "StyleGAN3",
+    "StyleGAN3Config",
     "load_generator",
     "read_metadata",
     "read_safetensors",

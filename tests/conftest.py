@@ -90,6 +90,50 @@ def tiny_progan(tiny_progan_network):
     return GanGenerator(tiny_progan_network, family_fingerprint(tiny_progan_network), "tiny progan")
 
 
+@pytest.fixture(scope="session")
+def make_stylegan3():
+    """make_stylegan3(**config fields) -> a random StyleGAN3 of 32 px and 7 rows in which nothing is as it starts."""
+    import torch
+    from semantic_edit.models import StyleGAN3, StyleGAN3Config
+
+    def make(**fields):
+        rng = torch.Generator().manual_seed(13)
+        defaults = {
+            "z_dim": 16,
+            "w_dim": 16,
+            "image_size": 32,
+            "channels": (12, 12, 10, 10, 8, 8),
+            "lr_multiplier": 1.0,
+        }
+        network = StyleGAN3(StyleGAN3Config(**{**defaults, **fields}), generator=rng)
+        with torch.no_grad():
+            for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+                drawn = torch.randn(tensor.shape, generator=rng)
+                if name.endswith("magnitude_ema"):
+                    tensor.copy_((0.5 * drawn).exp())
+                elif name.endswith("input.transform"):
+                    tensor[:2] += 0.1 * drawn[:2]
+                elif name.endswith(("bias", "w_avg", "input.affine.weight")):
+                    tensor.add_(0.2 * drawn)
+        return network.requires_grad_(False).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_stylegan3_network(make_stylegan3):
+    """`make_stylegan3` of configuration T."""
+    return make_stylegan3()
+
+
+@pytest.fixture
+def tiny_stylegan3(tiny_stylegan3_network):
+    """`tiny_stylegan3_network` as GAN_GENERATOR carries it."""
+    from semantic_edit.models.gan.generator import GanGenerator, family_fingerprint
+
+    return GanGenerator(tiny_stylegan3_network, family_fingerprint(tiny_stylegan3_network), "tiny stylegan3")
+
+
 @pytest.fixture
 def tiny_encoder(tiny_generator):
     """A random encoder for `tiny_generator`."""

@@ -123,7 +123,8 @@ def _scene(
 ) -> DragScene:
     height, width = generator.resolution
     layer = feature_layer(generator, settings.feature_ratio, settings.feature_height)
-    _, map_height, map_width = generator.network.synthesis.layer_size(layer)
+    synthesis = generator.network.synthesis
+    map_height, map_width = (side - 2 * synthesis.margin(layer) for side in synthesis.layer_size(layer)[1:])
     if fixed is not None:
         fixed = F.interpolate(fixed[None, None], (map_height, map_width), mode="area")
     return DragScene(

@@ -38,7 +38,7 @@ def feature_layer(generator: GanGenerator, ratio: float, height: int | None = No
     if height is not None and height < 1:
         raise InputError(f"The feature height is {height}; expected a number of pixels, at least 1.")
     synthesis = generator.network.synthesis
-    heights = [synthesis.layer_size(layer)[1] for layer in range(len(synthesis.layers))]
+    heights = [synthesis.layer_size(k)[1] - 2 * synthesis.margin(k) for k in range(len(synthesis.layers))]
     least = min(ratio * heights[-1], math.inf if height is None else height)
     target = min(size for size in heights if size >= least - 1e-6)
     return max(layer for layer, size in enumerate(heights) if size == target)

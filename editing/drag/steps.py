@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...models.gan.stylegan2 import LayerState, StyleGAN2
-from ...models.gan.synthesis_run import SynthesisOptions
+from ...models.gan.network import GeneratorNetwork, picture_part
+from ...models.gan.synthesis_run import LayerState, SynthesisOptions
 from ..common.progress import Progress, silent
 from .changes import ChangeGrams, ChangeMemory, measure_changes
 from .features import Templates, disk, published_patch, sample
@@ -33,7 +33,7 @@ _PATIENCE = 4  # steps in a row that do not lower the cost
 class DragScene:
     """Everything a drag works with, on the generator's device."""
 
-    network: StyleGAN2
+    network: GeneratorNetwork
     start: Tensor  # [1, L, D]
     handles: Tensor  # [N, 2] px
     targets: Tensor  # [N, 2] px
@@ -56,6 +56,10 @@ class DragScene:
         photos = self.network.photos_of(self.start)  # an adapted network would take several codes for several photos
         photos = None if photos is None else photos.expand(len(code))
         return self.network.synthesis(code, SynthesisOptions(stop_layer=self.layer, photos=photos)).state
+
+    def of_picture(self, state: LayerState) -> Tensor:
+        """Return a state's features [n, C, h, w] without the margin that a StyleGAN3's have beyond the picture."""
+        return picture_part(self.network.synthesis, self.layer, state.features)
 
     def arrived(self, positions: Tensor, tolerance: float) -> str:
         """Return "arrived" when all handles [N, 2] are within ``tolerance`` px of their targets, else ""."""
@@ -89,7 +93,7 @@ def published_steps(scene: DragScene) -> Iterator[DragState]:
     optimizer = torch.optim.Adam([row_codes], lr=settings.learning_rate)
     with torch.no_grad():
         layer_state = scene.features_at(scene.start)
-        reference = layer_state.features
+        reference = scene.of_picture(layer_state)
         templates = Templates.of(reference, scene.handles, patch.new_zeros(1, 2), size)
     positions = scene.handles
     yield DragState(scene.start, positions, layer_state, scene.start, scene.arrived(positions, tolerance))
@@ -97,7 +101,7 @@ def published_steps(scene: DragScene) -> Iterator[DragState]:
         code = scene.start.clone()
         code[:, rows] = row_codes
         layer_state = scene.features_at(code)
-        features = layer_state.features
+        features = scene.of_picture(layer_state)
         if step:
             with torch.no_grad():
                 positions, _ = templates.track(features, positions, search, 1.0, refine=False)
@@ -148,8 +152,9 @@ def least_change_steps(scene: DragScene) -> Iterator[DragState]:
     tolerance = scene.pixels(settings.tolerance, 0.0)
     theta, positions = scene.start.new_zeros(model.basis.shape[1]), scene.handles
     layer_state = model.features_at(theta)
-    model.set_reference(layer_state.features)
-    cost, stop = model.cost(theta, positions, layer_state.features), scene.arrived(positions, tolerance)
+    features = scene.of_picture(layer_state)
+    model.set_reference(features)
+    cost, stop = model.cost(theta, positions, features), scene.arrived(positions, tolerance)
     yield DragState(scene.start, positions, layer_state, scene.start, stop)
     model.linearise(theta, positions)
     damping, trust_radius, failures = 1.0, scene.pixels(_TRUST_RADIUS), 0
@@ -157,8 +162,9 @@ def least_change_steps(scene: DragScene) -> Iterator[DragState]:
         change = model.solve_step(theta, positions, damping, trust_radius)
         predicted = (positions + model.predict_motion(change)).clamp(min=0).minimum(size)
         layer_state = model.features_at(theta + change)
-        new_positions = model.track(layer_state.features, predicted)
-        new_cost = model.cost(theta + change, new_positions, layer_state.features)
+        features = scene.of_picture(layer_state)
+        new_positions = model.track(features, predicted)
+        new_cost = model.cost(theta + change, new_positions, features)
         if new_cost < cost:
             gain, failures = (cost - new_cost) / cost, 0
             theta, positions, cost = theta + change, new_positions, new_cost
@@ -217,7 +223,7 @@ class _LinearModel:
 
     def _measure_changes(self) -> ChangeGrams:
         return measure_changes(
-            lambda theta: self.features_at(theta).features,
+            lambda theta: self.scene.of_picture(self.features_at(theta)),
             self.reference,
             1 / self.inverse_std,
             self.basis.shape[1],
@@ -239,7 +245,7 @@ class _LinearModel:
         """Take the gradients by theta: of every handle coordinate [2 N, K], and of the fixed features' change [K]."""
         scene = self.scene
         theta = theta.detach().requires_grad_(True)
-        scaled = scene.features_at(self.code(theta)).features * self.inverse_std
+        scaled = scene.of_picture(scene.features_at(self.code(theta))) * self.inverse_std
         weights, points = self.templates.motion_weights(scaled.detach(), positions, scene.pitch)
         samples = sample(scaled, points, scene.size)  # [N, K, C]
         coordinates = torch.einsum("nakc,nkc->na", weights, samples).flatten()

@@ -157,8 +157,7 @@ def _style_weights(generator: GanGenerator, row: int) -> Tensor:
     if generator.codes_are_noise:
         weight = synthesis.conv(0).weight.cpu().double()
         return rearrange(weight, "out d kh kw -> (out kw kh) d")
-    module = synthesis.conv(row) if row < len(synthesis.layers) else synthesis.block(-1).torgb
-    return module.affine.weight.cpu().double()
+    return synthesis.style(row).weight.cpu().double()
 
 
 def _stop_height(generator: GanGenerator) -> int | None:

@@ -26,6 +26,7 @@ from ..common.pictures import to_rgb
 from ..common.progress import Progress, silent, stage
 from .concept_steps import ABSENT, concept_steps
 from .concepts import ConceptUnits
+from .painting import check_paintable
 from .unit_effects import Score, causal_effects
 
 __all__ = ["RANKINGS", "THRESHOLDS", "dissect", "dissect_and_rank", "middle_layer"]
@@ -89,6 +90,7 @@ def dissect(
     """
     check_choice("threshold", threshold, THRESHOLDS)
     generator.check_latent(codes, "", "The codes to dissect with")
+    check_paintable(generator)
     if len(codes) < FEWEST:
         raise InputError(
             f"{len(codes)} pictures are too few to dissect; set samples to {FEWEST} at least, better 1,000."
@@ -148,6 +150,7 @@ def dissect_and_rank(
             "Effects are measured with a segmenter that looks at changed pictures; masks of fixed pictures cannot do "
             "it. Set ranking to 'difference' or 'overlap'."
         )
+    check_paintable(generator)
     layer = middle_layer(generator) if layer is None else layer
     steps = 2 * len(codes) + (len(names) if ranking == "effect" else 0)
 

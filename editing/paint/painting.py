@@ -20,17 +20,32 @@ from ...models.errors import InputError
 from ...models.gan.crop_box import CropBox, bounding_box
 from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import resized_mask
+from ...models.gan.stylegan3_config import ALIAS_FREE
 
 __all__ = [
     "DonorStroke",
     "Painting",
     "Stroke",
     "UnitStroke",
+    "check_paintable",
     "checked_mask",
     "mask_boxes",
     "painting_mask",
     "stroke_boxes",
 ]
+
+
+def check_paintable(generator: GanGenerator) -> None:
+    """Refuse a generator whose units stand for no places of the picture.
+
+    Raises:
+        InputError: it is a StyleGAN3.
+    """
+    if generator.network.config.architecture == ALIAS_FREE:
+        raise InputError(
+            f"Dissecting and painting need units that stay in their places; '{generator.name}' is a StyleGAN3, whose "
+            "features are turned and shifted with the picture. Use a StyleGAN2 or a Progressive GAN generator."
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from ...models.printable import printable_logger
 from ..common.types import check_family
 from .concepts import LEVELS, ConceptUnits
 from .dissection import middle_layer
-from .painting import DonorStroke, Painting, Stroke, UnitStroke, checked_mask
+from .painting import DonorStroke, Painting, Stroke, UnitStroke, check_paintable, checked_mask
 from .painting_hook import PaintingHook, features_within, mask_at, painting_hook
 
 __all__ = ["ACTIONS", "APPEARANCES", "FORMS", "check_concepts", "copy_appearance", "donor_layers", "paint_concept"]
@@ -147,7 +147,8 @@ def copy_appearance(
 
 
 def _check_pictures(generator: GanGenerator, codes: Tensor, reference_codes: Tensor) -> None:
-    """Raise InputError for codes of another generator, and for another number of references."""
+    """Raise InputError for a generator that cannot be painted on, codes of another, and the number of references."""
+    check_paintable(generator)
     generator.check_latent(codes, "", "The latent to paint")
     generator.check_latent(reference_codes, "", "The reference latent")
     if len(reference_codes) not in (1, len(codes)):
@@ -197,8 +198,9 @@ def check_concepts(generator: GanGenerator, concepts: ConceptUnits) -> None:
     """Check that concepts belong to a generator.
 
     Raises:
-        InputError: another family, or a layer that the generator does not have.
+        InputError: another family, a layer that the generator does not have, or a StyleGAN3.
     """
+    check_paintable(generator)
     check_family(concepts.family, generator.family, "The dissection", f"the generator '{generator.name}'")
     count = len(generator.network.synthesis.layers)
     units = generator.network.synthesis.layer_size(concepts.layer)[0] if concepts.layer < count else 0

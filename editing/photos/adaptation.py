@@ -134,7 +134,7 @@ def _draw(network: GeneratorNetwork, problem: FitProblem, states: Mapping[int, L
 def late_layers(generator: GanGenerator, sizes: int = 2) -> tuple[int, ...]:
     """Return the layers of the largest ``sizes`` sizes; at least the first is left out where there are others."""
     synthesis = generator.network.synthesis
-    heights = [synthesis.layer_size(layer)[1] for layer in range(len(synthesis.layers))]
+    heights = [synthesis.layer_size(k)[1] - 2 * synthesis.margin(k) for k in range(len(synthesis.layers))]
     layers = tuple(layer for layer, height in enumerate(heights) if height * 2 ** (sizes - 1) >= heights[-1])
     return layers if len(layers) < len(heights) else layers[1:] or layers
 

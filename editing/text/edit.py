@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ...models.gan.progan import ARCHITECTURE as PROGRESSIVE
+from ...models.gan.stylegan3_config import ALIAS_FREE
 from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
 from ...models.inference import no_inference_mode
 from ..common.part_labels import PartLabels
@@ -129,11 +130,16 @@ class TextEdit:
 
 
 def check_styles(generator: GanGenerator) -> None:
-    """Refuse a generator without a style of its own for each layer.
+    """Refuse a generator whose layers cannot draw two codes side by side.
 
     Raises:
-        InputError: it is a Progressive GAN.
+        InputError: it is a Progressive GAN or a StyleGAN3.
     """
+    if generator.network.config.architecture == ALIAS_FREE:
+        raise InputError(
+            f"Text edits mix two codes layer by layer; '{generator.name}' is a StyleGAN3, which draws one code for the "
+            "whole picture. Use a StyleGAN2 generator, or a direction (Discover Directions, Optimize Direction)."
+        )
     if generator.network.config.architecture == PROGRESSIVE:
         raise InputError("Text edits need a generator with a style per layer; a Progressive GAN has one code only.")
 

@@ -103,7 +103,7 @@ def _fit_clusters(
 def _layer_of_height(generator: GanGenerator, height: int) -> int:
     """Return the last layer of a height; 0: about a quarter of the picture's."""
     synthesis = generator.network.synthesis
-    heights = [synthesis.layer_size(k)[1] for k in range(len(synthesis.layers))]
+    heights = [synthesis.layer_size(k)[1] - 2 * synthesis.margin(k) for k in range(len(synthesis.layers))]
     height = height or max(heights[0], generator.resolution[0] // 4)
     if height not in heights:
         raise InputError(

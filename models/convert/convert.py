@@ -22,9 +22,11 @@ from .irse import EncoderWeights, build_encoder, find_encoder, holds_encoder
 from .nvlabs import find_nvlabs
 from .progressive import ProgressiveWeights, build_progressive, find_progressive
 from .rosinality import find_rosinality
+from .stylegan3 import StyleGAN3Weights, build_stylegan3, find_stylegan3
 from .tensorflow import find_tensorflow
 
 Say = Callable[[str], None]
+NetworkWeights = GeneratorWeights | StyleGAN3Weights | ProgressiveWeights
 _NETWORKS = ("encoder", "generator")
 
 
@@ -39,8 +41,8 @@ def convert_file(
 
     Args:
         source: NVlabs .pkl, legacy TensorFlow .pkl, rosinality .pt, a whole-module .pt, a Progressive GAN (.pth, or the
-            original .pkl), an encoder (e4e, pSp), a direction or codes (.pt, .npy, .npz). What it is shows in its
-            bytes, not in its name.
+            original .pkl), a StyleGAN3, an encoder (e4e, pSp), a direction or codes (.pt, .npy, .npz). What it is
+            shows in its bytes, not in its name.
         destination: a name that ends in .safetensors.
         say: called with sentences for the user.
         overwrite: replace an existing destination.
@@ -66,6 +68,8 @@ def convert_file(
             if component is None and holds_encoder(opened.content):
                 content.notes.append("the file holds an encoder, too; --component encoder writes that one")
             return _write_generator(source, destination, build_generator(content), content, say, not overwrite)
+        if isinstance(content, StyleGAN3Weights):
+            return _write_generator(source, destination, build_stylegan3(content), content, say, not overwrite)
         if isinstance(content, ProgressiveWeights):
             return _write_generator(source, destination, build_progressive(content), content, say, not overwrite)
         if isinstance(content, ForeignCodes):
@@ -112,7 +116,7 @@ def _check_paths(source: Path, destination: Path, overwrite: bool) -> None:
 
 def identify(
     opened: OpenedFile, component: int | str | None = None
-) -> GeneratorWeights | ProgressiveWeights | EncoderWeights | ForeignDirections | ForeignCodes:
+) -> NetworkWeights | EncoderWeights | ForeignDirections | ForeignCodes:
     """Recognise a file's content.
 
     Args:
@@ -129,8 +133,8 @@ def identify(
     if opened.kind not in ("npy", "npz") and (component is None or component in _NETWORKS):
         generator = None
         if component != "encoder":
-            generator = find_progressive(content) or find_tensorflow(content) or find_nvlabs(content)
-            generator = generator or find_rosinality(content)
+            generator = find_progressive(content) or find_tensorflow(content) or find_stylegan3(content)
+            generator = generator or find_nvlabs(content) or find_rosinality(content)
         network = generator or (find_encoder(content) if component != "generator" else None)
         if network is not None:
             return network
@@ -141,7 +145,7 @@ def identify(
         return arrays
     raise CheckpointError(
         f"holds {describe_content(content)}; it is neither a StyleGAN2 generator (NVlabs, TensorFlow or rosinality "
-        "layout), nor a Progressive GAN, nor an encoder (e4e, pSp), nor a direction, nor codes"
+        "layout), nor a StyleGAN3, nor a Progressive GAN, nor an encoder (e4e, pSp), nor a direction, nor codes"
     )
 
 
@@ -149,7 +153,7 @@ def _write_generator(
     source: Path,
     destination: Path,
     network: Network,
-    weights: GeneratorWeights | ProgressiveWeights,
+    weights: NetworkWeights,
     say: Say,
     exclusive: bool,
 ) -> Path:
@@ -161,8 +165,10 @@ def _write_generator(
         summary = f"Progressive GAN {height}x{width}, {2 * len(config.channels)} layers, z of width {config.z_dim}"
     else:
         labels = f", {config.c_dim} labels" if config.c_dim else ""
-        summary = f"StyleGAN2 {height}x{width}, {config.num_layers} rows of W+ of width {config.w_dim}"
-        summary += f", {config.architecture}{labels}"
+        alias_free = isinstance(weights, StyleGAN3Weights)
+        summary = "StyleGAN3" if alias_free else "StyleGAN2"
+        summary += f" {height}x{width}, {config.num_layers} rows of W+ of width {config.w_dim}, "
+        summary += (f"configuration {config.configuration}" if alias_free else config.architecture) + labels
     return _report(source, destination, weights, f"{summary}, family {family}", say)
 
 
@@ -174,14 +180,14 @@ def _write_encoder(source: Path, destination: Path, weights: EncoderWeights, say
     return _report(source, destination, weights, summary, say)
 
 
-def _provenance(source: Path, weights: GeneratorWeights | ProgressiveWeights | EncoderWeights) -> dict[str, object]:
+def _provenance(source: Path, weights: NetworkWeights | EncoderWeights) -> dict[str, object]:
     return {"source": source.name, "layout": weights.layout, "notes": weights.notes}
 
 
 def _report(
     source: Path,
     destination: Path,
-    weights: GeneratorWeights | ProgressiveWeights | EncoderWeights,
+    weights: NetworkWeights | EncoderWeights,
     summary: str,
     say: Say,
 ) -> Path:

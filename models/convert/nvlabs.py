@@ -16,7 +16,6 @@ from .stored import Opaque, plain_number
 
 _KEYS = ("G_ema", "g_ema", "state_dict", "G", "generator", "model")  # of state dicts
 _PREFIXES = ("", "G_ema.", "g_ema.", "G.", "generator.", "decoder.")
-_SPECIAL = ("synthesis.input.transform", "synthesis.input.freqs")
 
 
 def find_nvlabs(content: Any) -> GeneratorWeights | None:
@@ -47,12 +46,9 @@ def read_module(module: Opaque) -> GeneratorWeights:
     """Read a saved generator module; its layers' attributes complete the config.
 
     Raises:
-        CheckpointError: for StyleGAN3, and for a module that is no StyleGAN2 generator as published.
+        CheckpointError: for a module that is no StyleGAN2 generator as published.
     """
-    stored = state_dict(module)
-    if any(name.startswith(_SPECIAL) for name in stored):
-        raise CheckpointError("is a StyleGAN3 generator (alias-free, config-t or -r); StyleGAN2 generators are read")
-    weights = read_state_dict(stored)
+    weights = read_state_dict(state_dict(module))
     weights.layout = "NVlabs pickle"
     weights.notes = []
     first, last = submodule(module, "mapping.fc0"), _last_layer(module)

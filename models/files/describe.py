@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..checkpoint import FORMAT, parse_json, read_safetensors
 from ..gan.progan import ARCHITECTURE
+from ..gan.stylegan3_config import ALIAS_FREE
 from ..printable import printable
 
 MAX_LINES = 12  # of tensors, or groups of them
@@ -30,9 +31,7 @@ def describe_file(path: str | Path) -> str:
         for title in ("config", "provenance"):
             values = parse_json(metadata, title, path)
             if title == "config" and metadata.get("kind") == "generator":
-                lines.append(
-                    "network: " + ("Progressive GAN" if values.get("architecture") == ARCHITECTURE else "StyleGAN2")
-                )
+                lines.append(f"network: {_network(values)}")
             lines += [f"{title}:"] * bool(values) + [f"  {name}: {_shorten(value)}" for name, value in values.items()]
     lines.append(f"tensors: {len(tensors)}, {sum(t.numel() for t in tensors.values()):,} numbers")
     lines += [f"  {line}" for line in _shapes(tensors)]
@@ -43,6 +42,14 @@ def _kind(metadata: dict[str, str]) -> str:
     if metadata.get("format") == FORMAT:
         return metadata.get("kind") or "a Semantic Edit file that does not say its kind"
     return "a safetensors file that does not come from Semantic Edit"
+
+
+def _network(values: dict) -> str:
+    """Name the kind of generator that a config is of."""
+    if values.get("architecture") == ALIAS_FREE:
+        rotates = values.get("kernel") == 1 and values.get("radial") is True
+        return f"StyleGAN3, configuration {'R' if rotates else 'T'}"
+    return "Progressive GAN" if values.get("architecture") == ARCHITECTURE else "StyleGAN2"
 
 
 def _shorten(value: object) -> str:

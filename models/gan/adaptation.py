@@ -21,7 +21,7 @@ from ..inference import no_inference_mode
 from .crop_box import CropBox, crop
 from .feature_flow import FeatureFlow, feature_flow
 from .hooks import SynthesisHook, hooked
-from .network import GeneratorNetwork
+from .network import GeneratorNetwork, without_margin
 from .synthesis_run import SynthesisOptions, SynthesisResult
 
 __all__ = [
@@ -217,7 +217,9 @@ class DeltaHook:
         hook: SynthesisHook | None = None,
         flow: FeatureFlow | None = None,  # None: deltas stay in place
         box: CropBox | None = None,  # the part of the picture that the run draws
+        margins: Mapping[int, int] | None = None,  # layer -> cells beyond the picture on each side; None: none
     ) -> None:
+        self.margins = margins or {}
         self.deltas, self.guide, self.anchor, self.hook, self.flow = deltas, guide, anchor, hook, flow
         self.box = box
         self.mask = None if hook is None else hook.mask
@@ -229,19 +231,21 @@ class DeltaHook:
 
     def update_flow(self, features: Tensor) -> None:
         """Follow the photos' features of the guide layer into those of this run, [B, C, h, w]."""
-        self.flow = feature_flow(self.anchor.to(features), features)
+        margin = self.margins.get(self.guide, 0)
+        self.flow = feature_flow(without_margin(self.anchor.to(features), margin), without_margin(features, margin))
 
-    def carry(self, values: Tensor) -> Tensor:
+    def carry(self, values: Tensor, margin: int = 0) -> Tensor:
         """Move what belongs to places of the photos to where it is in this run.
 
         Args:
             values: [B, C, H, W], deltas or colours.
+            margin: of their cells, beyond the picture on each side.
 
         Returns:
             [B, C, h, w] of the part that is drawn; 0 where the caller's hook paints.
         """
         size = tuple(values.shape[2:])
-        values = crop(values if self.flow is None else self.flow.carry(values), self.box)
+        values = crop(values if self.flow is None else self.flow.carry(values, margin), self.box)
         if self.mask is None:
             return values
         return values * (1 - crop(F.adaptive_avg_pool2d(self.mask.to(values), size), self.box))
@@ -250,7 +254,7 @@ class DeltaHook:
         """[B, C, h, w] -> [B, C, h, w]."""
         if layer in self.deltas:
             delta = self.deltas[layer].to(features.device, torch.float32)
-            features = features * (1 + self.carry(delta).to(features))
+            features = features * (1 + self.carry(delta, self.margins.get(layer, 0)).to(features))
         features = hooked(self.hook, layer, features)
         if layer == self.guide and self.anchor is not None:
             self.update_flow(features)
@@ -297,6 +301,14 @@ class AdaptedSynthesis(nn.Module):
         """Return (channels, height, width) of a layer's features."""
         return self.inner.layer_size(layer)
 
+    def margin(self, layer: int) -> int:
+        """Return how many cells of a layer lie beyond the picture on each side."""
+        return self.inner.margin(layer)
+
+    def style(self, row: int) -> nn.Module:
+        """Return what a row of W+ feeds first, with the base's own weights."""
+        return self.inner.style(row)
+
     def block(self, index: int) -> nn.Module:
         """Return a block of the base, with the base's own weights."""
         return self.inner.block(index)
@@ -337,14 +349,14 @@ class AdaptedSynthesis(nn.Module):
         deltas = {layer: self._on(f"delta.{layer}", ws.device)[photos] for layer in self.adaptation.deltas}
         flow = None if resume is None else resume.flow
         if guide is None or flow is not None:
-            return DeltaHook(deltas, hook=hook, flow=flow, box=options.box)
+            return DeltaHook(deltas, hook=hook, flow=flow, box=options.box, margins=self._margins())
         anchor = self._anchor(ws, photos, options)
         # The guide's features of this run: never made again after that layer, and never all of them in a crop.
         unseen = resume is not None and (resume.layer > guide or resume.box is not None)
         if unseen or (hook is not None and hook.mask is not None):
             flow = self._flow_of(ws, photos, anchor, options)
-            return DeltaHook(deltas, hook=hook, flow=flow, box=options.box)
-        delta_hook = DeltaHook(deltas, guide, anchor, hook)
+            return DeltaHook(deltas, hook=hook, flow=flow, box=options.box, margins=self._margins())
+        delta_hook = DeltaHook(deltas, guide, anchor, hook, margins=self._margins())
         if resume is not None and resume.layer == guide:
             delta_hook.update_flow(resume.features)
         return delta_hook
@@ -355,7 +367,14 @@ class AdaptedSynthesis(nn.Module):
         if torch.allclose(ws, known, atol=1e-5, rtol=1e-4):
             return None
         with torch.no_grad():
-            return feature_flow(anchor, self._guide_features(ws, options.noise, options.first_index))
+            features = self._guide_features(ws, options.noise, options.first_index)
+            margin = self.margin(self.adaptation.guide)
+            return feature_flow(without_margin(anchor, margin), without_margin(features, margin))
+
+    def _margins(self) -> dict[int, int]:
+        """Return the margins of the layers with deltas, and of the guide."""
+        guide = () if self.adaptation.guide is None else (self.adaptation.guide,)
+        return {layer: self.margin(layer) for layer in {*self.adaptation.deltas, *guide}}
 
     def _guide_features(self, codes: Tensor, noise: str | int, first_index: int = 0) -> Tensor:
         """[n, L, D] -> [n, C, h, w]: the features of the guide layer, without deltas."""

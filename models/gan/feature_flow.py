@@ -32,16 +32,20 @@ class FeatureFlow:
     shift: Tensor
     match: Tensor
 
-    def carry(self, values: Tensor) -> Tensor:
+    def carry(self, values: Tensor, margin: int = 0) -> Tensor:
         """Move and fade values of the first synthesis into the second.
 
         Args:
             values: [B or 1, C, H, W], of any size.
+            margin: cells of theirs that lie beyond the picture on each side; they move as the picture's border does.
 
         Returns:
             [B, C, H, W].
         """
-        shift, match = self._resized(tuple(values.shape[2:]))
+        height, width = values.shape[2:]
+        shift, match = self._resized((height - 2 * margin, width - 2 * margin))
+        if margin:
+            shift, match = (F.pad(x, (margin,) * 4, mode="replicate") for x in (shift, match))
         if not bool(shift.any()):
             return values * match
         return warp(values.expand(shift.shape[0], -1, -1, -1), shift) * match

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +19,16 @@ from ..inference import no_inference_mode
 from ..printable import printable
 from ..progress import Progress
 from .adaptation import Adaptation
-from .network import GeneratorNetwork
+from .network import GeneratorNetwork, picture_part
 from .progan import ARCHITECTURE, ProgressiveConfig, ProgressiveGAN
 from .stylegan2 import StyleGAN2
 from .stylegan2_config import StyleGAN2Config, config_from_header
+from .stylegan3 import StyleGAN3
+from .stylegan3_config import ALIAS_FREE, StyleGAN3Config
 from .synthesis_run import SynthesisOptions
 
-Network = StyleGAN2 | ProgressiveGAN
+Network = StyleGAN2 | StyleGAN3 | ProgressiveGAN
+Config = StyleGAN2Config | StyleGAN3Config | ProgressiveConfig
 
 _STATISTICS_SAMPLES = 8192
 # Pixels of one synthesis pass: a 1024 px picture at a time on the CPU keeps a batch of 8 below 4 GB.
@@ -35,7 +39,7 @@ _PIXELS_PER_GRAPH = {"cpu": 512 * 1024, "cuda": 4 * 1024 * 1024}
 
 @dataclass(frozen=True, eq=False)
 class GanGenerator:
-    """A frozen generator: StyleGAN2 or Progressive GAN, whose code is a single row.
+    """A frozen generator: StyleGAN2, StyleGAN3, or Progressive GAN, whose code is a single row.
 
     ``family`` names the W space: codes, directions and edits of one family combine freely. ``adaptation`` is what a
     photo-specific generator changed on top of the network (None here); it inherits the family.
@@ -180,7 +184,7 @@ class GanGenerator:
             noise: as of `synthesize`.
 
         Returns:
-            layer -> [B, C, h, w].
+            layer -> [B, C, h, w], without a margin beyond the picture.
 
         Raises:
             InputError: no layers, layers that do not exist, or codes of another shape.
@@ -188,7 +192,8 @@ class GanGenerator:
         if not layers:
             raise InputError("Ask for the features of at least one layer.")
         options = SynthesisOptions(noise=noise, want_features=layers, stop_layer=max(layers))
-        return self.network.synthesis(w.to(self.device), options).features
+        features = self.network.synthesis(w.to(self.device), options).features
+        return {layer: picture_part(self.network.synthesis, layer, x) for layer, x in features.items()}
 
     def to(self, device: torch.device | str) -> GanGenerator:
         """Return the same generator on another device (the network moves; the value is new)."""
@@ -269,10 +274,11 @@ def family_fingerprint(network: Network) -> str:
         if name != "w_avg":
             digest.update(name.encode() + tensor.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
     height, width = network.config.resolution
-    return f"{'progan' if progressive else 'stylegan2'}-{height}x{width}-{digest.hexdigest()[:10]}"
+    kind = "progan" if progressive else "stylegan3" if isinstance(network, StyleGAN3) else "stylegan2"
+    return f"{kind}-{height}x{width}-{digest.hexdigest()[:10]}"
 
 
-def _w_space(config: StyleGAN2Config) -> bytes:
+def _w_space(config: StyleGAN2Config | StyleGAN3Config) -> bytes:
     """Return the dimensions on which the meaning of a code depends."""
     return repr((config.z_dim, config.c_dim, config.w_dim, config.num_layers, config.lr_multiplier)).encode()
 
@@ -294,17 +300,14 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
     # Outside inference mode, reading included: weights made inside could never take part in an optimisation.
     with no_inference_mode():
         tensors, metadata = read_safetensors(path, kind="generator")
-        values = parse_json(metadata, "config", path)
-        progressive = values.get("architecture") == ARCHITECTURE
+        parse_json(metadata, "config", path)
         try:
-            config = (
-                ProgressiveConfig.from_json(values) if progressive else config_from_header(metadata.get("config", ""))
-            )
+            config = _read_config(metadata.get("config", ""))
         except CheckpointError as problem:
             raise CheckpointError(f"{path.name}: {printable(str(problem))}") from None
         _check_size(config, tensors, path)
         with torch.device("meta"):  # no memory is spent on weights that the file replaces
-            network = ProgressiveGAN(config) if progressive else StyleGAN2(config)
+            network = _network_class(config)(config)
         check_shapes(network, tensors, path)
         check_weights(tensors, path)
         plain = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
@@ -342,7 +345,30 @@ def save_generator(
     return write_safetensors(path, state, "generator", network.config.to_json(), provenance, family, exclusive)
 
 
-def _check_size(config: StyleGAN2Config | ProgressiveConfig, tensors: dict[str, Tensor], path: Path) -> None:
+def _read_config(text: str) -> Config:
+    """Read the config in a header; StyleGAN2's unless it names another architecture.
+
+    Raises:
+        CheckpointError: it is no config.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    kind = values.get("architecture") if isinstance(values, dict) else None
+    if kind == ARCHITECTURE:
+        return ProgressiveConfig.from_json(values)
+    return StyleGAN3Config.from_json(values) if kind == ALIAS_FREE else config_from_header(text)
+
+
+def _network_class(config: Config) -> type[Network]:
+    """Return the network that a config describes."""
+    if isinstance(config, ProgressiveConfig):
+        return ProgressiveGAN
+    return StyleGAN3 if isinstance(config, StyleGAN3Config) else StyleGAN2
+
+
+def _check_size(config: Config, tensors: dict[str, Tensor], path: Path) -> None:
     """Refuse a header that promises more than the file holds: it would cost memory before shapes are compared."""
     if len(tensors) > 100 * len(config.channels) + 4 * config.mapping_layers + 16:
         raise CheckpointError(f"{path.name}: it holds {len(tensors)} tensors, far more than its config describes.")

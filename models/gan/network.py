@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .synthesis_run import SynthesisOptions, SynthesisResult
 
-__all__ = ["GeneratorNetwork", "PlainNetwork", "Synthesis"]
+__all__ = ["GeneratorNetwork", "PlainNetwork", "Synthesis", "picture_part", "without_margin"]
 
 
 class Synthesis(Protocol):
@@ -23,7 +23,10 @@ class Synthesis(Protocol):
     layers: list[tuple[int, str]]
 
     def layer_size(self, layer: int) -> tuple[int, int, int]:
-        """Return (channels, height, width) of a layer's features."""
+        """Return (channels, height, width) of a layer's features, a margin included."""
+
+    def margin(self, layer: int) -> int:
+        """Return how many cells of a layer lie beyond the picture on each side; 0 where features end with it."""
 
     def __call__(self, ws: Tensor, options: SynthesisOptions | None = None) -> SynthesisResult:
         """Draw codes [B, L, D]."""
@@ -46,6 +49,16 @@ class GeneratorNetwork(Protocol):
 
     def photos_of(self, codes: Tensor) -> Tensor | None:
         """Return whose photo each code is, [B, L, D] -> [B]; None for a network that is adapted to none."""
+
+
+def picture_part(synthesis: Synthesis, layer: int, features: Tensor) -> Tensor:
+    """Cut features [B, C, h, w] of a layer to the picture: without the margin that a StyleGAN3's reach beyond it."""
+    return without_margin(features, synthesis.margin(layer))
+
+
+def without_margin(features: Tensor, margin: int) -> Tensor:
+    """Cut ``margin`` cells off each side of [B, C, h, w]."""
+    return features[..., margin:-margin, margin:-margin] if margin else features
 
 
 class PlainNetwork(nn.Module):

@@ -196,6 +196,10 @@ class ProgressiveSynthesis(nn.Module):
         size = _START * 2**block
         return (self.config.channels[block], size, size)
 
+    def margin(self, layer: int) -> int:
+        """Return 0: features end where the picture does."""
+        return 0
+
     def forward(self, ws: Tensor, options: SynthesisOptions | None = None) -> SynthesisResult:
         """Draw codes.
 

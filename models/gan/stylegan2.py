@@ -121,6 +121,14 @@ class SynthesisNetwork(nn.Module):
         index, _ = self.layers[check_layer(layer, len(self.layers))]
         return (self.config.channels[index], *self.block(index).size)
 
+    def margin(self, layer: int) -> int:
+        """Return 0: features end where the picture does."""
+        return 0
+
+    def style(self, row: int) -> FullyConnectedLayer:
+        """Return what a row of W+ feeds first: a convolution's styles, for the last row ToRGB's."""
+        return (self.conv(row) if row < len(self.layers) else self.block(-1).torgb).affine
+
     def forward(self, ws: Tensor, options: SynthesisOptions | None = None) -> SynthesisResult:
         """Draw rows of W+.
 

@@ -21,9 +21,9 @@ class LoadGenerator(io.ComfyNode):
             node_id="SemanticEditLoadGenerator",
             display_name="Load Generator",
             category=menu_category("generator"),
-            description="Loads a StyleGAN2 or Progressive GAN generator from models/semantic_edit/generators. Other "
-            "formats (.pkl, .pt) become usable by the node Convert Checkpoint.",
-            **search_aliases("StyleGAN", "StyleGAN2", "Progressive GAN", "checkpoint", "face model"),
+            description="Loads a StyleGAN2, StyleGAN3 or Progressive GAN generator from models/semantic_edit/"
+            "generators. Other formats (.pkl, .pt) become usable by the node Convert Checkpoint.",
+            **search_aliases("StyleGAN", "StyleGAN2", "StyleGAN3", "Progressive GAN", "checkpoint", "face model"),
             inputs=[
                 io.Combo.Input(
                     "file",
@@ -47,7 +47,7 @@ class LoadGenerator(io.ComfyNode):
     def execute(cls, file: str) -> io.NodeOutput:
         if file == YOUR_OWN:
             raise InputError(
-                f"'{YOUR_OWN}' is a note, no file. Put a StyleGAN2 or Progressive GAN checkpoint into "
+                f"'{YOUR_OWN}' is a note, no file. Put a StyleGAN2, StyleGAN3 or Progressive GAN checkpoint into "
                 f"{current().model_folders('generators')[0]}, run the node Convert Checkpoint once, press r and choose "
                 "the new file."
             )

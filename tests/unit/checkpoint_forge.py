@@ -139,6 +139,9 @@ PERSISTENCE = Global("torch_utils.persistence", "_reconstruct_persistent_obj")
 SOURCE = "raise SystemExit('the source code inside the checkpoint was executed')"
 
 
+_ALIAS_FREE = ("transform", "freqs", "phases", "magnitude_ema", "up_filter", "down_filter")
+
+
 def module(parts: dict[str, torch.Tensor], attributes: dict[str, dict], wrap: Any, path: str = "") -> Any:
     """A saved module tree from dotted tensor names; `attributes` are the modules' own, `wrap(path, state)` the form."""
     own = {name: tensor for name, tensor in parts.items() if "." not in name}
@@ -147,7 +150,7 @@ def module(parts: dict[str, torch.Tensor], attributes: dict[str, dict], wrap: An
         if "." in name:
             child, suffix = name.split(".", 1)
             children.setdefault(child, {})[suffix] = tensor
-    buffers = {n: t for n, t in own.items() if n in ("w_avg", "noise_const", "resample_filter", "kernel")}
+    buffers = {n: t for n, t in own.items() if n in ("w_avg", "noise_const", "resample_filter", "kernel", *_ALIAS_FREE)}
     state = {
         "training": False,
         "_parameters": OrderedDict((n, torch.nn.Parameter(t)) for n, t in own.items() if n not in buffers),
@@ -202,6 +205,29 @@ def nvlabs_snapshot(network: Any, nested: bool) -> dict:
         "augment_pipe": None,
         "training_set_kwargs": New(Global("dnnlib.util", "EasyDict")),
     }
+
+
+def stylegan3_generator(network: Any) -> Any:
+    """One of our StyleGAN3s as NVlabs' module: with the filters that it stores, and the attributes of its layers."""
+    config, sampling, synthesis = network.config, network.config.sampling(), network.synthesis
+    tensors = dict(network.state_dict())
+    attributes: dict[str, dict] = {
+        "": {"z_dim": config.z_dim, "_init_args": (), "_init_kwargs": {"z_dim": config.z_dim}},
+        "mapping.fc0": {"bias_gain": config.lr_multiplier, "activation": "lrelu"},
+        "synthesis": {
+            "num_layers": config.num_blocks, "num_critical": config.critical_layers, "margin_size": config.margin,
+            "output_scale": config.output_scale, "img_resolution": config.image_size,
+        },
+    }  # fmt: skip
+    for k, (_, name) in enumerate(synthesis.layers[1:]):
+        layer = synthesis.conv(k + 1)
+        attributes[f"synthesis.{name}"] = {
+            "in_cutoff": sampling[k].cutoff, "conv_clamp": config.conv_clamp, "padding": [*layer.padding] * 2
+        }  # fmt: skip
+        for filter_name in ("up_filter", "down_filter"):
+            if getattr(layer, filter_name).numel() > 1:
+                tensors[f"synthesis.{name}.{filter_name}"] = getattr(layer, filter_name)
+    return module(tensors, attributes, persistent)
 
 
 def tensorflow_snapshot(network: Any, protocol_version: int = 4, **static: Any) -> tuple:

@@ -233,11 +233,3 @@ def test_weights_that_are_no_stylegan2_are_named(convert, make_network, tmp_path
         convert(state)
     assert str(caught.value).startswith("source.pt ") and str(caught.value).count(". ") == 1
     assert [p.name for p in tmp_path.iterdir()] == ["source.pt"]
-
-
-def test_stylegan3_is_named(forge, convert, make_network):
-    tree = forge.module(
-        {"mapping.fc0.weight": torch.ones(2, 2), "synthesis.input.transform": torch.eye(3)}, {}, forge.persistent
-    )
-    with pytest.raises(CheckpointError, match="StyleGAN3 generator"):
-        convert(forge.dumps({"G_ema": tree}), "stylegan3-r.pkl")
