@@ -28,6 +28,7 @@ KINDS = (
     "adaptations",
     "imagic",
     "scorers",
+    "jobs",
 )
 _MOST_NAMED = 8  # files that a message lists
 

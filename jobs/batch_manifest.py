@@ -75,9 +75,9 @@ class BatchManifest:
 
     def _names(self) -> list[str]:
         """Name all files of records: whole manifests first."""
-        top = {entry.name for entry in self.store.entries()}
+        top = [name for name in MANIFEST_NAMES.values() if self.store.has(name)]
         parts = sorted(entry.name for entry in self.store.entries(PARTS) if not entry.name.startswith("."))
-        return [name for name in MANIFEST_NAMES.values() if name in top] + [f"{PARTS}/{name}" for name in parts]
+        return top + [f"{PARTS}/{name}" for name in parts]
 
     def _all_records(self) -> Iterator[list[Record]]:
         """Read every file of records, several at a time."""
@@ -91,8 +91,8 @@ class BatchManifest:
 
 def has_tables(store: Store) -> bool:
     """Tell whether there are records that the lines of ``manifest.jsonl`` do not hold."""
-    names = {entry.name for entry in store.entries()}
-    return MANIFEST_NAMES["parquet"] in names or any(not entry.name.startswith(".") for entry in store.entries(PARTS))
+    parts = (entry.name for entry in store.entries(PARTS))
+    return store.has(MANIFEST_NAMES["parquet"]) or any(not name.startswith(".") for name in parts)
 
 
 def convert_manifest(store: Store, form: str) -> int:

@@ -19,13 +19,14 @@ from ..editing.one_for_all.features import encoder_space, generator_space
 from ..editing.one_for_all.transfer import Transfer
 from ..models import load_generator
 from ..models.checkpoint import parse_json, read_safetensors, write_safetensors
-from ..models.encoders.encoder import load_encoder
+from ..models.encoders.encoder import PictureEncoder, load_encoder
 from ..models.errors import CheckpointError, InputError
 from ..models.files.picture_reader import FITS
+from ..models.gan.generator import GanGenerator
 from .checkpoints import checkpoint_file
 from .settings import describe_transfer, differences
 
-__all__ = ["KIND", "FrozenJob", "freeze", "read_frozen", "thaw", "write_frozen"]
+__all__ = ["KIND", "FrozenJob", "freeze", "read_frozen", "thaw", "thaw_with", "write_frozen"]
 
 KIND = "job"
 _VERSION = 1
@@ -107,6 +108,19 @@ def thaw(job: FrozenJob, device: torch.device | str = "cpu") -> Transfer:
     if job.encoder != _NONE:
         with checkpoint_file(job.encoder, "encoders") as path:
             encoder = load_encoder(path, device)
+    return thaw_with(job, generator, encoder)
+
+
+def thaw_with(job: FrozenJob, generator: GanGenerator, encoder: PictureEncoder | None) -> Transfer:
+    """Make the edit ready with networks that are loaded already.
+
+    Raises:
+        InputError: they are others than the job was frozen with.
+    """
+    if (encoder is None) != (job.encoder == _NONE):
+        expected = "none" if job.encoder == _NONE else f"its own ({job.encoder})"
+        raise InputError(f"The job was frozen with another encoder; expected {expected}.")
+    device = generator.device
     direction = replace(
         job.direction,
         direction=job.direction.direction.to(device),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from ...editing.common.progress import Progress
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace) -> None:
     frozen = read_frozen(source) if not is_remote(options.folder) and source.is_file() else None
     if frozen is not None:
         _check_left_out(options)
+        moved = {name: getattr(options, name) for name in ("generator", "encoder")}
+        frozen = replace(frozen, **{name: file for name, file in moved.items() if file != EDIT_OPTIONS[name]})
     output = options.output or (str(source.with_suffix("")) if frozen is not None else None)
     if output is None:
         raise InputError("--output is missing: the folder or address for the results.")
@@ -119,7 +122,9 @@ def _folder_job(options: argparse.Namespace, frozen: FrozenJob, backend: Headles
 def _run_in_batches(options: argparse.Namespace, frozen: FrozenJob, backend: HeadlessHost) -> None:
     """Do a job in batches, in this process or on Ray, or say what it would do."""
     on_ray = options.engine == _RAY
-    device = backend.device().type if options.device == "auto" and not options.address else options.device
+    device = options.device
+    if device == "auto" and not options.address:
+        device = backend.device().type if on_ray else str(backend.device())
     gpus = float(options.gpus if options.gpus is not None else on_ray and device == "cuda" and not options.address)
     job = BatchJob(
         frozen, options.output, "parquet" if on_ray else "jsonl", options.count, options.chunk, options.per_batch,
@@ -170,6 +175,7 @@ def _check_engine_options(options: argparse.Namespace) -> None:
 def _check_left_out(options: argparse.Namespace) -> None:
     """Refuse options of the edit beside a job that has an edit."""
     changed = [name for name, default in EDIT_OPTIONS.items() if getattr(options, name) != default]
+    changed = [name for name in changed if name not in ("generator", "encoder")]  # their files may be elsewhere here
     if changed:
         raise InputError(
             f"--{changed[0]} is frozen in the job {options.folder}. Leave it out, or plan another job with it."

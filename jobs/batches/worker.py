@@ -50,6 +50,7 @@ class BatchReport:
         done, skipped, clamped: pictures.
         problems: a sentence for each of the first few that were skipped.
         seconds: of this batch.
+        processor: seconds of the processor, of all threads.
         memory: the most that the worker has taken so far, MiB; 0 where the system does not tell.
         worker: the machine and the process.
         error: why the batch could not be done; "" when it was.
@@ -60,6 +61,7 @@ class BatchReport:
     clamped: int = 0
     problems: tuple[str, ...] = ()
     seconds: float = 0.0
+    processor: float = 0.0
     memory: float = 0.0
     worker: str = ""
     error: str = ""
@@ -100,7 +102,7 @@ class BatchWorker:
         Args:
             progress: called while the networks work; may raise to stop.
         """
-        began, worker = time.monotonic(), worker_name()
+        began, busy, worker = time.monotonic(), time.process_time(), worker_name()
         try:
             records = self.manifest.batch(batch.key)
             if records is None:
@@ -112,7 +114,7 @@ class BatchWorker:
         problems = (f"{printable(record.file)}: {printable(record.problem)}" for record in islice(skipped, _PROBLEMS))
         return BatchReport(
             len(records) - len(skipped), len(skipped), sum(record.clamped for record in records), tuple(problems),
-            time.monotonic() - began, peak_memory(), worker,
+            time.monotonic() - began, time.process_time() - busy, peak_memory(), worker,
         )  # fmt: skip
 
     @property

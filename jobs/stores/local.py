@@ -37,6 +37,10 @@ class LocalStore:
             except FileNotFoundError:
                 return []
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a file."""
+        return (self.folder / name).is_file()
+
     def exists(self) -> bool:
         """Tell whether the folder exists."""
         return self.folder.is_dir()

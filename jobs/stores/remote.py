@@ -64,6 +64,15 @@ class RemoteStore:
         named = [(PurePosixPath(file["name"].rstrip("/")).name, file) for file in files]
         return [Entry(name, int(file.get("size") or 0), _version(file)) for name, file in named if name]
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a file."""
+
+        def is_there() -> bool:
+            self._fs.invalidate_cache()
+            return self._fs.isfile(self._path(name))
+
+        return bool(self._patiently("looked at", is_there))
+
     def exists(self) -> bool:
         """Tell whether the address is a folder with anything in it."""
         return bool(self._patiently("looked at", lambda: self._fs.isdir(self._root)))

@@ -30,6 +30,9 @@ class Store(Protocol):
     def entries(self, folder: str = "") -> list[Entry]:
         """List the files that are directly in the store, or in one of its folders; none where it does not exist."""
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a file; where there are millions, this is quicker than a list."""
+
     def exists(self) -> bool:
         """Tell whether there is such a folder."""
 

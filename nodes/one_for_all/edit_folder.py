@@ -14,6 +14,7 @@ from ...editing.one_for_all.transfer import Transfer
 from ...host import io, no_inference_mode, ui
 from ...host.registry import photo_folders
 from ...jobs import FolderJob, run_job
+from ...jobs.frozen import read_frozen, thaw_with
 from ...jobs.listing import picture_names
 from ...jobs.manifest import MANIFEST_NAME
 from ...jobs.preview import free_output_folder, job_sheet
@@ -28,8 +29,9 @@ from ..common.model_files import file_fingerprint, model_file, model_file_finger
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, with_advanced
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
+from ._frozen_jobs import save_job
 
-_NO_ENCODER = "none"
+_NO_ENCODER = _NO_JOB = "none"
 
 
 class EditFolder(io.ComfyNode):
@@ -142,6 +144,13 @@ class EditFolder(io.ComfyNode):
                     optional=True,
                     tooltip="One code whose state is the target, instead of the edited example's.",
                 ),
+                io.Combo.Input(
+                    "job",
+                    options=[_NO_JOB, *host.current().list_models("jobs")],
+                    optional=True,
+                    tooltip="A frozen job, from an earlier run or semantic-edit plan: its edit and settings count "
+                    "instead of those here. Generator and encoder must be its own.",
+                ),
             ],
             outputs=[
                 io.Image.Output("sheet", "sheet", tooltip="A few of the pictures, before and after."),
@@ -152,10 +161,14 @@ class EditFolder(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str = "", name: str | None = "", encoder: str = "", **_: object) -> str | float:
+    def fingerprint_inputs(
+        cls, folder: str = "", name: str | None = "", encoder: str = "", job: str | None = "", **_: object
+    ) -> str | float:
         if name is None:
             return float("nan")  # it comes by a wire, so what is finished cannot be seen yet
         digest = hashlib.sha256(os.fsencode(model_file_fingerprint("encoders", encoder)))
+        if job not in ("", None, _NO_JOB):
+            digest.update(os.fsencode(model_file_fingerprint("jobs", job)))
         try:
             source = _source(folder)
             names = picture_names(source)
@@ -191,6 +204,7 @@ class EditFolder(io.ComfyNode):
         most: int,
         keep_codes: bool,
         reference: GanLatent | None = None,
+        job: str = _NO_JOB,
     ) -> io.NodeOutput:
         check_choice("mode", mode, MODES)
         check_choice("fit", fit, FITS)
@@ -203,20 +217,27 @@ class EditFolder(io.ComfyNode):
             check_family(direction.family, reference.family, f"The direction '{direction.name}'", "the reference")
             code = reference.codes
         with no_inference_mode():
-            transfer = Transfer(
-                generator, direction, network, strength, mode, target, code, limit or None, steps, corrections,
-                progress=lambda *_: host.current().check_interrupt(),
-            )  # fmt: skip
-        job = FolderJob(source, output, transfer, fit, colour, chunk, most, keep_codes)
-        job = replace(job, output=free_output_folder(output, job.settings))
-        report = str(run_job(job, progress_for(0, "editing the folder")))
-        if job.output != output:
-            report = f"Other settings than before: these results have a folder of their own, {job.output}.\n{report}"
-        if direction.note and mode == MODES[0] and reference is None:
+            if job != _NO_JOB:
+                frozen = read_frozen(model_file("jobs", job))
+                transfer = thaw_with(frozen, generator, network)
+                fit, colour, keep_codes = frozen.fit, frozen.background, frozen.keep_codes
+            else:
+                transfer = Transfer(
+                    generator, direction, network, strength, mode, target, code, limit or None, steps, corrections,
+                    progress=lambda *_: host.current().check_interrupt(),
+                )  # fmt: skip
+        work = FolderJob(source, output, transfer, fit, colour, chunk, most, keep_codes)
+        work = replace(work, output=free_output_folder(output, work.settings))
+        report = str(run_job(work, progress_for(0, "editing the folder")))
+        if work.output != output:
+            report = f"Other settings than before: these results have a folder of their own, {work.output}.\n{report}"
+        if job == _NO_JOB:
+            report = f"{report}\n{save_job(work, encoder, name)}"
+        if direction.note and mode == MODES[0] and reference is None and job == _NO_JOB:
             report = f"{report}\n{direction.note}"
-        sheet = job_sheet(job)[None].to(host.current().result_device())
+        sheet = job_sheet(work)[None].to(host.current().result_device())
         payload = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
-        return io.NodeOutput(sheet, report, str(job.output), ui=payload)
+        return io.NodeOutput(sheet, report, str(work.output), ui=payload)
 
 
 def _source(folder: str) -> Path:

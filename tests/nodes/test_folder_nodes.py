@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -288,6 +289,40 @@ def test_the_command_and_the_node_make_the_same_pictures(command, edit_folder, h
     node = headless_host.output_directory() / "semantic_edit" / "batches" / "batch"
     ours = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
     assert len(ours) == 8 and ours == {path.name: path.read_bytes() for path in node.glob("*.png")}
+
+
+def test_the_node_freezes_a_job_that_the_command_and_the_node_do_again(edit_folder, headless_host, tmp_path, capsys):
+    (_, report, results), _ = edit_folder(strength=0.7, keep_codes=True)
+    jobs = list((headless_host.output_directory() / "semantic_edit" / "jobs").iterdir())
+    assert len(jobs) == 1 and f"Frozen as {jobs[0].name}" in report
+    edit_folder(strength=0.7, keep_codes=True)
+    assert len(list(jobs[0].parent.iterdir())) == 1
+    assert cli.main(["batch", str(jobs[0]), f"--output={tmp_path / 'again'}", "--device=cpu"]) == 0
+    use_headless(headless_host.settings)
+    pictures = {path.name: path.read_bytes() for path in Path(results).glob("*.png")}
+    assert len(pictures) == 8
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").glob("*.png")} == pictures
+    again = edit_folder(job=jobs[0].name)[0]  # the other inputs are at their defaults, and do not count
+    assert again[2] == results and "8 were done before" in again[1] and "Frozen as" not in again[1]
+    assert EditFolder.fingerprint_inputs("trip", "batch", "tiny.safetensors", job=jobs[0].name)
+    with pytest.raises(InputError, match=r"frozen with another encoder; expected its own \(.*tiny\.safetensors\)"):
+        edit_folder(job=jobs[0].name, encoder="none", steps=1)
+    with pytest.raises(InputError, match="gone"):
+        edit_folder(job="gone.safetensors")
+
+
+def test_a_job_planned_by_the_command_is_done_by_the_node(world, edit_folder, headless_host, tmp_path):
+    models = headless_host.settings.models / "semantic_edit"
+    files = [f"--{kind}={models / (kind + 's') / 'tiny.safetensors'}" for kind in ("generator", "encoder")]
+    files.append(f"--direction={models / 'directions' / 'smile.safetensors'}")
+    job = models / "jobs" / "trip.safetensors"
+    folder = str(tmp_path / "input" / "trip")
+    assert cli.main(["plan", folder, *files, "--limit=0.5", f"--output={job}"]) == 0
+    use_headless(headless_host.settings)
+    (_, _, results), _ = edit_folder(job="trip.safetensors", strength=3.0)
+    with_limit = edit_folder(name="other", limit=0.5)[0][2]
+    ours, theirs = ({p.name: p.read_bytes() for p in Path(f).glob("*.png")} for f in (results, with_limit))
+    assert len(ours) == 8 and ours == theirs
 
 
 def test_the_state_of_a_reference_picture_is_reached(command, tmp_path):
