@@ -71,11 +71,12 @@ def test_it_is_found_placed_run_saved_and_opened_again(bench, path):
 def place_by_search(page, name):
     """Find a node by its name in the search that a double click opens, and take the first that is offered."""
     box = page.locator("#graph-canvas").bounding_box()
-    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.dblclick(*middle)
     page.wait_for_timeout(800)
     page.keyboard.type(name, delay=20)
     page.wait_for_timeout(1500)
     page.keyboard.press("Enter")
     page.wait_for_function("app.graph._nodes.length > 0", timeout=15_000)
-    page.keyboard.press("Escape")
+    page.mouse.click(*middle)  # newer pages let the node hang at the pointer until then
     page.wait_for_timeout(500)
