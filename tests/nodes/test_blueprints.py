@@ -11,6 +11,7 @@ from semantic_edit.headless.run.catalog import describe, installed_nodes
 from semantic_edit.headless.run.runner import Runner
 from semantic_edit.headless.workflow.assign import assign
 from semantic_edit.headless.workflow.flatten import flatten
+from semantic_edit.headless.workflow.virtual import NOTES
 from semantic_edit.headless.workflow.widgets import has_widget, input_specs
 
 FOLDER = Path(__file__).resolve().parents[2] / "subgraphs"
@@ -138,6 +139,17 @@ def test_ones_own_folder_takes_four_nodes_and_five_links(headless_host):
     assert [Image.open(path).size for path in saved] == [(128, 128)] * 2
     (report,) = result.values["1:4"][2]
     assert "average picture is taken" in report and "ada.png: " in report
+
+
+def test_the_template_of_ones_own_folder_is_that_graph_with_the_blueprint_of_today():
+    template = json.loads((FOLDER.parent / "workflows" / "edit_your_own_folder.json").read_text(encoding="utf-8"))
+    document, edit, _ = read(FOLDER / "Edit one for all.json")
+    nodes = [node for node in template["nodes"] if node["type"] not in NOTES]
+    assert (len(nodes), len(template["links"])) == (4, 5)
+    assert {node["type"] for node in nodes} == {
+        "SemanticEditLoadGenerator", "SemanticEditLoadImageFolder", edit["type"], "SaveImage"
+    }  # fmt: skip
+    assert template["definitions"] == document["definitions"]
 
 
 def test_a_value_set_on_the_blueprint_reaches_the_node_inside(headless_host):
