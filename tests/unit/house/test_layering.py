@@ -110,6 +110,22 @@ def test_no_file_imports_what_runs_programs_reads_pickles_or_uses_the_network():
     assert offenders(dangerous) == []
 
 
+def test_what_only_jobs_on_many_machines_need_is_imported_when_they_run():
+    """ComfyUI imports jobs, and has none of these packages."""
+    optional = {"ray", "fsspec", "pyarrow", "s3fs", "pandas"}
+    uses = [line for line in offenders(lambda file, target: target[0] == "=" and target[1] in optional)]
+    assert len(uses) >= 4 and all(line.startswith("jobs/") for line in uses), uses
+    at_once = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and {(alias.name if isinstance(node, ast.Import) else node.module or "").split(".")[0] for alias in node.names}
+        & optional
+    ]
+    assert at_once == []
+
+
 def test_no_module_imports_itself_in_a_circle():
     """Over the imports that run when a module is loaded."""
     modules = {folders(path): path for path in sources()}
