@@ -11,7 +11,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from ..models.errors import InputError
 from ..models.files.picture_formats import is_picture_name
@@ -50,14 +50,15 @@ def name_in(shard: str, path: str) -> str:
     return _SEPARATOR.join((shard, *(name for name in PurePosixPath(path).parts if name not in ("/", "//", ".."))))
 
 
-def read_shard(stream: BinaryIO) -> Iterator[Member]:
+def read_shard(path: Path) -> Iterator[Member]:
     """Yield the pictures of a shard, in its order; other files are left out.
 
     Raises:
         ShardError: it is no tar, or ends before its end; what came before was yielded.
+        OSError: the disk fails.
     """
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as shard:
+        with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r|") as shard:
             for member in shard:
                 if not member.isfile() or not is_picture_name(PurePosixPath(member.name).name):
                     continue

@@ -115,7 +115,8 @@ def unfinished(source: Source, records: dict[str, Record], output: Store, keep_c
         if not own or not all(_is_of(record, entry) and (not record.result or is_there(record)) for record in own):
             shards.append(entry)
     done = len(source.pictures) - len(pictures) - len(retries)
-    done += sum(len(by_shard[entry.name]) for entry in source.shards if entry not in set(shards))
+    left = set(shards)
+    done += sum(len(by_shard[entry.name]) for entry in source.shards if entry not in left)
     return Unfinished(pictures, retries, shards, done)
 
 

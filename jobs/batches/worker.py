@@ -23,6 +23,7 @@ import torch
 
 from ...models.errors import InputError
 from ...models.files.latents import write_latent
+from ...models.files.storage import StorageError
 from ...models.printable import printable
 from ..batch_manifest import BatchManifest
 from ..frozen import thaw
@@ -172,8 +173,8 @@ class BatchWorker:
         state = (shard.size, shard.version)
         names, stems = _Unused(), _Unused()
         try:
-            with self.source.stream(shard.name) as stream:
-                for member in read_shard(stream):
+            with self.source.fetch(shard.name) as path:
+                for member in read_shard(path):
                     name = names.take(name_in(shard.name, member.name))
                     stem = stems.take(str(PurePosixPath(member.name).with_suffix("")).strip("/").replace("/", "-"))
                     result = f"{result_stem(stem if self.job.shards else f'{shard.name}#{stem}')}.png"
@@ -183,8 +184,10 @@ class BatchWorker:
                     yield pool.submit(self._decode, name, result, state, member.content)
         except FileNotFoundError:
             yield Photo(shard.name, "", state, problem=_UNREADABLE)
-        except (ShardError, OSError) as error:
+        except ShardError as error:
             yield Photo(shard.name, "", state, problem=str(error))
+        except OSError as error:  # the disk's fault, not the shard's: nothing goes on record
+            raise StorageError(f"{shard.name} cannot be read ({error}). Start the same job again.", error) from None
 
     def _decode(self, name: str, result: str, state: tuple[int, int], content: bytes) -> Photo:
         with tempfile.TemporaryDirectory(prefix="semantic_edit-") as folder:

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
 from ...models.files.atomic import atomic_write
 from ...models.files.partial import remove_partial_files
@@ -66,13 +65,15 @@ class LocalStore:
         """Give the file's own path."""
         yield self.folder / name
 
-    def stream(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """Open a file."""
-        return open(self.folder / name, "rb")
-
     def read(self, name: str) -> bytes:
         """Read a file."""
-        return (self.folder / name).read_bytes()
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            with storage_problems(self.folder):
+                raise error
 
     def put(self, name: str, content: bytes | Path) -> None:
         """Write a file under a temporary name beside its place, and rename it."""

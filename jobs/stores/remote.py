@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from ...models.errors import InputError
 from ...models.files.storage import StorageError
@@ -96,10 +96,6 @@ class RemoteStore:
             copy = Path(folder) / f"copy{PurePosixPath(name).suffix}"
             self._patiently("read", lambda: self._fs.get_file(self._path(name), os.fspath(copy)))
             yield copy
-
-    def stream(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """Open a file, read ahead."""
-        return self._patiently("read", lambda: self._fs.open(self._path(name), "rb", cache_type="readahead"))
 
     def read(self, name: str) -> bytes:
         """Read a file."""

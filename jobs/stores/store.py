@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = ["Entry", "Store"]
 
@@ -47,9 +47,6 @@ class Store(Protocol):
 
     def fetch(self, name: str) -> AbstractContextManager[Path]:
         """Give a path on this machine under which the file can be read."""
-
-    def stream(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """Open a file to be read from its beginning to its end."""
 
     def read(self, name: str) -> bytes:
         """Read a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,3 +105,28 @@ def test_the_command_plans_a_job_and_runs_it_like_the_folder(tmp_path, capsys):
     assert "--output is missing" in capsys.readouterr().err
     assert main(["batch", str(PHOTOS), "--direction", "smile", "--output", str(tmp_path / "x"), "--workers", "2"]) == 2
     assert "--workers needs --engine ray" in capsys.readouterr().err
+
+
+def test_mutated_jobs_are_sentences_or_the_same_job(small_edit, tmp_path):
+    """Bytes changed, cut and repeated anywhere: whatever is read and thawed has the settings that it says."""
+    content = write_frozen(tmp_path / "job.safetensors", small_edit.frozen()).read_bytes()
+    chance, refused = random.Random(3), 0
+    header = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(300):
+        mutated = bytearray(content)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(header if chance.random() < 0.8 else len(mutated))
+            kind = chance.randrange(3)
+            if kind == 0:
+                mutated[at] = chance.randrange(256)
+            elif kind == 1:
+                del mutated[at : at + chance.randint(1, 9)]
+            else:
+                mutated[at:at] = mutated[at : at + chance.randint(1, 9)]
+        path = tmp_path / "mutated.safetensors"
+        path.write_bytes(mutated)
+        try:
+            thaw(read_frozen(path))
+        except InputError:  # CheckpointError is one
+            refused += 1
+    assert refused > 200
