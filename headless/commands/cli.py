@@ -19,6 +19,7 @@ from ...models.errors import InputError
 from ...models.printable import encodable, printable_lines, write_line
 from ..errors import WorkflowError
 from .batch import add_command as add_batch
+from .check import add_command as add_check
 from .plan import add_commands as add_plan
 
 USAGE_ERROR, STOPPED = 2, 130
@@ -194,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", type=Path, default=Path("output"), help="folder for the results (default: output)")
     demo.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
 
+    add_check(commands, common)
     add_batch(commands, common)
     add_plan(commands, common)
 
