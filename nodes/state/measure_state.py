@@ -13,8 +13,8 @@ from ...host import current, io
 from ...models.errors import InputError
 from ..common.latents import picture_names
 from ..common.schema import menu_category, search_aliases
+from ..common.state_targets import axis_title, one_reading, reader_input
 from ._lists import joined_images, joined_pictures, numbers_of, single
-from ._targets import axis_title, one_reading, reader_input
 
 
 class MeasureState(io.ComfyNode):
@@ -116,9 +116,9 @@ def _report(
     goals: list[float],
 ) -> str:
     """Describe all, and then each picture in a line."""
-    unit = f" {reader.units[0]}" if reader.units[0] else ""
-    lines = [f"{reader.names[0]} ({reader.kind}), noise {float(reader.noise[0]):.3g}{unit}"]
-    spread = f"spread over {len(readings)} pictures: {_spread(readings):.4g}{unit}"
+    unit = f" in {reader.units[0]}" if reader.units[0] else ""
+    lines = [f"{reader.names[0]}{unit}; {reader.kind}; noise {float(reader.noise[0]):.3g}"]
+    spread = f"spread over {len(readings)} pictures: {_spread(readings):.4g}"
     lines.append(spread + (f", before: {_spread(readings_before):.4g}" if readings_before else ""))
     if len(goals) in (1, len(readings)):
         misses = [
@@ -127,12 +127,12 @@ def _report(
         ]
         misses = [miss for miss in misses if math.isfinite(miss)]
         if misses:
-            lines.append(f"distance from the target: {math.sqrt(sum(m * m for m in misses) / len(misses)):.4g}{unit}")
+            lines.append(f"distance from the target: {math.sqrt(sum(m * m for m in misses) / len(misses)):.4g}")
     problems = reader.explain(pictures) if any(not math.isfinite(value) for value in readings) else ()
     for k, (name, value) in enumerate(zip(names, readings, strict=True)):
         if not math.isfinite(value):
             lines.append(f"{name}: cannot be read, {problems[k] or 'its reading is not a finite number'}")
             continue
         was = f" (before {readings_before[k]:.4g})" if readings_before else ""
-        lines.append(f"{name}: {value:.4g}{unit}{was}")
+        lines.append(f"{name}: {value:.4g}{was}")
     return "\n".join(lines)

@@ -15,8 +15,8 @@ from ...models.errors import InputError
 from ..common.latents import picture_names
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import StateDrawingsType
+from ..common.state_targets import PICTURE, aim_inputs, axis_title, one_reading, picture_input, reader_input, target_of
 from ._lists import joined_images, joined_pictures, numbers_of, single
-from ._targets import PICTURE, aim_inputs, axis_title, one_reading, picture_input, reader_input, target_of
 
 
 class PlanStrengths(io.ComfyNode):

@@ -29,8 +29,8 @@ from ..common.sockets import (
     PartLabelsType,
     TextEditType,
 )
+from ..common.state_targets import PICTURE, aim_inputs, axis_title, one_reading, picture_input, reader_input, target_of
 from ._lists import typed_numbers
-from ._targets import PICTURE, aim_inputs, axis_title, one_reading, picture_input, reader_input, target_of
 
 
 class ReachState(io.ComfyNode):

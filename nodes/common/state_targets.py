@@ -1,4 +1,4 @@
-"""Targets: the state that pictures shall reach, as the nodes of this stage ask for it."""
+"""Targets: the state that pictures shall reach, as nodes ask for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from ...editing.state import StateReader
 from ...host import io
 from ...models.errors import InputError, check_choice
-from ..common.images import from_image_batch
-from ..common.sockets import StateReaderType
+from .images import from_image_batch
+from .sockets import StateReaderType
 
 EXAMPLE, NUMBER, PICTURE, MEDIAN = AIMS = ("example", "number", "picture", "median")
 
