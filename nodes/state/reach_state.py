@@ -134,7 +134,9 @@ class ReachState(io.ComfyNode):
         alphas = reached.strengths.float().cpu()
         edit_strength = EditStrength(alphas, ~reached.reachable.cpu(), "one state by reading pictures", family)
         lines = [f"{name}: {alpha:+.3f}" for name, alpha in zip(latents.names, alphas.tolist(), strict=True)]
-        report = "\n".join([reached.report(latents.names), f"{reached.renders} pictures drawn", *lines])
+        distances = [_distance(readings, targets) for readings in (reached.readings.cpu(), unedited)]
+        landing = f"distance from the state: {distances[0]:.3g}, before {distances[1]:.3g}"
+        report = "\n".join([reached.report(latents.names), landing, f"{reached.renders} pictures drawn", *lines])
         device = current().result_device()
         return io.NodeOutput(
             to_image_batch(reached.pictures), edit_strength, alphas.tolist(), plot[None].to(device), report
@@ -144,3 +146,8 @@ class ReachState(io.ComfyNode):
 def _named(direction: EditDirection) -> tuple[str, str]:
     """Return what sentences call a direction, and its family."""
     return f"The direction '{direction.name}'", direction.family
+
+
+def _distance(readings: Tensor, targets: Tensor) -> float:
+    """Return the root mean square distance of readings [B] from their targets [B]; unreadable ones do not count."""
+    return float((readings - targets).square().nanmean().sqrt())

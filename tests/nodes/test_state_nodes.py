@@ -239,7 +239,7 @@ def test_reach_state_brings_a_batch_to_one_state(run_lists, tiny_generator, late
         and alphas[0].family == latents.family
         and numbers == pytest.approx(alphas[0].alpha.tolist())
     )
-    assert "pictures drawn" in report[0] and plot[0].shape[-1] == 3
+    assert "pictures drawn" in report[0] and "distance from the state: 0.0" in report[0] and plot[0].shape[-1] == 3
     again = run_lists("ApplyEdit", latents=[latents], direction=[lightening], strength=alphas)[0]
     drawn = run_lists("GenerateImages", generator=[tiny_generator], latents=again)[0][0]
     torch.testing.assert_close(drawn, edited[0], atol=1e-4, rtol=0)
