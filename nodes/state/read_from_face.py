@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from einops import rearrange
 from torch import Tensor
 
@@ -13,13 +12,11 @@ from ...editing.common.face_landmarks import LandmarkedFace, read_face_landmarks
 from ...editing.state import FACE_MEASURES, measure_faces, reader_from_face, with_measured_noise
 from ...editing.state.faces import FACES
 from ...host import current, io
+from ...host.face_detector import build_detector
 from ...models.errors import InputError, check_choice
 from ..common.images import from_image_batch
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import FaceDetectionType, FaceLandmarksType, StateReaderType
-
-RANGES = ("short", "full")  # of ComfyUI's detector: near faces, and small ones farther away
-_MOST_FACES = 8  # that are looked for in a picture
 
 
 class ReadFromFace(io.ComfyNode):
@@ -50,11 +47,6 @@ class ReadFromFace(io.ComfyNode):
                     "faces",
                     options=list(FACES),
                     tooltip="Of several faces in a picture: read the largest, or none (only).",
-                ),
-                io.Combo.Input(
-                    "detector_range",
-                    options=list(RANGES),
-                    tooltip="short: faces that fill a good part of the picture. full: smaller ones, slower.",
                 ),
                 FaceDetectionType.Input(
                     "detector",
@@ -93,21 +85,19 @@ class ReadFromFace(io.ComfyNode):
         measure: str,
         blendshape: str,
         faces: str,
-        detector_range: str,
         detector: Any = None,
         landmarks: Any = None,
         pictures: Tensor | None = None,
     ) -> io.NodeOutput:
         check_choice("measure", measure, FACE_MEASURES)
         check_choice("faces", faces, FACES)
-        check_choice("detector_range", detector_range, RANGES)
         if detector is None and landmarks is None:
             raise InputError(
                 "Neither a detector nor landmarks came in. Connect ComfyUI's Load Face Detection Model (MediaPipe) or "
                 "Detect Face Landmarks (MediaPipe), of version 0.23 or newer; elsewhere use Read From Example or Mask."
             )
         name = blendshape.strip() or measure
-        detect = _no_detector if detector is None else _detector(detector, detector_range)
+        detect = _no_detector if detector is None else _detector(detector)
         reader = reader_from_face(detect, (name,), faces)
         readings: list[float] = []
         if pictures is not None and detector is not None:
@@ -122,18 +112,15 @@ class ReadFromFace(io.ComfyNode):
         return io.NodeOutput(reader, readings)
 
 
-def _detector(model: Any, detector_range: str) -> Callable[[Tensor], list[list[LandmarkedFace]]]:
+def _detector(model: Any) -> Callable[[Tensor], list[list[LandmarkedFace]]]:
     """Return pictures [B, 3, H, W] in -1..1 -> the faces of each, by ComfyUI's FACE_DETECTION_MODEL."""
-    if not callable(getattr(model, "detect_batch", None)):
-        raise InputError(
-            f"The detector is a {type(model).__name__}; connect ComfyUI's Load Face Detection Model (MediaPipe)."
-        )
+    find = build_detector(model)
 
     def detect(pictures: Tensor) -> list[list[LandmarkedFace]]:
-        current().check_interrupt()
-        images = pictures.add(1).mul(127.5).round().clamp(0, 255).to("cpu", torch.uint8)
-        arrays = list(rearrange(images, "b c h w -> b h w c").numpy())
-        frames = model.detect_batch(arrays, num_faces=_MOST_FACES, score_thresh=0.5, variant=detector_range)
+        frames = []
+        for photo in rearrange(pictures.add(1).mul(0.5), "b c h w -> b h w c"):
+            current().check_interrupt()
+            frames.append(find(photo))
         return read_face_landmarks({"frames": frames, "image_size": tuple(pictures.shape[2:])}, len(pictures))
 
     return detect

@@ -3,8 +3,10 @@
 export const TEMPLATES = [
   ["edit_one_for_all", "Edit one for all: turn one head, and every face follows"],
   ["edit_your_own_folder", "Your own photos: one edit for a whole folder, in four nodes"],
+  ["one_state_for_a_folder", "One state for a folder: everyone reaches the example's state, read in the pictures"],
   ["generate_and_blend", "Generate faces, and blend them: morph, mix styles, keep the pose"],
   ["slider_animation", "Animate an edit: a film of faces turning (WEBP, video)"],
+  ["hold_a_state_in_a_clip", "Hold a state in a clip: the same mouth in every frame, steadied over time (video)"],
   ["batch_folder", "Batch: one edit for a folder of thousands of photos"],
   ["combine_edits", "Combine edits: turn the head, smile and put on glasses at once"],
   ["discover_directions", "Find new sliders without labels: principal components (GANSpace, SeFa)"],
@@ -21,6 +23,7 @@ export const TEMPLATES = [
   ["imagic_demo", "Imagic demo: bend a photo toward a sentence (diffusion)"],
   ["imagic_eta_sweep", "Imagic: find the best eta by a sweep (how far toward the sentence)"],
   ["imagic_batch", "Imagic for a batch: one sentence, many photos, one state"],
+  ["one_state_any_editor", "One state with any editor: each picture gets the strength that it needs (slider, LoRA, denoise)"],
   ["imagic", "Imagic with your own checkpoint: edit a photo by a sentence (SD 1.5, GPU)"],
   ["all_methods", "All four methods on one photo: smile, glasses, hat, blond hair"],
 ];
