@@ -29,6 +29,7 @@ KINDS = (
     "imagic",
     "scorers",
     "jobs",
+    "losses",
 )
 _MOST_NAMED = 8  # files that a message lists
 

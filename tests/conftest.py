@@ -134,6 +134,39 @@ def tiny_stylegan3(tiny_stylegan3_network):
     return GanGenerator(tiny_stylegan3_network, family_fingerprint(tiny_stylegan3_network), "tiny stylegan3")
 
 
+def _drawn(network, seed: int):
+    """The network with numbers of the usual sizes: no bias is zero, spreads are positive."""
+    import torch
+
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            numbers = torch.randn(tensor.shape, generator=rng)
+            if name.endswith("running_var") or name.startswith("lin"):
+                tensor.copy_(0.5 + numbers.abs())
+            elif tensor.ndim == 1:
+                tensor.add_(0.2 * numbers)
+            else:
+                tensor.copy_(numbers * 1.4 / tensor[0].numel() ** 0.5)
+    return network.requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_identity():
+    """A random face recogniser of four units, which sees faces at 32 px."""
+    from semantic_edit.models.losses.identity import IdentityConfig, IdentityNetwork
+
+    return _drawn(IdentityNetwork(IdentityConfig((4, 4, 6, 8, 10), (1, 1, 1, 1), 12, 32)), 3)
+
+
+@pytest.fixture(scope="session")
+def tiny_perceptual():
+    """A random VGG16 of a few channels, with LPIPS' weights."""
+    from semantic_edit.models.losses.perceptual import PerceptualConfig, PerceptualNetwork
+
+    return _drawn(PerceptualNetwork(PerceptualConfig((4, 5, 5, 6, 6, 7, 7, 8, 8, 8, 9, 9, 9))), 4)
+
+
 @pytest.fixture
 def tiny_encoder(tiny_generator):
     """A random encoder for `tiny_generator`."""

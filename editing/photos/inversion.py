@@ -8,7 +8,7 @@ features of the early layers, as GANPaint (2005.07727) does for a Progressive GA
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ...models.gan.synthesis_run import SynthesisOptions
 from ...models.inference import clone_from_inference, enable_training, no_inference_mode
+from ...models.losses.perceptual import PerceptualNetwork, PerceptualTarget
 from ..common.pictures import to_rgb
 from ..common.progress import Progress, StepCounter
 from ..common.similarity import SSIMTarget
@@ -30,7 +31,11 @@ SPACES = ("w+", "w")
 PULL = 0.4  # measured: edits as precise as those of sampled codes, for 0.2 dB against 0.02
 _FEATURE_RATE = 0.03
 _CACHE_BYTES = 256 * 1024**2  # of what comparisons need of the pictures
+_NETWORK_CACHE_BYTES = 1024**3  # the same with a perceptual network, whose features of one picture take 33 MB
+_NETWORK_BYTES = 64 * 1024**2  # of one picture, at two sizes
 _PREVIEW_EVERY = 10  # steps
+IDENTITY_WEIGHT = 0.1  # as pixel2style2pixel and e4e weigh it beside a squared error
+Identity = Callable[[Tensor], Tensor]  # pictures [B, 3, H, W] -> unit vectors [B, E]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +80,8 @@ def invert(
     seed: int = 0,  # of the sampled starts
     names: Sequence[str] = (),  # of the pictures, for the adapted generator
     progress: Progress | None = None,
+    perceptual_network: PerceptualNetwork | None = None,  # measures structure in place of our own measure
+    identity: Identity | None = None,  # recognises the person; the same weight as published
 ) -> Inversion:
     """Optimise codes until their pictures equal ``images``; a picture's result does not depend on its neighbours.
 
@@ -97,7 +104,9 @@ def invert(
             "the plain generator, or set early_layers to 0."
         )
     with enable_training():
-        problem = InversionProblem(generator, images, mask, space, learning_rate, pull, perceptual, noise)
+        problem = InversionProblem(
+            generator, images, mask, space, learning_rate, pull, perceptual, noise, perceptual_network, identity
+        )
         counter = StepCounter(progress, steps, preview_every=_PREVIEW_EVERY, first_preview=1)
         first_codes, winners = _race_starts(problem, start, starts, seed, steps, counter)
         codes = problem.all_rows(_descend(problem, first_codes, steps, counter)).clone()
@@ -152,6 +161,8 @@ class InversionProblem:
         pull: weight of the regularization in W.
         perceptual: weight of structure and edges.
         noise: of the synthesis.
+        network: measures structure; None: our own measure.
+        identity: recognises the person; None: nobody asks.
     """
 
     def __init__(
@@ -164,7 +175,10 @@ class InversionProblem:
         pull: float,
         perceptual: float,
         noise: str | int,
+        network: PerceptualNetwork | None = None,
+        identity: Identity | None = None,
     ) -> None:
+        self.network, self.identity = network, identity
         self.generator, self.learning_rate, self.noise = generator, learning_rate, noise
         self.pull, self.perceptual = pull, perceptual
         self.images = clone_from_inference(images.to(generator.device, torch.float32))
@@ -176,6 +190,8 @@ class InversionProblem:
         self.targets: dict[tuple[int, int | None], _TargetImages] | None = {}  # (first picture, height) -> target
         if 12 * self.images.nbytes > _CACHE_BYTES:
             self.targets = None
+        if network is not None and _NETWORK_BYTES * len(self.images) > _NETWORK_CACHE_BYTES:
+            self.targets = None
 
     def target(self, first: int, height: int | None) -> _TargetImages:
         """Return the pictures from ``first`` on at a height, prepared for comparison; cached where they fit."""
@@ -183,7 +199,8 @@ class InversionProblem:
             return self.targets[first, height]
         batch = slice(first, first + self.batch)
         mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[batch]
-        target = _TargetImages.at_height(self.images[batch], mask, height)
+        with torch.no_grad():
+            target = _TargetImages.at_height(self.images[batch], mask, height, self.network, self.identity)
         if self.targets is not None:
             self.targets[first, height] = target
         return target
@@ -336,17 +353,31 @@ class _TargetImages:
 
     images: Tensor  # [B, 3, h, w]
     weight: Tensor | None  # [B, 1, h, w], where they count
-    ssim_target: SSIMTarget
+    ssim_target: SSIMTarget | None  # None: the network measures
+    network: PerceptualNetwork | None = None
+    network_target: PerceptualTarget | None = None
+    identity: Identity | None = None
+    faces: Tensor | None = None  # [B, E]
 
     @classmethod
-    def at_height(cls, images: Tensor, mask: Tensor | None, height: int | None) -> _TargetImages:
+    def at_height(
+        cls,
+        images: Tensor,
+        mask: Tensor | None,
+        height: int | None,
+        network: PerceptualNetwork | None = None,
+        identity: Identity | None = None,
+    ) -> _TargetImages:
         """Shrink pictures [B, 3, H, W] and their mask to a height; None leaves their size."""
         factor = 1 if height is None else images.shape[2] // height
         if factor > 1:
             images = F.avg_pool2d(images, factor)
             mask = None if mask is None else F.avg_pool2d(mask, factor)
         weight = None if mask is None else mask.expand(images.shape[0], -1, -1, -1)
-        return cls(images, weight, SSIMTarget.from_images(images, mask))
+        faces = None if identity is None else identity(images)
+        if network is None:
+            return cls(images, weight, SSIMTarget.from_images(images, mask), identity=identity, faces=faces)
+        return cls(images, weight, None, network, network.target(images, mask), identity, faces)
 
     def distance(self, drawn: Tensor, perceptual: float) -> Tensor:
         """Compute the squared error plus structure of pictures [B, 3, h, w]: [B]."""
@@ -356,6 +387,10 @@ class _TargetImages:
         else:
             pixels = (3 * self.weight.sum(dim=(1, 2, 3))).clamp(min=1e-6)
             error = (error * self.weight).sum(dim=(1, 2, 3)) / pixels
+        if self.identity is not None:
+            error = error + IDENTITY_WEIGHT * (1 - (self.identity(drawn) * self.faces).sum(dim=1))
+        if self.network is not None:
+            return error + perceptual * self.network.distance(drawn, self.network_target)
         return error + perceptual * 0.1 * self.ssim_target.distance(drawn)
 
 

@@ -183,7 +183,10 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("destination", type=Path, help="the .safetensors to write")
     convert.add_argument("--overwrite", action="store_true", help="replace the destination if it exists")
     about_component = "which one of a file with several directions (default: the first, 0); 'encoder' or 'generator' "
-    about_component += "of a file with both; 'latents' or 'direction' of an array that may be either"
+    about_component += (
+        "of a file with both; 'identity' or 'perceptual' where only such a network will do; 'latents' or "
+    )
+    about_component += "'direction' of an array that may be either"
     convert.add_argument("--component", type=_component, metavar="N", help=about_component)
 
     info = commands.add_parser("info", parents=[common], help="say what a .safetensors file holds")

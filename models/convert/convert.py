@@ -11,6 +11,7 @@ from ..errors import CheckpointError
 from ..files.direction import write_direction
 from ..files.latents import write_latent
 from ..gan.generator import Network, family_fingerprint, save_generator
+from ..losses.files import save_loss
 from ..printable import printable
 from .appearance import describe_content
 from .arrays import DIRECTION, LATENTS, find_arrays
@@ -19,6 +20,7 @@ from .codes import ForeignCodes
 from .containers import OpenedFile, open_file
 from .directions import BOUNDARY, ForeignDirections, choose_direction
 from .irse import EncoderWeights, build_encoder, find_encoder, holds_encoder
+from .losses import IDENTITY, PERCEPTUAL, LossWeights, build_loss, find_loss
 from .nvlabs import find_nvlabs
 from .progressive import ProgressiveWeights, build_progressive, find_progressive
 from .rosinality import find_rosinality
@@ -27,7 +29,7 @@ from .tensorflow import find_tensorflow
 
 Say = Callable[[str], None]
 NetworkWeights = GeneratorWeights | StyleGAN3Weights | ProgressiveWeights
-_NETWORKS = ("encoder", "generator")
+_NETWORKS = ("encoder", "generator", IDENTITY, PERCEPTUAL)
 
 
 def convert_file(
@@ -41,13 +43,14 @@ def convert_file(
 
     Args:
         source: NVlabs .pkl, legacy TensorFlow .pkl, rosinality .pt, a whole-module .pt, a Progressive GAN (.pth, or the
-            original .pkl), a StyleGAN3, an encoder (e4e, pSp), a direction or codes (.pt, .npy, .npz). What it is
-            shows in its bytes, not in its name.
+            original .pkl), a StyleGAN3, an encoder (e4e, pSp), a face recogniser, VGG16 or LPIPS, a direction or codes
+            (.pt, .npy, .npz). What it is shows in its bytes, not in its name.
         destination: a name that ends in .safetensors.
         say: called with sentences for the user.
         overwrite: replace an existing destination.
         component: which one, of a file with several directions; "encoder" or "generator" of a file with both (the
-            generator unless told otherwise); "latents" or "direction" for an array that may be either.
+            generator unless told otherwise); "identity" or "perceptual" where only such a network will do; "latents" or
+            "direction" for an array that may be either.
 
     Returns:
         The destination. It appears whole or, on any error, not at all.
@@ -64,6 +67,8 @@ def convert_file(
         content = identify(opened, component)
         if isinstance(content, EncoderWeights):
             return _write_encoder(source, destination, content, say, not overwrite)
+        if isinstance(content, LossWeights):
+            return _write_loss(source, destination, content, say, not overwrite)
         if isinstance(content, GeneratorWeights):
             if component is None and holds_encoder(opened.content):
                 content.notes.append("the file holds an encoder, too; --component encoder writes that one")
@@ -116,7 +121,7 @@ def _check_paths(source: Path, destination: Path, overwrite: bool) -> None:
 
 def identify(
     opened: OpenedFile, component: int | str | None = None
-) -> NetworkWeights | EncoderWeights | ForeignDirections | ForeignCodes:
+) -> NetworkWeights | EncoderWeights | LossWeights | ForeignDirections | ForeignCodes:
     """Recognise a file's content.
 
     Args:
@@ -132,20 +137,26 @@ def identify(
         raise CheckpointError(f"has no component {component[:40]!r}; choose {choices}, or a number")
     if opened.kind not in ("npy", "npz") and (component is None or component in _NETWORKS):
         generator = None
-        if component != "encoder":
+        if component in (None, "generator"):
             generator = find_progressive(content) or find_tensorflow(content) or find_stylegan3(content)
             generator = generator or find_nvlabs(content) or find_rosinality(content)
-        network = generator or (find_encoder(content) if component != "generator" else None)
-        if network is not None:
+        network = generator
+        if network is None and component in (None, IDENTITY, PERCEPTUAL):
+            network = find_loss(content)
+        if network is None and component in (None, "encoder"):
+            network = find_encoder(content)
+        if network is not None and (not isinstance(network, LossWeights) or component in (None, network.kind)):
             return network
     if component in _NETWORKS:
-        raise CheckpointError(f"holds {describe_content(content)}, but no {component} of a known layout")
+        name = f"{component} network" if component in (IDENTITY, PERCEPTUAL) else component
+        raise CheckpointError(f"holds {describe_content(content)}, but no {name} of a known layout")
     arrays = find_arrays(content, component, plain_array=opened.kind == "npy")
     if arrays is not None:
         return arrays
     raise CheckpointError(
         f"holds {describe_content(content)}; it is neither a StyleGAN2 generator (NVlabs, TensorFlow or rosinality "
-        "layout), nor a StyleGAN3, nor a Progressive GAN, nor an encoder (e4e, pSp), nor a direction, nor codes"
+        "layout), nor a StyleGAN3, nor a Progressive GAN, nor an encoder (e4e, pSp), nor a face recogniser "
+        "(ArcFace), nor VGG16 or LPIPS, nor a direction, nor codes"
     )
 
 
@@ -180,14 +191,26 @@ def _write_encoder(source: Path, destination: Path, weights: EncoderWeights, say
     return _report(source, destination, weights, summary, say)
 
 
-def _provenance(source: Path, weights: NetworkWeights | EncoderWeights) -> dict[str, object]:
+def _write_loss(source: Path, destination: Path, weights: LossWeights, say: Say, exclusive: bool) -> Path:
+    network = build_loss(weights)
+    save_loss(destination, network, _provenance(source, weights), exclusive)
+    if weights.kind == IDENTITY:
+        config = network.config
+        summary = f"face recogniser of {sum(config.units)} units, faces of {config.size} pixels to {config.embedding} "
+        summary += "numbers"
+    else:
+        summary = f"perceptual network of {len(network.config.channels)} convolutions"
+    return _report(source, destination, weights, summary, say)
+
+
+def _provenance(source: Path, weights: NetworkWeights | EncoderWeights | LossWeights) -> dict[str, object]:
     return {"source": source.name, "layout": weights.layout, "notes": weights.notes}
 
 
 def _report(
     source: Path,
     destination: Path,
-    weights: NetworkWeights | EncoderWeights,
+    weights: NetworkWeights | EncoderWeights | LossWeights,
     summary: str,
     say: Say,
 ) -> Path:

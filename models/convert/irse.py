@@ -149,7 +149,23 @@ def _size(tensors: dict[str, Tensor], options: dict) -> tuple[int, int]:
 
 
 def _body(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Infer widths and units of the four stages; a stage begins where the width changes, the first at the start."""
+    """Infer the dimensions of the backbone and the width of its codes."""
+    head = tensors.get("styles.0.linear.weight", tensors.get("linear.weight"))
+    return {**backbone_stages(tensors), "w_dim": int(head.shape[0])}
+
+
+def backbone_stages(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Infer widths and units of the four stages; a stage begins where the width changes, the first at the start.
+
+    Args:
+        tensors: of an improved ResNet, by their published names.
+
+    Returns:
+        Widths, units, and whether it squeezes.
+
+    Raises:
+        KeyError: a tensor is missing.
+    """
     count = len({name.split(".")[1] for name in tensors if name.startswith("body.")})
     widths = [int(tensors["input_layer.0.weight"].shape[0])]
     units: list[int] = []
@@ -159,11 +175,9 @@ def _body(tensors: dict[str, Tensor]) -> dict[str, Any]:
             units.append(0)
             widths.append(width)
         units[-1] += 1
-    head = tensors.get("styles.0.linear.weight", tensors.get("linear.weight"))
     return {
         "widths": tuple(widths),
         "units": tuple(units),
-        "w_dim": int(head.shape[0]),
         "squeeze": "body.0.res_layer.5.fc1.weight" in tensors,
     }
 

@@ -86,12 +86,12 @@ class IrseEncoder(PictureEncoder):
         super().__init__()
         self.config, self.family = config, family
         stem, *stages = config.widths
-        self.input_layer = nn.Sequential(nn.Conv2d(3, stem, 3, 1, 1, bias=False), _Norm(stem), nn.PReLU(stem))
+        self.input_layer = nn.Sequential(nn.Conv2d(3, stem, 3, 1, 1, bias=False), FixedNorm(stem), nn.PReLU(stem))
         units: list[nn.Module] = []
         channels = stem
         for width, count in zip(stages, config.units, strict=True):
             for index in range(count):
-                units.append(_Unit(channels, width, 1 if index else 2, config.squeeze))
+                units.append(ResidualUnit(channels, width, 1 if index else 2, config.squeeze))
                 channels = width
         self.body = nn.Sequential(*units)
         self.stage_ends = [sum(config.units[: k + 1]) - 1 for k in range(4)]
@@ -150,7 +150,7 @@ class IrseEncoder(PictureEncoder):
         return F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
-class _Unit(nn.Module):
+class ResidualUnit(nn.Module):
     """Residual unit: norm, two convolutions, norm, squeeze-and-excitation, beside a shortcut."""
 
     def __init__(self, in_channels: int, width: int, stride: int, squeeze: bool) -> None:
@@ -158,13 +158,13 @@ class _Unit(nn.Module):
         if in_channels == width:
             self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)  # every stride-th pixel
         else:
-            self.shortcut_layer = nn.Sequential(nn.Conv2d(in_channels, width, 1, stride, bias=False), _Norm(width))
+            self.shortcut_layer = nn.Sequential(nn.Conv2d(in_channels, width, 1, stride, bias=False), FixedNorm(width))
         layers = [
-            _Norm(in_channels),
+            FixedNorm(in_channels),
             nn.Conv2d(in_channels, width, 3, 1, 1, bias=False),
             nn.PReLU(width),
             nn.Conv2d(width, width, 3, stride, 1, bias=False),
-            _Norm(width),
+            FixedNorm(width),
         ]
         self.res_layer = nn.Sequential(*layers, *([_Squeeze(width)] if squeeze else []))
 
@@ -172,12 +172,13 @@ class _Unit(nn.Module):
         return self.res_layer(x) + self.shortcut_layer(x)
 
 
-class _Norm(nn.Module):
+class FixedNorm(nn.Module):
     """Batch norm as it is after training: by the statistics in the file."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, affine: bool = True) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.weight = nn.Parameter(torch.ones(width)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(width)) if affine else None
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
 

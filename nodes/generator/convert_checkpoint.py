@@ -12,7 +12,7 @@ from ..common.foreign_files import NOTHING_TO_CONVERT, foreign_file, foreign_fil
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category, search_aliases
 
-CONTENTS = ("automatic", "generator", "encoder", "numbered direction", "direction", "latents")
+CONTENTS = ("automatic", "generator", "encoder", "numbered direction", "direction", "latents", "identity", "perceptual")
 
 
 class ConvertCheckpoint(io.ComfyNode):
@@ -31,14 +31,15 @@ class ConvertCheckpoint(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=foreign_files() or [NOTHING_TO_CONVERT],
-                    tooltip="A file that you put below models/semantic_edit: generators, encoders, directions or "
-                    "latents. New files appear after a refresh (r).",
+                    tooltip="A file that you put below models/semantic_edit: generators, encoders, directions, "
+                    "latents or losses. New files appear after a refresh (r).",
                 ),
                 io.Combo.Input(
                     "content",
                     options=list(CONTENTS),
                     tooltip="What to take of a file that holds several things. automatic: the generator, else the "
-                    "encoder, else codes or the first direction. direction, latents: of an array that may be either.",
+                    "encoder, else codes or the first direction. direction, latents: of an array that may be either. "
+                    "identity, perceptual: such a network alone.",
                 ),
                 io.Int.Input(
                     "number",

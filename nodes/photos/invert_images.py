@@ -13,12 +13,14 @@ from ...host import io
 from ...models.errors import InputError
 from ...models.files.picture_reader import FITS
 from ...models.gan.generator import GanGenerator
+from ...models.losses.identity import IdentityNetwork
+from ...models.losses.perceptual import PerceptualNetwork
 from ..common.devices import place
 from ..common.images import fit_input, from_image_batch, to_image_batch
 from ..common.latents import check_latent, picture_names
 from ..common.progress import progress_for
 from ..common.schema import MAX_SEED, menu_category, search_aliases, with_advanced
-from ..common.sockets import GanGeneratorType, GanLatentType
+from ..common.sockets import GanGeneratorType, GanLatentType, IdentityNetworkType, PerceptualNetworkType
 
 
 class InvertImages(io.ComfyNode):
@@ -104,6 +106,14 @@ class InvertImages(io.ComfyNode):
                     tooltip="Which sampled codes may take part in the race of the starts.",
                 ),
                 fit_input(),
+                PerceptualNetworkType.Input(
+                    "perceptual_network",
+                    optional=True,
+                    tooltip="LPIPS or VGG16: measures how different pictures look, in place of structure and edges.",
+                ),
+                IdentityNetworkType.Input(
+                    "identity_network", optional=True, tooltip="Keeps the person: a face recogniser such as ArcFace."
+                ),
             ],
             outputs=[
                 GanLatentType.Output("latents", "latents", tooltip="A code [L, D] for each picture."),
@@ -144,6 +154,8 @@ class InvertImages(io.ComfyNode):
         early_layers: int = 0,
         seed: int = 0,
         fit: str = FITS[0],
+        perceptual_network: PerceptualNetwork | None = None,
+        identity_network: IdentityNetwork | None = None,
     ) -> io.NodeOutput:
         originals = from_image_batch(images, generator.device)
         pictures = fit_to_resolution(generator, originals, fit)
@@ -151,7 +163,7 @@ class InvertImages(io.ComfyNode):
         if start is not None:
             check_latent(generator, start, "The start of the inversion")
         labels = picture_names(names, len(pictures)) if names or start is None else start.names
-        place(generator)
+        place(generator, perceptual_network, identity_network)
         result = invert(
             generator,
             pictures,
@@ -167,6 +179,8 @@ class InvertImages(io.ComfyNode):
             seed=seed,
             names=labels,
             progress=progress_for(max(steps, 1), "inverting"),
+            perceptual_network=perceptual_network,
+            identity=identity_network,
         )
         latent = GanLatent(result.codes, labels, generator.family)
         residual = to_image_batch(heat_picture(result.error))

@@ -18,13 +18,21 @@ from ...host import io
 from ...host.registry import identity_networks
 from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
+from ...models.losses.identity import IdentityNetwork
 from ..common.devices import place
 from ..common.latents import check_latent
 from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
 from ..common.published import TEXT_EDIT
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
-from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType, TextImageScorerType
+from ..common.sockets import (
+    GanGeneratorType,
+    GanLatentType,
+    IdentityNetworkType,
+    PartLabelsType,
+    TextEditType,
+    TextImageScorerType,
+)
 from ._outside import OUTSIDE, outside_input
 
 _NOT_CHECKED = "not checked"
@@ -173,6 +181,12 @@ class TrainTextEdit(io.ComfyNode):
                     tooltip="Whether it must stay the same person, judged by the demo world's own network.",
                 ),
                 preset_input(TEXT_EDIT),
+                IdentityNetworkType.Input(
+                    "identity_network",
+                    optional=True,
+                    tooltip="A face recogniser such as ArcFace: it must stay the same person. Counts instead of "
+                    "'identity loss'.",
+                ),
             ],
             outputs=[
                 TextEditType.Output(
@@ -209,6 +223,7 @@ class TrainTextEdit(io.ComfyNode):
         outside: str = OUTSIDE[0],
         person: str = _NOT_CHECKED,
         preset: str = AS_SET,
+        identity_network: IdentityNetwork | None = None,
     ) -> io.NodeOutput:
         check_latent(generator, latents)
         check_choice("person", person, _identity_choices())
@@ -223,8 +238,10 @@ class TrainTextEdit(io.ComfyNode):
             rate=defaults.rate, batch=defaults.batch, l2_of="", identity=_IDENTITY,
         )  # fmt: skip
         check_choice("outside", chosen["outside"], OUTSIDE)
-        place(generator, scorer)
-        embed = None if person == _NOT_CHECKED else identity_networks.create(person)
+        place(generator, scorer, identity_network)
+        embed = identity_network
+        if embed is None and person != _NOT_CHECKED:
+            embed = identity_networks.create(person)
         settings = _settings(generator, scorer, chosen, embed is not None, seed)
         goal = TextGoal(
             scorer, prompt, source, chosen["score"], TEMPLATES if chosen["wording"] != "as written" else ("{}",),

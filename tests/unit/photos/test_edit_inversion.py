@@ -225,3 +225,20 @@ def test_perceptual_distance_looks_only_where_the_weight_is():
 def test_psnr():
     x = torch.zeros(1, 3, 8, 8)
     assert float(psnr(x, x + 0.2)) == pytest.approx(20.0, abs=1e-3)
+
+
+def test_networks_that_are_connected_have_a_say(tiny_generator, pictures, tiny_perceptual, tiny_identity):
+    """The codes end nearer to the pictures by the network that took part, each in a batch as alone."""
+    _, pictures = pictures
+    pictures = pictures.clamp(-1, 1)
+    plain = invert(tiny_generator, pictures, steps=40, pull=0.0, perceptual=0.0)
+    by_look = invert(tiny_generator, pictures, steps=40, pull=0.0, perceptual=2.0, perceptual_network=tiny_perceptual)
+    target = tiny_perceptual.target(pictures)
+    looks = [float(tiny_perceptual.distance(r.images, target).mean()) for r in (by_look, plain)]
+    assert looks[0] < looks[1]
+    by_face = invert(tiny_generator, pictures, steps=40, pull=0.0, perceptual=0.0, identity=tiny_identity)
+    likeness = [float((tiny_identity(r.images) * tiny_identity(pictures)).sum(dim=1).mean()) for r in (by_face, plain)]
+    assert likeness[0] > likeness[1]
+    one = invert(tiny_generator, pictures[1:2], steps=5, perceptual_network=tiny_perceptual, identity=tiny_identity)
+    both = invert(tiny_generator, pictures, steps=5, perceptual_network=tiny_perceptual, identity=tiny_identity)
+    assert torch.allclose(one.codes[0], both.codes[1], atol=1e-3)
