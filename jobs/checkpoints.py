@@ -6,10 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
+from ..models import load_generator
+from ..models.encoders.encoder import PictureEncoder, load_encoder
 from ..models.errors import InputError
+from ..models.gan.generator import GanGenerator
 from .stores import is_remote, open_store
 
-__all__ = ["checkpoint_file", "shipped_file"]
+__all__ = ["NO_ENCODER", "checkpoint_file", "load_networks", "shipped_file"]
+
+NO_ENCODER = "none"
 
 _SHIPPED = Path(__file__).resolve().parents[1] / "models" / "demo"
 
@@ -45,3 +52,19 @@ def checkpoint_file(name: str, kind: str) -> Iterator[Path]:
             yield path
     except FileNotFoundError:
         raise InputError(f"There is no checkpoint {name}.") from None
+
+
+def load_networks(
+    generator: str, encoder: str, device: torch.device | str
+) -> tuple[GanGenerator, PictureEncoder | None]:
+    """Load a generator and an encoder; "none" for no encoder.
+
+    Raises:
+        InputError: one is missing or damaged.
+    """
+    with checkpoint_file(generator, "generators") as path:
+        network = load_generator(path, device)
+    if encoder == NO_ENCODER:
+        return network, None
+    with checkpoint_file(encoder, "encoders") as path:
+        return network, load_encoder(path, device)

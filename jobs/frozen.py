@@ -17,20 +17,18 @@ from ..editing.common.types import EditDirection
 from ..editing.one_for_all.attribute_score import AttributeScore
 from ..editing.one_for_all.features import encoder_space, generator_space
 from ..editing.one_for_all.transfer import Transfer
-from ..models import load_generator
 from ..models.checkpoint import parse_json, read_safetensors, write_safetensors
-from ..models.encoders.encoder import PictureEncoder, load_encoder
+from ..models.encoders.encoder import PictureEncoder
 from ..models.errors import CheckpointError, InputError
 from ..models.files.picture_reader import FITS
 from ..models.gan.generator import GanGenerator
-from .checkpoints import checkpoint_file
+from .checkpoints import NO_ENCODER, load_networks
 from .settings import describe_transfer, differences
 
 __all__ = ["KIND", "FrozenJob", "freeze", "read_frozen", "thaw", "thaw_with", "write_frozen"]
 
 KIND = "job"
 _VERSION = 1
-_NONE = "none"
 _OPTIONS = ("strength", "mode", "target", "limit", "steps", "corrections")
 _SCORES = {"encoder": "the encoder's features", "generator": "the generator's features"}
 
@@ -102,13 +100,7 @@ def thaw(job: FrozenJob, device: torch.device | str = "cpu") -> Transfer:
     Raises:
         InputError: a checkpoint is missing, damaged, or another one than the job was frozen with.
     """
-    with checkpoint_file(job.generator, "generators") as path:
-        generator = load_generator(path, device)
-    encoder = None
-    if job.encoder != _NONE:
-        with checkpoint_file(job.encoder, "encoders") as path:
-            encoder = load_encoder(path, device)
-    return thaw_with(job, generator, encoder)
+    return thaw_with(job, *load_networks(job.generator, job.encoder, device))
 
 
 def thaw_with(job: FrozenJob, generator: GanGenerator, encoder: PictureEncoder | None) -> Transfer:
@@ -117,8 +109,8 @@ def thaw_with(job: FrozenJob, generator: GanGenerator, encoder: PictureEncoder |
     Raises:
         InputError: they are others than the job was frozen with.
     """
-    if (encoder is None) != (job.encoder == _NONE):
-        expected = "none" if job.encoder == _NONE else f"its own ({job.encoder})"
+    if (encoder is None) != (job.encoder == NO_ENCODER):
+        expected = "none" if job.encoder == NO_ENCODER else f"its own ({job.encoder})"
         raise InputError(f"The job was frozen with another encoder; expected {expected}.")
     device = generator.device
     direction = replace(
@@ -214,7 +206,7 @@ def _job_of(config: dict, tensors: dict[str, Tensor], family: str) -> FrozenJob:
     background = tuple(int(level) for level in pictures["background"])
     if pictures["fit"] not in FITS or len(background) != 3 or not isinstance(config["settings"], dict):
         raise ValueError("its fit, background or settings")
-    if score is not None and score[1]["space"] == "encoder" and checkpoints["encoder"] == _NONE:
+    if score is not None and score[1]["space"] == "encoder" and checkpoints["encoder"] == NO_ENCODER:
         raise ValueError("its score reads an encoder, and there is none")
     return FrozenJob(
         _text(pictures["source"]), _text(checkpoints["generator"]), _text(checkpoints["encoder"]), direction,

@@ -12,11 +12,9 @@ from einops import rearrange
 from ...editing.one_for_all.attributes import fit_to_generator, with_average_example
 from ...editing.one_for_all.strength_modes import MODES
 from ...editing.one_for_all.transfer import Transfer
-from ...jobs.checkpoints import checkpoint_file
+from ...jobs.checkpoints import checkpoint_file, load_networks
 from ...jobs.frozen import FrozenJob, freeze
 from ...jobs.stores import is_remote
-from ...models import load_generator
-from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError
 from ...models.files.direction import read_direction
 from ...models.files.picture_reader import FITS, PictureError, read_picture
@@ -24,7 +22,7 @@ from ...models.files.picture_reader import FITS, PictureError, read_picture
 __all__ = ["BACKGROUNDS", "EDIT_OPTIONS", "add_edit_options", "frozen_job", "make_transfer"]
 
 BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
-_DEMO, _NO_ENCODER = "demo_portraits", "none"
+_DEMO = "demo_portraits"
 _MODES = [mode.replace(" ", "-") for mode in MODES]
 # Each with its default.
 EDIT_OPTIONS = {
@@ -70,12 +68,7 @@ def make_transfer(options: argparse.Namespace, device: torch.device) -> Transfer
     """
     if options.limit is not None and options.limit <= 0:
         raise InputError(f"--limit is {options.limit:g}; expected a number above 0. Leave it out for no limit.")
-    with checkpoint_file(options.generator, "generators") as path:
-        generator = load_generator(path, device)
-    encoder = None
-    if options.encoder != _NO_ENCODER:
-        with checkpoint_file(options.encoder, "encoders") as path:
-            encoder = load_encoder(path, device)
+    generator, encoder = load_networks(options.generator, options.encoder, device)
     with checkpoint_file(options.direction, "directions") as path:
         fields = read_direction(path)
     direction = with_average_example(generator, fit_to_generator(generator, **fields))
