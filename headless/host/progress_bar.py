@@ -14,6 +14,7 @@ from ...models.printable import encodable, printable
 _WIDTH = 24  # characters of the bar itself
 _REFRESH_SECONDS = 0.1
 _NODE, _STEPS = "{desc}", f"{{desc}} |{{bar:{_WIDTH}}}| {{n_fmt}}/{{total_fmt}}, {{remaining_s:.0f}} s left"
+_RECENT = 0.1  # weight of the newest steps in the rate of long work, which begins slowly
 _RATED = f"{{desc}} |{{bar:{_WIDTH}}}| {{n_fmt}}/{{total_fmt}}, {{rate_noinv_fmt}}, {{remaining}} left"
 
 
@@ -41,14 +42,14 @@ class Bar:
 
     def start_long(self, title: str, unit: str) -> None:
         """Name work that may take hours; it is shown with its rate in `unit` a second."""
-        self._start(title, _RATED, f" {unit}")
+        self._start(title, _RATED, f" {unit}", _RECENT)
 
-    def _start(self, title: str, layout: str = _STEPS, unit: str = "") -> None:
+    def _start(self, title: str, layout: str = _STEPS, unit: str = "", recent: float = 0.0) -> None:
         self.clear()
         self.node, self._layout = encodable(printable(title), self.stream), layout
         size = shutil.get_terminal_size()  # tqdm's own answer is of no use where a terminal does not know its size
         self._line = _Line(
-            desc=self.node, file=self.stream, disable=None, leave=False, bar_format=_NODE, ascii="-#", smoothing=0,
+            desc=self.node, file=self.stream, disable=None, leave=False, bar_format=_NODE, ascii="-#", smoothing=recent,
             mininterval=_REFRESH_SECONDS, miniters=1, ncols=size.columns, nrows=size.lines, unit=unit,
         )  # fmt: skip
 

@@ -83,9 +83,11 @@ class RayEngine:
         }
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        # Its core calls every actor that may be started again a danger, on the terminal.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
             ray.init(**(quiet | ({"address": self.address} if self.address else own)))
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        except Exception as error:  # of many kinds, some of them Ray's own
             where = f"The cluster {self.address} cannot be reached" if self.address else "Ray cannot be started here"
             raise InputError(f"{where}: {_reason(error)}.") from None
 

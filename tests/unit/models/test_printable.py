@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import time
 
 import pytest
 from hypothesis import given
@@ -78,6 +80,21 @@ def test_titles_and_progress_bars_are_printable():
     screen.flush()
     drawn = content.getvalue().decode("cp1252")
     assert r"[1/2] T\x1b[2J\u5199 photo\n\x07\u5199" in drawn and "\x1b[2J" not in drawn and "\x07" not in drawn
+
+
+def test_long_work_shows_its_rate_and_the_time_left():
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Screen()
+    bar = Bar(screen)
+    bar.start_long("photos", "pictures")
+    bar.step(1, 4000)
+    time.sleep(0.15)
+    bar.step(100, 4000)
+    bar.clear()
+    assert re.search(r"photos \|#?-*\| 100/4000, +\d[\d.]* pictures/s, \d\d:\d\d left", screen.getvalue())
 
 
 def test_log_lines_are_printable(caplog):
