@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from types import ModuleType
 from typing import get_args, get_type_hints
 
@@ -19,6 +18,7 @@ log = printable_logger(__name__)
 LINES, PARQUET = FORMS = ("jsonl", "parquet")
 _EXACT = "exact"  # the column of what UTF-8 cannot say, as JSON
 _VERSION = "1"
+_ROWS = 10_000  # read at a time
 
 
 def pack_records(records: Iterable[Record], form: str) -> bytes:
@@ -52,34 +52,37 @@ def unpack_records(content: bytes, form: str, name: str) -> list[Record]:
 
 def _parquet(records: list[Record]) -> bytes:
     pyarrow = _pyarrow()
-    rows = [_row(record) for record in records]
     schema = _schema(pyarrow)
-    columns = [pyarrow.array([row[name] for row in rows], schema.field(name).type) for name in schema.names]
+    columns = {
+        name: pyarrow.array((_readable(getattr(record, name)) for record in records), schema.field(name).type)
+        for name in schema.names[:-1]
+    }
+    columns[_EXACT] = pyarrow.array((_exact(record) for record in records), pyarrow.string())
     content = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, schema=schema), content, compression="zstd")
+    pyarrow.parquet.write_table(pyarrow.table(columns, schema=schema), content, compression="zstd")
     return content.getvalue()
 
 
 def _from_parquet(content: bytes, name: str) -> list[Record | None]:
     pyarrow = _pyarrow()
+    records: list[Record | None] = []
     try:
-        rows = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
-        return [record_of({**row, **json.loads(row.get(_EXACT) or "{}")}) for row in rows]
+        for batch in pyarrow.parquet.ParquetFile(io.BytesIO(content)).iter_batches(_ROWS):
+            records += [record_of({**row, **json.loads(row.get(_EXACT) or "{}")}) for row in batch.to_pylist()]
     except (pyarrow.ArrowException, OSError, TypeError, ValueError) as error:
         raise InputError(f"{name} is no manifest in Parquet, or a damaged one ({error}).") from None
+    return records
 
 
-def _row(record: Record) -> dict[str, object]:
-    """Return a record's fields; names that are no UTF-8 are readable there, and exact in a column of their own."""
-    row = asdict(record)
-    exact = {}
-    for name, text in row.items():
-        if isinstance(text, str):
-            row[name] = text.encode("utf-8", "replace").decode()
-            if row[name] != text:
-                exact[name] = text
-    row[_EXACT] = json.dumps(exact) if exact else None
-    return row
+def _readable(cell: object) -> object:
+    """Return a text as UTF-8 can say it; other cells as they are."""
+    return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
+
+
+def _exact(record: Record) -> str | None:
+    """Return the texts of a record that are no UTF-8, as JSON; None where all are."""
+    texts = {name: text for name, text in vars(record).items() if isinstance(text, str) and text != _readable(text)}
+    return json.dumps(texts) if texts else None
 
 
 def _schema(pyarrow: ModuleType) -> object:

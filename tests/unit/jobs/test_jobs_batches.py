@@ -15,7 +15,7 @@ from semantic_edit.jobs.batch_manifest import PARTS, BatchManifest, convert_mani
 from semantic_edit.jobs.batches import BatchJob, dry_run, run_batches
 from semantic_edit.jobs.batches.run import here
 from semantic_edit.jobs.batches.worker import BatchWorker
-from semantic_edit.jobs.frozen import thaw
+from semantic_edit.jobs.frozen import thaw, write_frozen
 from semantic_edit.jobs.manifest import DONE, Record
 from semantic_edit.jobs.record_tables import FORMS, pack_records, unpack_records
 from semantic_edit.jobs.stores import open_store
@@ -275,6 +275,26 @@ def test_the_command_converts_a_manifest_both_ways(small_edit, few_photos, tmp_p
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no manifest"):
         convert_manifest(open_store(tmp_path / "empty"), "parquet")
+
+
+def test_the_command_tries_out_and_takes_shards_and_addresses(small_edit, few_photos, shards, tmp_path, memory, capsys):
+    def batch(source, output, *arguments):
+        job = write_frozen(tmp_path / "job.safetensors", small_edit.frozen(source=str(source)))
+        assert main(["batch", str(job), "--output", str(output), "--device", "cpu", *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert "Nothing was written." in batch(few_photos, tmp_path / "a", "--dry-run") and not (tmp_path / "a").exists()
+    batch(few_photos, tmp_path / "a")
+    plain = outcome(tmp_path / "a")[1]
+    assert len(plain) == 18 and (tmp_path / "a" / "manifest.jsonl").is_file()
+    assert f"Results and manifest: {memory}/b" in batch(few_photos, f"{memory}/b")
+    assert outcome(f"{memory}/b")[1] == plain
+    batch(shards, tmp_path / "c")
+    assert (tmp_path / "c" / "00000.tar#a-000.png").read_bytes() == plain["0.png"]
+    batch(few_photos, tmp_path / "d", "--shards", "--per-batch", "20")
+    (tar,) = (tmp_path / "d").glob("batch-*.tar")
+    with tarfile.open(tar) as content:
+        assert {name for name in content.getnames() if name.endswith(".png")} == set(plain)
 
 
 def test_a_dry_run_measures_and_writes_nothing(small_edit, few_photos, tmp_path):
