@@ -2,7 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { TEMPLATES } from "./lib/template_list.js";
+import { GROUPS, TEMPLATES } from "./lib/template_list.js";
 
 const FOLDER = decodeURIComponent(new URL(import.meta.url).pathname.split("/extensions/")[1].split("/")[0]);
 
@@ -12,8 +12,9 @@ async function open(name) {
   await app.loadGraphData(await answer.json(), true, true, name, { openSource: "template" });
 }
 
+const idOf = (name) => `SemanticEdit.Template.${name}`;
 const commands = TEMPLATES.map(([name, title], index) => ({
-  id: `SemanticEdit.Template.${name}`,
+  id: idOf(name),
   label: `${index + 1}. ${title}`,
   icon: "pi pi-images",
   function: () => open(name),
@@ -22,5 +23,8 @@ const commands = TEMPLATES.map(([name, title], index) => ({
 app.registerExtension({
   name: "SemanticEdit.Templates",
   commands,
-  menuCommands: [{ path: ["Semantic Edit"], commands: commands.map(({ id }) => id) }],
+  menuCommands: Object.entries(GROUPS).map(([group, entries]) => ({
+    path: ["Semantic Edit", group],
+    commands: entries.map(([name]) => idOf(name)),
+  })),
 });

@@ -73,9 +73,10 @@ def place_by_search(page, name):
     box = page.locator("#graph-canvas").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.dblclick(*middle)
-    page.wait_for_timeout(800)
+    page.wait_for_function("document.activeElement?.tagName === 'INPUT'", timeout=15_000)
     page.keyboard.type(name, delay=20)
-    page.wait_for_timeout(1500)
+    page.locator("[role=dialog], [role=listbox]").get_by_text(name).first.wait_for(timeout=15_000)
+    page.wait_for_timeout(1000)
     page.keyboard.press("Enter")
     page.wait_for_function("app.graph._nodes.length > 0", timeout=15_000)
     page.mouse.click(*middle)  # newer pages let the node hang at the pointer until then

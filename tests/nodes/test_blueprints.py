@@ -44,7 +44,8 @@ def test_the_one_node_is_named_as_its_file_and_shows_what_its_definition_declare
         assert shown == [(socket["name"], socket["type"]) for socket in definition[side]]
         assert len({name for name, _ in shown}) == len(shown)
     promoted = [socket["name"] for socket in instance["inputs"] if "widget" in socket]
-    assert [name for _, name in instance["properties"]["proxyWidgets"]] == promoted
+    # A list of them would be taken for an old one: newer pages then forget values when a workflow is opened again.
+    assert "proxyWidgets" not in instance["properties"]
     assert len(instance["widgets_values"]) == len(promoted) <= 10
 
 
@@ -155,7 +156,7 @@ def test_the_template_of_ones_own_folder_is_that_graph_with_the_blueprint_of_tod
 def test_a_value_set_on_the_blueprint_reaches_the_node_inside(headless_host):
     job = own_folder_job("Edit one for all")
     edit = job["nodes"][0]
-    names = [name for _, name in edit["properties"]["proxyWidgets"]]
+    names = [socket["name"] for socket in edit["inputs"] if "widget" in socket]
     for name, value in (("edit", "hat.safetensors"), ("strength", -0.5), ("steps", 7)):
         edit["widgets_values"][names.index(name)] = value
     inputs = {node["class_type"]: node["inputs"] for node in Runner(headless_host).prepare(job).nodes.values()}
