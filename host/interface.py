@@ -30,6 +30,7 @@ KINDS = (
     "scorers",
     "jobs",
     "losses",
+    "segmenters",
 )
 _MOST_NAMED = 8  # files that a message lists
 

@@ -167,6 +167,24 @@ def tiny_perceptual():
     return _drawn(PerceptualNetwork(PerceptualConfig((4, 5, 5, 6, 6, 7, 7, 8, 8, 8, 9, 9, 9))), 4)
 
 
+@pytest.fixture(scope="session")
+def make_segmenter():
+    """make_segmenter(**config fields) -> a random face parser of a few channels, which sees pictures at 64 px."""
+    from semantic_edit.models.segmenters.bisenet import FaceSegmenter, SegmenterConfig
+
+    def make(**fields):
+        narrow = {"widths": (4, 4, 5, 6, 7), "context": 5, "fused": 8, "head": 6, "size": 64}
+        return _drawn(FaceSegmenter(SegmenterConfig(**{**narrow, **fields})), 6)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_segmenter(make_segmenter):
+    """`make_segmenter` with the published parts."""
+    return make_segmenter()
+
+
 @pytest.fixture
 def tiny_encoder(tiny_generator):
     """A random encoder for `tiny_generator`."""

@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--overwrite", action="store_true", help="replace the destination if it exists")
     about_component = "which one of a file with several directions (default: the first, 0); 'encoder' or 'generator' "
     about_component += (
-        "of a file with both; 'identity' or 'perceptual' where only such a network will do; 'latents' or "
+        "of a file with both; 'identity', 'perceptual' or 'segmenter' where only such a network will do; 'latents' or "
     )
     about_component += "'direction' of an array that may be either"
     convert.add_argument("--component", type=_component, metavar="N", help=about_component)

@@ -13,6 +13,7 @@ from ..files.latents import write_latent
 from ..gan.generator import Network, family_fingerprint, save_generator
 from ..losses.files import save_loss
 from ..printable import printable
+from ..segmenters.files import save_segmenter
 from .appearance import describe_content
 from .arrays import DIRECTION, LATENTS, find_arrays
 from .assemble import GeneratorWeights, build_generator
@@ -24,12 +25,13 @@ from .losses import IDENTITY, PERCEPTUAL, LossWeights, build_loss, find_loss
 from .nvlabs import find_nvlabs
 from .progressive import ProgressiveWeights, build_progressive, find_progressive
 from .rosinality import find_rosinality
+from .segmenters import SEGMENTER, SegmenterWeights, build_segmenter, find_segmenter
 from .stylegan3 import StyleGAN3Weights, build_stylegan3, find_stylegan3
 from .tensorflow import find_tensorflow
 
 Say = Callable[[str], None]
 NetworkWeights = GeneratorWeights | StyleGAN3Weights | ProgressiveWeights
-_NETWORKS = ("encoder", "generator", IDENTITY, PERCEPTUAL)
+_NETWORKS = ("encoder", "generator", IDENTITY, PERCEPTUAL, SEGMENTER)
 
 
 def convert_file(
@@ -49,8 +51,8 @@ def convert_file(
         say: called with sentences for the user.
         overwrite: replace an existing destination.
         component: which one, of a file with several directions; "encoder" or "generator" of a file with both (the
-            generator unless told otherwise); "identity" or "perceptual" where only such a network will do; "latents" or
-            "direction" for an array that may be either.
+            generator unless told otherwise); "identity", "perceptual" or "segmenter" where only such a network will do;
+            "latents" or "direction" for an array that may be either.
 
     Returns:
         The destination. It appears whole or, on any error, not at all.
@@ -67,6 +69,8 @@ def convert_file(
         content = identify(opened, component)
         if isinstance(content, EncoderWeights):
             return _write_encoder(source, destination, content, say, not overwrite)
+        if isinstance(content, SegmenterWeights):
+            return _write_segmenter(source, destination, content, say, not overwrite)
         if isinstance(content, LossWeights):
             return _write_loss(source, destination, content, say, not overwrite)
         if isinstance(content, GeneratorWeights):
@@ -121,7 +125,7 @@ def _check_paths(source: Path, destination: Path, overwrite: bool) -> None:
 
 def identify(
     opened: OpenedFile, component: int | str | None = None
-) -> NetworkWeights | EncoderWeights | LossWeights | ForeignDirections | ForeignCodes:
+) -> NetworkWeights | EncoderWeights | LossWeights | SegmenterWeights | ForeignDirections | ForeignCodes:
     """Recognise a file's content.
 
     Args:
@@ -143,6 +147,8 @@ def identify(
         network = generator
         if network is None and component in (None, IDENTITY, PERCEPTUAL):
             network = find_loss(content)
+        if network is None and component in (None, SEGMENTER):
+            network = find_segmenter(content)
         if network is None and component in (None, "encoder"):
             network = find_encoder(content)
         if network is not None and (not isinstance(network, LossWeights) or component in (None, network.kind)):
@@ -156,7 +162,7 @@ def identify(
     raise CheckpointError(
         f"holds {describe_content(content)}; it is neither a StyleGAN2 generator (NVlabs, TensorFlow or rosinality "
         "layout), nor a StyleGAN3, nor a Progressive GAN, nor an encoder (e4e, pSp), nor a face recogniser "
-        "(ArcFace), nor VGG16 or LPIPS, nor a direction, nor codes"
+        "(ArcFace), nor VGG16 or LPIPS, nor a face parser (BiSeNet), nor a direction, nor codes"
     )
 
 
@@ -203,14 +209,22 @@ def _write_loss(source: Path, destination: Path, weights: LossWeights, say: Say,
     return _report(source, destination, weights, summary, say)
 
 
-def _provenance(source: Path, weights: NetworkWeights | EncoderWeights | LossWeights) -> dict[str, object]:
+def _write_segmenter(source: Path, destination: Path, weights: SegmenterWeights, say: Say, exclusive: bool) -> Path:
+    save_segmenter(destination, build_segmenter(weights), _provenance(source, weights), exclusive)
+    names = weights.config.names
+    return _report(source, destination, weights, f"segmenter of {len(names)} parts ({', '.join(names[:4])}, ...)", say)
+
+
+def _provenance(
+    source: Path, weights: NetworkWeights | EncoderWeights | LossWeights | SegmenterWeights
+) -> dict[str, object]:
     return {"source": source.name, "layout": weights.layout, "notes": weights.notes}
 
 
 def _report(
     source: Path,
     destination: Path,
-    weights: NetworkWeights | EncoderWeights | LossWeights,
+    weights: NetworkWeights | EncoderWeights | LossWeights | SegmenterWeights,
     summary: str,
     say: Say,
 ) -> Path:

@@ -9,7 +9,7 @@ from ...host.files import files_below
 from ...models.checkpoint import FOREIGN_SUFFIXES
 from ...models.errors import InputError
 
-KINDS_WITH_FOREIGN_FILES = ("generators", "encoders", "directions", "latents", "losses")
+KINDS_WITH_FOREIGN_FILES = ("generators", "encoders", "directions", "latents", "losses", "segmenters")
 NOTHING_TO_CONVERT = "(nothing here yet: put a file below models/semantic_edit, then press r)"
 
 

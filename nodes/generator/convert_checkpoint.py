@@ -12,7 +12,17 @@ from ..common.foreign_files import NOTHING_TO_CONVERT, foreign_file, foreign_fil
 from ..common.model_files import file_fingerprint
 from ..common.schema import menu_category, search_aliases
 
-CONTENTS = ("automatic", "generator", "encoder", "numbered direction", "direction", "latents", "identity", "perceptual")
+CONTENTS = (
+    "automatic",
+    "generator",
+    "encoder",
+    "numbered direction",
+    "direction",
+    "latents",
+    "identity",
+    "perceptual",
+    "segmenter",
+)
 
 
 class ConvertCheckpoint(io.ComfyNode):
@@ -32,14 +42,14 @@ class ConvertCheckpoint(io.ComfyNode):
                     "file",
                     options=foreign_files() or [NOTHING_TO_CONVERT],
                     tooltip="A file that you put below models/semantic_edit: generators, encoders, directions, "
-                    "latents or losses. New files appear after a refresh (r).",
+                    "latents, losses or segmenters. New files appear after a refresh (r).",
                 ),
                 io.Combo.Input(
                     "content",
                     options=list(CONTENTS),
                     tooltip="What to take of a file that holds several things. automatic: the generator, else the "
                     "encoder, else codes or the first direction. direction, latents: of an array that may be either. "
-                    "identity, perceptual: such a network alone.",
+                    "identity, perceptual, segmenter: such a network alone.",
                 ),
                 io.Int.Input(
                     "number",

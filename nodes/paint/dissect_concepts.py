@@ -11,12 +11,13 @@ from ...host import io
 from ...host.registry import PartLabeller, part_labellers
 from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
+from ...models.segmenters.bisenet import FaceSegmenter
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
-from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanLatentType, PartLabelsType
+from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanLatentType, PartLabelsType, SegmenterType
 
 _SHEET_PICTURES = 96  # pictures that the sheets of units choose from
 
@@ -58,7 +59,7 @@ class DissectConcepts(io.ComfyNode):
                 io.Combo.Input(
                     "ranking",
                     options=list(RANKINGS),
-                    tooltip="effect: by what units cause in the picture (demo segmenter only). difference: by how far "
+                    tooltip="effect: by what units cause in the picture, judged by a segmenter. difference: by how far "
                     "they differ inside and outside of the concept. overlap: by intersection over union.",
                 ),
                 seed_input(tooltip="Chooses the sampled pictures."),
@@ -70,6 +71,12 @@ class DissectConcepts(io.ComfyNode):
                     optional=True,
                     tooltip="Where the concepts are in the pictures of the latents. Without it the demo world's "
                     "segmenter looks for the parts of portraits.",
+                ),
+                SegmenterType.Input(
+                    "segmenter",
+                    optional=True,
+                    tooltip="Looks for the concepts in every picture while it is drawn, a few at a time; judges "
+                    "effects too. In place of 'parts'.",
                 ),
             ],
             outputs=[
@@ -94,19 +101,22 @@ class DissectConcepts(io.ComfyNode):
         seed: int,
         latents: GanLatent | None = None,
         parts: PartLabels | None = None,
+        segmenter: FaceSegmenter | None = None,
     ) -> io.NodeOutput:
         check_choice("threshold", threshold, THRESHOLDS)
         check_choice("ranking", ranking, RANKINGS)
         count = len(generator.network.synthesis.layers)
         if layer >= count:
             raise InputError(f"Layer {layer} does not exist; '{generator.name}' has layers 0 to {count - 1}, or -1.")
+        if parts is not None and segmenter is not None:
+            raise InputError("Both 'parts' and a 'segmenter' say where concepts are; connect one of them.")
         if parts is not None:
             _check_parts(parts, latents, ranking)
         if latents is not None:
             check_latent(generator, latents)
-        place(generator)
+        place(generator, segmenter)
         codes = sample(generator, samples, seed, 1.0, 0, -1).codes if latents is None else latents.codes
-        labeller = _labeller(parts)
+        labeller = _labeller(parts, segmenter)
         concepts = dissect_and_rank(
             generator,
             codes,
@@ -132,13 +142,15 @@ def _check_parts(parts: PartLabels, latents: GanLatent | None, ranking: str) -> 
         )
     if ranking == "effect":
         raise InputError(
-            "The ranking 'effect' changes pictures and looks again, which fixed part labels cannot do; set "
-            "ranking to 'difference' or 'overlap'."
+            "The ranking 'effect' changes pictures and looks again, which fixed part labels cannot do; connect a "
+            "segmenter instead, or set ranking to 'difference' or 'overlap'."
         )
 
 
-def _labeller(parts: PartLabels | None) -> PartLabeller:
-    """Return connected labels as a labeller, else the segmenter that was registered first."""
+def _labeller(parts: PartLabels | None, segmenter: FaceSegmenter | None) -> PartLabeller:
+    """Return connected labels or a connected segmenter as a labeller, else the one that was registered first."""
+    if segmenter is not None:
+        return PartLabeller(segmenter.config.names, lambda pictures, _: segmenter(pictures), segmenter)
     if parts is not None:
         return PartLabeller(parts.names, lambda _, index: parts.masks[index])
     names = part_labellers.names()

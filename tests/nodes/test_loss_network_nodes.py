@@ -65,3 +65,16 @@ def test_a_text_edit_is_trained_to_keep_the_person(run_node, networks, headless_
     plain = run_node("TrainTextEdit", **inputs)[0][0]
     kept = run_node("TrainTextEdit", **inputs, identity_network=networks[0])[0][0]
     assert not torch.allclose(plain.offset, kept.offset)
+
+
+def test_a_segmenter_of_ones_own_dissects_and_judges_effects(run_node, headless_host, tiny_generator, make_segmenter):
+    folder = headless_host.settings.models / "semantic_edit" / "segmenters"
+    folder.mkdir(parents=True)
+    network = make_segmenter(names=("a", "b"), size=512)
+    torch.save(network.state_dict(), folder / "parser.pth")
+    run_node("ConvertCheckpoint", file="segmenters/parser.pth", content="segmenter")
+    segmenter = run_node("LoadSegmenter", file="parser-segmenter.safetensors")[0][0]
+    inputs = {"generator": tiny_generator, "segmenter": segmenter, "samples": 64, "layer": 2}
+    effect, difference = (run_node("DissectConcepts", **inputs, ranking=r)[0][0] for r in ("effect", "difference"))
+    assert effect.names == ("part 0", "part 1") and effect.effect.shape == difference.effect.shape
+    assert torch.equal(effect.iou, difference.iou) and not torch.allclose(effect.effect, difference.effect)

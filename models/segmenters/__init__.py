@@ -1,0 +1,1 @@
+"""Segmenters: networks that say where things are in a picture, with gradients."""
