@@ -2,6 +2,7 @@
 
 First the autoencoder at 64 pixels, then the text encoder, then the denoiser on latents that are made once, and last the
 autoencoder's step to 128 pixels, round the same latents. The folder is one that StableDiffusionPipeline opens.
+Where OUT/start holds such a folder already, ``sharpening`` goes on from it instead.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from .diffusion_pictures import INNER_SIZE, encode_latents, train_inner
 from .diffusion_text import random_description, train_text, write_tokenizer
 from .generator import feature_reader
 from .sentences import portrait_phrases
+from .sharpening.diffusion import START, sharpen_diffusion
 
 FOLDER = "demo_portraits"
 SIZE = 128  # pixels
@@ -50,9 +52,15 @@ _SMOKE = Lengths(48, 2, 2, 2, 2, 2)
 
 
 def train_diffusion(run: TrainingRun) -> None:
-    """Train all parts; each that is finished is saved, so that ``--resume`` goes on with the next."""
+    """Train all parts; each that is finished is saved, so that ``--resume`` goes on with the next.
+
+    Where OUT/start is a model already, its autoencoder and denoiser are sharpened.
+    """
     allow_declaring()
     torch.manual_seed(run.seed)
+    if (run.out / START).is_dir():
+        sharpen_diffusion(run, feature_reader(run), run.out / FOLDER)
+        return
     rng = torch.Generator().manual_seed(run.seed)
     lengths = _SMOKE if run.smoke else LENGTHS
     writer = PipelineWriter(run, lengths)

@@ -120,7 +120,7 @@ def polish_decoder(run: TrainingRun, vae: nn.Module, reader: PortraitReader, ste
     total = 0.0
     while state.step < steps:
         set_rate(state.optimizer, _POLISH_RATE * warm_cosine(state.step, steps, 20, 0.3))
-        portraits = render(_varied_factors(2 if run.smoke else _BATCH, rng), size, parts=True)
+        portraits = render(varied_factors(2 if run.smoke else _BATCH, rng), size, parts=True)
         images, weights = portraits.images, detail_weights(portraits.parts)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
@@ -146,7 +146,7 @@ def _save_samples(path: Path, vae: nn.Module, images: Tensor) -> None:
     save_sheet(path, torch.cat([images, reconstruct(vae, images)]), len(images))
 
 
-def _varied_factors(count: int, rng: torch.Generator) -> Tensor:
+def varied_factors(count: int, rng: torch.Generator) -> Tensor:
     """Sample factors [count, K]; in every other portrait two resting factors are moved."""
     factors = factors_from_z(sample_z(count, rng))
     resting = [factor for factor in FACTORS if not factor.live]

@@ -20,7 +20,7 @@ CHANNELS = (64, 128)
 LATENT_SIZE = 16
 _BATCH = 32
 _RATE = 1.2e-3
-_UNCONDITIONAL = 0.12  # share of portraits shown without a sentence, for classifier-free guidance (2207.12598)
+UNCONDITIONAL = 0.12  # share of portraits shown without a sentence, for classifier-free guidance (2207.12598)
 SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -92,6 +92,6 @@ class DenoiserTraining:
         return F.mse_loss(predicted.float(), noise)
 
     def _sentence(self, attributes: dict[str, str]) -> str:
-        if float(torch.rand((), generator=self.rng)) < _UNCONDITIONAL:
+        if float(torch.rand((), generator=self.rng)) < UNCONDITIONAL:
             return ""
         return random_description(attributes, self.rng).text

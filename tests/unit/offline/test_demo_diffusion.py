@@ -17,6 +17,7 @@ from semantic_edit.offline.train_demo.diffusion_network import alphas_cumprod
 from semantic_edit.offline.train_demo.diffusion_pictures import SCALING, build_autoencoder, centre_latents, reconstruct
 from semantic_edit.offline.train_demo.diffusion_text import random_description
 from semantic_edit.offline.train_demo.sentences import portrait_phrases
+from semantic_edit.offline.train_demo.sharpening.denoiser import factors_with_hats, sentence_for
 
 pytest.importorskip("diffusers")
 
@@ -67,6 +68,29 @@ def test_a_finished_training_resumes_to_the_same_model(trained, tmp_path):
     for part in ("unet", "vae", "text_encoder"):
         (first,) = (trained / "demo_portraits" / part).glob("*.safetensors")
         assert first.read_bytes() == (again / "demo_portraits" / part / first.name).read_bytes(), part
+
+
+def test_a_model_that_is_there_is_sharpened(trained, tmp_path):
+    shutil.copytree(trained / "demo_portraits", tmp_path / "start")
+    shutil.copy(trained / "features.safetensors", tmp_path)
+    main(["diffusion", "--out", str(tmp_path), "--smoke", "--threads", "1"])
+    start, sharp = (load_diffusion(tmp_path / name) for name in ("start", "demo_portraits"))
+    for old, new in ((start.vae.network, sharp.vae.network), (start.model.network, sharp.model.network)):
+        assert any(not torch.equal(*pair) for pair in zip(old.parameters(), new.parameters(), strict=True))
+    texts = (each.clip.encode("a person with a red hat")[0] for each in (start, sharp))
+    assert torch.equal(*texts)
+    assert json.loads((tmp_path / "demo_portraits" / "provenance.json").read_text())["started_from"]["seed"] == 83
+
+
+def test_more_people_wear_hats_and_their_colours_are_said():
+    factors = factors_with_hats(500, torch.Generator().manual_seed(3))
+    portraits = portrait_phrases(factors)
+    coloured = [portrait["hat"] for portrait in portraits if portrait["hat"] != "no hat"]
+    assert len(factors) == 500 and 180 <= len(coloured) <= 220
+    rng = torch.Generator().manual_seed(4)
+    portrait = next(portrait for portrait in portraits if portrait["hat"] != "no hat")
+    said = sum(portrait["hat"] in sentence_for(portrait, rng) for _ in range(300))
+    assert said > 100  # a third insist; by chance it would be one in ten
 
 
 @pytest.fixture(scope="module")
