@@ -16,8 +16,9 @@ from ...models.encoders.encoder import Encoder, EncoderConfig, save_encoder
 from ...models.gan.generator import GanGenerator, load_generator
 from ...models.gan.synthesis_run import SynthesisOptions
 from .augment import light_disturbance
-from .common import TrainingRun, from_bytes, rendered_z, sample_z, set_rate, to_bytes, warm_cosine
+from .common import TrainingRun, from_bytes, rendered, sample_z, set_rate, to_bytes, warm_cosine
 from .data_parallel import ThreadedDataParallel
+from .diffusion_growth import varied_factors
 
 _BATCH = 32
 _LATENT_WEIGHT = 0.5  # of the squared code error, in standard deviations, beside the picture error
@@ -25,6 +26,8 @@ _LATENT_WEIGHT = 0.5  # of the squared code error, in standard deviations, besid
 
 def train_encoder(run: TrainingRun) -> None:
     """Train in two stretches: codes alone, which is cheap, then codes and pictures through the frozen generator.
+
+    In half of the renders details are moved that no sample of the generator has, as photos have them.
 
     Uses OUT/generator.safetensors when it is there, else the shipped generator.
     """
@@ -34,11 +37,11 @@ def train_encoder(run: TrainingRun) -> None:
     path: Path = run.out / "generator.safetensors"
     generator = load_generator(path if path.is_file() else demo_file("generators"))
     size = generator.resolution[0]
-    samples, renders, steps, fine_steps = (64, 64, 3, 2) if run.smoke else (4500, 1200, 1100, 120)
+    samples, renders, steps, fine_steps = (64, 64, 3, 2) if run.smoke else (4500, 3200, 1100, 500)
 
     codes = _codes(generator, samples, rng)
     images = torch.cat(parallel.map(partial(_paint, generator), codes.split(64)))
-    factors, painted = rendered_z(renders, size, rng)
+    painted = rendered(varied_factors(renders, rng), size)
     run.say(f"{samples} samples and {renders} renders in {run.seconds():.0f} s")
 
     encoder = Encoder(EncoderConfig(min(size, 64), 16 if run.smoke else 32, generator.num_layers, generator.w_dim))

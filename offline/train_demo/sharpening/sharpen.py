@@ -27,7 +27,7 @@ from ....models.gan.stylegan2 import StyleGAN2
 from ....models.gan.synthesis_run import SynthesisOptions
 from ..common import TrainingRun, gradient_energy, sample_z, set_rate
 from ..data_parallel import ThreadedDataParallel
-from ..losses import feature_loss, picture_loss
+from ..losses import energy_loss, feature_loss, picture_loss
 from ..render_cache import RenderCache
 from ..resumable import Resumable
 from ..sheet import save_sheet
@@ -36,6 +36,7 @@ from .widen import widen_generator
 
 CHANNELS = (192, 192, 192, 128, 80, 48)
 _WARM_STEPS = 100
+_EDGE_WEIGHT = 0.5
 _SAY_SECONDS = 120.0
 
 
@@ -56,7 +57,7 @@ class SharpeningPhase:
 
 PHASES = (
     SharpeningPhase(64, 16, 30.0, 3e-3, 0.8, 0.3, 8192, 4),
-    SharpeningPhase(128, 8, 70.0, 2e-3, 0.7, 0.0, 8192, 5),
+    SharpeningPhase(128, 8, 55.0, 2e-3, 0.6, 0.0, 8192, 5),
 )
 _SMOKE_CHANNELS = (168, 160, 160, 104)
 _SMOKE = (
@@ -156,7 +157,7 @@ class SharpeningTraining:
     def _loss(self, z: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         painted = paint(self.state.model, z, self.phase.size)
         features = feature_loss(self.reader, painted, images)
-        loss = picture_loss(painted, images, weights) + features
+        loss = picture_loss(painted, images, weights) + features + _EDGE_WEIGHT * energy_loss(painted, images)
         return loss, torch.stack([loss.detach(), features.detach()])
 
     @torch.no_grad()
