@@ -1,0 +1,148 @@
+"""Draw the pictures of workflows/, docs/ and web/docs/ anew, in an installed checkout: ``draw_pictures.py [NAME ...]``.
+
+Each is made of what its own workflow gives, run headless as it is shipped; without names all are drawn. The help
+pages have smaller copies. Run it after a demo checkpoint changed, and look at every one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from semantic_edit.editing.common.figures import as_picture, contact_sheet
+from semantic_edit.headless.host.headless_host import HeadlessSettings, use_headless
+from semantic_edit.headless.run.runner import Runner
+from semantic_edit.headless.workflow.document import read_document
+from torch import Tensor
+from torch.nn import functional as F
+
+ROOT = Path(__file__).resolve().parents[1]
+JPEG_QUALITY = 90
+HELP_WIDTH = 520  # pixels of the help panel's pictures
+HELP_NAMES = {"imagic_demo": "imagic", "imagic_eta_sweep": "imagic_eta"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of pictures: an output of a node, those of its batch that are shown, and the words beside them."""
+
+    node: str
+    output: int = 0
+    pictures: Sequence[int] | None = None  # None: all
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a workflow's picture is made of: rows below each other, or with ``joined`` one row of all of them."""
+
+    rows: tuple[Row, ...]
+    size: int | None = None  # pixels of a picture's longer side; None: as it is
+    joined: bool = False
+
+
+SIX, EIGHT = range(6), range(8)
+PAINTABLE = (0, 1, 2, 3, 5, 6, 7, 9)  # photos whose features lie where the demo generator can paint them
+SHEETS = {
+    "all_methods": Sheet((Row("2"), Row("14"), Row("22"), Row("27"), Row("38")), 200, joined=True),
+    "batch_folder": Sheet((Row("8"),)),
+    "combine_edits": Sheet((Row("4", 0, SIX, "before"), Row("17", 0, SIX, "after"))),
+    "copy_appearance": Sheet((Row("2"), Row("7"), Row("13")), 288, joined=True),
+    "discover_directions": Sheet((Row("4", 1),)),
+    "drag_one_edit_all": Sheet((Row("4", 1, EIGHT, "before"), Row("14", 0, EIGHT, "after"))),
+    "edit_a_real_photo": Sheet((Row("2", label="photo"), Row("13", label="edited")), 220),
+    "edit_in_a_full_photo": Sheet((Row("1"), Row("13")), 560, joined=True),
+    "edit_one_for_all": Sheet(
+        (Row("2", 0, PAINTABLE, "photo"), Row("4", 1, PAINTABLE, "inverted"), Row("13", 0, PAINTABLE, "edited"))
+    ),
+    "generate_and_blend": Sheet((Row("4"), Row("9"), Row("12"))),
+    "imagic_batch": Sheet((Row("2", label="photo"), Row("8", label="blond")), 200),
+    "imagic_demo": Sheet((Row("2"), Row("10")), 336, joined=True),
+    "imagic_eta_sweep": Sheet((Row("8"),)),
+    "localize_a_direction": Sheet((Row("6", label="before"), Row("12", label="smile"))),
+    "paint_a_photo": Sheet((Row("2"), Row("14")), 288, joined=True),
+    "remove_an_object": Sheet((Row("2"), Row("10")), 288, joined=True),
+    "slider_animation": Sheet((Row("8", 0, range(0, 16, 4)),), 256),
+    "text_edit_for_all": Sheet((Row("6", label="before"), Row("18", label="equal"), Row("16", label="one state"))),
+    "text_edit_refine": Sheet((Row("6"), Row("12"), Row("15"), Row("26"), Row("23"))),
+    "text_edit_regions": Sheet((Row("6", 0, SIX), Row("12", 0, SIX), Row("17"))),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Draw those that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of a workflow: {', '.join(SHEETS)}")
+    parser.add_argument("--out", type=Path, default=ROOT / "workflows")
+    parser.add_argument("--help-pages", dest="help", type=Path, default=ROOT / "web" / "docs")
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(SHEETS))
+    if unknown:
+        parser.error(f"no picture is described for {', '.join(unknown)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.names or SHEETS:
+        with tempfile.TemporaryDirectory() as folder:
+            picture = draw(SHEETS[name], ROOT / "workflows" / f"{name}.json", Path(folder))
+        image = as_picture(picture).convert("RGB")
+        save(image, options.out / f"{name}.jpg")
+        copy = options.help / f"{HELP_NAMES.get(name, name)}.jpg"
+        if copy.is_file():
+            image.thumbnail((HELP_WIDTH, HELP_WIDTH), Image.Resampling.LANCZOS)
+            save(image, copy)
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write a JPEG file."""
+    image.save(path, quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    sys.stdout.write(f"{path} {image.width} x {image.height}\n")
+
+
+def draw(sheet: Sheet, workflow: Path, folder: Path) -> Tensor:
+    """Run a workflow with its results in a folder, and lay out its sheet ``[H, W, 3]`` in 0..1."""
+    runner = Runner(use_headless(HeadlessSettings(output=folder)))
+    values = runner.run(runner.prepare(read_document(workflow))).values
+    rows = [pictures_of(values[row.node][row.output], row, sheet.size) for row in sheet.rows]
+    if sheet.joined:
+        return contact_sheet([[picture for row in rows for picture in row]])
+    labels = [row.label for row in sheet.rows if row.label]
+    if len({row[0].shape for row in rows}) == 1:
+        return contact_sheet(rows, labels)
+    return stacked([contact_sheet([row]) for row in rows])
+
+
+def stacked(sheets: list[Tensor]) -> Tensor:
+    """Lay pictures ``[H, W, 3]`` below each other, in the middle of white."""
+    width = max(sheet.shape[1] for sheet in sheets)
+    return torch.cat([F.pad(sheet, _margins(width - sheet.shape[1]), value=1.0) for sheet in sheets])
+
+
+def _margins(missing: int) -> tuple[int, ...]:
+    return (0, 0, missing // 2, missing - missing // 2)
+
+
+def pictures_of(batches: list[Tensor], row: Row, size: int | None) -> list[Tensor]:
+    """Return the pictures ``[H, W, 3]`` of a row, enlarged or reduced to ``size``."""
+    pictures = [picture for batch in batches for picture in batch]
+    return [fitted(pictures[index], size) for index in row.pictures or range(len(pictures))]
+
+
+def fitted(picture: Tensor, size: int | None) -> Tensor:
+    """Resize ``[H, W, 3]`` to ``size`` pixels at its longer side."""
+    if size is None:
+        return picture
+    scale = size / max(picture.shape[:2])
+    batch = picture.movedim(-1, 0)[None]
+    shape = [round(side * scale) for side in picture.shape[:2]]
+    resized = F.interpolate(batch, shape, mode="bicubic", antialias=scale < 1, align_corners=False)
+    return resized[0].movedim(0, -1).clamp(0, 1)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
