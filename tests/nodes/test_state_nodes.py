@@ -74,6 +74,7 @@ def test_every_picture_is_listed_at_every_strength(run_lists):
     singles, alphas, each, index = probe(run_lists, photos(*DARK), "1, 0")
     assert [float(image.mean()) for image in singles] == pytest.approx(DARK * 2)
     assert alphas == [0.0] * 4 + [1.0] * 4 and each == [0.0, 1.0] and index == [0, 1, 2, 3] * 2
+    assert probe(run_lists, photos(*DARK), "1 to -1 in 5")[2] == [-1.0, -0.5, 0.0, 0.5, 1.0]
 
 
 def test_any_editor_by_lists_brings_pictures_to_one_state_and_a_second_plan_is_nearer(run_lists, brightness):
@@ -208,8 +209,15 @@ def test_targets_that_do_not_fit_are_sentences(run_lists, brightness):
         run_lists("MeasureState", pictures=uneven, reader=[brightness])
     with pytest.raises(InputError, match="'x' is no number"):
         run_lists("ProbeStrengths", pictures=[photos(0.1)], strengths=["0, x"])
-    with pytest.raises(InputError, match="expected 2 or more"):
-        run_lists("ProbeStrengths", pictures=[photos(0.1)], strengths=["1, 1"])
+    for typed, sentence in (
+        ("1, 1", "expected 2 or more"),
+        ("0 to 1 in 1", "asks for 1"),
+        ("0 to 1 in 99", "asks for 99"),
+        ("0 to x in 3", "'x' is no number"),
+        (", ".join(map(str, range(65))), "65 different"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            run_lists("ProbeStrengths", pictures=[photos(0.1)], strengths=[typed])
 
 
 @pytest.fixture
