@@ -38,7 +38,8 @@ export const GROUPS = {
     ["imagic_demo", "Imagic demo: bend a photo toward a sentence (diffusion)"],
     ["imagic_eta_sweep", "Imagic: find the best eta by a sweep (how far toward the sentence)"],
     ["imagic_batch", "Imagic for a batch: one sentence, many photos, one state"],
-    ["imagic", "Imagic with your own checkpoint: edit a photo by a sentence (SD 1.5, GPU)"],
+    ["one_state_imagic", "One state with Imagic: each photo at the eta where a reader sees the same (diffusion)"],
+  ["imagic", "Imagic with your own checkpoint: edit a photo by a sentence (SD 1.5, GPU)"],
     ["all_methods", "All four methods on one photo: smile, glasses, hat, blond hair"],
   ],
 };
