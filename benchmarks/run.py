@@ -59,6 +59,7 @@ SCRIPTS: dict[str, tuple[list[str] | None, list[str] | None]] = {
     "methods": (["--sizes", "demo", "--repeats", "1", "--only", "inversion", "strength"], []),
     "text_step": (["--repeats", "2"], []),
     "fit_direction": (["--samples", "16"], []),
+    "pair_edit": (None, ["--edits", "glasses"]),
     "inversion": (["--portraits", "2", "--steps", "10"], ["--portraits", "6", "--steps", "100"]),
     "drag": (["--drags", "2"], []),
     "drag_each": (None, []),

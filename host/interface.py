@@ -27,6 +27,7 @@ KINDS = (
     "concepts",
     "adaptations",
     "imagic",
+    "pair_edits",
     "scorers",
     "jobs",
     "losses",

@@ -8,7 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ...models.code_range import finite_number
 from ...models.errors import InputError
+from ...models.printable import printable
 from ..common.diffusion.denoiser import Denoiser
 from ..common.diffusion.lora import Lora
 
@@ -42,10 +44,19 @@ class PairEdit:
 
     def __post_init__(self) -> None:
         names = self.layer_names()
-        lone = sorted(name for name in names if name + _UP not in self.lora or name + _DOWN not in self.lora)
-        if not names or lone:
-            reason = f"'{lone[0]}' has one half only" if lone else "it has no layer"
-            raise InputError(f"This is no low-rank pair edit: {reason}.")
+        reasons = [reason for name in names if (reason := self._defect(name))]
+        if not names or reasons:
+            raise InputError(f"This is no low-rank pair edit: {reasons[0] if reasons else 'it has no layer'}.")
+
+    def _defect(self, name: str) -> str:
+        """Say in a few words why a layer's tensors are no low-rank change, "" where they are."""
+        up, down, alpha = (self.lora.get(name + suffix) for suffix in (_UP, _DOWN, _ALPHA))
+        name = printable(name)[:80]
+        if up is None or down is None:
+            return f"'{name}' has one half only"
+        if up.ndim < 2 or up.ndim != down.ndim or up.shape[1] != down.shape[0] or up[0, :1].numel() != 1:
+            return f"the halves of '{name}' have shapes {list(up.shape)} and {list(down.shape)}"
+        return f"alpha of '{name}' is no single number" if alpha is not None and alpha.numel() != 1 else ""
 
     def layer_names(self) -> list[str]:
         """Return the names of the layers it changes, as LoRA files spell them."""
@@ -87,8 +98,10 @@ class PairEdit:
     def report(self) -> str:
         """Say in sentences what was learned, with a warning where it is little, or mostly the pair's own picture."""
         facts = self.provenance
-        before, after = facts.get("loss_before"), facts.get("loss_after")
-        share, content = facts.get("share"), facts.get("content")
+        # Of a file, where anything may stand.
+        before, after, share, content = (
+            finite_number(facts.get(name)) for name in ("loss_before", "loss_after", "share", "content")
+        )
         count = sum(tensor.numel() for key, tensor in self.lora.items() if not key.endswith(_ALPHA))
         text = f"{count:,} numbers beside the model's own"
         if before is not None and after is not None:

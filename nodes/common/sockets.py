@@ -19,6 +19,7 @@ PerceptualNetworkType = io.Custom("PERCEPTUAL_NETWORK")
 AlignmentType = io.Custom("ALIGNMENT")
 StateReaderType = io.Custom("STATE_READER")
 StateDrawingsType = io.Custom("STATE_DRAWINGS")
+PairEditType = io.Custom("PAIR_EDIT")
 # Of detectors that people have installed; ComfyUI itself only names them.
 BoxesType = io.Custom("BBOX")
 PoseKeypointType = io.Custom("POSE_KEYPOINT")

@@ -1,8 +1,7 @@
-"""Inputs of the Imagic nodes: sockets, samplers, noise levels, masks, and checks of what comes in."""
+"""Inputs of the Imagic nodes: sockets, samplers, masks, and checks of what comes in."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ... import host
@@ -40,30 +39,6 @@ def sampling_of(steps: int, cfg: float, sampler_name: str, scheduler: str) -> Sa
     return Sampling(steps, cfg, sampler_name, scheduler)
 
 
-def noise_level_inputs() -> list:
-    """Return the range of noise that a photo is learned under, for nodes that train."""
-    return [
-        io.Float.Input(
-            "noise_from",
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            optional=True,
-            tooltip="Least noise learned under, as a share of the model's timesteps. Low noise is fine detail.",
-        ),
-        io.Float.Input(
-            "noise_to",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            optional=True,
-            tooltip="Most noise learned under. High noise is composition.",
-        ),
-    ]
-
-
 def mask_inputs() -> list:
     """Return the mask of the loss and its weight, for nodes that train."""
     return [
@@ -78,24 +53,6 @@ def mask_inputs() -> list:
             tooltip="How many times more the masked area counts. Below 1: less.",
         ),
     ]
-
-
-def latent_of(latent: dict, name: str = "latent") -> Tensor:
-    """Return the samples [B, C, h, w] of a LATENT as a normal float32 tensor.
-
-    Raises:
-        InputError: no samples, or values that are not finite.
-    """
-    samples = latent.get("samples") if isinstance(latent, dict) else None
-    if not isinstance(samples, Tensor):
-        raise InputError(f"The {name} holds no samples; connect VAE Encode.")
-    with host.no_inference_mode():
-        samples = samples.detach().float().clone()
-    if not bool(torch.isfinite(samples).all()):
-        raise InputError(f"The {name} has values that are not finite.")
-    if not bool(samples.any()):
-        raise InputError(f"The {name} is empty (all zeros); connect VAE Encode with the photo, not an empty latent.")
-    return samples
 
 
 def check_photo(photo: Tensor, samples: Tensor) -> None:

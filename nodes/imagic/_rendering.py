@@ -13,7 +13,7 @@ from ...editing.imagic.sweep import SentenceScore
 from ...models.errors import InputError
 from ...models.files.imagic import read_imagic
 from ..common.devices import place_all
-from ._inputs import latent_of
+from ..common.diffusion import latent_of
 
 
 def renderer_for(model: Any, vae: Any, negative: list, latent: dict, sampling: Sampling) -> Renderer:
@@ -39,12 +39,6 @@ def renderer_for(model: Any, vae: Any, negative: list, latent: dict, sampling: S
 def sentence_score(scorer: Any, prompt: str, source: str) -> SentenceScore:
     """Return the score of a sweep; wherever the scorer was moved while pictures were sampled, it comes back for it."""
     return SentenceScore(scorer, prompt, source, lambda: place_all(scorer))
-
-
-def free_memory(denoiser: Any) -> int | None:
-    """Return the bytes that may be used where the model is, with a little left for everything else."""
-    free = host.current().diffusion.free_memory(denoiser.device)
-    return None if free is None else int(free * 0.92)
 
 
 def learned_before(name: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -7,12 +7,12 @@ from ...editing.imagic.conditioning import conditioning_list, single_conditionin
 from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding, root_mean_square
 from ...editing.imagic.figures import loss_plot
 from ...host import io
+from ..common.diffusion import free_memory, latent_of, noise_level_inputs
 from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
 from ..common.published import EMBEDDING
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
-from ._inputs import latent_of, mask_inputs, noise_level_inputs
-from ._rendering import free_memory
+from ._inputs import mask_inputs
 
 
 class OptimizeEmbedding(io.ComfyNode):

@@ -8,10 +8,11 @@ from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ...editing.imagic.sweep import sweep_eta
 from ...host import io
 from ...models.errors import check_choice
+from ..common.diffusion import latent_of
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import TextImageScorerType
-from ._inputs import check_photo, latent_of, sampling_inputs, sampling_of, seeds_from
+from ._inputs import check_photo, sampling_inputs, sampling_of, seeds_from
 from ._rendering import renderer_for, sentence_score
 
 

@@ -9,12 +9,12 @@ from ...editing.imagic.figures import loss_plot
 from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ...host import io
 from ...models.errors import check_choice
+from ..common.diffusion import free_memory, latent_of, noise_level_inputs
 from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
 from ..common.published import TUNING
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
-from ._inputs import latent_of, mask_inputs, noise_level_inputs
-from ._rendering import free_memory
+from ._inputs import mask_inputs
 
 
 class TuneModel(io.ComfyNode):

@@ -12,10 +12,11 @@ from ...host import io
 from ...models.errors import InputError, check_choice
 from ...models.files.atomic import write_new
 from ...models.files.imagic import write_imagic
+from ..common.diffusion import free_memory, latent_of
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
-from ._inputs import ImagicPhotosType, latent_of
-from ._rendering import free_memory, learned_before
+from ._inputs import ImagicPhotosType
+from ._rendering import learned_before
 
 
 class TunePhotos(io.ComfyNode):

@@ -10,7 +10,7 @@ import pytest
 from semantic_edit.headless.commands.locales import ENGLISH, FOLDER, as_text, node_definitions
 from semantic_edit.nodes import node_classes
 
-STAGES = ("generator", "photos", "example", "batch", "text", "paint", "imagic", "state", "demo")
+STAGES = ("generator", "photos", "example", "batch", "text", "paint", "imagic", "pair", "state", "demo")
 ROOT = Path(__file__).resolve().parents[2]
 HELP = ROOT / "web" / "docs"
 NODES = {node.GET_SCHEMA().node_id: node for node in node_classes()}

@@ -1,0 +1,1 @@
+"""Before/after pairs as sliders on diffusion models."""

@@ -1,0 +1,43 @@
+"""Inputs of the nodes that take photos to their own noise and back."""
+
+from __future__ import annotations
+
+from ...editing.pair.settings import PairSampling
+from ...host import io
+
+
+def steps_input() -> io.Int.Input:
+    """Return the number of steps each way."""
+    return io.Int.Input(
+        "steps",
+        default=PairSampling().steps,
+        min=1,
+        max=1000,
+        tooltip="Steps to the photo's own noise, and as many back. More keep the photo better.",
+    )
+
+
+def refinements_input() -> io.Int.Input:
+    """Return how often each step toward noise is solved again."""
+    return io.Int.Input(
+        "refinements",
+        default=PairSampling().refinements,
+        min=0,
+        max=20,
+        optional=True,
+        tooltip="How often each step toward noise is solved again, so that the way back meets the photo.",
+    )
+
+
+def at_once_input() -> io.Int.Input:
+    """Return how many pictures go through the network together."""
+    return io.Int.Input(
+        "at_once",
+        display_name="pictures at once",
+        default=PairSampling().at_once,
+        min=1,
+        max=1024,
+        optional=True,
+        tooltip="Pictures that go through the model together. More are faster on a large card; with 1 a picture comes "
+        "out the same to the byte in every batch.",
+    )

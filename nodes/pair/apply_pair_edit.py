@@ -1,0 +1,88 @@
+"""Apply Pair Edit: the slider on other photos, a strength for each."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ... import host
+from ...editing.common.types import EditStrength
+from ...editing.imagic.conditioning import single_conditioning
+from ...editing.pair.applying import apply_pair_edit
+from ...editing.pair.edit import PairEdit
+from ...editing.pair.settings import PairSampling
+from ...host import io
+from ..common.diffusion import latent_of
+from ..common.progress import progress_for
+from ..common.schema import menu_category, search_aliases, with_advanced
+from ..common.sockets import EditStrengthType, PairEditType
+from ._inputs import at_once_input, refinements_input, steps_input
+
+
+class ApplyPairEdit(io.ComfyNode):
+    """Cheap to run again: with Invert To Noise in front, a new strength costs the way back alone."""
+
+    @classmethod
+    @with_advanced("unedited", "refinements", "at_once")
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SemanticEditApplyPairEdit",
+            display_name="Apply Pair Edit",
+            category=menu_category("pair"),
+            description="Moves photos along a slider learned from a pair: each goes to its own noise and back, and "
+            "what the pair's two ends have in common is left out, so that people stay who they are.",
+            **search_aliases(
+                "concept slider", "before after", "Edit One for All", "strength per picture", "batch edit"
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The model that the slider was learned on. It is not changed."),
+                PairEditType.Input("edit", tooltip="From Learn Pair Edit or Load Pair Edit."),
+                io.Latent.Input("latent", tooltip="The photos, from VAE Encode."),
+                io.Conditioning.Input("conditioning", tooltip="The sentence that the slider was learned under."),
+                io.Float.Input(
+                    "strength",
+                    default=2.0,
+                    min=-20.0,
+                    max=20.0,
+                    step=0.05,
+                    tooltip="For all photos. 0: the photo. 1 to 4: the edit. Below 0: the opposite.",
+                ),
+                steps_input(),
+                EditStrengthType.Input(
+                    "strengths", optional=True, tooltip="A strength for each photo, from Set Strengths, in its place."
+                ),
+                io.Latent.Input(
+                    "inverted",
+                    optional=True,
+                    tooltip="From Invert To Noise, of these photos with the same steps: new strengths are then quick.",
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="1 where the edit acts. Left out: everywhere."),
+                io.Float.Input(
+                    "unedited",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="Share of the first steps without the edit: they decide pose and layout.",
+                ),
+                refinements_input(),
+                at_once_input(),
+            ],
+            outputs=[io.Latent.Output("edited", "latent", tooltip="The edited photos, for VAE Decode.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, edit: PairEdit, latent: dict, conditioning, strength: float, steps: int,
+        strengths: EditStrength | None = None, inverted: dict | None = None, mask: Tensor | None = None,
+        unedited: float = 0.0, refinements: int = 2, at_once: int = 1,
+    ) -> io.NodeOutput:  # fmt: skip
+        sampling = PairSampling(steps, unedited, refinements, at_once)
+        photos, entry = latent_of(latent), single_conditioning(conditioning)
+        noise = None if inverted is None else latent_of(inverted, "inverted latent")
+        denoiser = host.current().diffusion.denoiser(model)
+        edited = apply_pair_edit(
+            denoiser, photos, edit, strength if strengths is None else strengths.alpha, entry, sampling, mask, noise,
+            progress_for(steps, "applying the pair edit"),
+        )  # fmt: skip
+        return io.NodeOutput({**latent, "samples": edited})

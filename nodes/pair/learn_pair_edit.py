@@ -1,0 +1,140 @@
+"""Learn Pair Edit: one edited photo becomes a slider for all others."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ... import host
+from ...editing.common.diffusion.lora import BLOCKS
+from ...editing.imagic.conditioning import single_conditioning
+from ...editing.imagic.figures import loss_plot
+from ...editing.pair.learning import learn_pair_edit
+from ...editing.pair.losses import has_content
+from ...editing.pair.settings import LOSSES, PairSettings
+from ...host import io
+from ...models.errors import InputError, check_choice
+from ..common.diffusion import free_memory, noise_level_inputs
+from ..common.progress import progress_for
+from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
+from ..common.sockets import PairEditType
+
+
+class LearnPairEdit(io.ComfyNode):
+    """Learning is done once; what comes out moves any number of photos, and the model that came in stays as it was."""
+
+    @classmethod
+    @with_advanced(
+        "loss", "content_steps", "rate", "rank", "draws", "blocks", "eta", "checkpointing", "noise_from", "noise_to"
+    )
+    def define_schema(cls) -> io.Schema:
+        defaults = PairSettings()
+        return io.Schema(
+            node_id="SemanticEditLearnPairEdit",
+            display_name="Learn Pair Edit",
+            category=menu_category("pair"),
+            description="Learns what changed between a picture before and after an edit, made in any program, as a "
+            "slider for other photos on your own diffusion model. One pair is enough; a few more are steadier.",
+            **search_aliases(
+                "before after", "concept slider", "pair LoRA", "PairEdit", "Edit One for All", "train LoRA"
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
+                io.Vae.Input("vae", tooltip="The VAE of the same model."),
+                io.Image.Input("before", tooltip="The picture before the edit; for several pairs, a batch."),
+                io.Image.Input("after", tooltip="The same picture, edited; as many as before, of the same size."),
+                io.Conditioning.Input(
+                    "conditioning",
+                    tooltip="What all pictures show, such as 'a person', without the edit; for Apply Pair Edit too.",
+                ),
+                io.Combo.Input(
+                    "loss",
+                    options=list(LOSSES),
+                    tooltip="content first: learns the pair's own content and throws it away; the best of one pair. "
+                    "The others are published ones, to compare.",
+                ),
+                io.Int.Input("steps", default=defaults.steps, min=1, max=20000, tooltip="Optimisation steps."),
+                io.Int.Input(
+                    "content_steps",
+                    default=defaults.content_steps,
+                    min=0,
+                    max=20000,
+                    tooltip="Steps for the pair's own content, before the slider's.",
+                ),
+                io.Float.Input(
+                    "rate",
+                    default=defaults.rate,
+                    min=0.0,
+                    max=0.1,
+                    step=1e-6,
+                    round=1e-7,
+                    tooltip="Learning rate. 0: by the size of the model.",
+                ),
+                io.Int.Input("rank", default=defaults.rank, min=1, max=256, tooltip="Rank of the LoRA."),
+                io.Int.Input(
+                    "draws",
+                    display_name="noise samples",
+                    default=defaults.draws,
+                    min=1,
+                    max=256,
+                    tooltip="Noise draws per step.",
+                ),
+                io.Combo.Input(
+                    "blocks",
+                    options=["all", *BLOCKS[:-1]],
+                    tooltip="Where the model may change; 'attention' is lighter.",
+                ),
+                seed_input(tooltip="Decides noise and start."),
+                io.Float.Input(
+                    "eta",
+                    default=defaults.eta,
+                    min=0.1,
+                    max=100.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="For PairEdit and residual: by how much the pair's difference is overshot.",
+                ),
+                io.Boolean.Input(
+                    "checkpointing",
+                    default=False,
+                    optional=True,
+                    tooltip="Compute blocks twice instead of keeping them: less memory, a third more time.",
+                ),
+                *noise_level_inputs(),
+            ],
+            outputs=[
+                PairEditType.Output("edit", "edit", tooltip="The slider, for Apply Pair Edit and Save Pair Edit."),
+                io.LoraModel.Output("lora", "lora", tooltip="The slider as a plain LoRA, of one strength for all."),
+                io.Image.Output("plot", "plot", tooltip="The loss over the steps."),
+                io.String.Output("report", "report", tooltip="What was learned, and a warning where it is too little."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, vae, before: Tensor, after: Tensor, conditioning, loss: str, steps: int, content_steps: int,
+        rate: float, rank: int, draws: int, blocks: str, seed: int, eta: float = 2.0, checkpointing: bool = False,
+        noise_from: float = 0.0, noise_to: float = 1.0,
+    ) -> io.NodeOutput:  # fmt: skip
+        check_choice("loss", loss, LOSSES)
+        check_choice("blocks", blocks, BLOCKS)
+        settings = PairSettings(
+            loss, steps, content_steps, rate, rank, draws, (noise_from, noise_to), (blocks,), eta, checkpointing, seed
+        )
+        entry = single_conditioning(conditioning, for_training=True)
+        if before.shape[1:3] != after.shape[1:3]:
+            sizes = [f"{picture.shape[2]} x {picture.shape[1]}" for picture in (before, after)]
+            raise InputError(
+                f"The picture before has {sizes[0]} pixels and the one after {sizes[1]}; both have to be of one size: "
+                "crop or scale them alike."
+            )
+        diffusion = host.current().diffusion
+        with host.no_inference_mode():
+            latents = [diffusion.encode(vae, pictures[..., :3]) for pictures in (before, after)]
+        denoiser = diffusion.denoiser(model)
+        total = steps + content_steps * has_content(loss)
+        edit = learn_pair_edit(
+            denoiser, *latents, entry, settings, free_memory(denoiser), progress_for(total, "learning the pair edit")
+        )
+        facts = edit.provenance
+        plot = loss_plot(edit.losses, facts["loss_before"], facts["loss_after"], f"learning the pair edit ({loss})")
+        return io.NodeOutput(edit, dict(edit.lora), plot[None], edit.report())

@@ -1,0 +1,109 @@
+"""A pair edit as people wire it: two pictures to a slider, photos to noise and back, a file that is a LoRA."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from semantic_edit.editing.common.types import EditStrength
+from semantic_edit.headless.run.catalog import core_nodes
+from semantic_edit.models.diffusion.folder import load_diffusion
+from semantic_edit.models.errors import CheckpointError, InputError
+from semantic_edit.models.files.pair_edit import read_pair_edit, write_pair_edit
+from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+
+pytest.importorskip("transformers")
+allow_declaring()  # a CPU wheel of torch has no operators for torchvision
+ROOT = Path(__file__).resolve().parents[2]
+LEARNING = {"steps": 3, "content_steps": 2, "rate": 1e-2, "rank": 2, "draws": 2, "seed": 0}
+
+
+@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+def bundle(request, tmp_path_factory):
+    spec = importlib.util.spec_from_file_location("diffusion_forge", ROOT / "tests" / "diffusion_forge.py")
+    forge = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(forge)
+    return load_diffusion(forge.forge(tmp_path_factory.mktemp("pipeline"), request.param))
+
+
+@pytest.fixture
+def pictures():
+    ramp = torch.linspace(0, 1, 16)
+    one = torch.stack([ramp[:, None].expand(16, 16), ramp[None].expand(16, 16), torch.full((16, 16), 0.4)], -1)[None]
+    return torch.cat([one, one.flip(1), one.flip(2)])
+
+
+@pytest.fixture
+def wires(bundle, pictures):
+    before, after = pictures[:1], pictures[:1].clone()
+    after[:, 4:8] = 0.9
+    sentence = [list(bundle.clip.encode("a person"))]
+    return {"model": bundle.model, "conditioning": sentence}, {"vae": bundle.vae, "before": before, "after": after}
+
+
+def test_one_pair_moves_three_photos_and_comes_back_from_a_file(run_node, bundle, wires, pictures):
+    common, pair = wires
+    weights = [tensor.clone() for tensor in bundle.model.network.parameters()]
+    edit, lora, plot, report = run_node("LearnPairEdit", **common, **pair, **LEARNING)[0]
+    assert plot.shape[0] == 1 and "loss on fixed noise" in report and set(lora) == set(edit.lora)
+    photos = {"samples": bundle.vae.encode(pictures), "batch_index": [0, 1, 2]}
+    inverted = run_node("InvertToNoise", **common, latent=photos, steps=3)[0][0]
+    applying = {**common, "edit": edit, "latent": photos, "steps": 3}
+    strengths = EditStrength(torch.tensor([0.0, 1.0, -1.0]))
+    edited = run_node("ApplyPairEdit", **applying, strengths=strengths)[0][0]
+    assert edited["batch_index"] == [0, 1, 2] and edited["samples"].shape == photos["samples"].shape
+    cheap = run_node("ApplyPairEdit", **applying, strengths=strengths, inverted=inverted)[0][0]
+    assert torch.allclose(cheap["samples"], edited["samples"], atol=1e-3)
+    for k, strength in enumerate((0.0, 1.0, -1.0)):
+        one = {"samples": photos["samples"][k : k + 1]}
+        alone = run_node("ApplyPairEdit", **{**applying, "latent": one}, strength=strength)[0][0]
+        assert torch.equal(alone["samples"][0], edited["samples"][k])
+    (file,), shown = run_node("SavePairEdit", edit=edit, name="glasses", notes="of one pair")
+    assert file.startswith("glasses") and file in str(shown)
+    loaded, plain, told = run_node("LoadPairEdit", file=file)[0]
+    assert loaded.provenance["notes"] == "of one pair" and told == report
+    again = run_node("ApplyPairEdit", **{**applying, "edit": loaded}, strengths=strengths)[0][0]
+    assert torch.equal(again["samples"], edited["samples"])
+    patched = core_nodes()["LoraModelLoader"].execute(bundle.model, plain, 1.0).result[0]
+    assert not torch.equal(next(iter(patched.network.parameters())), weights[0])
+    assert all(torch.equal(a, b) for a, b in zip(weights, bundle.model.network.parameters(), strict=True))
+
+
+def test_wrong_wires_are_told(run_node, bundle, wires, pictures):
+    common, pair = wires
+    with pytest.raises(InputError, match="before has 16 x 16 pixels and the one after 8 x 16"):
+        run_node("LearnPairEdit", **common, **{**pair, "after": pair["after"][:, :, :8]}, **LEARNING)
+    with pytest.raises(InputError, match="1 pictures before and 2 after"):
+        run_node("LearnPairEdit", **common, **{**pair, "after": pictures[:2]}, **LEARNING)
+    with pytest.raises(InputError, match="no difference"):
+        run_node("LearnPairEdit", **common, **{**pair, "after": pair["before"]}, **LEARNING)
+    edit = run_node("LearnPairEdit", **common, **pair, **LEARNING)[0][0]
+    photos = {"samples": bundle.vae.encode(pictures)}
+    with pytest.raises(InputError, match="2 strengths, .* for 3 pictures"):
+        strengths = EditStrength(torch.ones(2))
+        run_node("ApplyPairEdit", **common, edit=edit, latent=photos, steps=2, strengths=strengths)
+    with pytest.raises(InputError, match="empty"):
+        run_node("SavePairEdit", edit=edit, name=" ")
+
+
+def test_a_file_of_another_kind_or_damaged_is_refused(tmp_path):
+    tensors = {
+        "a.lora_up.weight": torch.ones(3, 2),
+        "a.lora_down.weight": torch.ones(2, 4),
+        "a.alpha": torch.tensor(2.0),
+    }
+    path = write_pair_edit(tmp_path / "x.safetensors", tensors, "model", {"smile": (-0.2, 0.8)}, {"notes": "n"})
+    fields = read_pair_edit(path)
+    assert fields["states"] == {"smile": (-0.2, 0.8)} and fields["model"] == "model"
+    assert set(fields["lora"]) == set(tensors), "at the top level, where LoRA loaders look"
+    for wrong, words in (
+        ({"a.alpha": torch.tensor(1)}, "finite numbers"),
+        ({"a.alpha": torch.tensor(float("nan"))}, ""),
+        ({"a.alpha": torch.tensor(1e30)}, "alpha"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            read_pair_edit(write_pair_edit(tmp_path / "y.safetensors", {**tensors, **wrong}))
+    with pytest.raises(CheckpointError, match="states should be two numbers"):
+        read_pair_edit(write_pair_edit(tmp_path / "z.safetensors", tensors, "", {"smile": (1.0,)}))
