@@ -12,7 +12,7 @@ from ...models.code_range import finite_number
 from ...models.errors import InputError
 from ...models.printable import printable
 from ..common.diffusion.denoiser import Denoiser
-from ..common.diffusion.lora import Lora
+from ..common.diffusion.lora import Lora, weight_shape
 
 __all__ = ["PairEdit"]
 
@@ -78,10 +78,9 @@ class PairEdit:
                 raise InputError(self._other_model(denoiser, f"it has no layer '{stem}'"))
             layer, module = modules[stem]
             up, down = (self.lora[stem + suffix].to(denoiser.device).float() for suffix in (_UP, _DOWN))
-            weight = getattr(module, "weight", None)
             shape = [len(up), *down.shape[1:]]
-            if weight is None or list(weight.shape) != shape:
-                size = "none" if weight is None else list(weight.shape)
+            size = [] if getattr(module, "weight", None) is None else list(weight_shape(module))
+            if size != shape:
                 raise InputError(self._other_model(denoiser, f"its layer '{stem}' has weights {size}, not {shape}"))
             alpha = self.lora.get(stem + _ALPHA)
             scale = 1.0 if alpha is None else float(alpha) / len(down)

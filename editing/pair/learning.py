@@ -20,6 +20,7 @@ from ..common.diffusion.lora import Lora, init_loras, select_layers
 from ..common.diffusion.lora_file import lora_tensors
 from ..common.diffusion.noise import draw_noise
 from ..common.diffusion.scaled_adam import ScaledAdam
+from ..common.diffusion.trial_gradient import GRADIENT_ADVICE, trial_gradients, usable
 from ..common.progress import Progress, silent
 from .edit import PairEdit
 from .inputs import check_pairs, text_entry
@@ -143,27 +144,11 @@ class _Training:
         Raises:
             InputError: when it gives no gradient at all, or one that is not finite.
         """
-        denoiser, tensors = self.latents.denoiser, _tensors(loras)
         draws = self._fixed_draws(1)
-
-        def gradient() -> list[Tensor | None]:
-            return list(torch.autograd.grad(loss(draws), tensors, allow_unused=True))
-
-        overwrites = False
-        try:
-            gradients = gradient()
-        except RuntimeError as error:
-            if "inplace operation" not in str(error):
-                raise
-            overwrites = True
-            with out_of_place(denoiser.network):
-                gradients = gradient()
-        present = [tensor for tensor in gradients if tensor is not None]
-        if not any(bool(tensor.any()) for tensor in present) or not all(map(_finite, present)):
-            raise InputError(
-                f"'{denoiser.name}' gives no usable gradient to its layers: use unquantised weights in bfloat16 or "
-                "float32, and the standard attention."
-            )
+        gradients, overwrites = trial_gradients(self.latents.denoiser, lambda: loss(draws), _tensors(loras))
+        if not usable(gradients):
+            name = self.latents.denoiser.name
+            raise InputError(f"'{name}' gives no gradient to its layers, or none that is finite. {GRADIENT_ADVICE}")
         return overwrites
 
     def run(
@@ -227,7 +212,3 @@ def _effect(latents: PairLatents, slider: Multiplier, seed: int) -> tuple[float,
             even += float(((plus + minus) / 2 - original).square().sum())
             odd += float(((plus - minus) / 2).square().sum())
     return projected / max(squared, 1e-12), (even / max(odd, 1e-12)) ** 0.5
-
-
-def _finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())

@@ -25,6 +25,7 @@ __all__ = [
     "lora_hooks",
     "lora_output",
     "select_layers",
+    "weight_shape",
 ]
 
 # Marks of the levels in layers' names, in ComfyUI's and in diffusers' spelling, U-shaped and transformer networks.
@@ -129,7 +130,7 @@ def _is_conv(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d)
 
 
-def _weight_shape(layer: nn.Module) -> tuple[int, ...]:
+def weight_shape(layer: nn.Module) -> tuple[int, ...]:
     """Return the shape of a layer's weight, which a quantised one stores in another."""
     if _is_linear(layer):
         return layer.out_features, layer.in_features
@@ -150,7 +151,7 @@ def init_loras(layers: Mapping[str, nn.Module], rank: int, rng: torch.Generator)
         raise InputError(f"The rank is {rank}; expected 1 or more.")
     loras = {}
     for name, layer in layers.items():
-        shape = _weight_shape(layer)
+        shape = weight_shape(layer)
         fan_in = math.prod(shape[1:])
         layer_rank = min(rank, shape[0], fan_in)
         bound = 1 / math.sqrt(fan_in)
