@@ -19,6 +19,7 @@ from ..inference import no_inference_mode
 from ..loading.config_limits import check_config_limits
 from ..loading.libraries import import_diffusers, import_transformers
 from ..loading.size_check import check_built_size
+from ..loading.torchvision_stubs import allow_declaring
 from .model import DiffusionModel, LatentFormat
 from .schedule import NoiseSchedule
 from .text import TextEncoder, TextTower
@@ -65,6 +66,7 @@ def load_diffusion(
     _check_channels(folder)
     schedule = _schedule(folder)
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
+    allow_declaring()  # ComfyUI loads its models itself: whoever calls this has a program of their own
     diffusers, transformers = import_diffusers(), import_transformers()
     with no_inference_mode():
         unet = _network(diffusers.UNet2DConditionModel, folder, "unet", device, dtype)

@@ -2,8 +2,8 @@
 
 The torchvision on the package index is built for CUDA builds of torch; beside a CPU wheel its import fails because two
 operators, which we never call, have no declaration. Declaring them lets open_clip be imported. This changes torch's
-own registry, so it happens only where the program is ours (the command line, the training scripts), which say so by
-`allow_declaring`: inside ComfyUI the user's installation stays as it is.
+own registry, so it happens only where the program is not ComfyUI (the command line, training, `load_diffusion`), which
+say so by `allow_declaring`: inside ComfyUI the user's installation stays as it is.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ GRADIENT_ADVICE = (
 )
 # Words of torch's own sentences about gradients, and about arithmetic that quantised numbers lack.
 _ABOUT_GRADIENTS = re.compile(
-    r"grad|backward|derivative|differentia|autograd|vjp|not implemented for '(Float8|Byte|Char|U?Int|Q)", re.IGNORECASE
+    r"grad|backward|derivative|differentia|autograd|vjp|Float8_|not implemented for '(Byte|Char|U?Int|Q)", re.IGNORECASE
 )
 _HALF_SCALE = 2.0**12  # float16 gradients vanish below 6e-8
 
