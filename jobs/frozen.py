@@ -24,6 +24,7 @@ from ..models.files.picture_reader import FITS
 from ..models.gan.generator import GanGenerator
 from .checkpoints import NO_ENCODER, load_networks
 from .settings import describe_transfer, differences
+from .state_transfer import StateTransfer
 
 __all__ = ["KIND", "FrozenJob", "freeze", "read_frozen", "thaw", "thaw_with", "write_frozen"]
 
@@ -77,8 +78,14 @@ def freeze(
     """Freeze an edit for the pictures of a folder.
 
     Raises:
-        InputError: its corrections are measured by a network that is neither the generator nor the encoder.
+        InputError: its corrections are measured by a network that is neither the generator nor the encoder, or it is
+            for a reader's state.
     """
+    if isinstance(transfer, StateTransfer):
+        raise InputError(
+            "A reader's state is reached in one process, on single files: leave out the reader, or --engine ray, "
+            "--shards, --dry-run, plan and addresses."
+        )
     edit = transfer.direction
     direction = replace(
         edit,

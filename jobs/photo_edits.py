@@ -7,7 +7,7 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +110,19 @@ class PhotoEditor:
         """Take one picture out of its batch."""
         if not bool(result.usable[index]):
             return _skipped(photo, "no code was found for it (its numbers are not finite)", seconds)
+        if result.problems and result.problems[index]:
+            return _skipped(photo, result.problems[index], seconds)
         strength, code, content = result.strength, result.codes[index][None], png.result()
         alpha = float(strength.alpha[index])
-        before, after = self._states(code, alpha)
+        before, after = self._states(code, alpha) if result.states is None else _rounded(result.states[index].tolist())
         corrections = self.transfer.corrections
+        drawings = corrections + 2 if corrections else 1
+        if result.drawings is not None:
+            drawings = int(result.drawings[index])
         record = Record(
             photo.name, DONE, photo.result, "", alpha, bool(strength.clamped[index]),
             None if strength.confidence is None else float(strength.confidence[index]), "", *photo.state, len(content),
-            seconds, utc_now(), photo.digest, before, after, corrections + 2 if corrections else 1,
+            seconds, utc_now(), photo.digest, before, after, drawings,
         )  # fmt: skip
         return EditedPhoto(record, content, result.images[index], code)
 
@@ -131,7 +136,11 @@ class PhotoEditor:
         value = float((normal * code[0].detach().cpu().double()).sum())
         gain = float((normal * direction.direction.detach().cpu().double()).sum())
         states = (float(standard_value(generator, direction, number)) for number in (value, value + alpha * gain))
-        return tuple(round(state, 6) if math.isfinite(state) else None for state in states)
+        return _rounded(states)
+
+
+def _rounded(states: Iterable[float]) -> tuple[float | None, ...]:
+    return tuple(round(state, 6) if math.isfinite(state) else None for state in states)
 
 
 def as_png(image: Tensor) -> bytes:

@@ -13,6 +13,7 @@ from ..editing.common.types import EditDirection
 from ..editing.one_for_all.transfer import Transfer
 from ..models.errors import InputError
 from ..models.files.atomic import atomic_write
+from .state_transfer import StateTransfer
 
 __all__ = [
     "JOB_NAME",
@@ -35,7 +36,16 @@ def describe_transfer(transfer: Transfer) -> dict[str, object]:
     The fingerprints tell contents, not files: the same weights under another name are the same setting.
     """
     generator, direction, encoder = transfer.generator, transfer.direction, transfer.encoder
+    read: dict[str, object] = {}
+    if isinstance(transfer, StateTransfer):
+        reader = transfer.reader
+        read = {
+            "reader": f"{reader.names[0]}, {reader.kind} [{reader.key}]",
+            "state": float(transfer.state),
+            "rounds": transfer.rounds,
+        }
     return {
+        **read,
         "generator": f"{generator.name} [{_weights_digest(generator.network)}]",
         "direction": f"{direction.name} [{_edit_digest(direction)}]",
         "encoder": "none" if encoder is None else f"[{_weights_digest(encoder)}]",

@@ -45,12 +45,18 @@ class TransferResult:
         strength: alpha and who was clamped, [B] each; alpha is 0 where ``usable`` is False.
         images: [B, 3, H, W], edited, about -1..1.
         usable: [B] bool; False where no code was found (its numbers are not finite), so that there is no picture.
+        problems: B sentences, "" where a picture is fine; none: all are.
+        states: [B, 2], what a reader read before and after; None: nothing was read.
+        drawings: [B], pictures drawn for each; None: not counted.
     """
 
     codes: Tensor
     strength: EditStrength
     images: Tensor
     usable: Tensor
+    problems: tuple[str, ...] = ()
+    states: Tensor | None = None
+    drawings: Tensor | None = None
 
     @classmethod
     def concatenate(cls, results: Sequence[TransferResult]) -> TransferResult:
@@ -70,6 +76,9 @@ class TransferResult:
             strength,
             torch.cat([result.images for result in results]),
             torch.cat([result.usable for result in results]),
+            tuple(problem for result in results for problem in result.problems),
+            None if results[0].states is None else torch.cat([result.states for result in results]),
+            None if results[0].drawings is None else torch.cat([result.drawings for result in results]),
         )
 
 
@@ -191,15 +200,22 @@ class Transfer:
         usable = torch.isfinite(codes).all(dim=2).all(dim=1)
         # What an inversion could not find is replaced, so that its neighbours get their pictures.
         finite_codes = torch.where(usable[:, None, None], codes, torch.zeros_like(codes))
-        plan = self.plan(finite_codes)
+        return replace(self._edited(finite_codes, usable, count, progress), codes=codes[:count])
+
+    def _edited(self, codes: Tensor, usable: Tensor, count: int, progress: Progress) -> TransferResult:
+        """Move codes [per_pass, L, D], draw them, and keep the first ``count``."""
+        plan = self.plan(codes)
         alpha = torch.where(usable, plan.alpha, torch.zeros_like(plan.alpha))
-        edited = apply_edit(finite_codes, self.direction, alpha)
-        images = to_rgb(self.generator.synthesize(edited, chunk=self.per_pass))
+        images = self._draw(apply_edit(codes, self.direction, alpha))
         progress(self.steps + 1, self.steps + 1)
         confidence = None if plan.confidence is None else plan.confidence[:count]
         clamped = (plan.clamped & usable)[:count]
         strength = EditStrength(alpha[:count], clamped, plan.method, self.direction.family, confidence)
         return TransferResult(codes[:count], strength, images[:count], usable[:count])
+
+    def _draw(self, codes: Tensor) -> Tensor:
+        """Draw codes [B, L, D] in passes of one size: [B, 3, H, W]."""
+        return to_rgb(self.generator.synthesize(codes, chunk=self.per_pass))
 
     def _codes(self, pictures: Tensor, progress: Progress) -> Tensor:
         """Find the codes [per_pass, L, D] of at most so many pictures, filled up with black ones."""

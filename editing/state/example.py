@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from .picture_noise import disturbed_copies, with_measured_noise
-from .reader import StateReader, check_picture_batch
+from .reader import StateReader, check_picture_batch, digest_of
 
 __all__ = ["discriminant_normal", "reader_from_example"]
 
@@ -74,7 +74,9 @@ def reader_from_example(
     def read(batch: Tensor) -> Tensor:
         return (features_of(features, batch) @ normal - offset)[:, None].float()
 
-    reader = StateReader(read, (name,), ("of the example's edit",), kind=kind, target=torch.ones(1))
+    reader = StateReader(
+        read, (name,), ("of the example's edit",), kind=kind, target=torch.ones(1), key=digest_of(normal, offset)
+    )
     return with_measured_noise(reader, before if pictures is None else pictures)
 
 

@@ -18,10 +18,15 @@ from .response import ResponseCurves, fit_groups, fit_responses
 __all__ = ["ReachedState", "reach_state"]
 
 _GOOD = 0.06  # of the pictures' own spread: where the rms of what is missing is below, no round follows
+_FAR = 0.1  # of the pictures' own spread: where it is above after the last round, one more follows
 _FINE = 0.01  # of the curve's height: likewise
 _EXACT = 1e-6  # strengths that differ by less are one
 _NEAR = 0.03  # of the range: likewise, where the range's end is an estimate
-_GROUP = 8  # pictures per strength from which groups of pictures tell the curve
+_GROUP = 4  # pilots per strength from which the groups tell the curve
+_PILOTS = 3  # of so many pictures one is a pilot
+_MANY = 8  # pictures from which their own spread is a measure
+_LEAST_RESTRAINT = 0.5  # share of its way that a picture goes at least at its second drawing
+_FREE = 0.8  # share above which nothing saturates
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,7 @@ class ReachedState:
         pictures: [B, 3, H, W], as drawn at ``strengths``.
         renders: pictures drawn in all.
         target: [B].
+        drawings: [B], readings of each picture that were used.
     """
 
     strengths: Tensor
@@ -43,6 +49,7 @@ class ReachedState:
     pictures: Tensor
     renders: int
     target: Tensor
+    drawings: Tensor | None = None
 
     def report(self, names: Sequence[str] = ()) -> str:
         """Say in a sentence who falls short; pictures are numbered where ``names`` has none."""
@@ -64,8 +71,8 @@ def reach_state(
 
     All pictures are drawn at the least edit, then each at one of the other strengths: together they show the shared
     curve. Rounds of corrections follow, a secant step per picture whose slope is pulled toward the shared one as far as
-    the reader is noisy; they end early where nothing is missing. Three drawings a picture are usual, four at most, and
-    one more where somebody turns out late to have the state out of reach.
+    the reader is noisy; they end early where nothing is missing. Four drawings a picture are usual with two rounds; one
+    more follows where many have not landed, or where somebody turns out late to have the state out of reach.
 
     Args:
         render: strengths [B] -> pictures [B, 3, H, W].
@@ -90,6 +97,8 @@ def reach_state(
         if proposal is None:
             break
         job.draw(proposal)
+    if rounds and job.far_off():
+        job.draw(job.solved_strengths())
     ends = job.end_strengths()
     if ends is not None:
         job.draw(ends)
@@ -115,6 +124,7 @@ class _Reaching:
         self.render, self.read, self.noise, self.progress, self.rounds = render, read, noise, progress, rounds
         self.device, self.target = values.device, target_tensor(values, count)
         self.curve = curve.unique()
+        self.least = self.curve[self.curve.abs().argmin()]
         self.range = (float(self.curve[0]), float(self.curve[-1]))
         self.bounds = torch.stack([self.curve[0].expand(count), self.curve[-1].expand(count)])
         self.cap, self.changes = cap, torch.empty(count, 0, dtype=torch.float64)
@@ -149,18 +159,25 @@ class _Reaching:
             self.progress(self.renders, max((2 + self.rounds) * count, self.renders), None)
 
     def first_strengths(self) -> Tensor:
-        """Deal the strengths out in turn where there are many pictures; few all begin nearest to 0."""
+        """Begin nearest to 0; of many pictures a third tries the other strengths, so that the second drawing aims."""
         count = len(self.target)
-        if count >= _GROUP * len(self.curve):
-            return self.curve[torch.arange(count) % len(self.curve)]
-        return self.curve[self.curve.abs().argmin()].expand(count).clone()
+        strengths = self.least.expand(count).clone()
+        others = self.curve[self.curve != self.least]
+        pilots = torch.arange(1, count, _PILOTS)
+        if len(pilots) >= _GROUP * len(others):
+            strengths[pilots] = others[torch.arange(len(pilots)) % len(others)]
+        return strengths
 
     def second_strengths(self) -> Tensor:
         """Follow the groups' curve where it is clear; else deal out other strengths, farther ones to who lacks more."""
-        curves = fit_groups(self.strengths[:, 0], self.readings[:, 0], self.range, self.noise)
-        if curves is not None:
-            return solve_strengths(curves, self.target, self.bounds)[0]
         first = self.strengths[:, 0]
+        curves = fit_groups(first, self.readings[:, 0], self.range, self.noise)
+        if curves is not None:
+            aimed = solve_strengths(curves, self.target, self.bounds)[0]
+            restraint = self._restraint(first)
+            if restraint >= _FREE:
+                return aimed
+            return torch.where(first == self.least, self.least + (aimed - self.least) * restraint, self.least)
         rank = (self.target - self.readings[:, 0]).abs().nan_to_num(nan=0.0).argsort().argsort()
         steps = len(self.curve) - 1
         share = (
@@ -168,6 +185,16 @@ class _Reaching:
         )
         order = (self.curve - first[:, None]).abs().argsort(dim=1)[:, 1:]  # other strengths, the nearest first
         return self.curve[order.gather(1, share[:, None])[:, 0]]
+
+    def _restraint(self, first: Tensor) -> float:
+        """Return the share of its way that a picture goes at once, less where pictures are alike at the ends.
+
+        Readings that saturate are steep where the groups do not look, and everyone would overshoot.
+        """
+        readings = self.readings[:, 0]
+        spreads = [readings[(first == s) & torch.isfinite(readings)].std() for s in (self.least, *self.curve[[0, -1]])]
+        ratio = float(min(spreads[1:]) / spreads[0].clamp(min=1e-12))
+        return min(1.0, max(_LEAST_RESTRAINT, ratio**0.5))
 
     def curves(self) -> ResponseCurves:
         """Fit the curves to all that was read so far."""
@@ -181,6 +208,20 @@ class _Reaching:
         missing = missing[torch.isfinite(missing)]
         quiet = not len(missing) or float(missing.square().mean().sqrt()) <= self._good(curves)
         return None if quiet and not bool(self._misplaced(solved, reachable).any()) else solved
+
+    def solved_strengths(self) -> Tensor:
+        """Return where the curves meet the targets, [B]."""
+        return solve_strengths(self.curves(), self.target, self.bounds)[0]
+
+    def far_off(self) -> bool:
+        """Tell whether one more round is due: where many have not landed, as their answers differ in shape."""
+        curves = self.curves()
+        _, _, reachable = solve_strengths(curves, self.target, self.bounds)
+        misses = self._misses(curves).amin(dim=1)[reachable]
+        misses = misses[torch.isfinite(misses)]
+        return (
+            len(misses) > 0 and float(misses.square().mean().sqrt()) > _FAR / _GOOD * self._good(curves) + curves.noise
+        )
 
     def end_strengths(self) -> Tensor | None:
         """Return where to draw once more, so that whoever cannot reach the state stands at the end; None: all do."""
@@ -206,9 +247,9 @@ class _Reaching:
 
     def _good(self, curves: ResponseCurves) -> float:
         """Return what may be missing: by the pictures' own spread before the edit, and by the height of the curve."""
-        levels = curves.at(self.curve[self.curve.abs().argmin()].expand(len(self.target)))
+        levels = curves.at(self.least.expand(len(self.target)))
         levels = levels[torch.isfinite(levels)]
-        spread = float(levels.std()) if len(levels) >= _GROUP else 0.0
+        spread = float(levels.std()) if len(levels) >= _MANY else 0.0
         return max(_GOOD * spread, _FINE * abs(curves.height))
 
     def _misplaced(self, solved: Tensor, reachable: Tensor) -> Tensor:
@@ -233,4 +274,5 @@ class _Reaching:
             pictures,
             self.renders,
             self.target.to(self.device, dtype),
+            torch.isfinite(self.readings).sum(dim=1),
         )

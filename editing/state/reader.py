@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 
-__all__ = ["StateReader", "check_picture_batch", "readings_of"]
+__all__ = ["StateReader", "check_picture_batch", "digest_of", "readings_of"]
 
 _PER_PASS = 32  # pictures
 
@@ -29,6 +30,7 @@ class StateReader:
         problems: pictures -> B sentences, "" for a picture that can be read; None: a picture is unreadable where a
             reading is not finite, without a reason.
         target: [K], the readings of the example's edited picture, where there is one.
+        key: tells the reader from others in the settings of a job, such as a digest of what it learned.
 
     Raises:
         InputError: no names, or another number of units, noises or targets; a noise that is negative or not finite.
@@ -41,6 +43,7 @@ class StateReader:
     kind: str = "numbers"
     problems: Callable[[Tensor], Sequence[str]] | None = None
     target: Tensor | None = None
+    key: str = ""
 
     def __post_init__(self) -> None:
         names = tuple(str(name) for name in self.names)
@@ -113,6 +116,15 @@ class StateReader:
             noise=self.noise[index],
             target=None if self.target is None else self.target[index],
         )
+
+
+def digest_of(*parts: object) -> str:
+    """Return a short digest of words and tensors, for a reader's key."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.detach().float().cpu().numpy().tobytes() if isinstance(part, Tensor) else str(part).encode()
+        digest.update(content + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def check_picture_batch(pictures: Tensor) -> None:

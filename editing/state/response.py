@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["ResponseCurves", "fit_responses", "monotone_noise"]
+__all__ = ["ResponseCurves", "ResponsePrior", "fit_groups", "fit_prior", "fit_responses", "monotone_noise"]
 
 GRID = 401  # strengths at which curves are computed
 _LENGTH = 0.45  # of the rest's smoothness, as a share of the range of strengths
 _SLOPE_SPREADS = (0.15, 0.6)  # bounds of the standard deviation of pictures' slopes, as a share of the shared slope
-_REST = 0.12  # standard deviation of the rest, as a share of the shared curve's height
+_REST = 0.12  # standard deviation of the smooth rest, as a share of the shared curve's height
+_ROUGH = 0.15  # likewise of a rest with corners, which readings that stop short have
+_ROUGH_LENGTH = 0.5
 _WIDE = 1e4  # prior variance of the level, in squared heights of the curve
 _JITTER = 1e-4  # of a height: readings are never trusted to the last bit
 _CLEAR = 4.0  # standard errors by which groups have to differ before their curve is believed
@@ -54,6 +56,43 @@ class ResponseCurves:
         columns = strengths if strengths.ndim == 2 else strengths[:, None]
         values = _interpolate(self.grid, self.mean, columns)
         return values if strengths.ndim == 2 else values[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class ResponsePrior:
+    """The shared curve of an editor and a reader, measured once: what each picture is then judged by on its own.
+
+    Args:
+        strengths: [K], rising.
+        shape: [K], the curve there, monotone, zero at the first.
+        slope_spread: standard deviation of pictures' slopes, as a share of the shared one.
+        noise: standard deviation of a reading.
+    """
+
+    strengths: Tensor
+    shape: Tensor
+    slope_spread: float
+    noise: float
+
+    def curves(self, strengths: Tensor, readings: Tensor) -> ResponseCurves:
+        """Return the posterior of pictures read at strengths [B, N], each by its own readings [B, N] alone."""
+        grid = torch.linspace(float(self.strengths[0]), float(self.strengths[-1]), GRID, dtype=torch.float64)
+        shared = _pchip(self.strengths.double(), self.shape.double(), grid)
+        valid = torch.isfinite(readings)
+        mean = _posterior(grid, shared, strengths, readings, valid, self.noise, self.slope_spread)
+        return ResponseCurves(grid, shared, mean, self.noise)
+
+
+def fit_prior(strengths: Tensor, readings: Tensor, noise: float | None = None) -> ResponsePrior:
+    """Fit what is shared to pictures that were all read at the same strengths: [K] and [B, K]."""
+    columns = strengths.double().expand(len(readings), -1)
+    valid = torch.isfinite(readings)
+    noise = monotone_noise(columns, readings) if noise is None else noise
+    knots, shape = _shared_curve(columns, readings, valid, noise)
+    height = abs(float(shape[-1])) or 1.0
+    at = shape.expand(len(readings), -1) / height
+    level = torch.where(valid, readings, torch.nan).nanmean(dim=1, keepdim=True)
+    return ResponsePrior(knots, shape, _slope_spread(at, readings, valid, level, noise, height), noise)
 
 
 def monotone_noise(strengths: Tensor, readings: Tensor) -> float:
@@ -257,22 +296,31 @@ def _end_slope(slope: Tensor, secant: Tensor) -> Tensor:
 
 
 def _posterior(
-    grid: Tensor, shared: Tensor, strengths: Tensor, readings: Tensor, valid: Tensor, noise: float
+    grid: Tensor,
+    shared: Tensor,
+    strengths: Tensor,
+    readings: Tensor,
+    valid: Tensor,
+    noise: float,
+    slope_spread: float | None = None,
 ) -> Tensor:
     """Compute each picture's posterior mean [B, G] given its readings."""
     span = float(grid[-1] - grid[0])
     spreads = torch.where(valid, readings, torch.nan)
     level = spreads.nanmean(dim=1, keepdim=True)  # [B, 1]
-    height = abs(float(shared[-1])) or float((spreads - level)[valid].square().mean().sqrt()) or 1.0
+    height = abs(float(shared[-1])) or (1.0 if slope_spread else _deviation(spreads - level, valid)) or 1.0
     at = _interpolate(grid, shared.expand(len(strengths), -1), strengths)  # [B, N]
     basis, basis_grid = at / height, shared / height
-    slope_spread = _slope_spread(basis, readings, valid, level, noise, height)
+    if slope_spread is None:
+        slope_spread = _slope_spread(basis, readings, valid, level, noise, height)
     noise_variance = (noise / height) ** 2 + _JITTER**2
     variance = torch.where(valid, noise_variance, 1e9)
 
     def covariance(s: Tensor, g: Tensor, t: Tensor, h: Tensor) -> Tensor:
-        near = torch.exp(-0.5 * ((s[..., :, None] - t[..., None, :]) / (_LENGTH * span)).square())
-        return _WIDE + slope_spread**2 * g[..., :, None] * h[..., None, :] + _REST**2 * near
+        apart = (s[..., :, None] - t[..., None, :]).abs() / span
+        smooth = torch.exp(-0.5 * (apart / _LENGTH).square())
+        rough = torch.exp(-apart / _ROUGH_LENGTH)
+        return _WIDE + slope_spread**2 * g[..., :, None] * h[..., None, :] + _REST**2 * smooth + _ROUGH**2 * rough
 
     matrix = covariance(strengths, basis, strengths, basis) + torch.diag_embed(variance)
     cross = covariance(grid.expand(len(strengths), -1), basis_grid.expand(len(strengths), -1), strengths, basis)
@@ -280,6 +328,11 @@ def _posterior(
     weights = torch.linalg.solve(matrix, rest[..., None])  # [B, N, 1]
     mean = (basis_grid + (cross @ weights)[..., 0]) * height + level
     return torch.where(valid.any(dim=1, keepdim=True), mean, torch.nan)
+
+
+def _deviation(rest: Tensor, valid: Tensor) -> float:
+    """Return the root of the mean square of what is valid."""
+    return float(rest[valid].square().mean().sqrt()) if bool(valid.any()) else 0.0
 
 
 def _slope_spread(basis: Tensor, readings: Tensor, valid: Tensor, level: Tensor, noise: float, height: float) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...models.scorers.scorer import TextImageScorer
 from ..common.sentence_direction import sentence_direction
 from .picture_noise import with_measured_noise
-from .reader import StateReader
+from .reader import StateReader, digest_of
 
 __all__ = ["reader_from_sentence"]
 
@@ -44,5 +44,6 @@ def reader_from_sentence(
             features = scorer.encode_images(batch.to(scorer.device))
         return SCALE * (features @ direction.to(features))[:, None]
 
-    reader = StateReader(read, (prompt,), ("cosine / 100",), kind=f"sentence, read by {scorer.name}")
+    key = digest_of(prompt, source, direction)
+    reader = StateReader(read, (prompt,), ("cosine / 100",), kind=f"sentence, read by {scorer.name}", key=key)
     return reader if pictures is None else with_measured_noise(reader, pictures)

@@ -12,23 +12,35 @@ from einops import rearrange
 from ...editing.one_for_all.attributes import fit_to_generator, with_average_example
 from ...editing.one_for_all.strength_modes import MODES
 from ...editing.one_for_all.transfer import Transfer
+from ...editing.state import (
+    MASK_MEASURES,
+    StateReader,
+    reader_from_example,
+    reader_from_mask,
+    reader_from_sentence,
+)
+from ...host import PACK
 from ...jobs.checkpoints import checkpoint_file, load_networks
 from ...jobs.frozen import FrozenJob, freeze
+from ...jobs.state_transfer import StateTransfer
 from ...jobs.stores import is_remote
 from ...models.errors import InputError
 from ...models.files.direction import read_direction
 from ...models.files.picture_reader import FITS, PictureError, read_picture
+from ...models.scorers.scorer import load_scorer
 
 __all__ = ["BACKGROUNDS", "EDIT_OPTIONS", "add_edit_options", "frozen_job", "make_transfer"]
 
 BACKGROUNDS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
 _DEMO = "demo_portraits"
+_WHOLE = ("brightness", "red", "green", "blue", "saturation")
 _MODES = [mode.replace(" ", "-") for mode in MODES]
 # Each with its default.
 EDIT_OPTIONS = {
     "direction": None, "generator": _DEMO, "encoder": _DEMO, "steps": 0, "strength": 1.0, "mode": _MODES[0],
     "target": 0.0, "reference": None, "limit": None, "corrections": 0, "fit": FITS[0], "background": "white",
-    "codes": False,
+    "codes": False, "state": None, "read_text": None, "read_source": "a photo", "read_example": None, "read_mask": None,
+    "scorer": _DEMO, "rounds": 3,
 }  # fmt: skip
 
 
@@ -51,6 +63,20 @@ def add_edit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference", type=Path, metavar="PICTURE", help=about)
     about = "the farthest any picture may move, in lengths of the direction"
     parser.add_argument("--limit", type=float, metavar="ALPHA", help=about)
+    about = "one state by reading pictures: the number that all shall show, in the unit of what reads (one --read-...)"
+    parser.add_argument("--state", type=float, metavar="NUMBER", help=about)
+    about = "read how well a picture fits this sentence, in hundredths of a cosine"
+    parser.add_argument("--read-text", metavar="SENTENCE", help=about)
+    about = "for --read-text: what the pictures are without it (default: a photo)"
+    parser.add_argument("--read-source", metavar="SENTENCE", help=about)
+    about = "read by an edited example, 0 before and 1 after its edit, which is the state where --state is left out"
+    parser.add_argument("--read-example", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help=about)
+    about = "read a number of the whole picture"
+    parser.add_argument("--read-mask", choices=[name for name in MASK_MEASURES if name in _WHOLE], help=about)
+    about = "an open_clip model for --read-text and --read-example (default: the demo's)"
+    parser.add_argument("--scorer", metavar="FILE", help=about)
+    about = "with --state: draw, read and correct each picture so often at most (default: 3)"
+    parser.add_argument("--rounds", type=int, metavar="N", help=about)
     about = "draw, measure and adjust each picture so often before its strength is final (default: 0)"
     parser.add_argument("--corrections", type=int, metavar="N", help=about)
     parser.add_argument("--fit", choices=FITS, help="how other shapes are fitted (default: crop)")
@@ -78,18 +104,61 @@ def make_transfer(options: argparse.Namespace, device: torch.device) -> Transfer
     if options.reference:
         encoding = Transfer(generator, direction, encoder, mode="constant", steps=options.steps)
         reference = _reference_code(encoding, options)
-    return Transfer(
-        generator,
-        direction,
-        encoder,
-        options.strength,
-        options.mode.replace("-", " "),
-        options.target,
-        reference,
-        options.limit,
-        options.steps,
-        options.corrections,
-    )
+    settings = (
+        generator, direction, encoder, options.strength, options.mode.replace("-", " "), options.target, reference,
+        options.limit, options.steps, options.corrections,
+    )  # fmt: skip
+    reader = _reader(options, generator.resolution, device)
+    if reader is None:
+        return Transfer(*settings)
+    state = options.state
+    if state is None:
+        if reader.target is None:
+            raise InputError("--state is missing: the number that all pictures shall show, as the reader reads it.")
+        state = float(reader.target[0])
+    return StateTransfer(*settings, reader=reader, state=state, rounds=options.rounds)
+
+
+def _reader(options: argparse.Namespace, size: tuple[int, int], device: torch.device) -> StateReader | None:
+    """Make the reader that the options describe; None without one.
+
+    Raises:
+        InputError: several, a state without a reader, or files that cannot be used.
+    """
+    names = [name for name in ("read_text", "read_example", "read_mask") if getattr(options, name)]
+    if len(names) > 1:
+        raise InputError("Several --read-... options came; one state needs one of them.")
+    if not names:
+        if options.state is not None:
+            raise InputError(
+                "--state is a number that a reader reads: give --read-text, --read-example or --read-mask."
+            )
+        return None
+    if options.rounds < 0:
+        raise InputError(f"--rounds is {options.rounds}; expected 0 or more.")
+    if options.read_mask:
+        return reader_from_mask(None, (options.read_mask,))
+    scorer = load_scorer(_scorer_file(options.scorer), device)
+    if options.read_text:
+        return reader_from_sentence(scorer, options.read_text, options.read_source)
+    before, after = (_picture(file, size, options) for file in options.read_example)
+    kind = f"example, read by {scorer.name}"
+    return reader_from_example(lambda batch: scorer.encode_images(batch.to(device)), before, after, kind=kind)
+
+
+def _scorer_file(name: str) -> Path:
+    """Return a path as typed, or that of the demo's scorer."""
+    shipped = PACK / "models" / "demo" / "scorers" / name
+    return shipped if not Path(name).exists() and Path(name).name == name and shipped.exists() else Path(name)
+
+
+def _picture(file: Path, size: tuple[int, int], options: argparse.Namespace) -> torch.Tensor:
+    """Read a picture [1, 3, H, W] in -1..1, fitted as those of the folder."""
+    try:
+        colours, _ = read_picture(file, size, options.fit, BACKGROUNDS[options.background])
+    except PictureError as error:
+        raise InputError(f"The picture {file} cannot be used: {error}.") from None
+    return rearrange(colours, "h w c -> 1 c h w").mul(2).sub(1)
 
 
 def frozen_job(options: argparse.Namespace, device: torch.device) -> FrozenJob:

@@ -11,6 +11,7 @@ from ... import host
 from ...editing.common.types import EditDirection, GanLatent, check_family
 from ...editing.one_for_all.strength_modes import MODES
 from ...editing.one_for_all.transfer import Transfer
+from ...editing.state import StateReader
 from ...host import io, no_inference_mode, ui
 from ...host.registry import photo_folders
 from ...jobs import FolderJob, run_job
@@ -18,6 +19,7 @@ from ...jobs.frozen import read_frozen, thaw_with
 from ...jobs.listing import picture_names
 from ...jobs.manifest import MANIFEST_NAME
 from ...jobs.preview import free_output_folder, job_sheet
+from ...jobs.state_transfer import StateTransfer
 from ...models.encoders.encoder import load_encoder
 from ...models.errors import InputError, check_choice
 from ...models.files.picture_reader import FITS
@@ -28,7 +30,7 @@ from ..common.folders import BACKGROUNDS, background_colour, input_folder, input
 from ..common.model_files import file_fingerprint, model_file, model_file_fingerprint
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, with_advanced
-from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
+from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType, StateReaderType
 from ._frozen_jobs import save_job
 
 _NO_ENCODER = _NO_JOB = "none"
@@ -151,6 +153,22 @@ class EditFolder(io.ComfyNode):
                     tooltip="A frozen job, from an earlier run or semantic-edit plan: its edit and settings count "
                     "instead of those here. Generator and encoder must be its own.",
                 ),
+                StateReaderType.Input(
+                    "reader",
+                    optional=True,
+                    tooltip="What reads pictures, such as Read From Example: each picture is drawn, read and corrected "
+                    "until it shows 'state'.",
+                ),
+                io.Float.Input(
+                    "state",
+                    default=0.0,
+                    min=-1e6,
+                    max=1e6,
+                    step=0.01,
+                    optional=True,
+                    tooltip="With a reader: the number that all pictures shall show. 0 with a reader that was made "
+                    "from an example: that of the example after its edit.",
+                ),
             ],
             outputs=[
                 io.Image.Output("sheet", "sheet", tooltip="A few of the pictures, before and after."),
@@ -205,6 +223,8 @@ class EditFolder(io.ComfyNode):
         keep_codes: bool,
         reference: GanLatent | None = None,
         job: str = _NO_JOB,
+        reader: StateReader | None = None,
+        state: float = 0.0,
     ) -> io.NodeOutput:
         check_choice("mode", mode, MODES)
         check_choice("fit", fit, FITS)
@@ -222,10 +242,10 @@ class EditFolder(io.ComfyNode):
                 transfer = thaw_with(frozen, generator, network)
                 fit, colour, keep_codes = frozen.fit, frozen.background, frozen.keep_codes
             else:
-                transfer = Transfer(
+                settings = (
                     generator, direction, network, strength, mode, target, code, limit or None, steps, corrections,
-                    progress=lambda *_: host.current().check_interrupt(),
                 )  # fmt: skip
+                transfer = _transfer(settings, reader, state)
         work = FolderJob(source, output, transfer, fit, colour, chunk, most, keep_codes)
         work = replace(work, output=free_output_folder(output, work.settings))
         report = str(run_job(work, progress_for(0, "editing the folder")))
@@ -238,6 +258,20 @@ class EditFolder(io.ComfyNode):
         sheet = job_sheet(work)[None].to(host.current().result_device())
         payload = ui.PreviewImage(sheet, cls=cls).as_dict() | ui.PreviewText(report).as_dict()
         return io.NodeOutput(sheet, report, str(work.output), ui=payload)
+
+
+def _transfer(settings: tuple, reader: StateReader | None, state: float) -> Transfer:
+    """Return the edit: by the formula, or by a reader until its first number is the state."""
+
+    def stop(*_: object) -> None:
+        host.current().check_interrupt()
+
+    if reader is None:
+        return Transfer(*settings, progress=stop)
+    reader = reader.select(reader.names[:1])
+    if state == 0 and reader.target is not None:
+        state = float(reader.target[0])
+    return StateTransfer(*settings, progress=stop, reader=reader, state=state)
 
 
 def _source(folder: str) -> Path:
