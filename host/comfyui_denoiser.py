@@ -16,7 +16,7 @@ from ..models.errors import InputError
 from ..models.inference import clone_from_inference, no_inference_mode
 from .comfyui_quantised import has_wrapped_weights, rewrapped
 
-__all__ = ["ComfyDenoiser"]
+__all__ = ["ComfyDenoiser", "conditions_of"]
 
 _PREFIX = "diffusion_model."  # of the network, among ComfyUI's weights
 
@@ -137,35 +137,12 @@ class ComfyDenoiser:
         Raises:
             InputError: when it comes from the text encoder of another model.
         """
-        config = self.base.model_config.unet_config
-        width = config.get("context_dim", config.get("context_in_dim"))
-        if isinstance(width, int) and embedding.shape[-1] != width:
-            raise InputError(
-                f"The conditioning is {embedding.shape[-1]} wide; this {self.name} model takes {width}: encode the "
-                "text with the CLIP of the same checkpoint."
-            )
-        arguments = {key: _clone_if_tensor(value) for key, value in extras.items()}
-        arguments.update(cross_attn=embedding, device=self.device, prompt_type="positive")
-        arguments["noise"] = torch.zeros(1, *shape[1:], device=self.device)
-        # Of inpainting models, which see no picture without a mask.
-        arguments.setdefault("latent_image", arguments["noise"])
-        arguments.setdefault("width", shape[-1] * 8)
-        arguments.setdefault("height", shape[-2] * 8)
-        try:
-            return self.base.extra_conds(**arguments)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"The conditioning does not suit this {self.name} model ({type(error).__name__}: {error}); encode the "
-                "text with the CLIP of the same checkpoint."
-            ) from error
+        return _extra_conds(self.base, embedding, extras, shape, self.device)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Mapping[str, Any]) -> Tensor:
         """Return the denoised latents [B, C, h, w], float32, of noisy ones x [B, C, h, w] at noise levels sigma [B]."""
         batch = len(x)
-        conds = {
-            name: cond.process_cond(batch_size=batch, device=self.device, area=None).cond
-            for name, cond in condition.items()
-        }
+        conds = _batched(condition, batch, self.device)
         options = dict(self.patcher.model_options.get("transformer_options", {}))
         options.update(cond_or_uncond=[0] * batch, sigmas=sigma)
         return self.base.apply_model(x, sigma, transformer_options=options, **conds).float()
@@ -212,6 +189,50 @@ class ComfyDenoiser:
                 weight.requires_grad_(True)
             if in_training is not None:
                 self._management.in_training = in_training
+
+
+def conditions_of(
+    base: Any, embedding: Tensor, extras: Mapping[str, Any], shape: tuple[int, ...], device: torch.device
+) -> dict[str, Any]:
+    """Return one CONDITIONING entry as the arguments of a model's `apply_model`, for latents of this shape.
+
+    Raises:
+        InputError: when it comes from the text encoder of another model.
+    """
+    return _batched(_extra_conds(base, embedding, extras, shape, device), shape[0], device)
+
+
+def _batched(condition: Mapping[str, Any], batch: int, device: torch.device) -> dict[str, Any]:
+    return {
+        name: cond.process_cond(batch_size=batch, device=device, area=None).cond for name, cond in condition.items()
+    }
+
+
+def _extra_conds(
+    base: Any, embedding: Tensor, extras: Mapping[str, Any], shape: tuple[int, ...], device: torch.device
+) -> dict[str, Any]:
+    name = type(base).__name__
+    config = base.model_config.unet_config
+    width = config.get("context_dim", config.get("context_in_dim"))
+    if isinstance(width, int) and embedding.shape[-1] != width:
+        raise InputError(
+            f"The conditioning is {embedding.shape[-1]} wide; this {name} model takes {width}: encode the "
+            "text with the CLIP of the same checkpoint."
+        )
+    arguments = {key: _clone_if_tensor(value) for key, value in extras.items()}
+    arguments.update(cross_attn=embedding, device=device, prompt_type="positive")
+    arguments["noise"] = torch.zeros(1, *shape[1:], device=device)
+    # Of inpainting models, which see no picture without a mask.
+    arguments.setdefault("latent_image", arguments["noise"])
+    arguments.setdefault("width", shape[-1] * 8)
+    arguments.setdefault("height", shape[-2] * 8)
+    try:
+        return base.extra_conds(**arguments)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"The conditioning does not suit this {name} model ({type(error).__name__}: {error}); encode the "
+            "text with the CLIP of the same checkpoint."
+        ) from error
 
 
 def _clone_if_tensor(value: Any) -> Any:

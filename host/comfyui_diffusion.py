@@ -10,7 +10,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..editing.imagic.conditioning import single_conditioning
 from ..editing.imagic.sampling import Sampling
+from .comfyui_attention import hold_attention
 from .comfyui_denoiser import ComfyDenoiser
 from .comfyui_lora import apply_lora
 
@@ -62,6 +64,19 @@ class ComfyDiffusion:
             InputError: when tensors belong to no weight of this model.
         """
         return apply_lora(model, lora, strength)
+
+    def hold_attention(self, model: Any, conditioning: list, share: float) -> Any:
+        """Return a new MODEL that attends as under a conditioning in the first ``share`` of the trained timesteps.
+
+        Args:
+            model: a ModelPatcher; it stays as it was.
+            conditioning: CONDITIONING of one entry.
+            share: 0..1; 0 holds nothing.
+
+        Raises:
+            InputError: when the conditioning is not one entry.
+        """
+        return hold_attention(model, single_conditioning(conditioning, "optimised"), share)
 
     def sample(
         self,

@@ -53,6 +53,18 @@ class DiffusionBackend(Protocol):
             InputError: when tensors belong to no weight of this model.
         """
 
+    def hold_attention(self, model: Any, conditioning: list, share: float) -> Any:
+        """Return a new MODEL that attends as under a conditioning in the first ``share`` of the trained timesteps.
+
+        Args:
+            model: the host's MODEL; it stays as it was.
+            conditioning: CONDITIONING of one entry.
+            share: 0..1; 0 holds nothing.
+
+        Raises:
+            InputError: when the conditioning is not one entry, or the network has no self-attention of a known kind.
+        """
+
     def sample(
         self,
         model: Any,

@@ -1,4 +1,4 @@
-"""Progress with previews of the photo as the model sees it through half of the noise."""
+"""Progress with previews: the photo, and beside it as the model sees it through half of the noise (eta 0)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class PreviewProgress:
 
     def __init__(self, denoiser: Denoiser, target: TargetLatent, progress: Progress, previews: int = 8) -> None:
         self.denoiser, self.target, self.progress, self.previews = denoiser, target, progress, previews
+        self.photo = denoiser.preview(target.x0)
         self.noise = target.draw_noise(denoiser, 1, _LEVELS, torch.Generator().manual_seed(0))
 
     def __call__(self, step: int, total: int, conditioning: Conditioning) -> None:
@@ -32,4 +33,4 @@ class PreviewProgress:
             return
         with torch.no_grad():
             denoised = denoised_target(self.denoiser, self.target, self.noise, conditioning)
-            self.progress(step, total, preview=self.denoiser.preview(denoised))
+            self.progress(step, total, preview=torch.cat([self.photo, self.denoiser.preview(denoised)], dim=-1))

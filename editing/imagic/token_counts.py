@@ -11,7 +11,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from .conditioning import MASK, POOLED, Conditioning
 
-__all__ = ["check_same_encoder", "match_lengths", "token_count"]
+__all__ = ["check_same_encoder", "match_lengths", "pad_to", "token_count"]
 
 _CLIP_WINDOW = 77  # tokens
 _CROSS_ATTENTION_ONLY = (1280, 2048)  # widths of SDXL's pooled output and embedding
@@ -45,9 +45,14 @@ def match_lengths(
         if windows and not (_attends_to_text(a) or _attends_to_text(b)):
             a, b = (_repeated(entry, longest) for entry in (a, b))
         else:
-            has_mask = any(MASK in entry.extras or entry.pooled is None for entry in (a, b))
+            has_mask = _reads_mask(a) or _reads_mask(b)
             a, b = (_padded(entry, longest, has_mask) for entry in (a, b))
     return _matched_encoders(a, b)
+
+
+def pad_to(entry: Conditioning, count: int) -> Conditioning:
+    """Pad an entry to ``count`` tokens, as `match_lengths` does; one that has them comes back as it is."""
+    return entry if token_count(entry) >= count else _padded(entry, count, _reads_mask(entry))
 
 
 def check_same_encoder(a: Conditioning, b: Conditioning, names: tuple[str, str] = ("optimised", "target")) -> None:
@@ -64,6 +69,11 @@ def check_same_encoder(a: Conditioning, b: Conditioning, names: tuple[str, str] 
     shapes = ["none" if entry.pooled is None else str(list(entry.pooled.shape)) for entry in (a, b)]
     if shapes[0] != shapes[1]:
         raise InputError(f"The pooled outputs differ: {names[0]} {shapes[0]}, {names[1]} {shapes[1]}.")
+
+
+def _reads_mask(entry: Conditioning) -> bool:
+    """Tell whether the network may read an attention mask: its entries have one, or are tokens alone."""
+    return MASK in entry.extras or entry.pooled is None
 
 
 def _attends_to_text(entry: Conditioning) -> bool:

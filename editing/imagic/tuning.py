@@ -22,7 +22,7 @@ from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.progress import Progress, silent
 from .conditioning import Conditioning
 from .embedding import root_mean_square
-from .fixed_noise_loss import FixedNoiseLoss, LossReport
+from .fixed_noise_loss import FixedNoiseLoss, LossReport, Plateau
 from .full_weights import count_parameters
 from .gradient_check import check_gradient
 from .loss import NoiseBatch, TargetLatent, check_levels, denoising_loss, network_error
@@ -112,6 +112,9 @@ class Tuning(LossReport):
         )
         if self.at_once < self.settings.draws:
             text += f" Memory allowed {self.at_once} of {self.settings.draws} draws at once."
+        if len(self.losses) < self.settings.steps:
+            text += f" It fell no further, and learning stopped after {len(self.losses)} of {self.settings.steps} steps"
+            text += ": the photo is back." if self.gain >= _SMALL_GAIN else ": the photo will not come back like this."
         if self.gain < _SMALL_GAIN:
             text += " That is little: the photo may not come back. Raise the steps or the rate."
         return text
@@ -127,10 +130,12 @@ def tune_model(
     mask_weight: float = 1.0,
     free: int | None = None,  # bytes of memory that may be used
     progress: Progress = silent,
+    stop_early: bool = False,
 ) -> Tuning:
     """Fine-tune the model to paint this photo under this conditioning.
 
     Args:
+        stop_early: stop once the loss over fixed noise no longer falls; `Tuning.report` says whether the photo is back.
         prior: a text whose meaning the model must keep; its answer under it is compared with its answer before.
 
     Returns:
@@ -158,6 +163,7 @@ def tune_model(
             at_once = _draws_at_once(objective, embedding_tensors, settings, free, blocks)
             optimizer = _optimizer(denoiser, change, embedding_tensors, settings)
             losses, report = [], PreviewProgress(denoiser, target, progress)
+            plateau = Plateau(loss_before, settings.steps)
             for step in range(settings.steps):
                 noise = target.draw_noise(denoiser, settings.draws, settings.levels, rng)
                 losses.append(
@@ -166,6 +172,8 @@ def tune_model(
                     )
                 )
                 report(step + 1, settings.steps, trained)
+                if stop_early and plateau.reached(step + 1, lambda: fixed_noise_loss(trained)):
+                    break
             loss_after = fixed_noise_loss(trained)
         lora = change.lora_file(denoiser.lora_name)
     tuned = trained.detached_like(conditioning) if settings.joint else conditioning

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ... import host
+from ...editing.imagic.conditioning import single_conditioning
 from ...editing.imagic.sampling import Sampling
+from ...models.diffusion.held_attention import hold_attention
 from ...models.diffusion.lora import with_lora
 from ...models.diffusion.model import DiffusionModel
 from ...models.diffusion.text import TextEncoder
@@ -58,6 +60,19 @@ class HeadlessDiffusion:
         """
         with no_inference_mode():
             return with_lora(model, lora, strength)
+
+    def hold_attention(self, model: DiffusionModel, conditioning: list, share: float) -> DiffusionModel:
+        """Return a new model that attends as under a conditioning in the first ``share`` of the trained timesteps.
+
+        Args:
+            conditioning: CONDITIONING of one entry.
+            share: 0..1; 0 holds nothing.
+
+        Raises:
+            InputError: when the conditioning is not one entry, or the network has no self-attention of a known kind.
+        """
+        reference = single_conditioning(conditioning, "optimised")
+        return hold_attention(model, (reference.embedding, reference.extras), share)
 
     def sample(
         self,

@@ -37,6 +37,7 @@ class CFGDenoiser:
         shape: tuple[int, ...],
     ) -> None:
         self.model, self.cfg = model, cfg
+        self.negative_model = getattr(model, "unheld", model)  # attention is held under the positive one alone
         self.positive = model.condition(*positive, tuple(shape))
         self.negative = None if math.isclose(cfg, 1.0) else model.condition(*negative, tuple(shape))
 
@@ -47,7 +48,7 @@ class CFGDenoiser:
             positive = self.model.denoise(x, sigma, self.positive)
             if self.negative is None:
                 return positive
-            negative = self.model.denoise(x, sigma, self.negative)
+            negative = self.negative_model.denoise(x, sigma, self.negative)
         return negative + (positive - negative) * self.cfg
 
 

@@ -33,6 +33,7 @@ class TuneModel(io.ComfyNode):
         "mask_weight",
         "noise_from",
         "noise_to",
+        "stop_early",
     )
     def define_schema(cls) -> io.Schema:
         defaults = TuneSettings()
@@ -117,6 +118,13 @@ class TuneModel(io.ComfyNode):
                 *mask_inputs(),
                 *noise_level_inputs(),
                 preset_input(TUNING),
+                io.Boolean.Input(
+                    "stop_early",
+                    default=False,
+                    optional=True,
+                    tooltip="Stop once the loss on fixed noise no longer falls; the report says whether the photo is "
+                    "back.",
+                ),
             ],
             outputs=[
                 io.Model.Output("tuned", "tuned", tooltip="The model with what it learned; for KSampler."),
@@ -136,7 +144,7 @@ class TuneModel(io.ComfyNode):
         cls, model, latent, conditioning, method: str, steps: int, rate: float, rank: int, draws: int, blocks: str,
         seed: int, joint: bool = False, embedding_rate: float = 0.01, prior=None, prior_weight: float = 1.0,
         checkpointing: bool = False, mask=None, mask_weight: float = 4.0, noise_from: float = 0.0,
-        noise_to: float = 1.0, preset: str = AS_SET,
+        noise_to: float = 1.0, preset: str = AS_SET, stop_early: bool = False,
     ) -> io.NodeOutput:  # fmt: skip
         chosen, note = with_preset(
             TUNING, preset, method=method, steps=steps, rate=rate, rank=rank, draws=draws, blocks=blocks, joint=joint,
@@ -156,7 +164,7 @@ class TuneModel(io.ComfyNode):
         denoiser = diffusion.denoiser(model)
         tuning = tune_model(
             denoiser, samples, embedding, settings, preserved, mask, mask_weight, free_memory(denoiser),
-            progress_for(settings.steps, "tuning the model"),
+            progress_for(settings.steps, "tuning the model"), stop_early,
         )  # fmt: skip
         plot = loss_plot(tuning.losses, tuning.loss_before, tuning.loss_after, f"tuning the model ({settings.method})")
         tuned = diffusion.apply_lora(model, tuning.lora)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 checkout, pack, base = sys.argv.pop(1), Path(sys.argv.pop(1)), Path(sys.argv.pop(1))
 sys.path.insert(0, checkout)
+only, sys.argv[1:] = sys.argv[1:], []
 sys.argv += ["--cpu", "--base-directory", str(base)]
 
 import comfy.options  # noqa: E402
@@ -81,6 +82,7 @@ def check(kind, model, methods=("LoRA", "all weights")):
         assert painted(tuned, mixed, negative).shape == before.shape
         end = {0.0: optimised, 1.0: other}.get(eta)
         assert end is None or torch.equal(painted(tuned, mixed, negative), painted(tuned, end, negative)), eta
+    check_held(kind, tuned, optimised, negative)
     joint = run(
         "TuneModel", model=model, latent=latent, conditioning=other, method="LoRA", steps=2, rate=1e-2, rank=4, draws=2,
         blocks="attention", seed=0, joint=True, embedding_rate=0.05,
@@ -94,6 +96,20 @@ def check(kind, model, methods=("LoRA", "all weights")):
     assert all(torch.equal(plain(state[name]), plain(after[name])) for name in state), "not one weight is another"
     refusals(kind, model, latent, target)
     sys.stdout.write(f"{kind}: {report}\n")
+
+
+def check_held(kind, tuned, optimised, negative):
+    """Attention as under the photo's embedding: it changes an edit, and nothing of the photo."""
+    mixed = run("InterpolateEmbedding", optimised=optimised, target=conditioning_of(kind, other=True), eta=0.8,
+                form="linear")[0][0]  # fmt: skip
+    none, held = (run("HoldLayout", model=tuned, optimised=optimised, share=share)[0] for share in (0.0, 0.6))
+    none.kind = held.kind = kind
+    edit, photo = painted(tuned, mixed, negative), painted(tuned, optimised, negative)
+    assert torch.equal(painted(none, mixed, negative), edit)
+    changed = painted(held, mixed, negative)
+    assert bool(changed.isfinite().all()) and float((changed - edit).abs().max()) > 1e-3
+    assert torch.allclose(painted(held, optimised, negative), photo, atol=1e-4 * float(photo.abs().max()))
+    assert torch.equal(painted(tuned, mixed, negative), edit), "the model that came in paints what it did"
 
 
 def plain(tensor):
@@ -150,8 +166,10 @@ def check_eight_bits(kind):
 
 
 with torch.inference_mode():
-    for kind in kinds() if len(sys.argv) < 5 else sys.argv[4:]:
+    for kind in only or kinds():  # names of kinds behind the folders: those alone
         check(kind, made(kind))
+    if only:
+        raise SystemExit(0)
     for kind in ("sd", "flux"):
         check_eight_bits(kind)
     for form in ("float8_e4m3fn", "int8_tensorwise"):

@@ -105,6 +105,16 @@ def test_the_three_stages_and_back_from_a_file(run_node, bundle, sockets, photo)
     assert not unchanged(before, partial) and not unchanged(weights(tuned), partial)
 
 
+def test_a_held_model_paints_the_photo_as_before(run_node, bundle, sockets, photo):
+    before = weights(bundle.model)
+    inputs = dict(vae=bundle.vae, optimised=sockets["target"], photo=photo, etas="0, 1", seeds=1, **SAMPLING)
+    inputs |= dict(latent=sockets["latent"], negative=sockets["negative"], target=sockets["negative"])
+    held = run_node("HoldLayout", model=bundle.model, optimised=sockets["target"], share=0.5)[0][0]
+    plain, steady = (run_node("SweepEta", model=model, **inputs)[0][1] for model in (bundle.model, held))
+    assert torch.allclose(plain[0], steady[0], atol=1e-4) and not torch.equal(plain[1], steady[1])
+    assert unchanged(before, bundle.model)
+
+
 def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, scorer):
     inputs = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
     sheet, images, plot, eta, conditioning, report = run_node(

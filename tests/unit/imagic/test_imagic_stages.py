@@ -21,7 +21,7 @@ from semantic_edit.editing.common.diffusion.lora_file import without_blocks
 from semantic_edit.editing.imagic.conditioning import Conditioning, single_conditioning
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from semantic_edit.editing.imagic.figures import loss_plot
-from semantic_edit.editing.imagic.fixed_noise_loss import FixedNoiseLoss
+from semantic_edit.editing.imagic.fixed_noise_loss import FixedNoiseLoss, Plateau
 from semantic_edit.editing.imagic.loss import TargetLatent, denoising_loss
 from semantic_edit.editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from semantic_edit.models.diffusion.lora import with_lora
@@ -91,6 +91,31 @@ def test_what_was_learned_is_what_the_merged_model_does(method, tiny_denoiser, l
     assert all(
         torch.equal(a, b) for a, b in zip(half.network.parameters(), tiny_denoiser.network.parameters(), strict=True)
     )
+
+
+def test_learning_stops_where_nothing_more_comes(tiny_denoiser, latent, entry):
+    settings = replace(TUNING, steps=24, rate=1e-9)
+    stuck = tune_model(tiny_denoiser, latent, entry, settings, stop_early=True)
+    assert len(stuck.losses) == 4, "a check each second step, and two without gain"
+    assert "after 4 of 24 steps: the photo will not come back" in stuck.report()
+    falling = tune_model(tiny_denoiser, latent, entry, replace(TUNING, steps=6), stop_early=True)
+    assert len(falling.losses) == 6 and "stopped" not in falling.report(), "each step gains"
+
+
+def test_a_plateau_is_two_checks_without_gain():
+    plateau, losses = Plateau(1.0, 12), iter([0.8, 0.795, 0.6, 0.598, 0.597])
+    assert [plateau.reached(step, lambda: next(losses)) for step in range(1, 6)] == [False] * 4 + [True]
+    assert not Plateau(1.0, 24).reached(1, lambda: pytest.fail("no check is due"))
+
+
+def test_the_preview_shows_the_photo_beside_what_the_model_sees(tiny_denoiser, latent, entry):
+    pictures = []
+    tune_model(
+        tiny_denoiser, latent, entry, TUNING, progress=lambda step, total, preview=None: pictures.append(preview)
+    )
+    photo = tiny_denoiser.preview(tiny_denoiser.latent_in(latent))
+    assert all(picture.shape == (3, 8, 16) and torch.equal(picture[..., :8], photo) for picture in pictures)
+    assert not torch.equal(pictures[0][..., 8:], pictures[-1][..., 8:])
 
 
 def test_joint_tuning_moves_both(tiny_denoiser, latent, entry):
