@@ -81,6 +81,43 @@ def test_a_generator_of_other_channels_is_dissected(odd, run_node):
     assert sheets.shape[-1] == 3
 
 
+def test_a_stylegan3_goes_through_the_nodes(tiny_stylegan3, run_node, headless_host):
+    inputs = dict(generator=tiny_stylegan3)
+    codes = sample(tiny_stylegan3, 2, 0)
+    pictures = first(run_node("GenerateImages", latents=codes, **inputs))
+    (inverted, redrawn, *_), _ = run_node("InvertImages", images=pictures, steps=5, **inputs)
+    assert redrawn.shape == (2, 32, 32, 3)
+    edit = first(run_node("RecordEdit", start=_one(codes, 0), edited=_one(codes, 1), **inputs))
+    learned = first(run_node("OptimizeDirection", edit=edit, samples=64, features="demo portraits", **inputs))
+    strengths = first(run_node("ComputeStrength", direction=learned, latents=inverted, **inputs))
+    assert first(run_node("ApplyEdit", latents=inverted, direction=learned, strength=strengths)) is not None
+    assert first(run_node("DiscoverDirections", preview_count=1, **inputs)) is not None
+    assert first(run_node("SlideAttribute", latents=codes, direction=edit, amount=0.5, **inputs)) is not None
+    (_, dragged, *_), _ = run_node(
+        "DragPoints", latents=_one(codes, 0), points="10,10 -> 14,14", rows="all", steps=2, **inputs
+    )
+    assert not torch.equal(dragged.codes, codes.codes[:1])
+    adapted = first(run_node("AdaptGenerator", latents=codes, photos=pictures * 0.8, method="free", steps=2, **inputs))
+    file = first(run_node("SaveAdaptation", generator=adapted, name="a"))
+    loaded = first(run_node("LoadAdaptation", file=headless_host.list_models("adaptations")[0], **inputs))
+    again = [first(run_node("GenerateImages", generator=g, latents=codes)) for g in (adapted, loaded)]
+    assert file and torch.allclose(*again, atol=1e-3)
+    assert first(run_node("PartsFromFeatures", latents=codes, count=2, height=16, **inputs)) is not None
+
+
+def test_what_a_stylegan3_cannot_do_is_one_sentence(tiny_stylegan3, run_node):
+    inputs = dict(generator=tiny_stylegan3)
+    codes, mask = sample(tiny_stylegan3, 2, 0), torch.ones(1, 32, 32)
+    with pytest.raises(InputError, match="StyleGAN3, whose features are turned and shifted"):
+        run_node("DissectConcepts", samples=64, **inputs)
+    with pytest.raises(InputError, match="StyleGAN3, whose features are turned and shifted"):
+        run_node("CopyAppearance", latents=codes, mask=mask, reference=codes, reference_mask=mask, **inputs)
+    direction = EditDirection(randn(7, 16), randn(7, 16), family=tiny_stylegan3.family)
+    parts = first(run_node("PartsFromFeatures", latents=codes, count=2, height=16, **inputs))
+    with pytest.raises(InputError, match="StyleGAN3, which draws one code"):
+        run_node("LocalizeDirection", latents=codes, direction=direction, parts=parts, steps=1, **inputs)
+
+
 def _one(latents, k):
     return GanLatent(latents.codes[k : k + 1], family=latents.family)
 
