@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...kernels import setup_filter
 from ..code_range import LARGEST_CODE, LARGEST_WEIGHT
@@ -138,6 +138,28 @@ def build_generator(weights: GeneratorWeights) -> StyleGAN2:
         _check_tensors(tensors, expected)
         network.load_state_dict({name: tensors[name] for name in expected}, strict=True, assign=True)
     return network.requires_grad_(False).eval()
+
+
+def fill_network(network: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """Give a sketched network the tensors of its state.
+
+    Args:
+        network: on the meta device.
+        tensors: by the names of its state.
+        name: of the network, as the sentence calls it: "an encoder".
+
+    Raises:
+        CheckpointError: names the tensor that is missing, left over, or of another shape.
+    """
+    expected = network.state_dict()
+    wrong = sorted(set(expected) ^ set(tensors))
+    if wrong:
+        lacks = "lacks" if wrong[0] in expected else "has"
+        raise CheckpointError(f"is not {name} as published: it {lacks} {wrong[0][:80]}")
+    for key, tensor in expected.items():
+        if tensors[key].shape != tensor.shape:
+            raise CheckpointError(f"{key} has shape {list(tensors[key].shape)} where {list(tensor.shape)} is expected")
+    network.load_state_dict({key: tensors[key] for key in expected}, strict=True, assign=True)
 
 
 def _set_filters(tensors: dict[str, Tensor], expected: dict[str, Tensor], kernel: Tensor) -> None:

@@ -18,7 +18,7 @@ from ..encoders.irse import IrseConfig, IrseEncoder
 from ..errors import CheckpointError
 from ..gan.generator import family_fingerprint
 from .appearance import appearance
-from .assemble import build_generator, check_size, float_tensor, float_tensors
+from .assemble import build_generator, check_size, fill_network, float_tensor, float_tensors
 from .modules import Stored, inner_state_dicts, named_tensors
 from .nvlabs import find_nvlabs
 from .rosinality import find_rosinality
@@ -88,17 +88,7 @@ def build_encoder(weights: EncoderWeights) -> IrseEncoder:
     with torch.inference_mode(False), torch.no_grad():
         with torch.device("meta"):
             encoder = IrseEncoder(weights.config, weights.family)
-        expected = encoder.state_dict()
-        wrong = sorted(set(expected) ^ set(weights.tensors))
-        if wrong:
-            lacks = wrong[0] in expected
-            raise CheckpointError(f"is not an encoder as published: it {'lacks' if lacks else 'has'} {wrong[0][:80]}")
-        for name, tensor in expected.items():
-            if weights.tensors[name].shape != tensor.shape:
-                raise CheckpointError(
-                    f"{name} has shape {list(weights.tensors[name].shape)} where {list(tensor.shape)} is expected"
-                )
-        encoder.load_state_dict(weights.tensors, strict=True, assign=True)
+        fill_network(encoder, weights.tensors, "an encoder")
     return encoder.requires_grad_(False).eval()
 
 

@@ -17,7 +17,7 @@ from ..errors import CheckpointError
 from ..losses.files import LossNetwork
 from ..losses.identity import IdentityConfig, IdentityNetwork
 from ..losses.perceptual import COMPARED, CONVOLUTIONS, PerceptualConfig, PerceptualNetwork
-from .assemble import float_tensors
+from .assemble import fill_network, float_tensors
 from .irse import backbone_stages
 from .modules import Stored, inner_state_dicts, named_tensors
 
@@ -73,17 +73,7 @@ def build_loss(weights: LossWeights) -> LossNetwork:
     with torch.inference_mode(False), torch.no_grad():
         with torch.device("meta"):
             network = (IdentityNetwork if identity else PerceptualNetwork)(weights.config)  # type: ignore[arg-type]
-        expected = network.state_dict()
-        wrong = sorted(set(expected) ^ set(weights.tensors))
-        if wrong:
-            lacks = "lacks" if wrong[0] in expected else "has"
-            raise CheckpointError(f"is not {name} as published: it {lacks} {wrong[0][:80]}")
-        for key, tensor in expected.items():
-            if weights.tensors[key].shape != tensor.shape:
-                raise CheckpointError(
-                    f"{key} has shape {list(weights.tensors[key].shape)} where {list(tensor.shape)} is expected"
-                )
-        network.load_state_dict({key: weights.tensors[key] for key in expected}, strict=True, assign=True)
+        fill_network(network, weights.tensors, name)
     return network.requires_grad_(False).eval()
 
 

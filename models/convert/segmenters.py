@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..segmenters.bisenet import FACE_PARTS, FaceSegmenter, SegmenterConfig
-from .assemble import float_tensors
+from .assemble import fill_network, float_tensors
 from .modules import Stored, inner_state_dicts, named_tensors
 
 SEGMENTER = "segmenter"
@@ -53,17 +53,7 @@ def build_segmenter(weights: SegmenterWeights) -> FaceSegmenter:
     with torch.inference_mode(False), torch.no_grad():
         with torch.device("meta"):
             network = FaceSegmenter(weights.config)
-        expected = network.state_dict()
-        wrong = sorted(set(expected) ^ set(weights.tensors))
-        if wrong:
-            lacks = "lacks" if wrong[0] in expected else "has"
-            raise CheckpointError(f"is not a face parser (BiSeNet) as published: it {lacks} {wrong[0][:80]}")
-        for name, tensor in expected.items():
-            if weights.tensors[name].shape != tensor.shape:
-                raise CheckpointError(
-                    f"{name} has shape {list(weights.tensors[name].shape)} where {list(tensor.shape)} is expected"
-                )
-        network.load_state_dict({name: weights.tensors[name] for name in expected}, strict=True, assign=True)
+        fill_network(network, weights.tensors, "a face parser (BiSeNet)")
     return network.requires_grad_(False).eval()
 
 

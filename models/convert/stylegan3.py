@@ -17,7 +17,7 @@ from ..errors import CheckpointError
 from ..gan.stylegan3 import StyleGAN3
 from ..gan.stylegan3_config import StyleGAN3Config
 from ..gan.stylegan3_layers import AliasFreeLayer
-from .assemble import float_tensors
+from .assemble import fill_network, float_tensors
 from .modules import Stored, inner_state_dicts, is_module, named_tensors, submodule, unwrap
 from .stored import Opaque, plain_number
 
@@ -70,30 +70,19 @@ def build_stylegan3(weights: StyleGAN3Weights) -> StyleGAN3:
     with torch.inference_mode(False), torch.no_grad():
         with torch.device("meta"):
             network = StyleGAN3(weights.config)
-        expected = network.state_dict()
         if "mapping.w_avg" not in tensors:
             weights.notes.append("the file does not hold the mean of W; it will be computed from samples")
             tensors["mapping.w_avg"] = torch.zeros(weights.config.w_dim)
-        wrong = sorted(set(expected) ^ set(tensors))
-        if wrong:
-            lacks = "lacks" if wrong[0] in expected else "has"
-            raise CheckpointError(f"is not a StyleGAN3 generator as published: it {lacks} {wrong[0][:80]}")
-        for name, tensor in expected.items():
-            if tensors[name].shape != tensor.shape:
-                raise CheckpointError(
-                    f"{name} has shape {list(tensors[name].shape)} where {list(tensor.shape)} is expected"
-                )
+        fill_network(network, tensors, "a StyleGAN3 generator")
         for name, layer in network.synthesis.named_children():
             if isinstance(layer, AliasFreeLayer):
                 _check_filters(weights, name, layer)
                 # The layer takes any scale out again; at unit mean square the tiny number in its root stays tiny.
-                weight = tensors[f"synthesis.{name}.weight"]
-                scale = weight.square().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30).rsqrt()
-                tensors[f"synthesis.{name}.weight"] = weight * scale
+                scale = layer.weight.square().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30).rsqrt()
+                layer.weight.mul_(scale)
         for name in [name for name in tensors if name.endswith("magnitude_ema")]:
             if not float(tensors[name]) > 0:
                 raise CheckpointError(f"{name} holds {float(tensors[name]):g}, no mean of squares")
-        network.load_state_dict({name: tensors[name] for name in expected}, strict=True, assign=True)
     return network.requires_grad_(False).eval()
 
 
