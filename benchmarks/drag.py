@@ -127,8 +127,10 @@ def make_case(z: Tensor, name: str, amount: float) -> Case | None:
     return Case(z, name, changed, marks, DragPoints(first[marks], last[marks]), region)
 
 
-def grade(generator: GanGenerator, case: Case, method, spread: dict[str, float], most: int) -> dict[str, float]:
-    """The figures of one drag."""
+def grade(
+    generator: GanGenerator, case: Case, method, spread: dict[str, float], most: int, scale: int = 1
+) -> dict[str, float]:
+    """The figures of one drag; points are ``scale`` times as far apart as in the demo world."""
     w = generator.map(case.z)
     followed = steps = seconds = math.nan
     if method is None:
@@ -140,18 +142,18 @@ def grade(generator: GanGenerator, case: Case, method, spread: dict[str, float],
         began = time.process_time()
         result = drag(generator, w, case.points, case.region if with_region else None, rows, settings)
         seconds, code, steps = time.process_time() - began, result.code, result.steps
-        followed = float(apart(result.positions[-1], case.points.targets))
-    pictures = generator.synthesize(torch.cat([w, code]))
+        followed = float(apart(result.positions[-1], case.points.targets)) / scale
+    pictures = torch.nn.functional.avg_pool2d(generator.synthesize(torch.cat([w, code])), scale)
     values = measure(pictures)
-    true = float(apart(render(values, SIZE).landmarks[1, case.marks], case.points.targets))
-    outside = 1 - case.region
+    true = float(apart(render(values, SIZE).landmarks[1, case.marks], case.points.targets / scale))
+    outside = 1 - case.region[::scale, ::scale]
     change = (pictures[1] - pictures[0]).abs().mean(dim=0)
     others = [name for name in LIVE_NAMES if name not in (case.factor, "hat_hue")]
     same = identity(pictures)
     return {
         "followed": followed,
         "true": true,
-        "there": float(true < 0.25 * float(apart(case.points.handles, case.points.targets))),
+        "there": float(true < 0.25 * float(apart(case.points.handles, case.points.targets)) / scale),
         "outside": 50 * float((change * outside).sum() / outside.sum()),
         "drift": statistics.mean(float((values[n][1] - values[n][0]).abs()) / spread[n] for n in others),
         "identity": float((same[0] * same[1]).sum()),

@@ -60,19 +60,17 @@ def apply_text_edit(
     alpha = alpha.expand(len(codes))
     photos = generator.network.photos_of(codes)  # whose photo a code is, is seen from the whole batch
     masks = row_masks_in_chunks(edit, generator, codes, parts, noise, chunk)
-    reach = _reach_in_chunks(edit, masks, parts, generator.resolution, len(codes), chunk) if edit.keeps_outside else []
     if frames > 0:
-        masks, reach = (
-            [None if mask is None else smooth_over_time(mask, frames) for mask in some] for some in (masks, reach)
-        )
+        masks = [None if mask is None else smooth_over_time(mask, frames) for mask in masks]
     images = []
     with torch.no_grad():
         for start in range(0, len(codes), chunk):
             batch = slice(start, start + chunk)
             options = SynthesisOptions(noise=noise, first_index=start, photos=None if photos is None else photos[batch])
             batch_masks = [_mask_of_batch(mask, batch) for mask in masks]
-            batch_reach = [_mask_of_batch(mask, batch) for mask in reach]
-            images.append(_draw_edited(generator, codes[batch], edit, batch_masks, batch_reach, alpha[batch], options))
+            # A film's masks reach farther than its frames' own parts.
+            reach = batch_masks if frames > 0 else reach_masks(edit, batch_masks, _labels_of_batch(parts, batch))
+            images.append(_draw_edited(generator, codes[batch], edit, batch_masks, reach, alpha[batch], options))
             progress(min(start + chunk, len(codes)), len(codes), images[-1][-1] * 0.5 + 0.5)
     largest = effective_mask(masks, generator.resolution)[:, 0].to(codes)
     return AppliedTextEdit(torch.cat(images), largest.expand(len(codes), -1, -1))
@@ -119,23 +117,6 @@ def row_masks_in_chunks(
         chunks.append(row_masks(edit, generator, codes[batch], labels, noise, start, batch_photos))
     sizes = [len(codes[start : start + chunk]) for start in range(0, len(codes), chunk)]
     return [_concatenate(row, sizes) for row in zip(*chunks, strict=True)]
-
-
-def _reach_in_chunks(
-    edit: TextEdit,
-    masks: Sequence[Tensor | None],
-    parts: PartLabels | None,
-    size: tuple[int, int],
-    count: int,  # pictures
-    chunk: int,
-) -> list[Tensor | None]:
-    """Compute the masks that tell where an edit acts, as `reach_masks`, of any number of pictures."""
-    batches = [slice(start, min(start + chunk, count)) for start in range(0, count, chunk)]
-    chunks = [
-        reach_masks(edit, [_mask_of_batch(mask, batch) for mask in masks], _labels_of_batch(parts, batch), size)
-        for batch in batches
-    ]
-    return [_concatenate(row, [batch.stop - batch.start for batch in batches]) for row in zip(*chunks, strict=True)]
 
 
 def _concatenate(masks: Sequence[Tensor | None], sizes: Sequence[int]) -> Tensor | None:

@@ -22,7 +22,7 @@ from ..common.part_labels import PartLabels
 from ..common.progress import Progress, silent
 from ..common.types import EditDirection
 from .edit import TextEdit, check_styles
-from .masks import cut_faint, selected_mask, selected_region
+from .masks import cut_faint, selected_mask, selected_regions
 
 __all__ = ["importance", "localize_direction"]
 
@@ -163,8 +163,8 @@ class _Trade:
         """Draw pictures [B] with the edit inside its masks: [B, 3, H, W]."""
         codes, hook = self.codes[indices], None
         if self.keep_outside:
-            region = selected_region(self._labels(indices), selection[:, list(self.rows)], self.threshold)
-            hook = KeepOutside([region], full.unedited.features)
+            regions = selected_regions(self._labels(indices), selection, self.rows, self.threshold)
+            hook = KeepOutside(regions, full.unedited.features)
         options = SynthesisOptions(
             stop_resolution=self.stop_resolution,
             blend=LayerBlend(codes + self.change, masks),

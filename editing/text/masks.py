@@ -14,7 +14,7 @@ from ...models.gan.synthesis_run import SynthesisOptions
 from ..common.part_labels import PartLabels
 from .edit import TextEdit, check_edit, on_device_of
 
-__all__ = ["cut_faint", "layer_blend", "reach_masks", "row_masks", "selected_mask", "selected_region"]
+__all__ = ["cut_faint", "layer_blend", "reach_masks", "row_masks", "selected_mask", "selected_regions"]
 
 
 def row_masks(
@@ -58,16 +58,30 @@ def selected_mask(labels: Tensor, weights: Tensor, size: Sequence[int]) -> Tenso
     return (resized_mask(labels, size) * weights[:, None, None]).sum(dim=1, keepdim=True).clamp(0, 1)
 
 
-def selected_region(labels: Tensor, selection: Tensor, threshold: float) -> Tensor:
-    """Return the region of all parts that change at any row, however much they change: [B, 1, h, w] in 0..1.
+def selected_regions(labels: Tensor, selection: Tensor, rows: Sequence[int], threshold: float) -> list[Tensor | None]:
+    """Return for each of L rows the region of the parts that change at it, however much they change.
 
     Args:
         labels: [B, P, h, w] in 0..1.
-        selection: [P, L] in 0..1; a part changes where it is above the threshold.
+        selection: [P, L] in 0..1; a part changes at a row where it is above the threshold.
+        rows: that may change.
         threshold: of the edit's masks.
+
+    Returns:
+        [B, 1, h, w] in 0..1 each, the same tensor where the parts are the same; None where none changes.
     """
-    selected = (selection.detach() > threshold).any(dim=1).to(labels)
-    return cut_faint((labels * selected[:, None, None]).sum(dim=1, keepdim=True).clamp(0, 1), threshold)
+    selected = (selection.detach() > threshold).t().tolist()
+    regions: dict[tuple[bool, ...], Tensor] = {}
+    result: list[Tensor | None] = []
+    for row, parts in enumerate(map(tuple, selected)):
+        if row not in rows or not any(parts):
+            result.append(None)
+            continue
+        if parts not in regions:
+            chosen = labels[:, [k for k, acts in enumerate(parts) if acts]]
+            regions[parts] = cut_faint(chosen.sum(dim=1, keepdim=True).clamp(0, 1), threshold)
+        result.append(regions[parts])
+    return result
 
 
 def cut_faint(mask: Tensor, threshold: float) -> Tensor:
@@ -89,20 +103,24 @@ def reach_masks(
     edit: TextEdit,
     masks: Sequence[Tensor | None],  # of the L rows, as `row_masks`
     parts: PartLabels | None,  # of these pictures, where the edit selects parts
-    size: Sequence[int],  # height, width
 ) -> Sequence[Tensor | None]:
-    """Return masks that tell where an edit acts at all, for `KeepOutside`: of one value wherever they reach.
+    """Return masks of the L rows that tell where an edit acts at all, for `KeepOutside`: one value wherever they reach.
 
-    Chosen parts are taken whole, at the pictures' size: at a coarse layer a small part is a fraction of a cell. With
+    Chosen parts are taken whole, at the labels' size: at a coarse layer a small part is a fraction of a cell. With
     attention there is nothing finer than the rows' own masks.
     """
     if edit.selection is None or edit.attention is not None:
         return masks
     labels = torch.stack([parts.part(name) for name in edit.parts], dim=1).float()
-    region = resized_mask(selected_region(labels, edit.selection[:, list(edit.rows)].to(labels), edit.threshold), size)
-    if edit.region is not None:
-        region = region * resized_mask(edit.region[None, None].to(region), size)
-    return [_with_extra(edit, region, size, region)]
+    regions = selected_regions(labels, edit.selection.to(labels), edit.rows, edit.threshold)
+    if edit.region is None and edit.extra is None:
+        return regions
+    size, drawn = labels.shape[-2:], []
+    for row, region in enumerate(regions):
+        if region is not None and edit.region is not None:
+            region = region * resized_mask(edit.region[None, None].to(region), size)
+        drawn.append(_with_extra(edit, region, size, labels) if row in edit.rows else None)
+    return drawn
 
 
 def layer_blend(

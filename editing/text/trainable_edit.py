@@ -14,7 +14,7 @@ from ...models.gan.text_edit_networks import LatentMapper, LayerAttention
 from ...models.inference import clone_from_inference
 from ..common.part_labels import PartLabels
 from .edit import TextEdit
-from .masks import cut_faint, selected_mask, selected_region
+from .masks import cut_faint, selected_mask, selected_regions
 from .settings import TextEditSettings
 
 __all__ = ["TrainableEdit", "w_basis"]
@@ -105,7 +105,7 @@ class TrainableEdit:
         if self.logits is None or self.attention is not None:
             return masks
         labels = self.part_masks if len(self.part_masks) == 1 else self.part_masks[indices.to(self.part_masks.device)]
-        return [selected_region(labels, torch.sigmoid(self.logits[:, list(self.rows)]), self.threshold)]
+        return selected_regions(labels, torch.sigmoid(self.logits), self.rows, self.threshold)
 
     def selected_share(self) -> Tensor | float:
         """Return how much of all parts and rows is selected, 0..1: small parts would be free by their pixels alone."""

@@ -89,7 +89,8 @@ class KeepOutside:
 
     Without it an edit leaks out of its masks: a coarse layer's cell is an eighth of the picture, and every convolution
     after it looks at neighbours. Only where a mask reaches counts, not its value, which the layer was mixed by already:
-    mixed by it at every layer again, half an edit would be an eighth.
+    mixed by it at every layer again, half an edit would be an eighth. A layer may change where masks of the rows up to
+    its own reach: what a later row changes has no trace in it yet.
     """
 
     mask = None  # it paints nothing: an adaptation's details follow the features
@@ -101,18 +102,27 @@ class KeepOutside:
         unedited: Mapping[int, Tensor],  # features of the plain codes, layer -> [B, C, h, w]
     ) -> None:
         self.unedited, self.layers = unedited, unedited.keys()
-        largest = unedited[max(unedited)].shape[-2:]
-        margin = round(max(largest) * _MARGIN)
-        reach = effective_mask([None if mask is None else _reach(mask) for mask in masks], largest)
-        self.inside = F.max_pool2d(reach, 2 * margin + 1, 1, margin)
-        self._resized: dict[tuple[int, ...], Tensor] = {}
+        self._sizes = {layer: tuple(features.shape[-2:]) for layer, features in unedited.items()}
+        self._inside = self._insides(masks)
+
+    def _insides(self, masks: Sequence[Tensor | None]) -> dict[int, Tensor]:
+        """Return where each layer may change, at its own size: layer -> [B or 1, 1, h, w] in 0..1."""
+        largest, added, insides = self._sizes[max(self._sizes)], None, {}
+        union = grown = torch.zeros(1, 1, *largest)
+        for layer in range(max(self._sizes) + 1):
+            mask = masks[layer]
+            key = None if mask is None else (mask.data_ptr(), mask.shape)
+            if key not in (None, added):
+                reach = resized_mask(_reach(mask.float()), largest)
+                added, union = key, torch.maximum(union.to(reach), reach)
+                grown = _grown(union, round(max(largest) * _MARGIN))
+            if layer in self._sizes:  # a cell of a coarse layer counts as inside where any of it is
+                insides[layer] = F.adaptive_max_pool2d(grown, self._sizes[layer])
+        return insides
 
     def __call__(self, layer: int, features: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, C, h, w]."""
-        size = tuple(features.shape[-2:])
-        if size not in self._resized:  # a cell of a coarse layer counts as inside where any of it is
-            self._resized[size] = F.adaptive_max_pool2d(self.inside, size)
-        inside = self._resized[size].to(features)
+        inside = self._inside[layer].to(features)
         return torch.lerp(self.unedited[layer].to(features.dtype), features, inside.expand(len(features), -1, -1, -1))
 
 
@@ -132,6 +142,13 @@ def effective_mask(masks: Sequence[Tensor | None], size: Sequence[int]) -> Tenso
             resized = resized_mask(mask.float(), size)
             union = resized if union is None else torch.maximum(union, resized)
     return torch.zeros(1, 1, *size) if union is None else union
+
+
+def _grown(mask: Tensor, margin: int) -> Tensor:
+    """Grow a mask [B, 1, h, w] by a margin in pixels, along one axis after the other."""
+    for size, padding in (((2 * margin + 1, 1), (margin, 0)), ((1, 2 * margin + 1), (0, margin))):
+        mask = F.max_pool2d(mask, size, 1, padding)
+    return mask
 
 
 def _reach(mask: Tensor) -> Tensor:

@@ -155,3 +155,20 @@ def test_how_strong_a_mask_is_changes_nothing_of_where_it_reaches(tiny_generator
         kept, free = (draw(strength * disk, keeps).abs().mean(dim=(0, 1)) for keeps in (True, False))
         assert kept[disk[0, 0] > 0].mean() > 0.9 * free[disk[0, 0] > 0].mean()
         assert kept[far].mean() < 0.6 * free[far].mean()
+
+
+def test_a_layer_stays_where_only_later_rows_act(tiny_generator):
+    """What a later row changes has no trace in an earlier layer, so nothing may change there but by leaking."""
+    codes = tiny_generator.map(torch.randn(2, 16, generator=torch.Generator().manual_seed(5)))
+    synthesis, rows = tiny_generator.network.synthesis, tiny_generator.num_layers
+    layers = range(len(synthesis.layers))
+    plain = synthesis(codes, SynthesisOptions(want_features=layers))
+    left = torch.zeros(1, 1, 32, 32)
+    left[..., :16] = 1
+    masks = [left if row < 5 else 1 - left for row in range(rows)]
+    hook = KeepOutside(masks, plain.features)
+    other = {layer: features + 1 for layer, features in plain.features.items()}
+    for layer in layers:
+        change = (hook(layer, other[layer]) - plain.features[layer]).amax(dim=(0, 1))
+        right = change[:, change.shape[1] // 2 + 1 :] if change.shape[1] > 4 else change[:, -1:]
+        assert change[:, 0].min() == 1 and (right.max() == 0 if layer < 5 else right.min() == 1), layer
