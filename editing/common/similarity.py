@@ -83,7 +83,7 @@ def perceptual_distance(
     x: Tensor,  # [B, 3, H, W] in -1..1
     y: Tensor,
     weight: Tensor | None = None,  # [B or 1, 1, H, W] in 0..1: where pictures have to agree
-    levels: int = 3,
+    levels: int | None = None,  # as of `SSIMTarget.from_images`
 ) -> Tensor:
     """Compute structural dissimilarity plus L1 of edges, averaged over a pyramid: [B], 0 for equal pictures.
 

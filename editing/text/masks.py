@@ -59,29 +59,24 @@ def selected_mask(labels: Tensor, weights: Tensor, size: Sequence[int]) -> Tenso
 
 
 def selected_regions(labels: Tensor, selection: Tensor, rows: Sequence[int], threshold: float) -> list[Tensor | None]:
-    """Return for each of L rows the region of the parts that change at it, however much they change.
+    """Return for each of L rows where it acts: 1 in the part that changes most at it, less in others as they change.
+
+    A row whose parts all change by one half acts as fully where they are as one whose parts change in full.
 
     Args:
         labels: [B, P, h, w] in 0..1.
-        selection: [P, L] in 0..1; a part changes at a row where it is above the threshold.
+        selection: [P, L] in 0..1.
         rows: that may change.
         threshold: of the edit's masks.
 
     Returns:
-        [B, 1, h, w] in 0..1 each, the same tensor where the parts are the same; None where none changes.
+        [B, 1, h, w] in 0..1 each; None where no part changes.
     """
-    selected = (selection.detach() > threshold).t().tolist()
-    regions: dict[tuple[bool, ...], Tensor] = {}
-    result: list[Tensor | None] = []
-    for row, parts in enumerate(map(tuple, selected)):
-        if row not in rows or not any(parts):
-            result.append(None)
-            continue
-        if parts not in regions:
-            chosen = labels[:, [k for k, acts in enumerate(parts) if acts]]
-            regions[parts] = cut_faint(chosen.sum(dim=1, keepdim=True).clamp(0, 1), threshold)
-        result.append(regions[parts])
-    return result
+    weights = cut_faint(selection.detach(), threshold).to(labels)
+    weights = weights / weights.amax(dim=0).clamp(min=1e-6)
+    acts = (weights.amax(dim=0) > 0).tolist()
+    masks = ((labels * part[:, None, None]).sum(dim=1, keepdim=True).clamp(0, 1) for part in weights.t())
+    return [mask if row in rows and acts[row] else None for row, mask in enumerate(masks)]
 
 
 def cut_faint(mask: Tensor, threshold: float) -> Tensor:

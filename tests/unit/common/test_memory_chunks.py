@@ -56,7 +56,7 @@ def test_an_inversion_is_the_same_one_picture_at_a_time(tiny_generator, codes, o
     alone = invert(tiny_generator, images, **settings)
     # Adam's first steps are as long for a tiny gradient as for a large one, so a single number may feel the rounding.
     apart = (together.codes - alone.codes).abs()
-    assert apart.mean() < 1e-5 and apart.max() < 0.02
+    assert apart.mean() < 5e-5 and apart.max() < 0.02
     assert (together.psnr - alone.psnr).abs().max() < 1e-2 and together.starts == alone.starts
 
 
