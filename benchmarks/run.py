@@ -78,6 +78,7 @@ SCRIPTS: dict[str, tuple[list[str] | None, list[str] | None]] = {
     "wrong_inputs": (None, []),
     "kept_memory": (None, []),
     "batch_folder": (["--pictures", "100", "--kills", "0"], []),
+    "ray_folder": (["--pictures", "100", "--kills", "0"], ["--pictures", "400", "--kills", "30"]),
     "demo_diffusion": (None, []),
     "imagic": (None, ["--methods", "imagic", "joint", "--pairs", "8", "--rows", "{out}/imagic_rows.jsonl"]),
     "cpu_choices": (None, []),

@@ -118,7 +118,7 @@ def test_a_store_that_fails_every_tenth_write_loses_nothing(ray, failing_store, 
         source.put(path.name, path.read_bytes())
     frozen = small_edit.frozen(source=source.address)
     before = failing_store.failures
-    report = run_batches(BatchJob(frozen, "s3://pictures/out", "parquet", per_batch=4), RayEngine(workers=2))
+    report = run_batches(BatchJob(frozen, "s3://pictures/out", "parquet", per_batch=4), RayEngine(workers=1))
     assert (report.done, report.skipped) == (18, 2) and failing_store.failures >= before + 2
     run_job(FolderJob(few_photos, tmp_path / "plain", thaw(frozen)))
     assert outcome("s3://pictures/out") == outcome(tmp_path / "plain")
@@ -145,16 +145,17 @@ def test_what_ray_has_no_room_for_is_a_sentence(ray, small_edit, few_photos, tmp
 
 
 def test_the_command_goes_on_after_its_driver_was_killed(ray, small_edit, noise, tmp_path, capsys):
-    """`batch JOB --engine ray` in a process of its own is killed at its first results, with everything it started."""
+    """`batch JOB --engine ray --address` joins Ray from a process of its own, and is killed at its first results."""
     photos, out = tmp_path / "many", tmp_path / "out"
     photos.mkdir()
     for k in range(160):
         noise(k).save(photos / f"{k}.png")
     job = write_frozen(tmp_path / "many.safetensors", small_edit.frozen(source=str(photos)))
     command = ["batch", str(job), "--output", str(out), "--engine", "ray", "--workers", "1", "--per-batch", "8"]
+    address = ["--address", ray.get_runtime_context().gcs_address]
     code = "import sys; from semantic_edit.headless.commands.cli import main; sys.exit(main(sys.argv[1:]))"
     with open(tmp_path / "log", "w") as log:
-        driver = subprocess.Popen([sys.executable, "-c", code, *command], stdout=log, stderr=log)
+        driver = subprocess.Popen([sys.executable, "-c", code, *command, *address], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 120
         while not list(out.glob(f"{PARTS}/*.parquet")) and driver.poll() is None and time.monotonic() < deadline:
