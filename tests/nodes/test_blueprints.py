@@ -151,6 +151,9 @@ def test_the_template_of_ones_own_folder_is_that_graph_with_the_blueprint_of_tod
         "SemanticEditLoadGenerator", "SemanticEditLoadImageFolder", edit["type"], "SaveImage"
     }  # fmt: skip
     assert template["definitions"] == document["definitions"]
+    # The page of 0.3.64 would give an instance's values to other inputs; without them those inside count everywhere.
+    (job,) = [node for node in nodes if node["type"] == edit["type"]]
+    assert "widgets_values" not in job
 
 
 def test_a_value_set_on_the_blueprint_reaches_the_node_inside(headless_host):
