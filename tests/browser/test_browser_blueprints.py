@@ -72,8 +72,11 @@ def place_by_search(page, name):
     """Find a node by its name in the search that a double click opens, and take the first that is offered."""
     box = page.locator("#graph-canvas").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.dblclick(*middle)
-    page.wait_for_function("document.activeElement?.tagName === 'INPUT'", timeout=15_000)
+    for _ in range(5):  # a busy page may take the two clicks for single ones
+        page.mouse.dblclick(*middle)
+        page.wait_for_timeout(2500)
+        if page.evaluate("document.activeElement?.tagName === 'INPUT'"):
+            break
     page.keyboard.type(name, delay=20)
     page.locator("[role=dialog], [role=listbox]").get_by_text(name).first.wait_for(timeout=15_000)
     page.wait_for_timeout(1000)
