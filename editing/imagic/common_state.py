@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...models.errors import InputError
-from .eta import eta_for_level, isotonic_regression
+from ..common.isotonic import isotonic_regression
+from .eta import eta_for_level
 
 __all__ = ["CommonState", "common_state"]
 

@@ -11,25 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...models.errors import InputError
+from ..common.isotonic import isotonic_regression
 
-__all__ = ["DISTANCE_COST", "choose_eta", "eta_for_level", "isotonic_regression"]
+__all__ = ["DISTANCE_COST", "choose_eta", "eta_for_level"]
 
 DISTANCE_COST = 0.5  # share of the worth that is lost between the sweep's nearest and its farthest picture
 _GRID = 201  # points between the first eta and the last at which the worth is computed
-
-
-def isotonic_regression(values: Sequence[float]) -> np.ndarray:
-    """Return the closest never-falling curve [N] of N values, by pool adjacent violators.
-
-    It takes sampling noise out of a score curve.
-    """
-    blocks: list[list[float]] = []  # [mean, count]
-    for value in values:
-        blocks.append([float(value), 1.0])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (b, m), (a, n) = blocks.pop(), blocks.pop()
-            blocks.append([(a * n + b * m) / (n + m), n + m])
-    return np.concatenate([np.full(int(count), value) for value, count in blocks])
 
 
 def choose_eta(

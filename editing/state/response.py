@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.isotonic import isotonic_regression
+
 __all__ = ["ResponseCurves", "ResponsePrior", "fit_groups", "fit_prior", "fit_responses", "monotone_noise"]
 
 GRID = 401  # strengths at which curves are computed
@@ -251,13 +253,7 @@ def _monotone(curve: Tensor, counts: Tensor) -> Tensor:
 
 
 def _pool(curve: Tensor, counts: Tensor) -> Tensor:
-    blocks: list[list[float]] = []  # [mean, weight, knots]
-    for value, count in zip(curve.tolist(), counts.clamp(min=1e-9).tolist(), strict=True):
-        blocks.append([value, count, 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (b, m, j), (a, n, i) = blocks.pop(), blocks.pop()
-            blocks.append([(a * n + b * m) / (n + m), n + m, i + j])
-    return torch.cat([torch.full((int(i),), a, dtype=curve.dtype) for a, _, i in blocks])
+    return torch.from_numpy(isotonic_regression(curve.tolist(), counts.clamp(min=1e-9).tolist()))
 
 
 def _pchip(knots: Tensor, values: Tensor, grid: Tensor) -> Tensor:

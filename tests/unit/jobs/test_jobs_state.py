@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import pytest
 import torch
 from semantic_edit.editing.state import StateReader, reader_from_mask
+from semantic_edit.headless.commands.batch_options import _reader, add_edit_options
 from semantic_edit.jobs import FolderJob, read_records, run_job
 from semantic_edit.jobs.manifest import MANIFEST_NAME
 from semantic_edit.jobs.state_transfer import StateTransfer
@@ -107,3 +109,20 @@ def test_wrong_inputs_are_sentences(transfer, small_edit):
     refused("does not change with the strength", reader=constant, response=None)
     with pytest.raises(InputError, match="reached in one process"):
         small_edit.frozen(transfer)
+
+
+def test_the_command_line_names_what_reads():
+    def reader(*words):
+        parser = argparse.ArgumentParser()
+        add_edit_options(parser)
+        return _reader(parser.parse_args(words), (32, 32), torch.device("cpu"))
+
+    assert reader() is None
+    assert reader("--read-mask", "brightness", "--state", "0.5").names == ("brightness",)
+    for words, sentence in (
+        (("--state", "1"), "--state is a number that a reader reads"),
+        (("--read-mask", "red", "--read-text", "a face"), "Several --read"),
+        (("--read-mask", "red", "--rounds", "-1"), "--rounds is -1"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            reader(*words)
