@@ -21,6 +21,7 @@ from ...editing.one_for_all.example_edit import record_edit
 from ...editing.paint.dissection import middle_layer
 from ...editing.photos.inversion import invert
 from ...models.gan.generator import GanGenerator
+from ...models.gan.stylegan3_config import ALIAS_FREE
 from ...models.inference import enable_training, no_inference_mode
 from .clock import machine, peak_memory, timed
 from .report import CheckReport, Sheet, channels_last, tiles
@@ -205,14 +206,15 @@ def _memory(generator: GanGenerator) -> str:
 def _defaults(generator: GanGenerator) -> list[str]:
     """Say what the methods' own choices come to for this network."""
     synthesis = generator.network.synthesis
-    heights = [synthesis.layer_size(layer)[1] for layer in range(len(synthesis.layers))]
+    heights = [synthesis.layer_size(k)[1] - 2 * synthesis.margin(k) for k in range(len(synthesis.layers))]
     settings = DragSettings()
     drag = feature_layer(generator, settings.feature_ratio, settings.feature_height)
-    paint = middle_layer(generator)
-    lines = [
-        f"Drag Points follows features of {heights[drag]} px (layer {drag})",
-        f"Dissect Concepts and Paint Concept take layer {paint} of {heights[paint]} px",
-    ]
+    lines = [f"Drag Points follows features of {heights[drag]} px (layer {drag})"]
+    if generator.network.config.architecture == ALIAS_FREE:
+        lines.append("Dissect Concepts, Paint Concept and text edits do not work on a StyleGAN3")
+    else:
+        paint = middle_layer(generator)
+        lines.append(f"Dissect Concepts and Paint Concept take layer {paint} of {heights[paint]} px")
     scored = min((height for height in heights if height >= 224), default=heights[-1])
     if not generator.codes_are_noise and generator.network.config.architecture == "skip" and scored < heights[-1]:
         last = max(layer for layer, height in enumerate(heights) if height <= scored)

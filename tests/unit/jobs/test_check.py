@@ -92,6 +92,11 @@ def test_what_does_not_apply_is_said(tiny_progan, make_network):
         assert expected in words
 
 
+def test_a_stylegan3_is_described_without_its_margins(tiny_stylegan3):
+    words = check_generator(tiny_stylegan3).text()
+    assert "features of 16 px (layer 2)" in words and "do not work on a StyleGAN3" in words
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     spec = importlib.util.spec_from_file_location("diffusion_forge", ROOT / "tests" / "diffusion_forge.py")
