@@ -68,7 +68,7 @@ class _HeldPasses:
             return self._call(apply_model, arguments)
         patch = getattr(self.base.diffusion_model, "patch_size", 1)
         patch = patch if isinstance(patch, int) else max(patch)
-        self.image_tokens = x.shape[-1] * x.shape[-2] // patch**2
+        self.image_tokens = -(-x.shape[-1] // patch) * -(-x.shape[-2] // patch)
         unchanged = {key: value for key, value in arguments["c"].items() if key in ("transformer_options", "control")}
         if "c_concat" in arguments["c"]:
             unchanged["c_concat"] = arguments["c"]["c_concat"]
@@ -92,9 +92,8 @@ class _HeldPasses:
     def attention_override(
         self, attention: Callable, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Exchange queries and keys of an attention over the picture, and whatever stands beside it."""
-        tokens = q.shape[-2]
-        if q.shape == k.shape and tokens >= self.image_tokens:
+        """Exchange queries, keys and the picture's values of an attention over the picture and what is beside it."""
+        if self.held.active and q.shape == k.shape and q.shape[-2] >= self.image_tokens:
             q, k, image = self.held(q, k, v[..., self._image_rows, :])
             v = v.clone()
             v[..., self._image_rows, :] = image  # what is seen in the text stays the sentence's

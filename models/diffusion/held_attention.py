@@ -34,6 +34,11 @@ class HeldAttention:
         self._rows: Tensor | None = None
 
     @property
+    def active(self) -> bool:
+        """Tell whether it records or gives back at present."""
+        return self._mode != "off"
+
+    @property
     def empty(self) -> bool:
         """Tell whether nothing was recorded."""
         return not self._recorded
