@@ -52,6 +52,7 @@ PAINTABLE = (0, 1, 2, 3, 5, 6, 7, 9)  # photos whose features lie where the demo
 SHEETS = {
     "all_methods": Sheet((Row("2"), Row("14"), Row("22"), Row("27"), Row("38")), 200, joined=True),
     "batch_folder": Sheet((Row("8"),)),
+    "check_a_generator": Sheet((Row("4"),), 900),
     "combine_edits": Sheet((Row("4", 0, SIX, "before"), Row("17", 0, SIX, "after"))),
     "copy_appearance": Sheet((Row("2"), Row("7"), Row("13")), 288, joined=True),
     "discover_directions": Sheet((Row("4", 1),)),
