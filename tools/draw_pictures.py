@@ -25,7 +25,7 @@ from torch.nn import functional as F
 ROOT = Path(__file__).resolve().parents[1]
 JPEG_QUALITY = 90
 HELP_WIDTH = 520  # pixels of the help panel's pictures
-HELP_NAMES = {"imagic_demo": "imagic", "imagic_eta_sweep": "imagic_eta"}
+HELP_NAMES = {"imagic_demo": "imagic", "imagic_eta_sweep": "imagic_eta", "pair_edit_demo": "pair_edit"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ SHEETS = {
     "imagic_demo": Sheet((Row("2"), Row("10")), 336, joined=True),
     "imagic_eta_sweep": Sheet((Row("8"),)),
     "localize_a_direction": Sheet((Row("6", label="before"), Row("12", label="smile"))),
+    "pair_edit_demo": Sheet((Row("11", 0, SIX, "photo"), Row("15", 0, SIX, "glasses"))),
     "paint_a_photo": Sheet((Row("2"), Row("14")), 288, joined=True),
     "remove_an_object": Sheet((Row("2"), Row("10")), 288, joined=True),
     "slider_animation": Sheet((Row("8", 0, range(0, 16, 4)),), 256),
