@@ -130,7 +130,9 @@ def test_a_shipped_workflow_makes_the_same_pictures(comfyui, here, tiny_network,
     done = run_headless("run", workflow, "--device", "cpu", *folders, "--output", tmp_path / "headless")
     assert done.returncode == 0, done.stderr
     ours = [Path(line) for line in done.stdout.splitlines() if line.endswith((".png", ".webp"))]
-    if workflow.stem.startswith(("imagic", "pair_edit", "all_methods", "text_edit", "one_state_any", "one_state_imagic")):
+    if workflow.stem.startswith(
+        ("imagic", "pair_edit", "all_methods", "text_edit", "one_state_any", "one_state_imagic")
+    ):
         assert_alike(ours, over_http)
     else:
         assert pictures(over_http) and pictures(ours) == pictures(over_http)
