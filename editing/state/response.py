@@ -28,6 +28,7 @@ _ROUGH_LENGTH = 0.5
 _WIDE = 1e4  # prior variance of the level, in squared heights of the curve
 _JITTER = 1e-4  # of a height: readings are never trusted to the last bit
 _CLEAR = 4.0  # standard errors by which groups have to differ before their curve is believed
+_OTHER_WAY = 0.5  # of the usual change
 _KNOTS = 9  # of the shared curve at most
 _SWEEPS = 4  # of fitting the curve and the pictures' slopes in turn
 
@@ -107,8 +108,12 @@ def monotone_noise(strengths: Tensor, readings: Tensor) -> float:
     moved = (strengths.gather(1, order).diff(dim=1) > 0) & torch.isfinite(steps)
     if not bool(moved.any()):
         return 0.0
+    rises = torch.where(moved, steps, 0.0).sum(dim=1)
+    rises = rises * torch.sign(rises.sum())
+    # Who goes the other way altogether is no noise.
+    moved = moved & (rises >= -_OTHER_WAY * rises.abs().median())[:, None]
     steps = steps[moved]
-    back = (-steps * torch.sign(steps.sum())).clamp(min=0)
+    back = (-steps * torch.sign(steps.sum())).clamp(min=0) if len(steps) else torch.zeros(1)
     return float(back.square().mean().sqrt())
 
 

@@ -52,6 +52,14 @@ def test_a_target_beyond_everyone_leaves_all_at_the_nearest_end(simulate):
     assert plan.report().startswith("0 of 64 pictures reach the state")
 
 
+def test_one_picture_that_falls_where_others_rise_is_planned_by_its_own_readings():
+    strengths = torch.tensor([0.0, 0.5, 1.0])
+    readings = torch.tensor([[0.0, 1.0, 2.0], [0.1, 1.2, 2.2], [0.0, 2.0, 4.0], [2.0, 1.0, 0.0]])
+    plan = plan_strengths(strengths, readings, 1.5)
+    torch.testing.assert_close(plan.strengths, torch.tensor([0.75, 0.65, 0.375, 0.25]), atol=0.05, rtol=0)
+    assert plan.reachable.all()
+
+
 def test_order_and_type_of_the_readings_do_not_matter(simulate):
     world, strengths = simulate(), torch.linspace(0, 1, 5)
     readings, order = readings_at(world, strengths), torch.tensor([3, 0, 4, 1, 2])
