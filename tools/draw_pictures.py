@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
 JPEG_QUALITY = 90
+WIDTH = 1024  # pixels at most
 HELP_WIDTH = 520  # pixels of the help panel's pictures
 HELP_NAMES = {"imagic_demo": "imagic", "imagic_eta_sweep": "imagic_eta", "pair_edit_demo": "pair_edit"}
 
@@ -70,7 +71,7 @@ SHEETS = {
     "pair_edit_demo": Sheet((Row("11", 0, SIX, "photo"), Row("15", 0, SIX, "glasses"))),
     "paint_a_photo": Sheet((Row("2"), Row("14")), 288, joined=True),
     "remove_an_object": Sheet((Row("2"), Row("10")), 288, joined=True),
-    "slider_animation": Sheet((Row("8", 0, range(0, 16, 4)),), 256),
+    "slider_animation": Sheet((Row("8", 0, (0, 8)),), 512),
     "text_edit_for_all": Sheet((Row("6", label="before"), Row("18", label="equal"), Row("16", label="one state"))),
     "text_edit_refine": Sheet((Row("6"), Row("12"), Row("15"), Row("26"), Row("23"))),
     "text_edit_regions": Sheet((Row("6", 0, SIX), Row("12", 0, SIX), Row("17"))),
@@ -92,6 +93,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             picture = draw(SHEETS[name], ROOT / "workflows" / f"{name}.json", Path(folder))
         image = as_picture(picture).convert("RGB")
+        image.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
         save(image, options.out / f"{name}.jpg")
         copy = options.help / f"{HELP_NAMES.get(name, name)}.jpg"
         if copy.is_file():
@@ -101,7 +103,7 @@ def main() -> None:
 
 def save(image: Image.Image, path: Path) -> None:
     """Write a JPEG file."""
-    image.save(path, quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    image.save(path, quality=JPEG_QUALITY, optimize=True)
     sys.stdout.write(f"{path} {image.width} x {image.height}\n")
 
 
