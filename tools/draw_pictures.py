@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
-from semantic_edit.editing.common.figures import as_picture, contact_sheet
+from PIL import Image, ImageOps
+from semantic_edit.editing.common.figures import PAPER, as_picture, contact_sheet
 from semantic_edit.headless.host.headless_host import HeadlessSettings, use_headless
 from semantic_edit.headless.run.runner import Runner
 from semantic_edit.headless.workflow.document import read_document
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
 JPEG_QUALITY = 90
-WIDTH = 1024  # pixels at most
+WIDTH, HEIGHT = 1024, 256  # pixels: no side is longer than the one, none shorter than the other
 HELP_WIDTH = 520  # pixels of the help panel's pictures
 HELP_NAMES = {"imagic_demo": "imagic", "imagic_eta_sweep": "imagic_eta", "pair_edit_demo": "pair_edit"}
 
@@ -94,6 +94,7 @@ def main() -> None:
             picture = draw(SHEETS[name], ROOT / "workflows" / f"{name}.json", Path(folder))
         image = as_picture(picture).convert("RGB")
         image.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
+        image = ImageOps.pad(image, (image.width, max(HEIGHT, image.height)), color=PAPER)
         save(image, options.out / f"{name}.jpg")
         copy = options.help / f"{HELP_NAMES.get(name, name)}.jpg"
         if copy.is_file():
