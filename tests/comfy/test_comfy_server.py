@@ -130,9 +130,17 @@ def test_a_shipped_workflow_makes_the_same_pictures(comfyui, here, tiny_network,
     done = run_headless("run", workflow, "--device", "cpu", *folders, "--output", tmp_path / "headless")
     assert done.returncode == 0, done.stderr
     ours = [Path(line) for line in done.stdout.splitlines() if line.endswith((".png", ".webp"))]
-    if workflow.stem.startswith(
-        ("imagic", "pair_edit", "all_methods", "text_edit", "one_state_any", "one_state_imagic")
-    ):
+    # Trained on the way, or a page with the times that were measured.
+    loose = (
+        "imagic",
+        "pair_edit",
+        "all_methods",
+        "text_edit",
+        "one_state_any",
+        "one_state_imagic",
+        "check_a_generator",
+    )
+    if workflow.stem.startswith(loose):
         assert_alike(ours, over_http)
     else:
         assert pictures(over_http) and pictures(ours) == pictures(over_http)
