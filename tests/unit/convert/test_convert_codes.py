@@ -110,7 +110,11 @@ def test_a_named_direction_may_be_written_as_a_code_and_back(convert):
             {},
             "different shapes",
         ),
-        (torch.ones(2, 6, WIDTH), {"component": "codes"}, "choose encoder, generator, latents, direction"),
+        (
+            torch.ones(2, 6, WIDTH),
+            {"component": "codes"},
+            "choose encoder, generator, identity, perceptual, segmenter, latents, direction",
+        ),
     ],
 )
 def test_what_is_no_code(convert, tmp_path, content, options, words):
