@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
-JPEG_QUALITY = 90
+JPEG_QUALITY = 80
 WIDTH, HEIGHT = 1024, 256  # pixels: no side is longer than the one, none shorter than the other
 HELP_WIDTH = 520  # pixels of the help panel's pictures
 HELP_NAMES = {"imagic_demo": "imagic", "imagic_eta_sweep": "imagic_eta", "pair_edit_demo": "pair_edit"}
@@ -104,7 +104,7 @@ def main() -> None:
 
 def save(image: Image.Image, path: Path) -> None:
     """Write a JPEG file."""
-    image.save(path, quality=JPEG_QUALITY, optimize=True)
+    image.save(path, quality=JPEG_QUALITY, optimize=True, progressive=True)
     sys.stdout.write(f"{path} {image.width} x {image.height}\n")
 
 

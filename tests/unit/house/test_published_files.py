@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import zlib
 from pathlib import Path
 
 from PIL import Image
@@ -61,6 +62,13 @@ def test_tests_and_training_are_left_out_and_the_converter_and_demo_files_stay_i
                  "models/demo/generators", "demo/photos/ada.png", "requirements.txt",
                  "LICENSE"):  # fmt: skip
         assert (ROOT / name).exists() and published(ROOT / name), name
+
+
+def test_the_zip_stays_under_fifty_megabytes():
+    rooms = ("demo", "editing", "headless", "host", "jobs", "kernels", "locales", "models", "nodes", "subgraphs", "web",
+             "workflows")  # fmt: skip
+    files = [path for room in rooms for path in (ROOT / room).rglob("*") if path.is_file() and published(path)]
+    assert sum(len(zlib.compress(path.read_bytes(), 1)) for path in files if path.suffix != ".pyc") < 50_000_000
 
 
 def test_an_installed_package_has_what_the_browser_asks_for():
