@@ -64,7 +64,8 @@ def interpolation_notes(optimised: Conditioning, target: Conditioning) -> list[s
     lengths = token_count(optimised), token_count(target)
     if lengths[0] != lengths[1]:
         start, _ = match_lengths(optimised, target)
-        mask = "hidden by the model's attention mask" if MASK in start.extras else "which this kind of model attends to"
+        masked = "left out by the attention mask, where the model reads it"
+        mask = masked if MASK in start.extras else "which this kind of model attends to"
         notes.append(f"The texts have {lengths[0]} and {lengths[1]} tokens; the shorter one is padded, {mask}.")
     start, end = match_lengths(optimised, target)
     mixed = {key for key, _, _ in _mixable(start, end)}
