@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from einops import reduce, repeat
 from torch import Tensor, nn
 
+from ..config_fields import config_fields
 from ..errors import CheckpointError
 from ..gan.generator import GanGenerator
 from .base import PictureEncoder
@@ -62,16 +63,7 @@ class IrseConfig:
         Raises:
             CheckpointError: names the field that is wrong.
         """
-        types = {field.name: field.type for field in fields(cls)}
-        arguments: dict[str, object] = {}
-        for name, value in values.items():
-            if name == "kind":
-                continue
-            expected = {"int": int, "str": str, "bool": bool}.get(str(types.get(name)), list)
-            integers = expected is not list or isinstance(value, list) and all(type(v) is int for v in value)
-            if name not in types or type(value) is not expected or not integers:
-                raise CheckpointError(f"the encoder's config has no valid field {name!r}: {value!r}")
-            arguments[name] = tuple(value) if isinstance(value, list) else value
+        arguments = config_fields(cls, values, "encoder")
         if "num_layers" not in arguments:
             raise CheckpointError("the encoder's config lacks num_layers")
         return cls(**arguments)  # type: ignore[arg-type]

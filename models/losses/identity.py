@@ -7,11 +7,12 @@ Parameter names are the published ones, so that converted checkpoints load as th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config_fields import config_fields
 from ..encoders.irse import FixedNorm, ResidualUnit
 from ..errors import CheckpointError, InputError
 
@@ -48,15 +49,7 @@ class IdentityConfig:
         Raises:
             CheckpointError: names the field that is wrong.
         """
-        types = {field.name: {"int": int, "bool": bool}.get(str(field.type), list) for field in fields(cls)}
-        arguments: dict[str, object] = {}
-        for name, value in values.items():
-            if name == "kind":
-                continue
-            if type(value) is not types.get(name) or isinstance(value, list) and not all(type(v) is int for v in value):
-                raise CheckpointError(f"the face recogniser's config has no valid field {name!r}")
-            arguments[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**arguments)  # type: ignore[arg-type]
+        return cls(**config_fields(cls, values, "face recogniser"))  # type: ignore[arg-type]
 
 
 class IdentityNetwork(nn.Module):

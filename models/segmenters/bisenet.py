@@ -8,12 +8,13 @@ that converted checkpoints load as they are; the two heads that only train are l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config_fields import config_fields
 from ..encoders.irse import FixedNorm
 from ..errors import CheckpointError, InputError
 
@@ -55,15 +56,7 @@ class SegmenterConfig:
         Raises:
             CheckpointError: names the field that is wrong.
         """
-        kinds = {field.name: {"int": int, "tuple[str, ...]": str}.get(str(field.type)) for field in fields(cls)}
-        arguments: dict[str, object] = {}
-        for name, value in values.items():
-            items, kind = (value, kinds.get(name) or int) if isinstance(value, list) else ([value], int)
-            listed = name in ("names", "widths")
-            if name not in kinds or listed != isinstance(value, list) or not all(type(v) is kind for v in items):
-                raise CheckpointError(f"the segmenter's config has no valid field {name!r}")
-            arguments[name] = tuple(items) if listed else value
-        return cls(**arguments)  # type: ignore[arg-type]
+        return cls(**config_fields(cls, values, "segmenter"))  # type: ignore[arg-type]
 
 
 class FaceSegmenter(nn.Module):
