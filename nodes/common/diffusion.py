@@ -8,8 +8,31 @@ import torch
 from torch import Tensor
 
 from ... import host
+from ...editing.common.diffusion.lora import BLOCKS
 from ...host import io
 from ...models.errors import InputError
+
+
+def rate_input(default: float, tooltip: str) -> io.Float.Input:
+    """Return the learning rate of nodes that train a model, 0 for its own."""
+    return io.Float.Input("rate", default=default, min=0.0, max=0.1, step=1e-6, round=1e-7, tooltip=tooltip)
+
+
+def draws_input(default: int, tooltip: str = "Noise draws per step.") -> io.Int.Input:
+    """Return the number of noise samples of a step."""
+    return io.Int.Input("draws", display_name="noise samples", default=default, min=1, max=256, tooltip=tooltip)
+
+
+def rank_input(default: int, tooltip: str = "Rank of the LoRA.") -> io.Int.Input:
+    """Return the rank of a LoRA."""
+    return io.Int.Input("rank", default=default, min=1, max=256, tooltip=tooltip)
+
+
+def blocks_input(
+    tooltip: str = "Where the model may change; 'attention' is lighter.", **more: object
+) -> io.Combo.Input:
+    """Return the choice of the blocks that learn."""
+    return io.Combo.Input("blocks", options=["all", *BLOCKS[:-1]], tooltip=tooltip, **more)
 
 
 def noise_level_inputs() -> list:

@@ -7,7 +7,7 @@ from ...editing.imagic.conditioning import conditioning_list, single_conditionin
 from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding, root_mean_square
 from ...editing.imagic.figures import loss_plot
 from ...host import io
-from ..common.diffusion import free_memory, latent_of, noise_level_inputs
+from ..common.diffusion import draws_input, free_memory, latent_of, noise_level_inputs
 from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
 from ..common.published import EMBEDDING
@@ -44,14 +44,7 @@ class OptimizeEmbedding(io.ComfyNode):
                     step=0.0001,
                     tooltip="Learning rate as a share of the embedding's own size. Too low: edits show nothing.",
                 ),
-                io.Int.Input(
-                    "draws",
-                    display_name="noise samples",
-                    default=defaults.draws,
-                    min=1,
-                    max=256,
-                    tooltip="Noise draws per step; more are steadier.",
-                ),
+                draws_input(defaults.draws, "Noise draws per step; more are steadier."),
                 seed_input(tooltip="Decides the noise."),
                 io.Conditioning.Input(
                     "start",

@@ -9,7 +9,15 @@ from ...editing.imagic.figures import loss_plot
 from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ...host import io
 from ...models.errors import check_choice
-from ..common.diffusion import free_memory, latent_of, noise_level_inputs
+from ..common.diffusion import (
+    blocks_input,
+    draws_input,
+    free_memory,
+    latent_of,
+    noise_level_inputs,
+    rank_input,
+    rate_input,
+)
 from ..common.presets import AS_SET, preset_input, with_preset
 from ..common.progress import progress_for
 from ..common.published import TUNING
@@ -56,29 +64,12 @@ class TuneModel(io.ComfyNode):
                     tooltip="LoRA: small and safe. all weights: as the paper, needs 16 bytes per number on top.",
                 ),
                 io.Int.Input("steps", default=defaults.steps, min=1, max=20000, tooltip="Optimisation steps."),
-                io.Float.Input(
-                    "rate",
-                    default=defaults.rate,
-                    min=0.0,
-                    max=0.1,
-                    step=1e-6,
-                    round=1e-7,
-                    tooltip="Learning rate. 0: by method and size, such as 0.0001 for LoRA on Stable Diffusion.",
+                rate_input(
+                    defaults.rate, "Learning rate. 0: by method and size, such as 0.0001 for LoRA on Stable Diffusion."
                 ),
-                io.Int.Input("rank", default=defaults.rank, min=1, max=256, tooltip="Rank of the LoRA."),
-                io.Int.Input(
-                    "draws",
-                    display_name="noise samples",
-                    default=defaults.draws,
-                    min=1,
-                    max=256,
-                    tooltip="Noise draws per step.",
-                ),
-                io.Combo.Input(
-                    "blocks",
-                    options=["all", *BLOCKS[:-1]],
-                    tooltip="Where the model may change; 'attention' is lighter.",
-                ),
+                rank_input(defaults.rank),
+                draws_input(defaults.draws),
+                blocks_input(),
                 seed_input(tooltip="Decides noise and start."),
                 io.Boolean.Input(
                     "joint",

@@ -12,7 +12,7 @@ from ...host import io
 from ...models.errors import InputError, check_choice
 from ...models.files.atomic import write_new
 from ...models.files.imagic import write_imagic
-from ..common.diffusion import free_memory, latent_of
+from ..common.diffusion import blocks_input, draws_input, free_memory, latent_of, rank_input
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
 from ._inputs import ImagicPhotosType
@@ -44,10 +44,8 @@ class TunePhotos(io.ComfyNode):
                 io.Float.Input(
                     "tuning_rate", default=0.0, min=0.0, max=0.1, step=1e-6, round=1e-7, tooltip="As Tune Model's."
                 ),
-                io.Int.Input("rank", default=16, min=1, max=256, tooltip="Rank of each LoRA."),
-                io.Int.Input(
-                    "draws", display_name="noise samples", default=4, min=1, max=256, tooltip="Noise draws per step."
-                ),
+                rank_input(16, "Rank of each LoRA."),
+                draws_input(4),
                 seed_input(tooltip="Decides noise and start; the same for every photo."),
                 io.Conditioning.Input("start", optional=True, tooltip="A caption that fits all photos as they are."),
                 io.Boolean.Input("joint", default=False, optional=True, tooltip="Both stages at once (Forgedit)."),
@@ -58,7 +56,7 @@ class TunePhotos(io.ComfyNode):
                     tooltip="Save each photo's edit under this name as soon as it is learned; run again, photos that "
                     "were learned with the same settings are read instead. Empty: keep in memory only.",
                 ),
-                io.Combo.Input("blocks", options=["all", *BLOCKS[:-1]], optional=True, tooltip="As Tune Model's."),
+                blocks_input("As Tune Model's.", optional=True),
                 io.Boolean.Input(
                     "checkpointing", default=False, optional=True, tooltip="As Tune Model's: less memory."
                 ),

@@ -13,7 +13,7 @@ from ...editing.pair.losses import has_content
 from ...editing.pair.settings import LOSSES, PairSettings
 from ...host import io
 from ...models.errors import InputError, check_choice
-from ..common.diffusion import free_memory, noise_level_inputs
+from ..common.diffusion import blocks_input, draws_input, free_memory, noise_level_inputs, rank_input, rate_input
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ..common.sockets import PairEditType
@@ -60,29 +60,10 @@ class LearnPairEdit(io.ComfyNode):
                     max=20000,
                     tooltip="Steps for the pair's own content, before the slider's.",
                 ),
-                io.Float.Input(
-                    "rate",
-                    default=defaults.rate,
-                    min=0.0,
-                    max=0.1,
-                    step=1e-6,
-                    round=1e-7,
-                    tooltip="Learning rate. 0: by the size of the model.",
-                ),
-                io.Int.Input("rank", default=defaults.rank, min=1, max=256, tooltip="Rank of the LoRA."),
-                io.Int.Input(
-                    "draws",
-                    display_name="noise samples",
-                    default=defaults.draws,
-                    min=1,
-                    max=256,
-                    tooltip="Noise draws per step.",
-                ),
-                io.Combo.Input(
-                    "blocks",
-                    options=["all", *BLOCKS[:-1]],
-                    tooltip="Where the model may change; 'attention' is lighter.",
-                ),
+                rate_input(defaults.rate, "Learning rate. 0: by the size of the model."),
+                rank_input(defaults.rank),
+                draws_input(defaults.draws),
+                blocks_input(),
                 seed_input(tooltip="Decides noise and start."),
                 io.Float.Input(
                     "eta",
