@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from einops import rearrange
@@ -41,10 +42,40 @@ def build_denoiser() -> nn.Module:
     )
 
 
+@cache
 def alphas_cumprod() -> Tensor:
     """Compute the share of the signal's variance that is left at each of the 1000 timesteps, ``[1000]``."""
     roots = torch.linspace(SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, 1000, dtype=torch.float64)
     return (1 - roots.square()).cumprod(0).float()
+
+
+def draw_noise(latents: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw the noise of latents ``[B, C, h, w]``, and their timesteps ``[B]``."""
+    noise = torch.randn(latents.shape, generator=rng)
+    return noise, torch.randint(0, SCHEDULE["num_train_timesteps"], (len(latents),), generator=rng)
+
+
+def noise_loss(unet: nn.Module, text: nn.Module, latents: Tensor, noise: Tensor, times: Tensor, ids: Tensor) -> Tensor:
+    """Compute the simple loss of DDPM (2006.11239, Eq. 14).
+
+    Args:
+        unet: predicts the noise.
+        text: frozen.
+        latents: ``[B, C, h, w]`` of unit variance.
+        noise: like ``latents``.
+        times: timesteps ``[B]``.
+        ids: tokens of the sentences ``[B, 77]``.
+
+    Returns:
+        A scalar.
+    """
+    alphas = rearrange(alphas_cumprod()[times], "b -> b 1 1 1")
+    noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            embedding = text(ids).last_hidden_state
+        predicted = unet(noisy, times, embedding).sample
+    return F.mse_loss(predicted.float(), noise)
 
 
 class DenoiserTraining:
@@ -52,7 +83,6 @@ class DenoiserTraining:
 
     def __init__(self, run: TrainingRun, text: nn.Module, tokenizer):
         self.run, self.text, self.tokenizer = run, text, tokenizer
-        self.alphas_cumprod = alphas_cumprod()
         self.state = Resumable(run, run.out / "state_unet.safetensors", build_denoiser(), _RATE)
         self.rng = self.state.generator()
 
@@ -81,15 +111,9 @@ class DenoiserTraining:
 
     def _loss(self, latents: Tensor, attributes: list[dict[str, str]]) -> Tensor:
         """Compute the simple loss of DDPM (2006.11239, Eq. 14) of one batch."""
-        noise = torch.randn(latents.shape, generator=self.rng)
-        times = torch.randint(0, 1000, (len(latents),), generator=self.rng)
-        alphas = rearrange(self.alphas_cumprod[times], "b -> b 1 1 1")
-        noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                embedding = self.text(token_ids(self.tokenizer, [self._sentence(portrait) for portrait in attributes]))
-            predicted = self.state.model(noisy, times, embedding.last_hidden_state).sample
-        return F.mse_loss(predicted.float(), noise)
+        noise, times = draw_noise(latents, self.rng)
+        ids = token_ids(self.tokenizer, [self._sentence(portrait) for portrait in attributes])
+        return noise_loss(self.state.model, self.text, latents, noise, times, ids)
 
     def _sentence(self, attributes: dict[str, str]) -> str:
         if float(torch.rand((), generator=self.rng)) < UNCONDITIONAL:

@@ -39,6 +39,10 @@ class Resumable:
         """Return the seconds spent on this network, earlier runs included."""
         return self.seconds_before + self.run.seconds() - self._started
 
+    def progress(self, minutes: float, steps: int | None) -> float:
+        """Return the share of a training of ``steps``, or else of ``minutes``, that is done."""
+        return self.seconds() / (60 * minutes) if steps is None else self.step / steps
+
     def generator(self) -> torch.Generator:
         """Return a random generator, another one after each resumption: where the last one stopped is not saved."""
         return torch.Generator().manual_seed(self.run.seed + 1000 * self.step)

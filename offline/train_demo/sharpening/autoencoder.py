@@ -70,7 +70,7 @@ def sharpen_autoencoder(
         pictures = picture_loss(painted, images, weights) + features
         return pictures + _KL * kl, torch.stack([pictures.detach(), features.detach()])
 
-    while (progress := _progress(phase, state)) < 1:
+    while (progress := state.progress(phase.minutes, phase.steps)) < 1:
         rate = phase.rate * hold_then_cosine(progress, phase.hold, 0.0)
         set_rate(optimizer, rate * min(1.0, (state.step + 1) / _WARM_STEPS))
         batch = _batch(2 if run.smoke else _BATCH, rng, parallel)
@@ -78,7 +78,7 @@ def sharpen_autoencoder(
         nn.utils.clip_grad_norm_(state.trained, 1.0)
         state.advance()
         count += 1
-        if state.seconds() - last_said > _SAY_SECONDS or _progress(phase, state) >= 1:
+        if state.seconds() - last_said > _SAY_SECONDS or state.progress(phase.minutes, phase.steps) >= 1:
             painted = reconstruct(state.average, held_out)
             detail = gradient_energy(painted) / gradient_energy(held_out)
             mean_loss, features = (totals / count).tolist()
@@ -104,12 +104,6 @@ def split_autoencoder(vae: nn.Module) -> tuple[list[nn.Parameter], list[nn.Param
         hidden = parameter.ndim > 1 and not any(end in name for end in ("conv_in", "conv_out", "quant_conv"))
         (matrices if hidden else others).append(parameter)
     return matrices, others
-
-
-def _progress(phase: AutoencoderPhase, state: Resumable) -> float:
-    if phase.steps is not None:
-        return state.step / phase.steps
-    return state.seconds() / (60 * phase.minutes)
 
 
 def _batch(count: int, rng: torch.Generator, parallel: ThreadedDataParallel) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,14 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ....demo.portraits.factors import INDEX, factors_from_z
 from ..common import TrainingRun, sample_z, set_rate
 from ..data_parallel import ThreadedDataParallel
-from ..diffusion_network import SCHEDULE, UNCONDITIONAL, alphas_cumprod
+from ..diffusion_network import UNCONDITIONAL, draw_noise, noise_loss
 from ..diffusion_text import random_description, token_ids
 from ..resumable import Resumable
 from .sharpen import hold_then_cosine
@@ -65,32 +63,25 @@ def sharpen_denoiser(
     """Train ``start``, a UNet2DConditionModel, on new latents, and return its running average."""
     model = start.float().train().requires_grad_(True)
     state = Resumable(run, run.out / "state_sharp_unet.safetensors", model, phase.rate)
-    rng, alphas_of = state.generator(), alphas_cumprod()
+    rng = state.generator()
     count, last_said, total = 0, -math.inf, torch.zeros(1)
 
     def loss(clean: Tensor, noise: Tensor, times: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        alphas = rearrange(alphas_of[times], "b -> b 1 1 1")
-        noisy = alphas.sqrt() * clean + (1 - alphas).sqrt() * noise
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                embedding = text(ids).last_hidden_state
-            predicted = model(noisy, times, embedding).sample
-        mean = F.mse_loss(predicted.float(), noise)
+        mean = noise_loss(model, text, clean, noise, times, ids)
         return mean, mean.detach()[None]
 
-    while (progress := _progress(phase, state)) < 1:
+    while (progress := state.progress(phase.minutes, phase.steps)) < 1:
         rate = phase.rate * hold_then_cosine(progress, phase.hold, 0.0)
         set_rate(state.optimizer, rate * min(1.0, (state.step + 1) / _WARM_STEPS))
         index = torch.randint(0, len(attributes), (2 if run.smoke else _BATCH,), generator=rng)
         clean = latents[index].float()
-        noise = torch.randn(clean.shape, generator=rng)
-        times = torch.randint(0, SCHEDULE["num_train_timesteps"], (len(clean),), generator=rng)
+        noise, times = draw_noise(clean, rng)
         ids = token_ids(tokenizer, [sentence_for(attributes[i], rng) for i in index.tolist()])
         total += parallel.gradients(loss, state.trained, clean, noise, times, ids, chunks_per_worker=1)
         nn.utils.clip_grad_norm_(state.trained, 1.0)
         state.advance()
         count += 1
-        if state.seconds() - last_said > _SAY_SECONDS or _progress(phase, state) >= 1:
+        if state.seconds() - last_said > _SAY_SECONDS or state.progress(phase.minutes, phase.steps) >= 1:
             run.say(
                 f"sharp denoiser, step {state.step}: loss {(total / count).item():.4f}, rate {rate:.1e}, "
                 f"{state.seconds():.0f} s"
@@ -102,12 +93,6 @@ def sharpen_denoiser(
             save(state.average)
     state.save()
     return state.average
-
-
-def _progress(phase: DenoiserPhase, state: Resumable) -> float:
-    if phase.steps is not None:
-        return state.step / phase.steps
-    return state.seconds() / (60 * phase.minutes)
 
 
 def sentence_for(attributes: dict[str, str], rng: torch.Generator) -> str:

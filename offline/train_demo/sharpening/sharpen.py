@@ -133,7 +133,7 @@ class SharpeningTraining:
         """Train to the end of the phase."""
         state, phase, last_said, totals, count = self.state, self.phase, -math.inf, torch.zeros(2), 0
         cache = RenderCache(phase.size, phase.capacity, phase.replay, state.generator(), self.parallel)
-        while (progress := self._progress()) < 1:
+        while (progress := state.progress(phase.minutes, phase.steps)) < 1:
             rate = phase.rate * hold_then_cosine(progress, phase.hold, phase.last_rate)
             set_rate(state.optimizer, rate * min(1.0, (state.step + 1) / _WARM_STEPS))
             batch = cache.batch(phase.batch)
@@ -148,11 +148,6 @@ class SharpeningTraining:
                 state.save()
         self._say(totals / max(1, count), 0.0)
         state.save()
-
-    def _progress(self) -> float:
-        if self.phase.steps is not None:
-            return self.state.step / self.phase.steps
-        return self.state.seconds() / (60 * self.phase.minutes)
 
     def _loss(self, z: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         painted = paint(self.state.model, z, self.phase.size)
