@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["LARGEST_CODE", "LARGEST_WEIGHT", "check_range", "finite_number"]
+__all__ = ["LARGEST_CODE", "LARGEST_WEIGHT", "check_range", "finite_number", "is_number"]
 
 LARGEST_CODE = 1e4  # of codes and edits: W holds a few tens at most, and beyond a thousand every picture is black
 LARGEST_WEIGHT = 1e8  # of networks and normals; squares of such still fit in float32
@@ -31,9 +31,14 @@ def check_range(name: str, tensor: Tensor, largest: float = LARGEST_CODE) -> Non
         raise InputError(f"{name} must hold numbers of at most {largest:g}; the largest is {size:.3g}.")
 
 
+def is_number(value: object) -> bool:
+    """Tell whether a value is a number as JSON or a user gives it; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def finite_number(value: object) -> float | None:
     """Return a number as JSON or a user gives it as a float; None for anything else, infinite and endless ones too."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return None
     try:
         number = float(value)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...models.code_range import is_number
 from ...models.errors import InputError, check_choice
 from ...models.nesting import is_deeper
 from ..common.coordinate_units import are_fractions
@@ -216,21 +217,17 @@ def _pair(entry: object) -> Pair:
         if len(pairs) == 1:
             return pairs[0]
     if isinstance(entry, list):
-        if len(entry) == 4 and all(_is_number(number) for number in entry):
+        if len(entry) == 4 and all(is_number(number) for number in entry):
             return (float(entry[0]), float(entry[1])), (float(entry[2]), float(entry[3]))
         if len(entry) >= 2 and all(_is_point(point) for point in entry):
             return _point(entry[0], "points"), _point(entry[-1], "points")
     raise InputError(f"The points hold {_excerpt(entry)}, which is no pair of handle and target: expected {_FORMS}.")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_point(entry: object) -> bool:
     if isinstance(entry, Mapping):
-        return _is_number(entry.get("x")) and _is_number(entry.get("y"))
-    return isinstance(entry, list) and len(entry) == 2 and all(_is_number(number) for number in entry)
+        return is_number(entry.get("x")) and is_number(entry.get("y"))
+    return isinstance(entry, list) and len(entry) == 2 and all(is_number(number) for number in entry)
 
 
 def _point(entry: object, name: str) -> tuple[float, float]:
@@ -270,7 +267,7 @@ def _named_units(value: object) -> str:
 
 
 def _canvas_length(value: object, name: str) -> int:
-    if _is_number(value) and 1 <= value <= 1_000_000:
+    if is_number(value) and 1 <= value <= 1_000_000:
         return int(value)
     raise InputError(f"The points name a {name} of {_excerpt(value)}; expected the canvas' size in pixels.")
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ...models.code_range import is_number
 from ...models.errors import InputError
 from ...models.nesting import is_deeper
 
@@ -54,14 +55,10 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not finite")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _is_point(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return _is_number(value.get("x")) and _is_number(value.get("y"))
-    return isinstance(value, list) and len(value) in (2, 3) and all(map(_is_number, value))
+        return is_number(value.get("x")) and is_number(value.get("y"))
+    return isinstance(value, list) and len(value) in (2, 3) and all(map(is_number, value))
 
 
 def _point(value: Any) -> list[float]:
@@ -91,9 +88,9 @@ def read_faces(document: Any) -> list[tuple[int | None, Any]]:
             raise InputError(f"A face names the picture {number!r}; expected a whole number, counted from 0.")
         return [(number, face) for _, face in read_faces(body)]
     if isinstance(document, list) and document:
-        if all(map(_is_point, document)) and not all(map(_is_number, document)):
+        if all(map(_is_point, document)) and not all(map(is_number, document)):
             return [(None, [_point(value) for value in document])]
-        if all(map(_is_number, document)):
+        if all(map(is_number, document)):
             if len(document) % 2:
                 raise InputError(f"A face has {len(document)} numbers; expected pairs of x and y.")
             return [(None, [[float(x), float(y)] for x, y in zip(document[::2], document[1::2], strict=True)])]
@@ -125,15 +122,15 @@ def read_boxes(document: Any, form: str) -> list[tuple[int | None, list[float]]]
     if isinstance(document, Mapping):
         number = document.get("picture")
         for keys in (("startX", "startY", "endX", "endY"), ("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2")):
-            if all(_is_number(document.get(key)) for key in keys):
+            if all(is_number(document.get(key)) for key in keys):
                 return [(number, [float(document[key]) for key in keys])]
-        if all(_is_number(document.get(key)) for key in ("x", "y", "width", "height")):
+        if all(is_number(document.get(key)) for key in ("x", "y", "width", "height")):
             x, y, width, height = (float(document[key]) for key in ("x", "y", "width", "height"))
             return [(number, [x, y, x + width, y + height])]
         for key in ("bbox", "bboxes", "boxes", "box"):
             if key in document:
                 return [(number, box) for _, box in read_boxes(document[key], form)]
-    if isinstance(document, list) and len(document) == 4 and all(map(_is_number, document)):
+    if isinstance(document, list) and len(document) == 4 and all(map(is_number, document)):
         x, y, third, fourth = map(float, document)
         return [(None, [x, y, third, fourth] if form == "corners" else [x, y, x + third, y + fourth])]
     if isinstance(document, list) and document and all(isinstance(value, (list, Mapping)) for value in document):

@@ -7,6 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 from ...host import is_text
+from ...models.code_range import is_number
 from ...models.printable import printable_logger
 from ..errors import WorkflowError
 from ..workflow.document import Prompt
@@ -217,7 +218,7 @@ def _own_checks(node_class: type) -> tuple[set[str], bool]:
 def _range_mistake(name: str, value: Any, kind: Any, options: dict) -> str | None:
     """Return what is wrong with a value outside of its range or list, None for nothing."""
     low, high = options.get("min"), options.get("max")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = is_number(value)
     if number and low is not None and value < low:
         return f"the input {name!r} is {value}, but must be at least {low}."
     if number and high is not None and value > high:

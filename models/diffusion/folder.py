@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..checkpoint import read_shapes
-from ..code_range import finite_number
+from ..code_range import finite_number, is_number
 from ..errors import InputError
 from ..inference import no_inference_mode
 from ..loading.config_limits import check_config_limits
@@ -132,7 +132,7 @@ def _schedule(folder: Path) -> NoiseSchedule:
             raise InputError(f"The scheduler of {folder.name} has {name}, which is not supported outside ComfyUI.")
     first, last = config.get("beta_start", 0.00085), config.get("beta_end", 0.012)
     steps = config.get("num_train_timesteps", 1000)
-    if not (_is_number(first) and _is_number(last) and 0 < first < 1 and 0 < last < 1):
+    if not (is_number(first) and is_number(last) and 0 < first < 1 and 0 < last < 1):
         raise InputError(f"The scheduler of {folder.name} has betas from {first} to {last}; expected numbers in 0..1.")
     if type(steps) is not int or not 2 <= steps <= _MAX_TIMESTEPS:
         raise InputError(f"The scheduler of {folder.name} has {steps} timesteps; expected 2 to {_MAX_TIMESTEPS}.")
@@ -206,10 +206,6 @@ def _factor(vae: nn.Module, name: str, folder: Path) -> float:
 def _names_a_class(value: Any) -> bool:
     """Tell whether an entry of the index is [library, class]; [null, null] stands for a component that was left out."""
     return isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @contextlib.contextmanager

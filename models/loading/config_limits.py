@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..code_range import is_number
 from ..errors import CheckpointError
 
 __all__ = ["check_config_limits"]
@@ -56,5 +57,5 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
     elif isinstance(value, list | tuple):
         for child in value:
             yield from _numbers(child, name)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif is_number(value):
         yield name, value

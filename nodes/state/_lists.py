@@ -12,6 +12,7 @@ from torch import Tensor
 from ...editing.common.lists import typed_list
 from ...editing.common.pictures import check_pictures
 from ...host import current
+from ...models.code_range import is_number
 from ...models.errors import InputError
 from ..common.images import from_image_batch
 
@@ -43,8 +44,7 @@ def numbers_of(values: Sequence[Any] | None, name: str, unreadable: bool = False
     numbers: list[float] = []
     for value in values or ():
         for number in value if isinstance(value, list | tuple) else (value,):
-            is_number = isinstance(number, int | float) and not isinstance(number, bool)
-            if not is_number or not (math.isfinite(number) or unreadable and math.isnan(number)):
+            if not is_number(number) or not (math.isfinite(number) or unreadable and math.isnan(number)):
                 raise InputError(f"The input '{name}' has {str(number)[:40]} in its list; expected finite numbers.")
             numbers.append(float(number))
     return numbers
