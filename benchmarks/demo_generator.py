@@ -5,18 +5,25 @@ ceiling   the same for renders of these factors: what the oracle itself can read
 diversity standard deviation of what the oracle reads, generated / rendered
 probe     held-out R2 of a linear regression from w to the factor: what W gives for free
 realism   Frechet distance of identity-network features, generated to rendered, beside rendered to other renders
+halving   straight ways in W between pairs of samples: how many times smaller the largest step of any 8 x 8 block is
+          when the way has 64 steps instead of 32: 2 where nothing jumps, 1 where something does
 
-python benchmarks/demo_generator.py [--portraits 1024] [--generator FILE]
+python benchmarks/demo_generator.py [--portraits 1024] [--ways 32] [--generator FILE] [--sheets FOLDER] [--write]
+
+--sheets writes pictures: 32 unchosen samples beside their renders, as they are and doubled, and four interpolations.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import torch
+from _generator_sheets import smoothness, write_sheets
+from _harness import machine_facts, table
+from _harness import say as print_line
+from _pages import write_page
 from semantic_edit.demo import factors_from_z, identity, measure, render
 from semantic_edit.demo.assets import demo_file, demo_reader
 from semantic_edit.demo.portraits.factors import INDEX, LIVE_NAMES, Z_DIM, visibility_mask
@@ -28,11 +35,16 @@ from semantic_edit.models.errors import InputError
 from semantic_edit.offline.train_demo.common import gradient_energy, r_squared
 from torch import Tensor
 
+LINES: list[str] = []  # what was printed
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=int, default=1024)
+    parser.add_argument("--ways", type=int, default=32, help="interpolations that are measured")
     parser.add_argument("--generator", type=Path, default=None, help="default: the shipped one")
+    parser.add_argument("--sheets", type=Path, help="folder for pictures")
+    parser.add_argument("--write", action="store_true", help="put what is printed on the page of results/")
     options = parser.parse_args()
     generator = load_generator(options.generator or demo_file("generators"))
     size = generator.resolution[0]
@@ -47,6 +59,20 @@ def main() -> None:
     factor_table(codes[:, 0], factors, generated, rendered)
     realism(generated, rendered, size)
     encoder_figures(generator, generated, rendered)
+    if options.ways:
+        way_figures(generator, options.ways)
+    if options.sheets:
+        write_sheets(generator, options.sheets)
+    if options.write:
+        command = f"python benchmarks/demo_generator.py --portraits {options.portraits} --ways {options.ways}"
+        write_page("demo_generator", "\n".join(LINES), command, machine_facts())
+
+
+def way_figures(generator, count: int) -> None:
+    """Whether ways from one portrait to another jump."""
+    halved, uneven = smoothness(generator, count)
+    say(f"interpolation, {count} ways in W: halving {halved.mean():.2f} (least {halved.min():.2f}); "
+        f"largest step / mean step {uneven.mean():.2f} (most {uneven.max():.2f})")  # fmt: skip
 
 
 def factor_table(w: Tensor, factors: Tensor, generated: Tensor, rendered: Tensor) -> None:
@@ -54,14 +80,15 @@ def factor_table(w: Tensor, factors: Tensor, generated: Tensor, rendered: Tensor
     intended, shown = factors[:, : len(LIVE_NAMES)], visibility_mask(factors)
     read, ceiling = (columns(measure(pictures)) for pictures in (generated, rendered))
     scores, best = r_squared(read, intended, shown), r_squared(ceiling, intended, shown)
-    say("| factor | R2 | ceiling | diversity | probe |\n|---|---|---|---|---|")
+    rows = []
     for name in LIVE_NAMES:
         k = INDEX[name]
         seen = shown[:, k] > 0
         diversity = read[seen, k].std() / ceiling[seen, k].std()
         probe = fit_attribute(w[seen], intended[seen, k]).r2
-        say(f"| {name} | {scores[k]:.3f} | {best[k]:.3f} | {diversity:.2f} | {probe:.3f} |")
-    say(f"| mean | {scores.mean():.3f} | {best.mean():.3f} | | |\n")
+        rows.append((name, f"{scores[k]:.3f}", f"{best[k]:.3f}", f"{diversity:.2f}", f"{probe:.3f}"))
+    rows.append(("mean", f"{scores.mean():.3f}", f"{best.mean():.3f}", "", ""))
+    say(table(("factor", "R2", "ceiling", "diversity", "probe"), rows) + "\n")
 
 
 def realism(generated: Tensor, rendered: Tensor, size: int) -> None:
@@ -126,8 +153,9 @@ def soften(pictures: Tensor) -> Tensor:
 
 
 def say(text: str) -> None:
-    """One line to the terminal."""
-    sys.stdout.write(text + "\n")
+    """Print a line, and keep it for the page; a line that is no row of a table becomes an entry of a list there."""
+    print_line(text)
+    LINES.append(text if text.startswith("|") else f"- {text}")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
-from semantic_edit.editing.common.figures import PAPER, as_picture, contact_sheet
+from PIL import Image, ImageDraw, ImageOps
+from semantic_edit.editing.common.figures import INK, PAPER, as_picture, as_tensor, contact_sheet, font
 from semantic_edit.headless.host.headless_host import HeadlessSettings, use_headless
 from semantic_edit.headless.run.runner import Runner
 from semantic_edit.headless.workflow.document import read_document
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 JPEG_QUALITY = 80
 WIDTH, HEIGHT = 1024, 256  # pixels: no side is longer than the one, none shorter than the other
 HELP_WIDTH = 520  # pixels of the help panel's pictures
+TITLE = 17  # pixels of a title's letters
 HELP_NAMES = {"imagic_demo": "imagic", "imagic_eta_sweep": "imagic_eta", "pair_edit_demo": "pair_edit"}
 
 
@@ -37,15 +38,23 @@ class Row:
     output: int = 0
     pictures: Sequence[int] | None = None  # None: all
     label: str = ""
+    size: int | None = None  # pixels of a picture's longer side; None: that of the sheet
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a workflow's picture is made of: rows below each other, or with ``joined`` one row of all of them."""
+    """What a workflow's picture is made of: rows below each other, or with ``joined`` one row of all of them.
+
+    Labels stand beside the rows, with ``titled`` above them. A template that needs what the pack does not bring shows
+    ``workflow``, another one that does the same on the demo model, with ``settings`` of "node id.input".
+    """
 
     rows: tuple[Row, ...]
     size: int | None = None  # pixels of a picture's longer side; None: as it is
     joined: bool = False
+    titled: bool = False
+    workflow: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 SIX, EIGHT = range(6), range(8)
@@ -60,14 +69,52 @@ SHEETS = {
     "drag_one_edit_all": Sheet((Row("4", 1, EIGHT, "before"), Row("14", 0, EIGHT, "after"))),
     "edit_a_real_photo": Sheet((Row("2", label="photo"), Row("13", label="edited")), 220),
     "edit_in_a_full_photo": Sheet((Row("1"), Row("13")), 560, joined=True),
+    "edit_your_own_folder": Sheet((Row("2", 0, SIX), Row("3:OUT", 0, SIX))),
     "edit_one_for_all": Sheet(
         (Row("2", 0, PAINTABLE, "photo"), Row("4", 1, PAINTABLE, "inverted"), Row("13", 0, PAINTABLE, "edited"))
     ),
     "generate_and_blend": Sheet((Row("4"), Row("9"), Row("12"))),
+    "hold_a_state_in_a_clip": Sheet(
+        (
+            Row("4", 0, EIGHT, "the clip, frame by frame"),
+            Row("19", 0, EIGHT, "its mouth held at one state, strengths steadied over time"),
+            Row("14", 3, size=760),
+        ),
+        titled=True,
+    ),
+    "imagic": Sheet(
+        (Row("2"), Row("10")), 336, joined=True, workflow="imagic_demo", settings={"4.text": "a person with blond hair"}
+    ),
     "imagic_batch": Sheet((Row("2", label="photo"), Row("8", label="blond")), 200),
     "imagic_demo": Sheet((Row("2"), Row("10")), 336, joined=True),
     "imagic_eta_sweep": Sheet((Row("8"),)),
     "localize_a_direction": Sheet((Row("6", label="before"), Row("12", label="smile"))),
+    "one_state_any_editor": Sheet(
+        (
+            Row("2", label="photos", size=200),
+            Row("10", 0, (1, 4, 7, 10), "one strength for all (denoise 0.6)", 200),
+            Row("20", label="a strength for each: hair equally light", size=200),
+            Row("21", 1, size=760),
+        ),
+        titled=True,
+    ),
+    "one_state_for_a_folder": Sheet(
+        (
+            Row("7", 2, label="one example, before and after its edit"),
+            Row("10", label="the others, as the generator draws them"),
+            Row("12", label="everyone at the example's state, each by its own strength"),
+            Row("12", 3, size=760),
+        ),
+        titled=True,
+    ),
+    "one_state_imagic": Sheet(
+        (
+            Row("2", label="photos", size=200),
+            Row("11", label="an eta for each: hair equally light", size=200),
+            Row("11", 2, size=760),
+        ),
+        titled=True,
+    ),
     "pair_edit_demo": Sheet((Row("11", 0, SIX, "photo"), Row("15", 0, SIX, "glasses"))),
     "paint_a_photo": Sheet((Row("2"), Row("14")), 288, joined=True),
     "remove_an_object": Sheet((Row("2"), Row("10")), 288, joined=True),
@@ -91,7 +138,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.names or SHEETS:
         with tempfile.TemporaryDirectory() as folder:
-            picture = draw(SHEETS[name], ROOT / "workflows" / f"{name}.json", Path(folder))
+            workflow = ROOT / "workflows" / f"{SHEETS[name].workflow or name}.json"
+            picture = draw(SHEETS[name], workflow, Path(folder))
         image = as_picture(picture).convert("RGB")
         image.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
         image = ImageOps.pad(image, (image.width, max(HEIGHT, image.height)), color=PAPER)
@@ -111,8 +159,16 @@ def save(image: Image.Image, path: Path) -> None:
 def draw(sheet: Sheet, workflow: Path, folder: Path) -> Tensor:
     """Run a workflow with its results in a folder, and lay out its sheet ``[H, W, 3]`` in 0..1."""
     runner = Runner(use_headless(HeadlessSettings(output=folder)))
-    values = runner.run(runner.prepare(read_document(workflow))).values
-    rows = [pictures_of(values[row.node][row.output], row, sheet.size) for row in sheet.rows]
+    prompt = runner.prepare(read_document(workflow))
+    for name, setting in sheet.settings.items():
+        node, _, key = name.partition(".")
+        prompt.nodes[node]["inputs"][key] = setting
+    values = runner.run(prompt).values
+    rows = [pictures_of(values[row.node][row.output], row, row.size or sheet.size) for row in sheet.rows]
+    if sheet.titled:
+        return left_aligned(
+            [titled(contact_sheet([row]), spec.label) for row, spec in zip(rows, sheet.rows, strict=True)]
+        )
     if sheet.joined:
         return contact_sheet([[picture for row in rows for picture in row]])
     labels = [row.label for row in sheet.rows if row.label]
@@ -125,6 +181,22 @@ def stacked(sheets: list[Tensor]) -> Tensor:
     """Lay pictures ``[H, W, 3]`` below each other, in the middle of white."""
     width = max(sheet.shape[1] for sheet in sheets)
     return torch.cat([F.pad(sheet, _margins(width - sheet.shape[1]), value=1.0) for sheet in sheets])
+
+
+def left_aligned(sheets: list[Tensor]) -> Tensor:
+    """Lay pictures ``[H, W, 3]`` below each other, at the left of white."""
+    width = max(sheet.shape[1] for sheet in sheets)
+    return torch.cat([F.pad(sheet, (0, 0, 0, width - sheet.shape[1]), value=1.0) for sheet in sheets])
+
+
+def titled(sheet: Tensor, title: str) -> Tensor:
+    """Write a title above a picture ``[H, W, 3]`` that is widened where the title is longer."""
+    if not title:
+        return sheet
+    letters = font(TITLE)
+    strip = Image.new("RGB", (max(sheet.shape[1], int(letters.getlength(title)) + 12), TITLE + 10), PAPER)
+    ImageDraw.Draw(strip).text((6, TITLE / 2 + 6), title, fill=INK, font=letters, anchor="lm")
+    return left_aligned([as_tensor(strip), sheet])
 
 
 def _margins(missing: int) -> tuple[int, ...]:
