@@ -35,14 +35,14 @@ class CommonState:
     reached: tuple[bool, ...]
 
     def report(self, names: Sequence[str] = ()) -> str:
-        """Say in a sentence which photos fall short.
+        """Say in a sentence which photos fall short, by the curves: what is painted then is not read again.
 
         Args:
             names: B, or none: the photos are numbered then.
         """
         names = names or [f"#{k + 1}" for k in range(len(self.etas))]
         short = [name for name, reached in zip(names, self.reached, strict=True) if not reached]
-        text = f"{len(self.etas) - len(short)} of {len(self.etas)} photos reach the score {self.level:.3f}"
+        text = f"{len(self.etas) - len(short)} of {len(self.etas)} photos can reach the score {self.level:.3f}"
         text += f"; etas from {min(self.etas):.2f} to {max(self.etas):.2f}."
         return text + (f" Nearest they get: {', '.join(short[:_NAMED])}." if short else "")
 

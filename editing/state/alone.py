@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from .plan import solve_strengths, target_tensor
+from .plan import landing_tolerance, solve_strengths, target_tensor
 from .reach import ReachedState
 from .reader import readings_of
 from .response import ResponsePrior, fit_prior
@@ -117,4 +117,5 @@ def reach_state_alone(
         count * len(drawn),
         target.to(device, dtype),
         torch.isfinite(readings).sum(dim=1),
+        landing_tolerance(height, prior.noise),
     )

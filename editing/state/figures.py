@@ -21,10 +21,11 @@ def readings_plot(
     title: str,
     axis: str,  # the reading's name and unit
     target: float | None = None,
-    noise: float = 0.0,  # standard deviation of the reader
+    noise: float = 0.0,  # standard deviation of the reader, or what counts as there
     before: Sequence[float] = (),  # B of the same pictures before an edit
+    landed: Sequence[bool] = (),  # B flags: hollow dots for those that are not at the target
 ) -> Tensor:
-    """Plot a dot for each picture in the order of the batch, a band of the reader's noise round the target.
+    """Plot a dot for each picture in the order of the batch, a band round the target.
 
     Returns:
         [H, W, 3] in 0..1.
@@ -48,10 +49,11 @@ def readings_plot(
         if before and math.isfinite(before[k]):
             _dot(draw, axes.at(k + 1, before[k]), radius, BEFORE)
         if math.isfinite(reading):
-            _dot(draw, axes.at(k + 1, reading), radius, AFTER)
+            _dot(draw, axes.at(k + 1, reading), radius, AFTER, hollow=bool(landed) and not landed[k])
         else:
             draw.text((x, axes.bottom - 8), "?", fill=TARGET, font=font(15), anchor="mm")
     label = "picture" + ("; grey: before" if before else "") + ("" if target is None else "; red: the state to reach")
+    label += "" if not landed or all(landed) else "; hollow: not there"
     draw.text(((axes.left + axes.right) / 2, axes.bottom + 32), label, fill=GREY, font=font(12), anchor="mm")
     return as_tensor(picture)
 
@@ -114,6 +116,13 @@ def _draw_target(draw: ImageDraw.ImageDraw, axes: Axes, target: float, noise: fl
     draw.line([axes.at(axes.x_low, target), axes.at(axes.x_high, target)], fill=TARGET, width=2)
 
 
-def _dot(draw: ImageDraw.ImageDraw, point: tuple[float, float], radius: float, colour: tuple[int, int, int]) -> None:
+def _dot(
+    draw: ImageDraw.ImageDraw,
+    point: tuple[float, float],
+    radius: float,
+    colour: tuple[int, int, int],
+    hollow: bool = False,
+) -> None:
     x, y = point
-    draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+    box = [x - radius, y - radius, x + radius, y + radius]
+    draw.ellipse(box, fill=PAPER if hollow else colour, outline=colour, width=2)

@@ -41,6 +41,7 @@ class JointState:
         pictures: [B, 3, H, W].
         renders: pictures drawn in all.
         targets: [B, K].
+        landed: [B] bool, whose readings are all at their targets.
     """
 
     strengths: Tensor
@@ -49,10 +50,11 @@ class JointState:
     pictures: Tensor
     renders: int
     targets: Tensor
+    landed: Tensor
 
     def report(self, names: Sequence[str] = ()) -> str:
-        """Say in a sentence who falls short; pictures are numbered where ``names`` has none."""
-        return describe_reach(self.strengths, self.reachable, self.readings.sum(dim=1), self.targets, names)
+        """Say who is at the state and who falls short; pictures are numbered where ``names`` has none."""
+        return describe_reach(self.strengths, self.reachable, self.readings.sum(dim=1), self.landed, names=names)
 
 
 def reach_states(
@@ -245,5 +247,5 @@ class _Joint:
         dtype = torch.get_default_dtype()
         return JointState(
             strengths.to(self.device, dtype), readings.to(self.device, dtype), reachable.to(self.device), pictures,
-            self.renders, self.targets.to(self.device, dtype),
+            self.renders, self.targets.to(self.device, dtype), (~missed).to(self.device),
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +11,22 @@ from torch import Tensor
 from ...models.errors import InputError
 from .response import ResponseCurves, fit_responses
 
-__all__ = ["StrengthPlan", "check_strengths", "plan_strengths", "solve_strengths", "target_tensor"]
+__all__ = [
+    "StrengthPlan",
+    "check_strengths",
+    "describe_plan",
+    "describe_reach",
+    "landing_tolerance",
+    "plan_strengths",
+    "reach_title",
+    "solve_strengths",
+    "target_tensor",
+]
 
 _TOLERANCE = 0.005  # of the shared curve's height: nearer to the target is at the target
 _NAMED = 8  # pictures that a report names
+_LANDED_SPREAD = 0.1  # of the pictures' own spread: nearer to the target is at the state
+_LANDED_HEIGHT = 0.02  # of what the edit moves: likewise
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +47,7 @@ class StrengthPlan:
 
     def report(self, names: Sequence[str] = ()) -> str:
         """Say in a sentence who falls short; pictures are numbered where ``names`` has none."""
-        return describe_reach(self.strengths, self.reachable, self.expected, self.target, names)
+        return describe_plan(self.strengths, self.reachable, self.expected, names)
 
 
 def plan_strengths(
@@ -115,24 +127,83 @@ def solve_strengths(
     return solved, expected, reachable & torch.isfinite(mean).all(dim=1)
 
 
-def describe_reach(
-    strengths: Tensor, reachable: Tensor, readings: Tensor, target: Tensor, names: Sequence[str] = ()
-) -> str:
-    """Say who reaches the state, who falls short and who cannot be read: a sentence or three.
+def landing_tolerance(height: float, noise: float, spread: float = 0.0) -> float:
+    """Return how near to its target a drawn picture is at the state.
 
     Args:
-        strengths, reachable, readings, target: [B].
+        height: by how much the edit moves a reading over the whole range.
+        noise: standard deviation of a reading; twice that is allowed for.
+        spread: standard deviation of the pictures' readings before the edit; 0 where they are too few to say.
+    """
+    return max(_LANDED_SPREAD * spread, _LANDED_HEIGHT * abs(height)) + 2 * noise
+
+
+def describe_plan(strengths: Tensor, reachable: Tensor, expected: Tensor, names: Sequence[str] = ()) -> str:
+    """Say who can reach the state by what was read so far, who cannot, and who cannot be read: a sentence or three.
+
+    Args:
+        strengths, reachable, expected: [B].
         names: B, or none: the pictures are numbered then.
     """
-    names = list(names) or [f"#{k + 1}" for k in range(len(reachable))]
+    unread = ~torch.isfinite(expected)
+    text = f"{int(reachable.sum())} of {len(reachable)} pictures can reach the state{_range_of(strengths)}"
+    groups = {"At their range's end before it": ~reachable & ~unread, "Cannot be read": unread}
+    return text + _named_groups(groups, names)
+
+
+def describe_reach(
+    strengths: Tensor,
+    reachable: Tensor,
+    readings: Tensor,
+    landed: Tensor,
+    tolerance: float | None = None,
+    names: Sequence[str] = (),
+    words: tuple[str, str] = ("pictures", "strengths"),
+) -> str:
+    """Say who was drawn at the state, who was left at the end of their range, who is still apart, who cannot be read.
+
+    Args:
+        strengths, reachable, readings: [B], of what was drawn.
+        landed: [B] bool, whose reading is at the target.
+        tolerance: within which it counts as there; None: it differs from reading to reading.
+        names: B, or none: the pictures are numbered then.
+        words: what is edited, and by what.
+    """
     unread = ~torch.isfinite(readings)
-    text = f"{int(reachable.sum())} of {len(names)} pictures reach the state"
-    text += f"; strengths from {float(strengths.min()):.2f} to {float(strengths.max()):.2f}."
-    for flags, sentence in ((~reachable & ~unread, "At their range's end before it"), (unread, "Cannot be read")):
-        short = [name for name, flag in zip(names, flags.tolist(), strict=True) if flag]
-        if short:
-            more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
-            text += f" {sentence}: {', '.join(short[:_NAMED])}{more}."
+    within = "" if tolerance is None else f" within {tolerance:.2g}"
+    text = f"{int(landed.sum())} of {len(landed)} {words[0]} are at the state{within}{_range_of(strengths, words[1])}"
+    groups = {
+        "Left at the end of their range": ~reachable & ~landed & ~unread,
+        "Still apart from it": reachable & ~landed & ~unread,
+        "Cannot be read": unread,
+    }
+    return text + _named_groups(groups, names)
+
+
+def reach_title(reachable: Tensor, readings: Tensor, landed: Tensor, subject: str = "pictures") -> str:
+    """Return the headline of a plot of drawn pictures; arguments [B] as in `describe_reach`."""
+    unread = ~torch.isfinite(readings)
+    groups = {
+        "left at the end of their range": ~reachable & ~landed & ~unread,
+        "still apart": reachable & ~landed & ~unread,
+        "cannot be read": unread,
+    }
+    title = f"{int(landed.sum())} of {len(landed)} {subject} are at the state"
+    return title + "".join(f"; {int(flags.sum())} {words}" for words, flags in groups.items() if bool(flags.any()))
+
+
+def _range_of(strengths: Tensor, word: str = "strengths") -> str:
+    return f"; {word} from {float(strengths.min()):.2f} to {float(strengths.max()):.2f}."
+
+
+def _named_groups(groups: Mapping[str, Tensor], names: Sequence[str]) -> str:
+    """Return a sentence for each group [B] that holds somebody."""
+    text = ""
+    for sentence, flags in groups.items():
+        members = [k for k, flag in enumerate(flags.tolist()) if flag]
+        if members:
+            more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
+            text += f" {sentence}: {', '.join(names[k] if names else f'#{k + 1}' for k in members[:_NAMED])}{more}."
     return text
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ..common.progress import Progress
 from .outside import OutsideCap, capped_bounds
-from .plan import check_noise, describe_reach, solve_strengths, target_tensor
+from .plan import check_noise, describe_reach, landing_tolerance, reach_title, solve_strengths, target_tensor
 from .reader import readings_of
 from .response import ResponseCurves, fit_groups, fit_responses
 
@@ -41,6 +41,8 @@ class ReachedState:
         renders: pictures drawn in all.
         target: [B].
         drawings: [B], readings of each picture that were used.
+        tolerance: a reading that is nearer to its target is at the state: a tenth of the pictures' own spread, or a
+            fiftieth of what the edit moves, and twice the reader's noise.
     """
 
     strengths: Tensor
@@ -50,10 +52,20 @@ class ReachedState:
     renders: int
     target: Tensor
     drawings: Tensor | None = None
+    tolerance: float = 0.0
+
+    @property
+    def landed(self) -> Tensor:
+        """Tell whose reading is at the target, [B] bool: what was drawn, and not what might be."""
+        return (self.readings - self.target).abs() <= self.tolerance
 
     def report(self, names: Sequence[str] = ()) -> str:
-        """Say in a sentence who falls short; pictures are numbered where ``names`` has none."""
-        return describe_reach(self.strengths, self.reachable, self.readings, self.target, names)
+        """Say who is at the state and who falls short; pictures are numbered where ``names`` has none."""
+        return describe_reach(self.strengths, self.reachable, self.readings, self.landed, self.tolerance, names)
+
+    def title(self) -> str:
+        """Say the same in numbers, for a plot."""
+        return reach_title(self.reachable, self.readings, self.landed)
 
 
 def reach_state(
@@ -247,10 +259,13 @@ class _Reaching:
 
     def _good(self, curves: ResponseCurves) -> float:
         """Return what may be missing: by the pictures' own spread before the edit, and by the height of the curve."""
+        return max(_GOOD * self._spread(curves), _FINE * abs(curves.height))
+
+    def _spread(self, curves: ResponseCurves) -> float:
+        """Return the standard deviation of the pictures' states before the edit; 0 where they are too few."""
         levels = curves.at(self.least.expand(len(self.target)))
         levels = levels[torch.isfinite(levels)]
-        spread = float(levels.std()) if len(levels) >= _MANY else 0.0
-        return max(_GOOD * spread, _FINE * abs(curves.height))
+        return float(levels.std()) if len(levels) >= _MANY else 0.0
 
     def _misplaced(self, solved: Tensor, reachable: Tensor) -> Tensor:
         """Tell who cannot reach the target and was not drawn at that end, [B]."""
@@ -275,4 +290,5 @@ class _Reaching:
             self.renders,
             self.target.to(self.device, dtype),
             torch.isfinite(self.readings).sum(dim=1),
+            landing_tolerance(curves.height, curves.noise, self._spread(curves)),
         )

@@ -14,6 +14,7 @@ from ...editing.imagic.batch import PhotoSweeps, render_common_state
 from ...editing.imagic.common_state import CommonState
 from ...editing.state import StateReader, plan_strengths
 from ...editing.state.drawings import StateDrawings
+from ...editing.state.plan import describe_reach, landing_tolerance, reach_title
 from ...models.errors import InputError
 from ..common.images import from_image_batch
 
@@ -26,13 +27,27 @@ class ReadState:
         state: etas, and who reaches the level.
         images: [B, H, W, 3] in 0..1, at these etas.
         drawings: what was read over eta.
-        expected: [B], the readings of ``images``.
+        readings: [B], of ``images``.
+        landed: [B] bool, whose reading is at the level within ``tolerance``.
     """
 
     state: CommonState
     images: Tensor
     drawings: StateDrawings
-    expected: tuple[float, ...]
+    readings: Tensor
+    landed: Tensor
+    tolerance: float
+
+    def report(self, names: tuple[str, ...]) -> str:
+        """Say who is at the state and who falls short."""
+        etas, reached = torch.tensor(self.state.etas), torch.tensor(self.state.reached)
+        return describe_reach(
+            etas, reached, self.readings, self.landed, self.tolerance, names, words=("photos", "etas")
+        )
+
+    def title(self) -> str:
+        """Say the same in numbers, for a plot."""
+        return reach_title(torch.tensor(self.state.reached), self.readings, self.landed, "photos")
 
 
 def reach_by_reader(
@@ -70,7 +85,11 @@ def reach_by_reader(
         final, seen = torch.where(nearer, etas, final), torch.where(nearer, readings, seen)
         best, reached = torch.minimum(best, misses), plan.reachable.cpu()
     state = CommonState(level, tuple(round(eta, 4) for eta in final.tolist()), tuple(reached.tolist()))
-    return ReadState(state, images, drawings, tuple(seen.tolist()))
+    swept = drawings.readings[:, : len(sweeps.etas)]
+    rises = swept.nan_to_num(nan=-torch.inf).amax(dim=1) - swept.nan_to_num(nan=torch.inf).amin(dim=1)
+    rises = rises[torch.isfinite(rises)]
+    tolerance = landing_tolerance(float(rises.median()) if len(rises) else 0.0, noise or 0.0)
+    return ReadState(state, images, drawings, seen, (seen - level).abs() <= tolerance, tolerance)
 
 
 def _swept_readings(sweeps: PhotoSweeps, reader: StateReader) -> StateDrawings:

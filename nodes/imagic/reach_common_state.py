@@ -82,11 +82,16 @@ class ReachCommonState(io.ComfyNode):
                 sweeps, reading, index, example_eta or None, example_picture, shift, corrections, progress
             )
             levels = [read.state.level] * len(sweeps.names)
-            title = f"{sum(read.state.reached)} of {len(sweeps.names)} photos reach the state"
             plot = strengths_plot(
-                read.drawings, read.state.etas, read.expected, read.state.reached, levels, title, axis_title(reading)
+                read.drawings,
+                read.state.etas,
+                read.readings.tolist(),
+                read.landed.tolist(),
+                levels,
+                read.title(),
+                axis_title(reading),
             )
-            return io.NodeOutput(read.images, list(read.state.etas), plot[None], read.state.report(sweeps.names))
+            return io.NodeOutput(read.images, list(read.state.etas), plot[None], read.report(sweeps.names))
         if example_picture is not None:
             raise InputError("example_picture is connected without a reader; connect one of the Read From nodes.")
         state = common_state(

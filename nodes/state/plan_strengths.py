@@ -82,7 +82,7 @@ class PlanStrengths(io.ComfyNode):
                 ),
                 io.Image.Output("plot", "plot", tooltip="What each picture answers, and where it meets the state."),
                 io.String.Output(
-                    "report", "report", tooltip="Who reaches the state, who falls short, and each strength."
+                    "report", "report", tooltip="Who can reach the state, who falls short, and each strength."
                 ),
                 StateDrawingsType.Output(
                     "drawings", "drawings", tooltip="All that was read so far, for the next Plan Strengths."
@@ -133,7 +133,7 @@ class PlanStrengths(io.ComfyNode):
         noise = None if chosen is None else float(chosen.noise[0]) or None
         plan = plan_strengths(drawings.strengths, drawings.readings, targets, noise=noise)
         alphas, goals = plan.strengths.tolist(), plan.target.tolist()
-        title = f"{int(plan.reachable.sum())} of {len(drawings)} pictures reach the state"
+        title = f"{int(plan.reachable.sum())} of {len(drawings)} pictures can reach the state"
         plot = strengths_plot(
             drawings, alphas, plan.expected.tolist(), plan.reachable.tolist(), goals, title, axis_title(chosen)
         )

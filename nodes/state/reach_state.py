@@ -77,9 +77,9 @@ class ReachState(io.ComfyNode):
                     "alphas", "strengths", tooltip="The strengths, for Apply Edit, Apply Text Edit or Animate Strength."
                 ),
                 io.Float.Output("numbers", "numbers", is_output_list=True, tooltip="The same as a list of numbers."),
-                io.Image.Output("plot", "plot", tooltip="What each picture shows before and after."),
+                io.Image.Output("plot", "plot", tooltip="What each picture shows before and after; hollow dots are not at the state."),
                 io.String.Output(
-                    "report", "report", tooltip="Who reaches the state, who falls short, and each strength."
+                    "report", "report", tooltip="Who is at the state, who was left at the end of their range, and each strength."
                 ),
             ],
         )
@@ -125,11 +125,12 @@ class ReachState(io.ComfyNode):
         goals = targets.tolist()
         plot = readings_plot(
             reached.readings.tolist(),
-            f"{int(reached.reachable.sum())} of {len(latents)} pictures reach the state",
+            reached.title(),
             axis_title(chosen),
             goals[0] if len(set(goals)) == 1 else None,
-            float(chosen.noise[0]),
+            reached.tolerance,
             unedited.tolist(),
+            reached.landed.tolist(),
         )
         alphas = reached.strengths.float().cpu()
         edit_strength = EditStrength(alphas, ~reached.reachable.cpu(), "one state by reading pictures", family)

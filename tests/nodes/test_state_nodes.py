@@ -86,7 +86,7 @@ def test_any_editor_by_lists_brings_pictures_to_one_state_and_a_second_plan_is_n
         "PlanStrengths", strengths=alphas, pictures=drawn, reader=[brightness], photos=[images]
     )
     assert len(planned) == len(listed) == 4 and targets == pytest.approx([0.6] * 4) and plot[0].shape[0] == 1
-    assert "4 of 4 pictures reach the state" in report[0]
+    assert "4 of 4 pictures can reach the state" in report[0]
     first = [brighten(image, alpha) for image, alpha in zip(listed, planned, strict=True)]
     again, _, _, more, listed, _ = run_lists(
         "PlanStrengths", strengths=planned, pictures=first, reader=[brightness], photos=[images], earlier=drawings

@@ -49,7 +49,7 @@ def test_a_target_beyond_everyone_leaves_all_at_the_nearest_end(simulate):
     plan = plan_strengths(strengths, readings_at(world, strengths), 99.0)
     assert not plan.reachable.any()
     assert set(plan.strengths.tolist()) == {1.0}
-    assert plan.report().startswith("0 of 64 pictures reach the state")
+    assert plan.report().startswith("0 of 64 pictures can reach the state")
 
 
 def test_one_picture_that_falls_where_others_rise_is_planned_by_its_own_readings():
