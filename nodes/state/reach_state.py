@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -111,17 +113,32 @@ class ReachState(io.ComfyNode):
         levels, chosen = typed_numbers(strengths, "strengths"), one_reading(reader, reading)
         place(generator)
 
-        def render(alpha: Tensor) -> Tensor:
+        def render_some(alpha: Tensor, index: Tensor) -> Tensor:
+            codes = latents.codes[index.to(latents.codes.device)]
             if text_edit is not None:
-                pictures = apply_text_edit(generator, latents.codes, text_edit, parts, alpha).images
+                own = parts if parts is None or len(parts) == 1 else replace(parts, masks=parts.masks[index])
+                pictures = apply_text_edit(generator, codes, text_edit, own, alpha).images
             else:
-                pictures = generator.synthesize(apply_edit(latents.codes, direction, alpha))
+                pictures = generator.synthesize(apply_edit(codes, direction, alpha))
             return to_rgb(pictures).clamp(-1, 1)  # as they are saved
 
-        unedited = chosen.read(render(torch.zeros(len(latents))))[:, 0].cpu()
+        def render(alpha: Tensor) -> Tensor:
+            return render_some(alpha, torch.arange(len(latents)))
+
+        before = render(torch.zeros(len(latents)))
+        unedited = chosen.read(before)[:, 0].cpu()
         targets = target_of(aim, target, chosen, example_picture, unedited)
         progress = progress_for((2 + rounds) * len(latents), "reaching one state")
-        reached = reach_state(render, chosen, targets, levels, rounds, progress=progress)
+        reached = reach_state(
+            render,
+            chosen,
+            targets,
+            levels,
+            rounds,
+            progress=progress,
+            unedited=before if levels[0] <= 0 <= levels[-1] else None,
+            render_some=render_some,
+        )
         goals = targets.tolist()
         plot = readings_plot(
             reached.readings.tolist(),
@@ -137,7 +154,8 @@ class ReachState(io.ComfyNode):
         lines = [f"{name}: {alpha:+.3f}" for name, alpha in zip(latents.names, alphas.tolist(), strict=True)]
         distances = [_distance(readings, targets) for readings in (reached.readings.cpu(), unedited)]
         landing = f"distance from the state: {distances[0]:.3g}, before {distances[1]:.3g}"
-        report = "\n".join([reached.report(latents.names), landing, f"{reached.renders} pictures drawn", *lines])
+        drawn = f"{len(latents) + reached.renders} pictures drawn"
+        report = "\n".join([reached.report(latents.names), landing, drawn, *lines])
         device = current().result_device()
         return io.NodeOutput(
             to_image_batch(reached.pictures), edit_strength, alphas.tolist(), plot[None].to(device), report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from semantic_edit.editing import ReachedState, reach_state
@@ -58,6 +60,51 @@ def test_four_drawings_a_picture_are_usual_and_renders_counts_them(simulate):
         assert reached.renders == sum(drawn)
         calls.append(reached.renders / 64)
     assert sum(calls) / len(calls) <= 4.0
+
+
+@pytest.mark.parametrize(("some", "most"), [(False, 3.0), (True, 2.2)])
+def test_unedited_pictures_are_read_and_not_drawn_and_who_has_landed_is_not_drawn_again(simulate, some, most):
+    drawn, spreads = [], []
+    for seed in range(6):
+        world, own = simulate(seed=seed), []
+
+        def render_some(strengths, index, world=world, own=own):
+            own.append(len(index))
+            return world.render(torch.zeros(64).index_put((index,), strengths))[index]
+
+        def render(strengths, world=world, own=own):
+            own.append(len(strengths))
+            return world.render(strengths)
+
+        unedited = world.render(torch.zeros(64))
+        reached = reach_state(
+            render, world.read, torch.full((64,), 1.5), unedited=unedited, render_some=render_some if some else None
+        )
+        assert reached.renders == sum(own)
+        torch.testing.assert_close(reached.pictures, world.render(reached.strengths))
+        torch.testing.assert_close(reached.readings, reached.pictures[:, 0, 0, 0])
+        assert int(reached.drawings.sum()) == reached.renders + 64
+        spreads.append(float(errors_of(world, reached, 1.5).std() / world.before.std()))
+        drawn.append(reached.renders / 64)
+        assert set(reached.strengths[~reached.reachable].tolist()) <= {0.0, 1.0}
+    assert sum(drawn) / len(drawn) <= most
+    assert max(spreads) < 0.09
+
+
+def test_who_is_there_is_told_apart_from_who_could_be(simulate):
+    """A reader that steps back at random: curves cross the target, and pictures are not all at it."""
+    world = simulate(noise=0.02)
+    reached = reach(world, noise=0.02)
+    far = torch.zeros(64)
+    far[reached.reachable.nonzero()[:3, 0]] = 1.0  # as if three had been drawn beside their curves
+    reached = replace(reached, readings=reached.readings + far)
+    assert torch.equal(reached.landed, (reached.readings - 1.5).abs() <= reached.tolerance)
+    apart, ended = reached.reachable & ~reached.landed, ~reached.reachable & ~reached.landed
+    assert int(apart.sum()) >= 3 and int(ended.sum()) > 0
+    title = reached.title()
+    assert title.startswith(f"{int(reached.landed.sum())} of 64 pictures are at the state")
+    assert f"{int(ended.sum())} left at the end of their range" in title and f"{int(apart.sum())} still apart" in title
+    assert f"Still apart from it: #{int(apart.nonzero()[0, 0]) + 1}" in reached.report()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -142,6 +189,8 @@ def test_a_picture_that_cannot_be_read_is_left_alone_and_the_others_are_not(simu
         ({"read": lambda pictures: pictures[:, :2, 0, 0]}, "the reader gave 2"),
         ({"render": lambda strengths: torch.zeros(3, 3, 2, 2)}, "The editor gave"),
         ({"noise": -1.0}, "noise must be"),
+        ({"unedited": torch.zeros(3, 3, 2, 2)}, "3 unedited pictures for 2"),
+        ({"unedited": torch.zeros(2, 3, 2, 2), "strengths": (0.5, 1.0)}, "Unedited pictures are those at strength 0"),
     ],
 )
 def test_wrong_inputs_are_sentences(simulate, change, sentence):
