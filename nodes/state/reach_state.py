@@ -79,9 +79,15 @@ class ReachState(io.ComfyNode):
                     "alphas", "strengths", tooltip="The strengths, for Apply Edit, Apply Text Edit or Animate Strength."
                 ),
                 io.Float.Output("numbers", "numbers", is_output_list=True, tooltip="The same as a list of numbers."),
-                io.Image.Output("plot", "plot", tooltip="What each picture shows before and after; hollow dots are not at the state."),
+                io.Image.Output(
+                    "plot",
+                    "plot",
+                    tooltip="What each picture shows before and after; hollow dots are not at the state.",
+                ),
                 io.String.Output(
-                    "report", "report", tooltip="Who is at the state, who was left at the end of their range, and each strength."
+                    "report",
+                    "report",
+                    tooltip="Who is at the state, who was left at the end of their range, and each strength.",
                 ),
             ],
         )
