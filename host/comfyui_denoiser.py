@@ -139,6 +139,10 @@ class ComfyDenoiser:
         """
         return _extra_conds(self.base, embedding, extras, shape, self.device)
 
+    def takes_references(self, condition: Mapping[str, Any]) -> bool:
+        """Tell whether a condition holds the reference latents of its entry."""
+        return "ref_latents" in condition
+
     def denoise(self, x: Tensor, sigma: Tensor, condition: Mapping[str, Any]) -> Tensor:
         """Return the denoised latents [B, C, h, w], float32, of noisy ones x [B, C, h, w] at noise levels sigma [B]."""
         batch = len(x)

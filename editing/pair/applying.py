@@ -1,7 +1,8 @@
 """Applying a slider to other photos: guidance by its odd part, a strength for each picture of one batch.
 
 D = D0 + s (D+ - D-) / 2, with D0 the model as it is and D+, D- with the slider at +1 and -1: what both signs share, the
-pair's own content, cancels, so that people stay who they are.
+pair's own content, cancels, so that people stay who they are. A slider of an edit model takes the photo as a reference
+latent and begins with any noise; every other one begins with the photo's own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .edit import PairEdit
 from .inputs import check_latents, check_strengths, region_of, text_entry
 from .inversion import invert_to_noise, noise_levels
 from .multiplier import Multiplier, scaled_hooks
+from .separate_passes import referenced_condition
 from .settings import PairSampling
 
 __all__ = ["apply_pair_edit", "photos_to_noise"]
@@ -38,12 +40,14 @@ def apply_pair_edit(
 ) -> Tensor:
     """Turn each photo into its own noise and back, moved along the slider by its own strength.
 
+    A slider that was learned with references begins with one noise by seed for every photo, and the photo beside it.
+
     Returns:
         Latents [B, C, h, w] for the VAE; at strength 0 a photo is the model's reconstruction of it.
 
     Raises:
         InputError: when strengths or masks are not as many as pictures, values are not finite, or the slider belongs
-            to another model.
+            to another model, or needs no inverted photos and got some.
     """
     sampling = sampling or PairSampling()
     photos = check_latents(photos, "photos")
@@ -54,7 +58,13 @@ def apply_pair_edit(
             f"The inverted latents have shape {list(inverted.shape)} and the photos {list(photos.shape)}; connect "
             "Invert To Noise of these very photos."
         )
-    results, counter = [], _Counter(len(photos), sampling, inverted is None, progress)
+    if inverted is not None and edit.reference:
+        raise InputError(
+            "This pair edit takes the photos as reference latents and needs no inverted ones; disconnect Invert To "
+            "Noise."
+        )
+    inverts = inverted is None and not edit.reference
+    results, counter = [], _Counter(len(photos), sampling, inverts, progress)
     with no_inference_mode():
         loras = edit.loras_for(denoiser)
         layers = {name: denoiser.network.get_submodule(name) for name in loras}
@@ -65,8 +75,8 @@ def apply_pair_edit(
         with scaled_hooks(layers, loras) as slider:
             for first in range(0, len(photos), sampling.at_once):
                 batch = slice(first, first + sampling.at_once)
-                sampler = _Sampler(denoiser, x0[batch], embedding, extras, sampling, slider, counter)
-                x = sampler.invert() if start is None else start[batch]
+                sampler = _Sampler(denoiser, x0[batch], embedding, extras, sampling, slider, counter, edit.reference)
+                x = sampler.start() if start is None else start[batch]
                 area = region if region is None or len(region) == 1 else region[batch]
                 results.append(sampler.sample(x, strengths[batch].to(x0), area))
         return denoiser.latent_out(torch.cat(results)).reshape(photos.shape).to(photos.device)
@@ -122,11 +132,24 @@ class _Sampler:
         sampling: PairSampling,
         slider: Multiplier,
         counter: _Counter,
+        reference: bool = False,
     ) -> None:
         self.denoiser, self.x0, self.sampling = denoiser, x0, sampling
         self.slider, self.counter = slider, counter
         self.levels = noise_levels(denoiser, sampling.steps)
-        self.condition = denoiser.condition(embedding, extras, (1, *x0.shape[1:]))
+        self.reference = reference
+        if reference:
+            self.condition = referenced_condition(denoiser, embedding, extras, x0)
+        else:
+            self.condition = denoiser.condition(embedding, extras, (1, *x0.shape[1:]))
+
+    def start(self) -> Tensor:
+        """Return the noise that the batch begins with: its own, or one by seed that is the same for every picture."""
+        if not self.reference:
+            return self.invert()
+        rng = torch.Generator().manual_seed(self.sampling.seed)
+        noise = torch.randn((1, *self.x0.shape[1:]), generator=rng).to(self.x0).expand_as(self.x0)
+        return self.denoiser.noised(torch.zeros_like(noise), noise, self.levels[:1].expand(len(noise)))
 
     def invert(self) -> Tensor:
         """Return the batch's own noise."""
@@ -152,8 +175,15 @@ class _Sampler:
         return self.denoiser.denoise(x, sigma.expand(len(x)), self.condition)
 
     def _guided(self, x: Tensor, sigma: Tensor, weights: Tensor) -> Tensor:
-        """Compute D0 + s (D+ - D-) / 2 in one pass of a batch three times as large."""
-        signs = torch.tensor([0.0, 1.0, -1.0]).repeat_interleave(len(x))
-        with self.slider.at(signs.to(x)):
-            original, plus, minus = self._denoise(torch.cat([x, x, x]), sigma).chunk(3)
+        """Compute D0 + s (D+ - D-) / 2: in one pass of a batch three times as large, or in three with references."""
+        if self.reference:
+            original, plus, minus = (self._at(sign, x, sigma) for sign in (0.0, 1.0, -1.0))
+        else:
+            signs = torch.tensor([0.0, 1.0, -1.0]).repeat_interleave(len(x))
+            with self.slider.at(signs.to(x)):
+                original, plus, minus = self._denoise(torch.cat([x, x, x]), sigma).chunk(3)
         return original + weights * (plus - minus) / 2
+
+    def _at(self, strength: float, x: Tensor, sigma: Tensor) -> Tensor:
+        with self.slider.at(torch.tensor([strength])):
+            return self._denoise(x, sigma)

@@ -58,6 +58,12 @@ class PairEdit:
             return f"the halves of '{name}' have shapes {list(up.shape)} and {list(down.shape)}"
         return f"alpha of '{name}' is no single number" if alpha is not None and alpha.numel() != 1 else ""
 
+    @property
+    def reference(self) -> bool:
+        """Tell whether it was learned with the photo as a reference latent, and so needs no inversion."""
+        settings = self.provenance.get("settings")
+        return isinstance(settings, Mapping) and settings.get("reference") is True
+
     def layer_names(self) -> list[str]:
         """Return the names of the layers it changes, as LoRA files spell them."""
         suffixes = (_UP, _DOWN)

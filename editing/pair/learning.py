@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -23,9 +23,10 @@ from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.diffusion.trial_gradient import GRADIENT_ADVICE, trial_gradients, usable
 from ..common.progress import Progress, silent
 from .edit import PairEdit
-from .inputs import check_pairs, text_entry
-from .losses import Draws, PairLatents, content_loss, has_content, slider_loss
+from .inputs import check_latents, check_pairs, text_entry
+from .losses import Draws, PairLatents, has_content
 from .multiplier import Multiplier, scaled_hooks
+from .separate_passes import SeparatePasses, needs_separate_passes
 from .settings import PairSettings
 
 __all__ = ["automatic_rate", "learn_pair_edit"]
@@ -34,34 +35,43 @@ _LARGE = 200_000_000  # parameters
 _RATES = (1e-3, 2e-4)  # of small and of large networks
 _PREVIEWS, _PREVIEW_LEVELS = 8, (0.55, 0.65)
 _FIXED_DRAWS, _EFFECT_LEVELS = 8, (0.3, 0.9)  # where a picture's content is decided, in shares of the timesteps
+Terms = Callable[[Draws], Iterator[Tensor]]  # of a loss: their sum
 _ADVICE = "Turn on checkpointing, choose fewer blocks or a smaller rank, or use smaller pictures."
 
 
 def learn_pair_edit(
     denoiser: Denoiser,
     before: Tensor,  # [K, C, h, w], from the VAE
-    after: Tensor,  # [K, C, h, w]
+    after: Tensor | None,  # [K, C, h, w]; None for the loss "SliderEdit"
     entry: Any,  # (embedding [1, T, D], extras), or a CONDITIONING of one entry
     settings: PairSettings | None = None,
     free: int | None = None,  # bytes of memory that may be used
     progress: Progress = silent,
+    instruction: Any = None,  # a second entry, which asks for the edit; for the loss "SliderEdit"
 ) -> PairEdit:
     """Learn what turns the pictures before into those after, as a slider for other pictures.
+
+    With the loss "SliderEdit" nothing is looked at after: the slider learns what the instruction does.
 
     Returns:
         The slider; the model itself is as it was.
 
     Raises:
         InputError: when the pairs do not fit together or contradict each other, layers have no gradients, the memory
-            is too small, or the loss explodes.
+            is too small, the loss explodes, the model takes no reference latents, or "SliderEdit" has no instruction.
 
     Source: Concept Sliders (2311.12092), section 4.2; the content LoRA as in PairEdit (2506.07992), for both pictures.
     """
     settings = settings or PairSettings()
-    before, after = check_pairs(before, after)
-    embedding, extras = text_entry(entry)
+    if settings.loss == "SliderEdit":
+        after = before = check_latents(before, "before")
+        instruction = _instruction(instruction)
+    else:
+        before, after = check_pairs(before, after)
+        instruction = None
+    entry = text_entry(entry)
     with enable_training(), denoiser.training(), ExitStack() as stack:
-        latents = _pair_latents(denoiser, before, after, embedding.to(denoiser.device), extras)
+        latents = _pair_latents(denoiser, before, after, entry, instruction, settings)
         layers = select_layers(denoiser.network, settings.blocks)
         rng = torch.Generator().manual_seed(settings.seed)
         content_steps = settings.content_steps if has_content(settings.loss) else 0
@@ -70,21 +80,24 @@ def learn_pair_edit(
         slider = stack.enter_context(scaled_hooks(layers, slider_loras))
         blocks = stack.enter_context(checkpointed(denoiser.network, settings.checkpointing))
 
-        def slider_step(draws: Draws) -> Tensor:
-            return slider_loss(latents, draws, settings, slider)
+        def slider_terms(draws: Draws) -> Iterator[Tensor]:
+            return latents.slider_terms(draws, settings, slider)
+
+        def content_terms(draws: Draws) -> Iterator[Tensor]:
+            return latents.content_terms(draws, settings)
 
         total = content_steps + settings.steps
         training = _Training(latents, settings, total, free, progress, blocks, slider)
-        stack.enter_context(out_of_place(denoiser.network, training.overwrites(slider_step, slider_loras)))
+        stack.enter_context(out_of_place(denoiser.network, training.overwrites(slider_terms, slider_loras)))
         content = stack.enter_context(scaled_hooks(layers, content_loras)) if content_loras else Multiplier()
         slider.strengths = None
         if content_loras:
             content.strengths = torch.ones(1)
-            training.run(lambda draws: content_loss(latents, draws, settings), content_loras, content_steps, 2.0)
+            training.run(content_terms, content_loras, content_steps, 2.0)
             _freeze(content_loras)
-        before_loss = training.fixed_loss(slider_step)
-        losses = training.run(slider_step, slider_loras, settings.steps)
-        after_loss = training.fixed_loss(slider_step)
+        before_loss = training.fixed_loss(slider_terms)
+        losses = training.run(slider_terms, slider_loras, settings.steps)
+        after_loss = training.fixed_loss(slider_terms)
         _freeze(slider_loras)
         slider.strengths = content.strengths = None  # the content is thrown away
         share, content_size = _effect(latents, slider, settings.seed)
@@ -101,12 +114,36 @@ def automatic_rate(denoiser: Denoiser) -> float:
     return _RATES[sum(weight.numel() for weight in denoiser.network.parameters()) > _LARGE]
 
 
+def _instruction(entry: Any) -> tuple[Tensor, dict[str, Any]]:
+    """Return the entry of an instruction.
+
+    Raises:
+        InputError: when there is none.
+    """
+    if entry is None:
+        raise InputError(
+            "The loss SliderEdit learns from a sentence and has none; connect CLIP Text Encode with what is to be "
+            "changed, such as 'add glasses', to 'instruction'."
+        )
+    return text_entry(entry)
+
+
 def _pair_latents(
-    denoiser: Denoiser, before: Tensor, after: Tensor, embedding: Tensor, extras: dict[str, Any]
+    denoiser: Denoiser,
+    before: Tensor,
+    after: Tensor,
+    entry: tuple[Tensor, dict[str, Any]],
+    instruction: tuple[Tensor, dict[str, Any]] | None,
+    settings: PairSettings,
 ) -> PairLatents:
     before, after = (denoiser.latent_in(latents) for latents in (before, after))
-    condition = denoiser.condition(embedding, extras, (1, *before.shape[1:]))
-    return PairLatents(denoiser, before, after, condition)
+    (embedding, extras), device = entry, denoiser.device
+    embedding = embedding.to(device)
+    if not needs_separate_passes(settings):
+        return PairLatents(denoiser, before, after, denoiser.condition(embedding, extras, (1, *before.shape[1:])))
+    if instruction is not None:
+        instruction = instruction[0].to(device), instruction[1]
+    return SeparatePasses(denoiser, before, after, None, (embedding, extras), instruction, settings.reference)
 
 
 def _freeze(loras: dict[str, Lora]) -> None:
@@ -138,49 +175,49 @@ class _Training:
         self.step, self.total = 0, total
         self.rng = torch.Generator().manual_seed((settings.seed + 1) % 2**64)
 
-    def overwrites(self, loss: Callable[[Draws], Tensor], loras: dict[str, Lora]) -> bool:
+    def overwrites(self, terms: Terms, loras: dict[str, Lora]) -> bool:
         """Tell whether the network has gradients `out_of_place` alone, by one trial step.
 
         Raises:
             InputError: when it gives no gradient at all, or one that is not finite.
         """
         draws = self._fixed_draws(1)
-        gradients, overwrites = trial_gradients(self.latents.denoiser, lambda: loss(draws), _tensors(loras))
+        gradients, overwrites = trial_gradients(self.latents.denoiser, lambda: sum(terms(draws)), _tensors(loras))
         if not usable(gradients):
             name = self.latents.denoiser.name
             raise InputError(f"'{name}' gives no gradient to its layers, or none that is finite. {GRADIENT_ADVICE}")
         return overwrites
 
-    def run(
-        self, loss: Callable[[Draws], Tensor], loras: dict[str, Lora], steps: int, rate_factor: float = 1.0
-    ) -> list[float]:
+    def run(self, terms: Terms, loras: dict[str, Lora], steps: int, rate_factor: float = 1.0) -> list[float]:
         """Train one LoRA; return the mean loss of each step."""
         settings, denoiser, tensors = self.settings, self.latents.denoiser, _tensors(loras)
-        at_once = self._draws_at_once(loss, tensors)
+        at_once = self._draws_at_once(terms, tensors)
         optimizer = ScaledAdam([(tensors, self.rate * rate_factor)], denoiser.dtype == torch.float16)
         losses = []
         for _ in range(steps):
             draws = self.latents.draw(settings, self.rng)
             losses.append(
-                optimizer.step(loss(part) * (len(part.pairs) / settings.draws) for part in draws.split(at_once))
+                optimizer.step(
+                    term * (len(part.pairs) / settings.draws) for part in draws.split(at_once) for term in terms(part)
+                )
             )
             self._report()
         return losses
 
-    def fixed_loss(self, loss: Callable[[Draws], Tensor]) -> float:
+    def fixed_loss(self, terms: Terms) -> float:
         """Return the mean loss over the same noise each time."""
         with torch.no_grad():
-            return float(torch.stack([loss(draws) for draws in self._fixed_draws(_FIXED_DRAWS).split(4)]).mean())
+            return float(torch.stack([sum(terms(draws)) for draws in self._fixed_draws(_FIXED_DRAWS).split(4)]).mean())
 
     def _fixed_draws(self, count: int) -> Draws:
         return self.latents.draw(self.settings, torch.Generator().manual_seed((self.settings.seed + 2) % 2**64), count)
 
-    def _draws_at_once(self, loss: Callable[[Draws], Tensor], tensors: list[Tensor]) -> int:
+    def _draws_at_once(self, terms: Terms, tensors: list[Tensor]) -> int:
         if self.free is None:
             return self.settings.draws
         permanent = weight_storages(self.latents.denoiser.network) | storage_addresses(tensors)
         blocks = self.blocks if self.settings.checkpointing else None
-        per_draw = graph_bytes(lambda: loss(self._fixed_draws(1)), permanent, blocks)
+        per_draw = graph_bytes(lambda: sum(terms(self._fixed_draws(1))), permanent, blocks)
         trained = sum(tensor.numel() for tensor in tensors)
         return draws_at_once(self.settings.draws, per_draw, trained, self.free, "Learning a pair edit", _ADVICE)
 
@@ -192,8 +229,8 @@ class _Training:
         latents = self.latents
         x0 = latents.before[:1]
         noise = draw_noise(latents.denoiser, x0, 1, _PREVIEW_LEVELS, torch.Generator().manual_seed(0))
-        with torch.no_grad(), self.slider.at(torch.ones(1)):
-            self.progress(self.step, self.total, preview=latents.denoiser.preview(latents.denoised(x0, noise)))
+        with torch.no_grad():
+            self.progress(self.step, self.total, preview=latents.denoiser.preview(latents.example(noise, self.slider)))
 
 
 def _effect(latents: PairLatents, slider: Multiplier, seed: int) -> tuple[float, float]:
@@ -203,12 +240,9 @@ def _effect(latents: PairLatents, slider: Multiplier, seed: int) -> tuple[float,
     projected = squared = even = odd = 0.0
     with torch.no_grad():
         for part in draws.split(4):
-            before, after = latents.before[part.pairs], latents.after[part.pairs]
-            between, count = torch.lerp(before, after, 0.5), len(before)
-            with slider.at(torch.tensor([0.0, 1.0, -1.0]).repeat_interleave(count)):
-                original, plus, minus = latents.denoised(between, part.noise, copies=3).chunk(3)
-            projected += float(((plus - minus) * (after - before)).sum())
-            squared += float((after - before).square().sum())
+            original, plus, minus, change = latents.ends(part, slider)
+            projected += float(((plus - minus) * change).sum())
+            squared += float(change.square().sum())
             even += float(((plus + minus) / 2 - original).square().sum())
             odd += float(((plus - minus) / 2).square().sum())
     return projected / max(squared, 1e-12), (even / max(odd, 1e-12)) ** 0.5

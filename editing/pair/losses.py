@@ -6,6 +6,8 @@ With D the denoised latent, s the slider's multiplier, x_a and x_b the pictures 
 `content first`  the same on top of a content LoRA that has learned both pictures and is thrown away afterwards (ours)
 `PairEdit`       |D(x_a; +1) - (a + eta (b - a))|^2 on top of a content LoRA of the picture before      (2506.07992)
 `residual`       |D(x; +-1) - (D(x; 0) +- eta (b - a) / 2)|^2 for x between the two pictures, noised (ours)
+
+`separate_passes` holds SliderEdit's, and what the others become with reference latents.
 """
 
 from __future__ import annotations
@@ -66,6 +68,26 @@ class PairLatents:
         """Return the mean squared error [] of the network's output that a denoised latent stands for."""
         gain = self.denoiser.output_gain(sigma).to(target).reshape(-1, *[1] * (target.ndim - 1))
         return ((denoised - target) / gain).square().mean()
+
+    def slider_terms(self, draws: Draws, settings: PairSettings, slider: Multiplier) -> Iterator[Tensor]:
+        """Yield the slider's loss in terms [] whose sum it is; each may be freed before the next is made."""
+        yield slider_loss(self, draws, settings, slider)
+
+    def content_terms(self, draws: Draws, settings: PairSettings) -> Iterator[Tensor]:
+        """Yield the content's loss likewise."""
+        yield content_loss(self, draws, settings)
+
+    def ends(self, draws: Draws, slider: Multiplier) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the denoised latents at strengths 0, +1 and -1, and the change to be learned, [B, C, h, w] each."""
+        before, after = self.before[draws.pairs], self.after[draws.pairs]
+        with slider.at(torch.tensor([0.0, 1.0, -1.0]).repeat_interleave(len(before))):
+            denoised = self.denoised(torch.lerp(before, after, 0.5), draws.noise, copies=3)
+        return (*denoised.chunk(3), after - before)
+
+    def example(self, noise: NoiseBatch, slider: Multiplier) -> Tensor:
+        """Return the first picture before, noised, as the slider at +1 denoises it, [1, C, h, w]."""
+        with slider.at(torch.ones(1)):
+            return self.denoised(self.before[:1], noise)
 
     def both_sides(self, draws: Draws) -> tuple[Tensor, NoiseBatch]:
         """Return the pictures before, then those after, [2 B, C, h, w], under the same noise."""

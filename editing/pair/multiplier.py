@@ -16,11 +16,11 @@ class Multiplier:
     """How strongly a slider acts on each picture of the batch that is in the network now."""
 
     def __init__(self) -> None:
-        self.strengths: Tensor | None = None  # [B]; None turns the slider off
+        self.strengths: Tensor | None = None  # [B], or [1] for all; None turns the slider off
 
     @contextlib.contextmanager
     def at(self, strengths: Tensor) -> Iterator[None]:
-        """Apply the slider at strengths [B] while inside."""
+        """Apply the slider at strengths [B], or [1] for all, while inside."""
         previous, self.strengths = self.strengths, strengths
         try:
             yield

@@ -9,7 +9,7 @@ from ..common.diffusion.noise import check_levels
 
 __all__ = ["LOSSES", "PairSampling", "PairSettings"]
 
-LOSSES = ("content first", "two-sided", "PairEdit", "residual")
+LOSSES = ("content first", "two-sided", "PairEdit", "residual", "SliderEdit")
 _LARGEST_SEED = 2**64 - 1
 
 
@@ -29,6 +29,8 @@ class PairSettings:
         eta: by how much "PairEdit" and "residual" overshoot the pair's difference.
         checkpointing: compute blocks twice instead of keeping them: less memory, a third more time.
         seed: decides noise and start.
+        reference: the model takes the picture to be edited as a reference latent (Flux Kontext, Qwen-Image-Edit,
+            Flux.2), so that photos need not be inverted.
 
     Raises:
         InputError: when a setting is out of range.
@@ -45,6 +47,7 @@ class PairSettings:
     eta: float = 2.0
     checkpointing: bool = False
     seed: int = 0
+    reference: bool = False
 
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, LOSSES)
@@ -70,6 +73,7 @@ class PairSampling:
         refinements: times each step toward noise is solved again, so that the way back meets it.
         at_once: pictures that go through the network together; faster, but sums in another order, so that a picture is
             no longer the same to the byte whatever it shares a batch with.
+        seed: decides the noise that edit models begin with; photos that are inverted have their own.
 
     Raises:
         InputError: when a setting is out of range.
@@ -79,8 +83,11 @@ class PairSampling:
     unedited: float = 0.0
     refinements: int = 2
     at_once: int = 1
+    seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise InputError(f"The seed is {self.seed}; expected 0 to {_LARGEST_SEED}.")
         if self.steps < 1 or self.refinements < 0 or self.at_once < 1 or not 0 <= self.unedited <= 1:
             raise InputError(
                 "steps and at_once have to be 1 or more, refinements 0 or more, and unedited from 0 to 1; got "

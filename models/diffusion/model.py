@@ -149,6 +149,10 @@ class DiffusionModel:
             arguments["sizes"] = torch.tensor([sizes], device=self.device, dtype=self.dtype)
         return arguments
 
+    def takes_references(self, condition: Mapping[str, Tensor]) -> bool:
+        """Tell whether a condition holds reference latents; no network here takes any."""
+        return False
+
     def denoise(self, x: Tensor, sigma: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """Estimate the latents without noise; differentiable.
 

@@ -13,7 +13,7 @@ from ...editing.pair.settings import PairSampling
 from ...host import io
 from ..common.diffusion import latent_of
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases, with_advanced
+from ..common.schema import MAX_SEED, menu_category, search_aliases, with_advanced
 from ..common.sockets import EditStrengthType, PairEditType
 from ._inputs import at_once_input, refinements_input, steps_input
 
@@ -22,7 +22,7 @@ class ApplyPairEdit(io.ComfyNode):
     """Cheap to run again: with Invert To Noise in front, a new strength costs the way back alone."""
 
     @classmethod
-    @with_advanced("unedited", "refinements", "at_once")
+    @with_advanced("unedited", "refinements", "at_once", "seed")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditApplyPairEdit",
@@ -67,6 +67,16 @@ class ApplyPairEdit(io.ComfyNode):
                 ),
                 refinements_input(),
                 at_once_input(),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=False,
+                    optional=True,
+                    tooltip="The noise that edit models begin with, where the photo is a reference. Others begin with "
+                    "the photo's own.",
+                ),
             ],
             outputs=[io.Latent.Output("edited", "latent", tooltip="The edited photos, for VAE Decode.")],
         )
@@ -75,9 +85,9 @@ class ApplyPairEdit(io.ComfyNode):
     def execute(
         cls, model, edit: PairEdit, latent: dict, conditioning, strength: float, steps: int,
         strengths: EditStrength | None = None, inverted: dict | None = None, mask: Tensor | None = None,
-        unedited: float = 0.0, refinements: int = 2, at_once: int = 1,
+        unedited: float = 0.0, refinements: int = 2, at_once: int = 1, seed: int = 0,
     ) -> io.NodeOutput:  # fmt: skip
-        sampling = PairSampling(steps, unedited, refinements, at_once)
+        sampling = PairSampling(steps, unedited, refinements, at_once, seed)
         photos, entry = latent_of(latent), single_conditioning(conditioning)
         noise = None if inverted is None else latent_of(inverted, "inverted latent")
         denoiser = host.current().diffusion.denoiser(model)

@@ -50,7 +50,8 @@ class LearnPairEdit(io.ComfyNode):
                     "loss",
                     options=list(LOSSES),
                     tooltip="content first: learns the pair's own content and throws it away; the best of one pair. "
-                    "The others are published ones, to compare.",
+                    "SliderEdit: learns what 'instruction' does, from the pictures before alone. The others are "
+                    "published ones, to compare.",
                 ),
                 io.Int.Input("steps", default=defaults.steps, min=1, max=20000, tooltip="Optimisation steps."),
                 io.Int.Input(
@@ -81,6 +82,20 @@ class LearnPairEdit(io.ComfyNode):
                     tooltip="Compute blocks twice instead of keeping them: less memory, a third more time.",
                 ),
                 *noise_level_inputs(),
+                io.Boolean.Input(
+                    "reference",
+                    display_name="photo as reference",
+                    default=False,
+                    optional=True,
+                    tooltip="For edit models (Flux Kontext, Qwen-Image-Edit, Flux.2): they see the photo as a "
+                    "reference latent, so that Invert To Noise is not needed.",
+                ),
+                io.Conditioning.Input(
+                    "instruction",
+                    optional=True,
+                    tooltip="For SliderEdit: what is to be changed, such as 'add glasses'. 'conditioning' then says "
+                    "that nothing is, such as 'keep the picture as it is'.",
+                ),
             ],
             outputs=[
                 PairEditType.Output("edit", "edit", tooltip="The slider, for Apply Pair Edit and Save Pair Edit."),
@@ -94,14 +109,17 @@ class LearnPairEdit(io.ComfyNode):
     def execute(
         cls, model, vae, before: Tensor, after: Tensor, conditioning, loss: str, steps: int, content_steps: int,
         rate: float, rank: int, draws: int, blocks: str, seed: int, eta: float = 2.0, checkpointing: bool = False,
-        noise_from: float = 0.0, noise_to: float = 1.0,
+        noise_from: float = 0.0, noise_to: float = 1.0, reference: bool = False, instruction=None,
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("loss", loss, LOSSES)
         check_choice("blocks", blocks, BLOCKS)
         settings = PairSettings(
-            loss, steps, content_steps, rate, rank, draws, (noise_from, noise_to), (blocks,), eta, checkpointing, seed
-        )
+            loss, steps, content_steps, rate, rank, draws, (noise_from, noise_to), (blocks,), eta, checkpointing,
+            seed, reference,
+        )  # fmt: skip
         entry = single_conditioning(conditioning, for_training=True)
+        if instruction is not None:
+            instruction = single_conditioning(instruction, "The instruction", for_training=True)
         if before.shape[1:3] != after.shape[1:3]:
             sizes = [f"{picture.shape[2]} x {picture.shape[1]}" for picture in (before, after)]
             raise InputError(
@@ -114,8 +132,9 @@ class LearnPairEdit(io.ComfyNode):
         denoiser = diffusion.denoiser(model)
         total = steps + content_steps * has_content(loss)
         edit = learn_pair_edit(
-            denoiser, *latents, entry, settings, free_memory(denoiser), progress_for(total, "learning the pair edit")
-        )
+            denoiser, *latents, entry, settings, free_memory(denoiser), progress_for(total, "learning the pair edit"),
+            instruction,
+        )  # fmt: skip
         facts = edit.provenance
         plot = loss_plot(edit.losses, facts["loss_before"], facts["loss_after"], f"learning the pair edit ({loss})")
         return io.NodeOutput(edit, dict(edit.lora), plot[None], edit.report())

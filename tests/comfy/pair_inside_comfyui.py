@@ -20,6 +20,7 @@ comfy.options.enable_args_parsing()
 import comfy.lora  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
+from pair_checks import REFERENCED, check_gradient, check_reference  # noqa: E402
 from small_models import conditioning_of, kinds, latent_of, native  # noqa: E402
 
 import nodes  # noqa: E402, F401  (what tells the pack that ComfyUI is there)
@@ -118,4 +119,11 @@ def refusals(kind, model, edit, photos, conditioning):
 with torch.inference_mode():
     for kind in only or kinds():
         check(kind)
+        error = check_gradient(spec.name, backend, kind)
+        sys.stdout.write(f"{kind}: gradient of a step off by {error:.1e} of itself\n")
+    for kind, method in REFERENCED:
+        if kind in (only or kinds()):
+            check_reference(spec.name, run, kind, method, LEARNING, LatentCoder)
+            error = check_gradient(spec.name, backend, kind, method)
+            sys.stdout.write(f"{kind} with references ({method}): gradient off by {error:.1e} of itself\n")
 sys.stdout.write("all good\n")

@@ -70,6 +70,9 @@ class Denoiser(Protocol):
             InputError: when it comes from the text encoder of another model.
         """
 
+    def takes_references(self, condition: Any) -> bool:
+        """Tell whether a condition holds the reference latents of its entry: whether the network edits pictures."""
+
     def denoise(self, x: Tensor, sigma: Tensor, condition: Any) -> Tensor:
         """Return the denoised latents [B, C, h, w], float32, of noisy ones x [B, C, h, w] at noise levels sigma [B].
 

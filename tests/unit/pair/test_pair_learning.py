@@ -10,12 +10,13 @@ from semantic_edit.editing import PairSettings, learn_pair_edit
 from semantic_edit.editing.common.diffusion.lora import init_loras, select_layers
 from semantic_edit.editing.pair.losses import PairLatents, content_loss, slider_loss
 from semantic_edit.editing.pair.multiplier import Multiplier, scaled_hooks
-from semantic_edit.editing.pair.settings import LOSSES
+from semantic_edit.editing.pair.settings import LOSSES as ALL_LOSSES
 from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.model import DiffusionModel
 from semantic_edit.models.diffusion.schedule import PREDICTIONS, NoiseSchedule
 from semantic_edit.models.errors import InputError
 
+LOSSES = [loss for loss in ALL_LOSSES if loss != "SliderEdit"]  # which takes other inputs: test_pair_reference
 SETTINGS = PairSettings(steps=4, content_steps=3, rate=1e-2, rank=4, draws=3)
 
 
