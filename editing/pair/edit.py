@@ -69,6 +69,11 @@ class PairEdit:
         suffixes = (_UP, _DOWN)
         return list(dict.fromkeys(key.removesuffix(s) for key in self.lora for s in suffixes if key.endswith(s)))
 
+    def layer_strength(self, name: str) -> float:
+        """Return the strength that a layer, by its name in LoRA files, has of its own: its alpha over its rank."""
+        alpha = self.lora.get(name + _ALPHA)
+        return 1.0 if alpha is None else float(alpha) / len(self.lora[name + _DOWN])
+
     def loras_for(self, denoiser: Denoiser) -> dict[str, Lora]:
         """Return the changes by layer of a model, on its device.
 
@@ -88,9 +93,7 @@ class PairEdit:
             size = [] if getattr(module, "weight", None) is None else list(weight_shape(module))
             if size != shape:
                 raise InputError(self._other_model(denoiser, f"its layer '{stem}' has weights {size}, not {shape}"))
-            alpha = self.lora.get(stem + _ALPHA)
-            scale = 1.0 if alpha is None else float(alpha) / len(down)
-            loras[layer] = Lora(up * scale, down)
+            loras[layer] = Lora(up * self.layer_strength(stem), down)
         return loras
 
     def _other_model(self, denoiser: Denoiser, reason: str) -> str:

@@ -23,10 +23,9 @@ from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.diffusion.trial_gradient import GRADIENT_ADVICE, trial_gradients, usable
 from ..common.progress import Progress, silent
 from .edit import PairEdit
-from .inputs import check_latents, check_pairs, text_entry
 from .losses import Draws, PairLatents, has_content
 from .multiplier import Multiplier, scaled_hooks
-from .separate_passes import SeparatePasses, needs_separate_passes
+from .pairs import pair_latents
 from .settings import PairSettings
 
 __all__ = ["automatic_rate", "learn_pair_edit"]
@@ -63,15 +62,8 @@ def learn_pair_edit(
     Source: Concept Sliders (2311.12092), section 4.2; the content LoRA as in PairEdit (2506.07992), for both pictures.
     """
     settings = settings or PairSettings()
-    if settings.loss == "SliderEdit":
-        after = before = check_latents(before, "before")
-        instruction = _instruction(instruction)
-    else:
-        before, after = check_pairs(before, after)
-        instruction = None
-    entry = text_entry(entry)
     with enable_training(), denoiser.training(), ExitStack() as stack:
-        latents = _pair_latents(denoiser, before, after, entry, instruction, settings)
+        latents = pair_latents(denoiser, before, after, entry, settings, instruction)
         layers = select_layers(denoiser.network, settings.blocks)
         rng = torch.Generator().manual_seed(settings.seed)
         content_steps = settings.content_steps if has_content(settings.loss) else 0
@@ -103,8 +95,8 @@ def learn_pair_edit(
         share, content_size = _effect(latents, slider, settings.seed)
         tensors = lora_tensors(slider_loras, {layer: denoiser.lora_name(layer) for layer in slider_loras})
     provenance = {
-        "pairs": len(before), "settings": asdict(settings), "loss_before": before_loss, "loss_after": after_loss,
-        "share": share, "content": content_size,
+        "pairs": len(latents.before), "settings": asdict(settings),
+        "loss_before": before_loss, "loss_after": after_loss, "share": share, "content": content_size,
     }  # fmt: skip
     return PairEdit(tensors, denoiser.name, {}, provenance, tuple(losses))
 
@@ -112,38 +104,6 @@ def learn_pair_edit(
 def automatic_rate(denoiser: Denoiser) -> float:
     """Return a learning rate by the size of the network: large ones want smaller steps."""
     return _RATES[sum(weight.numel() for weight in denoiser.network.parameters()) > _LARGE]
-
-
-def _instruction(entry: Any) -> tuple[Tensor, dict[str, Any]]:
-    """Return the entry of an instruction.
-
-    Raises:
-        InputError: when there is none.
-    """
-    if entry is None:
-        raise InputError(
-            "The loss SliderEdit learns from a sentence and has none; connect CLIP Text Encode with what is to be "
-            "changed, such as 'add glasses', to 'instruction'."
-        )
-    return text_entry(entry)
-
-
-def _pair_latents(
-    denoiser: Denoiser,
-    before: Tensor,
-    after: Tensor,
-    entry: tuple[Tensor, dict[str, Any]],
-    instruction: tuple[Tensor, dict[str, Any]] | None,
-    settings: PairSettings,
-) -> PairLatents:
-    before, after = (denoiser.latent_in(latents) for latents in (before, after))
-    (embedding, extras), device = entry, denoiser.device
-    embedding = embedding.to(device)
-    if not needs_separate_passes(settings):
-        return PairLatents(denoiser, before, after, denoiser.condition(embedding, extras, (1, *before.shape[1:])))
-    if instruction is not None:
-        instruction = instruction[0].to(device), instruction[1]
-    return SeparatePasses(denoiser, before, after, None, (embedding, extras), instruction, settings.reference)
 
 
 def _freeze(loras: dict[str, Lora]) -> None:

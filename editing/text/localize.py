@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.errors import InputError
@@ -18,6 +17,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import KeepOutside, LayerBlend
 from ...models.gan.synthesis_run import SynthesisOptions, SynthesisResult
 from ...models.inference import clone_from_inference, enable_training
+from ..common.importance import importance
 from ..common.part_labels import PartLabels
 from ..common.progress import Progress, silent
 from ..common.types import EditDirection
@@ -25,8 +25,6 @@ from .edit import TextEdit, check_styles
 from .masks import cut_faint, selected_mask, selected_regions
 
 __all__ = ["importance", "localize_direction"]
-
-_WINDOW = 5 / 128  # of the height, in which a change is averaged
 
 
 def localize_direction(
@@ -185,13 +183,3 @@ class _Trade:
     def _labels(self, indices: Tensor) -> Tensor:
         """Return the part labels of pictures [B]: [B or 1, P, h, w]."""
         return self.labels if len(self.labels) == 1 else self.labels[indices]
-
-
-def importance(change: Tensor) -> Tensor:
-    """Weigh the places of a change [B, 3, H, W] by its local size, squared: [B, 1, H, W] in 0..1."""
-    local = change.abs().mean(dim=1, keepdim=True)
-    margin = max(1, round(local.shape[2] * _WINDOW / 2 - 0.5))
-    for size, padding in (((2 * margin + 1, 1), (margin, 0)), ((1, 2 * margin + 1), (0, margin))):
-        local = F.avg_pool2d(local, size, 1, padding, count_include_pad=False)
-    strongest = local.flatten(1).quantile(0.98, dim=1).clamp(min=1e-6)
-    return (local / strongest[:, None, None, None]).clamp(max=1).square()

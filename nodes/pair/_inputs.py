@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from ...editing.pair.settings import PairSampling
 from ...host import io
+from ...models.errors import InputError
 
 
 def steps_input() -> io.Int.Input:
@@ -41,3 +44,22 @@ def at_once_input() -> io.Int.Input:
         tooltip="Pictures that go through the model together. More are faster on a large card; with 1 a picture comes "
         "out the same to the byte in every batch.",
     )
+
+
+def strength_per_block_input(tooltip: str) -> io.String.Input:
+    """Return the strengths of blocks that are set by hand."""
+    return io.String.Input("strength_per_block", default="", multiline=True, optional=True, tooltip=tooltip)
+
+
+def check_sizes(before: Tensor, after: Tensor) -> None:
+    """Refuse pictures [K, H, W, 3] of two sizes, before they are encoded.
+
+    Raises:
+        InputError: when they are.
+    """
+    if before.shape[1:3] != after.shape[1:3]:
+        sizes = [f"{picture.shape[2]} x {picture.shape[1]}" for picture in (before, after)]
+        raise InputError(
+            f"The picture before has {sizes[0]} pixels and the one after {sizes[1]}; both have to be of one size: "
+            "crop or scale them alike."
+        )

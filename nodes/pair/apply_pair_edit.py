@@ -8,6 +8,7 @@ from ... import host
 from ...editing.common.types import EditStrength
 from ...editing.imagic.conditioning import single_conditioning
 from ...editing.pair.applying import apply_pair_edit
+from ...editing.pair.blocks import parse_strengths, with_block_strengths
 from ...editing.pair.edit import PairEdit
 from ...editing.pair.settings import PairSampling
 from ...host import io
@@ -15,14 +16,14 @@ from ..common.diffusion import latent_of
 from ..common.progress import progress_for
 from ..common.schema import MAX_SEED, menu_category, search_aliases, with_advanced
 from ..common.sockets import EditStrengthType, PairEditType
-from ._inputs import at_once_input, refinements_input, steps_input
+from ._inputs import at_once_input, refinements_input, steps_input, strength_per_block_input
 
 
 class ApplyPairEdit(io.ComfyNode):
     """Cheap to run again: with Invert To Noise in front, a new strength costs the way back alone."""
 
     @classmethod
-    @with_advanced("unedited", "refinements", "at_once", "seed")
+    @with_advanced("unedited", "refinements", "at_once", "seed", "strength_per_block")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditApplyPairEdit",
@@ -77,6 +78,9 @@ class ApplyPairEdit(io.ComfyNode):
                     tooltip="The noise that edit models begin with, where the photo is a reference. Others begin with "
                     "the photo's own.",
                 ),
+                strength_per_block_input(
+                    "Strengths of single blocks, one a line: 'middle_block.1: 0.5'; from Localize Pair Edit or by hand."
+                ),
             ],
             outputs=[io.Latent.Output("edited", "latent", tooltip="The edited photos, for VAE Decode.")],
         )
@@ -85,12 +89,14 @@ class ApplyPairEdit(io.ComfyNode):
     def execute(
         cls, model, edit: PairEdit, latent: dict, conditioning, strength: float, steps: int,
         strengths: EditStrength | None = None, inverted: dict | None = None, mask: Tensor | None = None,
-        unedited: float = 0.0, refinements: int = 2, at_once: int = 1, seed: int = 0,
+        unedited: float = 0.0, refinements: int = 2, at_once: int = 1, seed: int = 0, strength_per_block: str = "",
     ) -> io.NodeOutput:  # fmt: skip
         sampling = PairSampling(steps, unedited, refinements, at_once, seed)
         photos, entry = latent_of(latent), single_conditioning(conditioning)
         noise = None if inverted is None else latent_of(inverted, "inverted latent")
+        blocks = parse_strengths(strength_per_block)
         denoiser = host.current().diffusion.denoiser(model)
+        edit = with_block_strengths(edit, denoiser, blocks) if blocks else edit
         edited = apply_pair_edit(
             denoiser, photos, edit, strength if strengths is None else strengths.alpha, entry, sampling, mask, noise,
             progress_for(steps, "applying the pair edit"),

@@ -12,11 +12,12 @@ from ...editing.pair.learning import learn_pair_edit
 from ...editing.pair.losses import has_content
 from ...editing.pair.settings import LOSSES, PairSettings
 from ...host import io
-from ...models.errors import InputError, check_choice
+from ...models.errors import check_choice
 from ..common.diffusion import blocks_input, draws_input, free_memory, noise_level_inputs, rank_input, rate_input
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ..common.sockets import PairEditType
+from ._inputs import check_sizes
 
 
 class LearnPairEdit(io.ComfyNode):
@@ -120,12 +121,7 @@ class LearnPairEdit(io.ComfyNode):
         entry = single_conditioning(conditioning, for_training=True)
         if instruction is not None:
             instruction = single_conditioning(instruction, "The instruction", for_training=True)
-        if before.shape[1:3] != after.shape[1:3]:
-            sizes = [f"{picture.shape[2]} x {picture.shape[1]}" for picture in (before, after)]
-            raise InputError(
-                f"The picture before has {sizes[0]} pixels and the one after {sizes[1]}; both have to be of one size: "
-                "crop or scale them alike."
-            )
+        check_sizes(before, after)
         diffusion = host.current().diffusion
         with host.no_inference_mode():
             latents = [diffusion.encode(vae, pictures[..., :3]) for pictures in (before, after)]

@@ -127,25 +127,24 @@ def check_reference(pack, run, kind, method, learning, vae_of):
             assert float((alone[0] - edited[k]).abs().max()) <= 1e-5 * float(edited.abs().max()), (kind, k)
         zero = run("ApplyPairEdit", **applying, latent=photos, strength=0.0)[0]["samples"]
         assert torch.allclose(zero[0], edited[0], atol=1e-5) and float((zero[1] - edited[1]).abs().max()) > 1e-5, kind
-    sampled = sample_as_core_does(pack, model, conditioning, photos["samples"][:1], 4)
+    sampled = sample_as_core_does(model, conditioning, photos["samples"][:1], 4)
     assert torch.allclose(sampled.reshape(edited[:1].shape), edited[:1], atol=1e-3 * float(edited.abs().max())), kind
     after = model.model.state_dict()
     assert all(torch.equal(state[name], after[name]) for name in state), "not one weight is another"
 
 
-def sample_as_core_does(pack, model, conditioning, photo, steps):
+def sample_as_core_does(model, conditioning, photo, steps):
     """Euler from the seed's noise, by ComfyUI's sampler and its own node for references."""
+    if getattr(model.get_model_object("latent_format"), "latent_dimensions", 2) == 3:
+        photo = photo[:, :, None]  # as its VAE gives them
     conditioning = ReferenceLatent.execute(conditioning, {"samples": photo}).result[0]
     sampling = model.get_model_object("model_sampling")
     shares = (1 - torch.linspace(1, 0, steps)).clamp(1e-4, 1 - 1e-4)
     sigmas = [float(sampling.percent_to_sigma(float(share))) for share in shares]
     sigmas = torch.tensor(sigmas).clamp(float(sampling.sigma_min), float(sampling.sigma_max))
     sigmas = torch.cat([sigmas, torch.zeros(1)])
-    latent = photo
-    if getattr(model.get_model_object("latent_format"), "latent_dimensions", 2) == 3:
-        latent = photo[:, :, None]
-    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
     sampler = comfy.samplers.sampler_object("euler")
     return comfy.sample.sample_custom(
-        model, noise, 1.0, sampler, sigmas, conditioning, conditioning, torch.zeros_like(latent), disable_pbar=True
+        model, noise, 1.0, sampler, sigmas, conditioning, conditioning, torch.zeros_like(photo), disable_pbar=True
     )

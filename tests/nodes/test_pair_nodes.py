@@ -66,6 +66,13 @@ def test_one_pair_moves_three_photos_and_comes_back_from_a_file(run_node, bundle
     assert loaded.provenance["notes"] == "of one pair" and told == report
     again = run_node("ApplyPairEdit", **{**applying, "edit": loaded}, strengths=strengths)[0][0]
     assert torch.equal(again["samples"], edited["samples"])
+    localized, chart, text, told = run_node("LocalizePairEdit", **common, **pair, edit=edit, steps=2, area=0.3, seed=0)[
+        0
+    ]
+    assert chart.shape[0] == 1 and "blocks stay" in told and set(localized.lora) == set(edit.lora)
+    as_found = run_node("ApplyPairEdit", **{**applying, "edit": localized}, strengths=strengths)[0][0]
+    by_hand = run_node("ApplyPairEdit", **applying, strengths=strengths, strength_per_block=text)[0][0]
+    assert torch.allclose(as_found["samples"], by_hand["samples"], atol=0.05)
     patched = core_nodes()["LoraModelLoader"].execute(bundle.model, plain, 1.0).result[0]
     assert not torch.equal(next(iter(patched.network.parameters())), weights[0])
     assert all(torch.equal(a, b) for a, b in zip(weights, bundle.model.network.parameters(), strict=True))
@@ -84,6 +91,15 @@ def test_wrong_wires_are_told(run_node, bundle, wires, pictures):
     with pytest.raises(InputError, match="2 strengths, .* for 3 pictures"):
         strengths = EditStrength(torch.ones(2))
         run_node("ApplyPairEdit", **common, edit=edit, latent=photos, steps=2, strengths=strengths)
+    with pytest.raises(InputError, match="no block 'nowhere'"):
+        run_node("ApplyPairEdit", **common, edit=edit, latent=photos, steps=2, strength_per_block="nowhere: 1")
+    with pytest.raises(InputError, match="before has 16 x 16 pixels"):
+        smaller = {**pair, "after": pair["after"][:, :, :8]}
+        run_node("LocalizePairEdit", **common, **smaller, edit=edit, steps=2, area=0.3, seed=0)
+    with pytest.raises(InputError, match="takes no reference latents"):
+        run_node("LearnPairEdit", **common, **pair, **LEARNING, reference=True)
+    with pytest.raises(InputError, match="SliderEdit learns from a sentence"):
+        run_node("LearnPairEdit", **common, **pair, **LEARNING, loss="SliderEdit")
     with pytest.raises(InputError, match="empty"):
         run_node("SavePairEdit", edit=edit, name=" ")
 
