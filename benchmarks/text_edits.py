@@ -16,6 +16,9 @@ layer (32 px) inside one learned mask (FEAT-like); "styles" is a direction of st
 written as they come, so that a run that is cut short has not run in vain; what a file holds is not measured again.
 
 python benchmarks/text_edits.py [--sentences 15] [--variants ...] [--portraits 32] [--rows FILE.jsonl] [--sheets FOLDER]
+    [--picture FILE.jpg]
+
+--picture writes one sheet: six portraits, and what six of the sentences make of them with regions.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from semantic_edit.demo import measure
 from semantic_edit.demo.assets import demo_reader
 from semantic_edit.demo.parts import find_parts
 from semantic_edit.demo.portraits.scene import PART_NAMES
+from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.editing.common.part_labels import PartLabels
 from semantic_edit.editing.text.apply import apply_text_edit
 from semantic_edit.editing.text.clip_loss import TextGoal
@@ -84,6 +88,8 @@ VARIANTS = {
     "attention in regions": {"masks": "attention in regions"},
     "regions, mapper": {"masks": "regions", "changes": "mapper"},
 }  # fmt: skip
+PICTURED = ("a person with a hat", "a person with long hair", "a smiling person", "a smiling person with dark hair",
+            "a person with blond hair", "a person with glasses")  # fmt: skip
 HEAD = (
     "sentence",
     "variant",
@@ -106,11 +112,13 @@ def main() -> None:
     parser.add_argument("--portraits", type=int, default=32)
     parser.add_argument("--rows", type=Path, help="a file of measured rows to go on from and to add to")
     parser.add_argument("--sheets", type=Path, help="a folder for pictures")
+    parser.add_argument("--picture", type=Path, help="a file for one sheet of the edits that are measured now")
     options = parser.parse_args()
     allow_declaring()
     say(f"{machine_facts()}; {options.portraits} portraits\n")
     known = read(options.rows)
     world = World(options.portraits)
+    pictured = {"before": world.pictures}
     for name in options.variants:  # the figures that matter most first
         for sentence in list(SENTENCES)[: options.sentences]:
             if (sentence, name) in known:
@@ -123,11 +131,18 @@ def main() -> None:
             if options.rows:
                 with options.rows.open("a") as file:
                     file.write(json.dumps({"sentence": sentence, "variant": name, "figures": figures}) + "\n")
+            if name == "regions" and sentence in PICTURED:
+                pictured[sentence] = images
             if options.sheets:
                 save(options.sheets / f"{name}, {sentence}.png", images[:8])
                 if edit is not None and edit.selection is not None:
                     chart = region_layer_chart(edit).movedim(-1, 0)[None] * 2 - 1
                     save(options.sheets / f"{name}, {sentence}, rows.png", chart)
+    if options.picture:
+        rows = [list(pictured[name][:6].clamp(-1, 1).movedim(1, -1) / 2 + 0.5) for name in pictured]
+        as_picture(contact_sheet(rows, list(pictured))).save(
+            options.picture, quality=85, optimize=True, progressive=True
+        )
     done = [(s, v) for s in SENTENCES for v in options.variants if (s, v) in known]
     say("\n" + table(HEAD, [row_of(sentence, name, known[sentence, name], known) for sentence, name in done]))
     say("\n" + table(("variant", "sentences", *HEAD[2:]), [mean_of(v, known) for v in options.variants]))

@@ -46,7 +46,8 @@ class Sheet:
     """What a workflow's picture is made of: rows below each other, or with ``joined`` one row of all of them.
 
     Labels stand beside the rows, with ``titled`` above them. A template that needs what the pack does not bring shows
-    ``workflow``, another one that does the same on the demo model, with ``settings`` of "node id.input".
+    ``workflow``, another one that does the same on the demo model, with ``settings`` of "node id.input". Where the node
+    itself gives a sheet of eight columns before and after, ``columns`` are those that are shown.
     """
 
     rows: tuple[Row, ...]
@@ -55,13 +56,15 @@ class Sheet:
     titled: bool = False
     workflow: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
+    columns: Sequence[int] = ()
 
 
 SIX, EIGHT = range(6), range(8)
-PAINTABLE = (0, 1, 2, 3, 5, 6, 7, 9)  # photos whose features lie where the demo generator can paint them
+SHOWN = (1, 2, 6, 7, 9, 10, 15)  # photos of whom nothing smears: painted faces, and no earrings
+FIRST = (0, 1, 2, 3, 5, 6, 7)  # of the first eight, likewise
 SHEETS = {
     "all_methods": Sheet((Row("2"), Row("14"), Row("22"), Row("27"), Row("38")), 200, joined=True),
-    "batch_folder": Sheet((Row("8"),)),
+    "batch_folder": Sheet((Row("8"),), columns=(0, 1, 3, 5, 6)),
     "check_a_generator": Sheet((Row("4"),), 900),
     "combine_edits": Sheet((Row("4", 0, SIX, "before"), Row("17", 0, SIX, "after"))),
     "copy_appearance": Sheet((Row("2"), Row("7"), Row("13")), 288, joined=True),
@@ -69,9 +72,9 @@ SHEETS = {
     "drag_one_edit_all": Sheet((Row("4", 1, EIGHT, "before"), Row("14", 0, EIGHT, "after"))),
     "edit_a_real_photo": Sheet((Row("2", label="photo"), Row("13", label="edited")), 220),
     "edit_in_a_full_photo": Sheet((Row("1"), Row("13")), 560, joined=True),
-    "edit_your_own_folder": Sheet((Row("2", 0, SIX), Row("3:OUT", 0, SIX))),
+    "edit_your_own_folder": Sheet((Row("2", 0, SHOWN, "photo"), Row("3:6", 0, SHOWN, "edited"))),
     "edit_one_for_all": Sheet(
-        (Row("2", 0, PAINTABLE, "photo"), Row("4", 1, PAINTABLE, "inverted"), Row("13", 0, PAINTABLE, "edited"))
+        (Row("2", 0, SHOWN, "photo"), Row("4", 1, SHOWN, "inverted"), Row("13", 0, SHOWN, "edited"))
     ),
     "generate_and_blend": Sheet((Row("4"), Row("9"), Row("12"))),
     "hold_a_state_in_a_clip": Sheet(
@@ -83,10 +86,14 @@ SHEETS = {
         titled=True,
     ),
     "imagic": Sheet(
-        (Row("2"), Row("10")), 336, joined=True, workflow="imagic_demo", settings={"4.text": "a person with blond hair"}
+        (Row("2"), Row("10")),
+        336,
+        joined=True,
+        workflow="imagic_demo",
+        settings={"2.photo": "juno", "4.text": "a person with blond hair", "8.etas": "0, 0.8"},
     ),
     "imagic_batch": Sheet((Row("2", label="photo"), Row("8", label="blond")), 200),
-    "imagic_demo": Sheet((Row("2"), Row("10")), 336, joined=True),
+    "imagic_demo": Sheet((Row("2"), Row("10")), 336, joined=True, settings={"8.etas": "0, 0.8"}),
     "imagic_eta_sweep": Sheet((Row("8"),)),
     "localize_a_direction": Sheet((Row("6", label="before"), Row("12", label="smile"))),
     "one_state_any_editor": Sheet(
@@ -101,8 +108,8 @@ SHEETS = {
     "one_state_for_a_folder": Sheet(
         (
             Row("7", 2, label="one example, before and after its edit"),
-            Row("10", label="the others, as the generator draws them"),
-            Row("12", label="everyone at the example's state, each by its own strength"),
+            Row("5", 1, FIRST, "the others, as the generator draws them"),
+            Row("12", 0, FIRST, "everyone at the example's state, each by its own strength"),
             Row("12", 3, size=760),
         ),
         titled=True,
@@ -165,6 +172,8 @@ def draw(sheet: Sheet, workflow: Path, folder: Path) -> Tensor:
         prompt.nodes[node]["inputs"][key] = setting
     values = runner.run(prompt).values
     rows = [pictures_of(values[row.node][row.output], row, row.size or sheet.size) for row in sheet.rows]
+    if sheet.columns:
+        return columns_of(rows[0][0], sheet.columns)
     if sheet.titled:
         return left_aligned(
             [titled(contact_sheet([row]), spec.label) for row, spec in zip(rows, sheet.rows, strict=True)]
@@ -181,6 +190,14 @@ def stacked(sheets: list[Tensor]) -> Tensor:
     """Lay pictures ``[H, W, 3]`` below each other, in the middle of white."""
     width = max(sheet.shape[1] for sheet in sheets)
     return torch.cat([F.pad(sheet, _margins(width - sheet.shape[1]), value=1.0) for sheet in sheets])
+
+
+def columns_of(sheet: Tensor, columns: Sequence[int], count: int = 8) -> Tensor:
+    """Take columns and the labels out of a contact sheet ``[H, W, 3]`` of two rows of ``count`` square pictures."""
+    pitch = (sheet.shape[0] - 4) // 2
+    left = sheet.shape[1] - count * pitch
+    pieces = [sheet[:, left + k * pitch : left + (k + 1) * pitch] for k in columns]
+    return torch.cat([sheet[:, :left], *pieces], dim=1)
 
 
 def left_aligned(sheets: list[Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ...editing.common.figures import as_picture, contact_sheet
+from ...editing.common.similarity import psnr
 from ...editing.one_for_all.consistency import measure_consistency
 from ...models.files.atomic import atomic_write
 from ...models.printable import write_line
@@ -23,6 +24,8 @@ from ..workflow.document import Prompt, read_document
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "edit_one_for_all.json"
 _COLUMNS = 8
+_FACE = ("skin", "eyes", "mouth", "glasses", "brows")
+_FACE_DB = 20.0  # below it the generator cannot paint a face, and an edit of it leaves ghosts
 
 
 def main(options: argparse.Namespace) -> None:
@@ -39,6 +42,8 @@ def main(options: argparse.Namespace) -> None:
     for title, path in paths.items():
         _say(f"  {title}: {path}")
     _say(_summary(run))
+    if names := left_out(run):
+        _say(f"Not on the contact sheet: {names}. Their pictures are in the folder.")
 
 
 class RunValues:
@@ -75,10 +80,28 @@ def write_results(run: RunValues, folder: Path) -> dict[str, Path]:
     for name, before, after in zip(names, redrawn, edited, strict=True):
         _write_picture(paths["pictures"] / f"{name}_before.png", before)
         _write_picture(paths["pictures"] / f"{name}_after.png", after)
-    _write_picture(paths["contact sheet"], _sheet(photos, redrawn, edited))
+    shown = (face_likeness(run) >= _FACE_DB).nonzero().flatten()
+    shown = shown if len(shown) else torch.arange(len(photos))
+    _write_picture(paths["contact sheet"], _sheet(photos[shown], redrawn[shown], edited[shown]))
     _write_picture(paths["plot"], run.value("SemanticEditConsistencyReport")[0])
     _write_text(paths["strengths"], json.dumps(_strength_table(run, names), indent=2) + "\n")
     return paths
+
+
+def face_likeness(run: RunValues) -> torch.Tensor:
+    """Compute the PSNR ``[N]`` in dB of redrawn photos inside their faces: backgrounds and shirts do not count."""
+    photos, parts = run.value("SemanticEditLoadDemoPhotos"), run.value("SemanticEditLoadDemoPhotos", 2)
+    redrawn = run.value("SemanticEditInvertImages", 1)
+    face = parts.masks[:, [parts.index(name) for name in _FACE]].amax(dim=1, keepdim=True)
+    return psnr(*(pictures.movedim(-1, 1) * 2 - 1 for pictures in (photos, redrawn)), face)
+
+
+def left_out(run: RunValues) -> str:
+    """Name the photos whose faces the generator cannot paint, with their likeness."""
+    names = run.value("SemanticEditLoadDemoPhotos", 1).splitlines()
+    pairs = [(name, like) for name, like in zip(names, face_likeness(run).tolist(), strict=True) if like < _FACE_DB]
+    listed = ", ".join(f"{name} ({like:.0f} dB)" for name, like in pairs)
+    return f"{listed}, whose faces the demo generator cannot paint" if pairs else ""
 
 
 def _sheet(photos: torch.Tensor, redrawn: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:

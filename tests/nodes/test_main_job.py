@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from PIL import Image
-from semantic_edit.headless.commands.demo import WORKFLOW, RunValues, write_results
+from semantic_edit.headless.commands.demo import WORKFLOW, RunValues, face_likeness, left_out, write_results
 from semantic_edit.headless.run.catalog import describe
 from semantic_edit.headless.run.runner import Runner
 from semantic_edit.headless.workflow.assign import assign
@@ -62,6 +62,19 @@ def test_what_the_demo_command_leaves_behind(job, tmp_path):
     assert sheet.height >= 3 * 128 and sheet.width >= 3 * 128
     assert Image.open(paths["plot"]).size[0] > 400
     assert not list((tmp_path / "demo").rglob("*.partial"))
+
+
+def test_a_face_that_the_generator_cannot_paint_stays_off_the_sheet(job, tmp_path):
+    runner, prompt = job
+    values = RunValues(prompt, runner.run(prompt))
+    full = Image.open(write_results(values, tmp_path / "full")["contact sheet"])
+    assert left_out(values) == ""
+    with torch.inference_mode():
+        values.value("SemanticEditInvertImages", 1)[1, 40:100] = 0.5
+    assert [bool(like < 20) for like in face_likeness(values)] == [False, True, False]
+    assert left_out(values).startswith("bela (")
+    assert Image.open(write_results(values, tmp_path / "short")["contact sheet"]).width == full.width - 132
+    assert (tmp_path / "short" / "pictures" / "bela_after.png").is_file()
 
 
 def test_the_same_seed_gives_the_same_pictures(job, headless_host):
