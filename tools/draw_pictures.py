@@ -72,7 +72,9 @@ SHEETS = {
     "drag_one_edit_all": Sheet((Row("4", 1, EIGHT, "before"), Row("14", 0, EIGHT, "after"))),
     "edit_a_real_photo": Sheet((Row("2", label="photo"), Row("13", label="edited")), 220),
     "edit_in_a_full_photo": Sheet((Row("1"), Row("13")), 560, joined=True),
-    "edit_your_own_folder": Sheet((Row("2", 0, SHOWN, "photo"), Row("3:6", 0, SHOWN, "edited"))),
+    "edit_your_own_folder": Sheet(
+        (Row("2", 0, FIRST, "photo"), Row("3:6", 0, FIRST, "edited")), settings={"2.limit": 8}
+    ),
     "edit_one_for_all": Sheet(
         (Row("2", 0, SHOWN, "photo"), Row("4", 1, SHOWN, "inverted"), Row("13", 0, SHOWN, "edited"))
     ),
