@@ -3,8 +3,10 @@
 from .bias_act import ACTIVATIONS, bias_act
 from .blend import blend_features
 from .filtered_lrelu import filtered_lrelu, jinc_lowpass, kaiser_lowpass
+from .measured import choices
 from .modulated_conv import PreparedWeight, demodulation, modulated_conv2d
 from .select import chosen_path, use_kernels
+from .spare_cores import sharing_cores
 from .upfirdn2d import setup_filter, upfirdn2d, upsample2d
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "PreparedWeight",
     "bias_act",
     "blend_features",
+    "choices",
     "chosen_path",
     "demodulation",
     "filtered_lrelu",
@@ -19,6 +22,7 @@ __all__ = [
     "kaiser_lowpass",
     "modulated_conv2d",
     "setup_filter",
+    "sharing_cores",
     "upfirdn2d",
     "upsample2d",
     "use_kernels",

@@ -3,8 +3,9 @@
 Triton is looked for at the first CUDA tensor, never when this package is imported, and is no requirement. Whatever
 goes wrong when a kernel is compiled or launched (no Triton, no C compiler, a card too old) ends the use of all kernels
 for this process with one line in the log, and torch's own operations do the work. Before a kernel is used for a class
-of shapes, both ways are timed once on the tensors at hand, launches included (a few milliseconds and the compilation);
-the verdict is kept for the process. The results of both ways agree to rounding, not to the bit.
+of shapes, both ways run once on the tensors at hand and their results are compared, gradients included: a kernel that
+computes something else ends the use of all in the same way. Then both are timed, launches included (a few milliseconds
+and the compilation); the verdict is kept for the process. Results agree to rounding, not to the bit.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ Result = TypeVar("Result")
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _RUNS, _ROUNDS = 5, 3
 _MARGIN = 0.97  # a kernel must win by more than timing errors
+# How far results may be apart, in units of the largest value of torch's: sums are taken in another order.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 8e-2}
 _problem: list[str] = []
 _faster: dict[Hashable, bool] = {}
 
@@ -92,6 +95,7 @@ def faster(
 ) -> bool:
     """Return True where ``kernel`` beats ``fallback``, measured when a class of shapes is first met, or was asked for.
 
+    Before it is timed its result is compared: a wrong one ends the use of all kernels.
     While a CUDA graph is recorded nothing can be timed: torch's operations are taken then, and nothing is kept.
     """
     if chosen_path() == "gpu":
@@ -102,6 +106,9 @@ def faster(
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         return False
     try:
+        if difference := _disagreement(kernel, fallback, inputs, gradient):
+            refuse(RuntimeError(f"the kernel of {key[0]} differs from torch's result, {difference}"))
+            return False
         kernel_seconds, fallback_seconds = (
             _seconds(_repeatable(run, inputs, gradient), key[1]) for run in (kernel, fallback)
         )
@@ -172,19 +179,44 @@ def _installed() -> bool:
     return False
 
 
-def _repeatable(run: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], gradient: bool) -> Callable[[], None]:
-    """Return a whole pass over copies of ``inputs``, with gradients to those that ask for one."""
+def _disagreement(
+    kernel: Callable[..., Tensor], fallback: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], gradient: bool
+) -> str:
+    """Say how the results of both ways differ on ``inputs``, gradients included; "" where they agree."""
+    names = ("values", *(f"gradient {k}" for k in range(len(inputs))))
+    computed, expected = (_repeatable(run, inputs, gradient)() for run in (kernel, fallback))
+    for name, mine, theirs in zip(names, computed, expected, strict=False):
+        if mine.shape != theirs.shape:
+            return f"{name} of shape {tuple(mine.shape)} instead of {tuple(theirs.shape)}"
+        # Infinities and undefined values have to stand in the same places.
+        finite = theirs.isfinite()
+        if not torch.equal(finite, mine.isfinite()):
+            return f"{name} that are not finite stand elsewhere"
+        exact = torch.promote_types(theirs.dtype, torch.float32)
+        mine, theirs = (torch.where(finite, tensor, 0).to(exact) for tensor in (mine, theirs))
+        apart, largest = float((mine - theirs).abs().max()), float(theirs.abs().max())
+        if apart > _TOLERANCE[expected[0].dtype] * max(largest, 1e-3):
+            return f"{name} by {apart:.2g} of {largest:.2g}"
+    return ""
+
+
+def _repeatable(
+    run: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], gradient: bool
+) -> Callable[[], tuple[Tensor, ...]]:
+    """Return a whole pass over copies of ``inputs``: its result, and the gradients of those that ask for one."""
     with torch.inference_mode(False):
         copies = [
             None if x is None else x.detach().clone().requires_grad_(gradient and x.requires_grad) for x in inputs
         ]
 
-    def once() -> None:
+    def once() -> tuple[Tensor, ...]:
         with torch.inference_mode(False), torch.set_grad_enabled(gradient):
             # An operation may work in place on what it is given, as on the result of a convolution.
             y = run(*(None if x is None else x * 1 if x.requires_grad else x.clone() for x in copies))
-            if gradient:
-                torch.autograd.grad(y, [x for x in copies if x is not None and x.requires_grad], y.detach())
+            if not gradient:
+                return (y,)
+            leaves = [x for x in copies if x is not None and x.requires_grad]
+            return (y.detach(), *torch.autograd.grad(y, leaves, y.detach()))
 
     return once
 

@@ -2,8 +2,10 @@
 
 Every operation of this floor has a ``reference`` (plain torch, the arithmetic of the paper as written) and may have
 faster paths. Plain torch: ``fast`` is arranged for weights shared by the whole batch, and good on the CPU and on
-CUDA alike; ``tiled`` takes a whole layer with frozen weights through the CPU's cache strip by strip; ``gpu`` are Triton
-kernels, for what lies on a CUDA device (see gpu.py for when they run).
+CUDA alike; ``tiled`` takes a whole layer with frozen weights through the CPU's cache strip by strip, and ``bands`` the
+fast path band by band where no gradient is asked for; ``gpu`` are Triton kernels, for what lies on a CUDA device (see
+gpu.py for when they run). ``auto`` takes what was measured to be fastest (measured.py, gpu.py); ``rule`` never times
+anything, and chooses by shape alone.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-_PATHS = ("auto", "reference", "fast", "tiled", "gpu")
+_PATHS = ("auto", "rule", "reference", "fast", "tiled", "bands", "gpu")
 _ENVIRONMENT = "SEMANTIC_EDIT_KERNELS"
 _override: list[str] = []
 
@@ -49,19 +51,13 @@ def use_kernels(path: str) -> Iterator[None]:
         _override.pop()
 
 
-def choose(
-    reference: Callable, fast: Callable, x: Tensor, tiled: Callable | None = None, gpu: Callable | None = None
-) -> Callable:
-    """Pick the implementation for an input ``x``; ``tiled`` and ``gpu`` are not None only where their conditions hold.
+def choose(reference: Callable, fast: Callable, x: Tensor, gpu: Callable | None = None) -> Callable:
+    """Pick the implementation for an input ``x``; ``gpu`` is not None only where its conditions hold.
 
     float64 is what the tests compare with, so it keeps the reference unless a path is named explicitly. An operation
-    that lacks the path asked for takes the next one down: gpu or tiled, fast, reference.
+    that lacks the path asked for takes the fast one.
     """
     path = chosen_path()
-    if path == "reference" or (path == "auto" and x.dtype.itemsize == 8):
+    if path == "reference" or (path in ("auto", "rule") and x.dtype.itemsize == 8):
         return reference
-    if path in ("auto", "gpu") and gpu is not None:
-        return gpu
-    if path in ("auto", "tiled") and tiled is not None:
-        return tiled
-    return fast
+    return gpu if path in ("auto", "gpu") and gpu is not None else fast

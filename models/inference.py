@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..kernels import sharing_cores
+
 
 @contextlib.contextmanager
 def enable_training() -> Iterator[None]:
-    """Leave the inference mode that nodes run under, with gradients on.
+    """Leave the inference mode that nodes run under, with gradients on, and share cores with other programs.
 
     Tensors that were made under it must go through `clone_from_inference` before it enters a graph.
     """
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), sharing_cores():
         yield
 
 

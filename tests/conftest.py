@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from semantic_edit.headless import HeadlessSettings, use_headless
 from semantic_edit.headless.host.progress_bar import Bar
 
 use_headless()
+# Paths of kernels are measured once for the whole run, and leave no file in the user's folder.
+_choices = tempfile.TemporaryDirectory(prefix="semantic-edit-choices-")
+os.environ["SEMANTIC_EDIT_KERNEL_CHOICES"] = _choices.name
 
 
 @pytest.fixture

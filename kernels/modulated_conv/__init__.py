@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..bias_act import ACTIVATIONS
-from ..select import choose, chosen_path
+from ..gpu import needs_gradient
+from ..select import chosen_path
+from ..spare_cores import settle
+from .bands import bands_suit, modulated_conv2d_bands
+from .choice import cpu_path
 from .fast import modulated_conv2d_fast
 from .naive import modulated_conv2d_naive
 from .prepared import PreparedWeight, kernel_energy
-from .tiled import modulated_conv2d_tiled, tiled_pays, tiled_suits
+from .tiled import modulated_conv2d_tiled, tiled_suits
 
 __all__ = [
     "PreparedWeight",
     "demodulation",
     "modulated_conv2d",
+    "modulated_conv2d_bands",
     "modulated_conv2d_fast",
     "modulated_conv2d_naive",
     "modulated_conv2d_tiled",
-    "tiled_pays",
     "tiled_suits",
 ]
 
@@ -69,11 +75,27 @@ def modulated_conv2d(
         raise ValueError(f"A bias of shape {tuple(bias.shape)} does not fit {weight.shape[0]} output channels.")
     if activation not in ACTIVATIONS:
         raise ValueError(f"Unknown activation '{activation}'; expected one of {', '.join(ACTIVATIONS)}.")
-    # Without a place to keep them, the transformed weights would cost more than they save.
-    pays = (prepared is not None and tiled_pays(x, weight, up)) or chosen_path() == "tiled"
-    tiled = modulated_conv2d_tiled if pays and tiled_suits(x, weight, up, fir, noise, activation, gain) else None
-    run = choose(modulated_conv2d_naive, modulated_conv2d_fast, x, tiled)
-    return run(x, weight, styles, up, fir, demodulate, noise, bias, activation, gain, clamp, prepared)
+
+    def run(layer: Callable[..., Tensor], x, weight, styles, noise, bias, prepared) -> Tensor:
+        return layer(x, weight, styles, up, fir, demodulate, noise, bias, activation, gain, clamp, prepared)
+
+    path = chosen_path()
+    if path == "reference" or (path in ("auto", "rule") and x.dtype.itemsize == 8):
+        return run(modulated_conv2d_naive, x, weight, styles, noise, bias, prepared)
+    layer = modulated_conv2d_fast
+    if x.device.type == "cpu":
+        settle()
+        gradient = needs_gradient(x, weight, styles, noise, bias)
+        paths: dict[str, Callable[..., Tensor]] = {"fast": modulated_conv2d_fast}
+        # Without a place to keep them, the transformed weights would cost more than they save.
+        if (prepared is not None or path == "tiled") and tiled_suits(x, weight, up, fir, noise, activation, gain):
+            paths["tiled"] = modulated_conv2d_tiled
+        if not gradient and bands_suit(x, weight, up):
+            paths["bands"] = modulated_conv2d_bands
+        if path in ("auto", "rule"):
+            path = cpu_path(x, weight, up, paths, prepared, gradient, run)
+        layer = paths.get(path, modulated_conv2d_fast)
+    return run(layer, x, weight, styles, noise, bias, prepared)
 
 
 def _fits(x: Tensor, shape: tuple[int, ...]) -> bool:

@@ -9,6 +9,7 @@ is an order faster here than a depthwise convolution.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,9 +17,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..strips import run_strips
 from .winograd import Load, Store
 
 _PIXELS_PER_STRIP = 1024  # measured 128 to 2048
+_ROWS_PER_RUN = 32  # input rows; a run begins with two rows of the one before
 _SPAN = 8  # outputs of one column product; it reads 3 more
 
 
@@ -123,41 +126,57 @@ def run_doubling(
     pitch = width + 2  # columns -1 .. W
     wide = 2 * width + _SPAN
     new = dict(dtype=weight.even_left.dtype, device=weight.even_left.device)
-    # Row i of both is row (first row of the strip) - 2 + i; one pixel in front, for the column left of the first.
-    source = torch.zeros(1 + group * (rows + 3) * pitch, channels, **new)
-    phases = torch.zeros(2, group * (rows + 3) * pitch, 2 * outputs, **new)
-    filtered = torch.zeros(group * 2 * rows * wide + _SPAN, outputs, **new)
-    result = torch.empty(group * 2 * rows * (wide // _SPAN), _SPAN, outputs, **new)
     columns = _column_matrix(taps[1], new["dtype"])
-    for b in range(0, batch, group):
-        samples = slice(b, min(b + group, batch))
-        count = samples.stop - b
-        for r in range(0, height, rows):
-            n = min(rows, height - r)
-            picture = source[1 : 1 + count * (rows + 3) * pitch].view(count, rows + 3, pitch, channels)
-            planes = phases[:, : count * (rows + 3) * pitch].view(2, count, rows + 3, pitch * 2 * outputs)
-            known = 0
-            if r > 0:  # only one sample per group here: the strip above has computed rows -1 and 0 of this one
-                planes[:, :, 1:3] = planes[:, :, rows + 1 : rows + 3].clone()
-                known = 3
-            low, high = max(r - 2 + max(known - 1, 0), 0), min(r + n + 1, height)
-            offset = low - r + 2
-            picture[:, :offset].zero_()
-            load(samples, low, high, picture[:, offset : offset + high - low, 1:-1], low, high)
-            picture[:, offset + high - low :].zero_()
-            _transposed_convolution(source, phases, weight, max(known, 1) * pitch, count * (rows + 3) * pitch, pitch)
-            even, odd = _row_matrices(taps[0], n, new["dtype"])
-            lines = filtered[: count * 2 * n * wide].view(count, 2 * n, wide * outputs)
-            for k in range(count):
-                target = lines[k, :, : 2 * pitch * outputs]
-                torch.mm(even, planes[0, k, : n + 3], out=target)
-                torch.addmm(target, odd, planes[1, k, : n + 3], out=target)
-            # Column c of ``lines`` is u[c - 2]; output j reads u[j - 1] .. u[j + 2].
-            spans = count * 2 * n * (wide // _SPAN)
-            windows = filtered[1:].as_strided((spans, _SPAN + 3, outputs), (_SPAN * outputs, outputs, 1))
-            torch.bmm(columns.expand(spans, -1, -1), windows, out=result[:spans])
-            values = result[:spans].view(count, 2 * n, wide, outputs)
-            store(samples, 2 * r, 2 * (r + n), values[:, :, : 2 * width])
+    # A run of strips is one thread's: what two neighbours share is computed once inside of a run.
+    length = rows * max(1, _ROWS_PER_RUN // rows)
+    runs = [
+        (slice(b, min(b + group, batch)), first, min(first + length, height))
+        for b in range(0, batch, group)
+        for first in range(0, height, length)
+    ]
+
+    def make_worker() -> Callable[[tuple[slice, int, int]], None]:
+        # Row i of both is row (first row of the strip) - 2 + i; one pixel in front, for the column left of the first.
+        source = torch.zeros(1 + group * (rows + 3) * pitch, channels, **new)
+        phases = torch.zeros(2, group * (rows + 3) * pitch, 2 * outputs, **new)
+        filtered = torch.zeros(group * 2 * rows * wide + _SPAN, outputs, **new)
+        result = torch.empty(group * 2 * rows * (wide // _SPAN), _SPAN, outputs, **new)
+
+        def work(run: tuple[slice, int, int]) -> None:
+            samples, first, last = run
+            count = samples.stop - samples.start
+            for r in range(first, last, rows):
+                n = min(rows, last - r)
+                picture = source[1 : 1 + count * (rows + 3) * pitch].view(count, rows + 3, pitch, channels)
+                planes = phases[:, : count * (rows + 3) * pitch].view(2, count, rows + 3, pitch * 2 * outputs)
+                known = 0
+                if r > first:  # only one sample per group here: the strip above has computed rows -1 and 0 of this one
+                    planes[:, :, 1:3] = planes[:, :, rows + 1 : rows + 3].clone()
+                    known = 3
+                low, high = max(r - 2 + max(known - 1, 0), 0), min(r + n + 1, height)
+                offset = low - r + 2
+                picture[:, :offset].zero_()
+                load(samples, low, high, picture[:, offset : offset + high - low, 1:-1], low, high)
+                picture[:, offset + high - low :].zero_()
+                _transposed_convolution(
+                    source, phases, weight, max(known, 1) * pitch, count * (rows + 3) * pitch, pitch
+                )
+                even, odd = _row_matrices(taps[0], n, new["dtype"])
+                lines = filtered[: count * 2 * n * wide].view(count, 2 * n, wide * outputs)
+                for k in range(count):
+                    target = lines[k, :, : 2 * pitch * outputs]
+                    torch.mm(even, planes[0, k, : n + 3], out=target)
+                    torch.addmm(target, odd, planes[1, k, : n + 3], out=target)
+                # Column c of ``lines`` is u[c - 2]; output j reads u[j - 1] .. u[j + 2].
+                spans = count * 2 * n * (wide // _SPAN)
+                windows = filtered[1:].as_strided((spans, _SPAN + 3, outputs), (_SPAN * outputs, outputs, 1))
+                torch.bmm(columns.expand(spans, -1, -1), windows, out=result[:spans])
+                values = result[:spans].view(count, 2 * n, wide, outputs)
+                store(samples, 2 * r, 2 * (r + n), values[:, :, : 2 * width])
+
+        return work
+
+    run_strips(runs, make_worker)
 
 
 def _transposed_convolution(
@@ -188,17 +207,23 @@ def run_doubling_adjoint(
     rows, group = _strips(batch, height, width)
     wide, pitch = 2 * width + _SPAN, width + 2
     new = dict(dtype=weight.even_left.dtype, device=weight.even_left.device)
-    # Column c is gradient column c - 2, row i is row 2 (first row of the strip) - 2 + i.
-    padded = torch.zeros(group * (2 * rows + 4) * wide + _SPAN, channels, **new)
-    filtered = torch.empty(group * (2 * rows + 4) * (wide // _SPAN), _SPAN, channels, **new)
-    phases = torch.zeros(group, 2 * (rows + 1), pitch, 2 * channels, **new)
-    result = torch.empty(rows * pitch, inputs, **new)
     columns = _column_matrix(tuple(reversed(taps[1])), new["dtype"])
-    for b in range(0, batch, group):
-        samples = slice(b, min(b + group, batch))
-        count = samples.stop - b
-        for r in range(0, height, rows):
-            n = min(rows, height - r)
+    strips = [
+        (slice(b, min(b + group, batch)), r, min(rows, height - r))
+        for b in range(0, batch, group)
+        for r in range(0, height, rows)
+    ]
+
+    def make_worker() -> Callable[[tuple[slice, int, int]], None]:
+        # Column c is gradient column c - 2, row i is row 2 (first row of the strip) - 2 + i.
+        padded = torch.zeros(group * (2 * rows + 4) * wide + _SPAN, channels, **new)
+        filtered = torch.empty(group * (2 * rows + 4) * (wide // _SPAN), _SPAN, channels, **new)
+        phases = torch.zeros(group, 2 * (rows + 1), pitch, 2 * channels, **new)
+        result = torch.empty(rows * pitch, inputs, **new)
+
+        def work(strip: tuple[slice, int, int]) -> None:
+            samples, r, n = strip
+            count = samples.stop - samples.start
             lines = 2 * n + 4
             gradient = padded[: count * lines * wide].view(count, lines, wide, channels)
             low, high = max(2 * r - 2, 0), min(2 * (r + n) + 2, 2 * height)
@@ -217,8 +242,12 @@ def run_doubling_adjoint(
                 planes = phases[k].view(-1)[: 2 * (n + 1) * pitch * 2 * channels].view(2, (n + 1) * pitch, 2 * channels)
                 torch.mm(matrix, smooth[k, :, : 2 * pitch * channels], out=planes.view(2 * (n + 1), -1))
                 _strided_convolution(planes, weight, result[: n * pitch], pitch)
-                sample = slice(b + k, b + k + 1)
+                sample = slice(samples.start + k, samples.start + k + 1)
                 store(sample, r, r + n, result[: n * pitch].view(1, n, pitch, inputs)[:, :, :width])
+
+        return work
+
+    run_strips(strips, make_worker)
 
 
 def _strided_convolution(planes: Tensor, weight: PhaseWeights, result: Tensor, pitch: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..epilogue import Finish, finish_fast, finish_gpu, gpu_suits
 from ..select import chosen_path
+from ..small_product import small_product
 from ..upfirdn2d.fast import is_channels_last
 from .naive import transposed_padding
 from .prepared import PreparedWeight, kernel_energy
@@ -67,7 +68,7 @@ def _demodulation_scale(weight: Tensor, styles: Tensor, gain: float, prepared: P
     """Compute the demodulation times ``gain``, [O, I, k, k], [B, I] -> [B, O]."""
     frozen = prepared is not None and not weight.requires_grad and weight.dtype == styles.dtype
     energy = prepared.energy(weight) if frozen else kernel_energy(weight.to(styles.dtype))
-    return torch.rsqrt(styles.square() @ energy.t() + 1e-8) * gain
+    return torch.rsqrt(small_product(styles.square(), energy.t()) + 1e-8) * gain
 
 
 def _project(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ..strips import one_thread
 from .direct import arrange_weight
 from .doubling import PhaseWeights, arrange_phases
 from .winograd import transform_weight
@@ -57,6 +58,13 @@ class PreparedWeight:
         if entry is not None and not entry.belongs_to(weight):
             self._entry = None
 
+    def leave_arrangements(self) -> None:
+        """Let go of what strips need, four times the memory of the weight: they were tried, and are not used."""
+        entry = self._entry
+        if entry is not None:
+            for name in ("winograd", "taps", "phases"):
+                entry.values.pop(name, None)
+
     def __deepcopy__(self, memo: dict) -> PreparedWeight:
         return PreparedWeight()
 
@@ -84,11 +92,13 @@ class PreparedWeight:
         if entry is None or not entry.belongs_to(weight):
             source = weight.detach()
             entry = self._entry = _Prepared(source, _version(weight), _sample(source).clone())
-        if name not in entry.values:
+        value = entry.values.get(name)
+        if value is None:
             # Normal tensors, also when the first picture is made under inference mode: they serve autograd later.
-            with torch.inference_mode(False), torch.no_grad():
-                entry.values[name] = make(weight.detach())
-        return entry.values[name]  # type: ignore[return-value]
+            # On one thread: the bytes of a product may depend on how many share it.
+            with torch.inference_mode(False), torch.no_grad(), one_thread():
+                value = entry.values[name] = make(weight.detach())
+        return value  # type: ignore[return-value]
 
 
 def kernel_energy(weight: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Tiled modulated convolution, for frozen weights on a CPU: strips of a picture go through the layer in the cache.
 
 Styles scale a strip's input as it is copied; demodulation, noise, bias, activation and clamp follow the convolution
-before the strip is written. So every picture is read once and written once, and all samples share the weights.
+before the strip is written. So every picture is read once and written once, and all samples share the weights. Strips
+are spread over threads (strips.py); the bytes do not depend on how many there are.
 Under autograd one node stands for the layer and keeps only its input and its output: what the backward pass needs of
 the values between is read back from the output, since lrelu can be undone. A second derivative is taken through torch's
 own operations.
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..epilogue import Finish, finish_fast
+from ..small_product import small_product
 from .direct import run_direct
 from .doubling import PhaseWeights, run_doubling, run_doubling_adjoint, separable_taps
 from .naive import transposed_padding
@@ -25,11 +27,6 @@ from .winograd import TILE, run_winograd
 _SLOPE = 0.2
 _MIN_TILES = 64  # below, reading the transformed weights costs more than the products saved
 _DIRECT_PIXELS = 1024
-# Measured from 24 to 512 channels and 16 to 512 px, one thread and two: a narrow layer gains only when it is so large
-# that passes over memory are what costs; below, many small steps wait for threads.
-_WIDE = 96
-_NARROW = 32
-_LARGE = {1: 2**21, 2: 2**23}  # values of the output
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +58,11 @@ def tiled_suits(
         return False
     if up == 2:
         return width % 4 == 0 and separable_taps(fir, 4.0) is not None
-    return _same_size_kind(x) is not None
+    return same_size_kind(x) is not None
 
 
-def tiled_pays(x: Tensor, weight: Tensor, up: int) -> bool:
-    """Return True where the tiled path is faster than the fast one, for x [B, I, H, W] and a weight [O, I, 3, 3]."""
-    narrowest = min(weight.shape[:2])
-    size = x.shape[0] * weight.shape[0] * x.shape[2] * x.shape[3] * up * up
-    return narrowest >= _WIDE or (narrowest >= _NARROW and size >= _LARGE[up])
-
-
-def _same_size_kind(x: Tensor) -> str | None:
+def same_size_kind(x: Tensor) -> str | None:
+    """Return which convolution takes x [B, I, H, W] in strips, "winograd" or "direct"; None for neither."""
     batch, _, height, width = x.shape
     if height % TILE == 0 and width % TILE == 0 and batch * height * width >= _MIN_TILES * TILE * TILE:
         return "winograd"
@@ -96,7 +87,7 @@ def modulated_conv2d_tiled(
     prepared = PreparedWeight() if prepared is None else prepared
     styles = styles.to(x.dtype)
     if demodulate:
-        scale = torch.rsqrt(styles.square() @ prepared.energy(weight).t() + 1e-8) * gain
+        scale = torch.rsqrt(small_product(styles.square(), prepared.energy(weight).t()) + 1e-8) * gain
     else:
         scale = styles.new_full((x.shape[0], weight.shape[0]), gain)
     bias = weight.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype) * gain
@@ -105,7 +96,7 @@ def modulated_conv2d_tiled(
     if up == 2:
         kind, arranged = "doubling", prepared.phases(weight)
     else:
-        kind = _same_size_kind(x)
+        kind = same_size_kind(x)
         arranged = prepared.winograd(weight) if kind == "winograd" else prepared.taps(weight)
     layer = _Layer(kind, arranged, taps, activation == "linear", clamp, weight.shape[0], weight, fir)
     return _TiledLayer.apply(x, styles, scale, noise, bias, layer)
@@ -154,9 +145,7 @@ class _TiledLayer(torch.autograd.Function):
         )
         gradient = _channels_last_view(gradient.contiguous(memory_format=torch.channels_last))
         input_gradient = torch.empty_like(source)
-        style_gradient, scale_gradient = torch.zeros_like(styles), torch.zeros_like(scale)
-        bias_gradient = torch.zeros_like(scale)  # per sample; summed at the end
-        noise_gradient = torch.zeros_like(noise) if need[3] else None
+        style_sums, scale_sums, bias_sums, noise_sums = (_StripSums() for _ in range(4))
 
         def load(samples, low, high, target, begin, end):
             incoming, produced = gradient[samples, low:high], output[samples, low:high]
@@ -172,27 +161,28 @@ class _TiledLayer(torch.autograd.Function):
             if noise is not None and need[2]:
                 moment.addcmul_(own, _rows(noise, samples, begin, end), value=-1.0)
             if need[2]:
-                scale_gradient[samples] += moment.sum(dim=(1, 2))
+                scale_sums.add(samples, begin, moment.sum(dim=(1, 2)))
             if need[2] or need[4]:
-                bias_gradient[samples] += own.sum(dim=(1, 2))
+                bias_sums.add(samples, begin, own.sum(dim=(1, 2)))
             if need[3]:
-                _add_noise_gradient(noise_gradient, own.sum(dim=3), samples, begin, end)
+                noise_sums.add(samples, begin, own.sum(dim=3))
             target.mul_(scale[samples, None, None])
 
         def store(samples, begin, end, values):
             target = input_gradient[samples, begin:end]
             target.view(values.shape).copy_(values)
             if need[1]:
-                style_gradient[samples] += (target * source[samples, begin:end]).sum(dim=(1, 2))
+                style_sums.add(samples, begin, (target * source[samples, begin:end]).sum(dim=(1, 2)))
             target.mul_(styles[samples, None, None])
 
         _run(layer, (*source.shape[:3], layer.outputs), load, store, adjoint=True)
-        scale_gradient = (scale_gradient - bias * bias_gradient) / scale
+        bias_gradient = bias_sums.total(scale)  # per sample
+        scale_gradient = (scale_sums.total(scale) - bias * bias_gradient) / scale if need[2] else None
         return (
             input_gradient.permute(0, 3, 1, 2) if need[0] else None,
-            style_gradient if need[1] else None,
-            scale_gradient if need[2] else None,
-            noise_gradient,
+            style_sums.total(styles) if need[1] else None,
+            scale_gradient,
+            noise_sums.total_of_maps(noise) if need[3] else None,
             bias_gradient.sum(dim=0) if need[4] else None,
             None,
         )
@@ -236,9 +226,33 @@ def _rows(noise: Tensor, samples: slice, begin: int, end: int) -> Tensor:
     return maps[:, 0, begin:end, :, None]
 
 
-def _add_noise_gradient(total: Tensor, rows: Tensor, samples: slice, begin: int, end: int) -> None:
-    """Add rows [b, rows, W] of some samples to the gradient of the noise, [B or 1, 1, H, W]."""
-    if total.shape[0] == 1:
-        total[0, 0, begin:end] += rows.sum(dim=0)
-    else:
-        total[samples, 0, begin:end] += rows
+class _StripSums:
+    """Sums over strips that threads finish in any order, added in the order of the picture: the same bytes always."""
+
+    def __init__(self) -> None:
+        self._terms: list[tuple[int, int, slice, Tensor]] = []
+
+    def add(self, samples: slice, begin: int, term: Tensor) -> None:
+        """Keep a strip's own sum; ``begin`` is its first row."""
+        self._terms.append((samples.start, begin, samples, term))
+
+    def total(self, like: Tensor) -> Tensor:
+        """Add terms [b, C] of all strips, [B, C] as ``like``."""
+        total = torch.zeros_like(like)
+        for _, _, samples, term in self._ordered():
+            total[samples] += term
+        return total
+
+    def total_of_maps(self, like: Tensor) -> Tensor:
+        """Add terms [b, rows, W] of all strips where they lie, [B or 1, 1, H, W] as ``like``."""
+        total = torch.zeros_like(like)
+        for _, begin, samples, rows in self._ordered():
+            end = begin + rows.shape[1]
+            if len(total) == 1:
+                total[0, 0, begin:end] += rows.sum(dim=0)
+            else:
+                total[samples, 0, begin:end] += rows
+        return total
+
+    def _ordered(self) -> list[tuple[int, int, slice, Tensor]]:
+        return sorted(self._terms, key=lambda term: term[:2])

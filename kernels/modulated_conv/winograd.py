@@ -21,6 +21,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..strips import run_strips
+
 TILE = 4  # outputs per side
 _WINDOW = 6  # inputs per side
 _STRIP = 64 * 512  # tiles times channels: enough rows for the products, few enough for the cache (measured 16 to 1024)
@@ -77,7 +79,10 @@ def run_winograd(
     store: Store,  # (samples, first row, end row, values of [b, rows, W, O] in any view of 4 or 6 dimensions)
     adjoint: bool = False,
 ) -> None:
-    """Convolve strip by strip; ``load`` brings the input rows of a strip, ``store`` takes the finished ones."""
+    """Convolve strip by strip, in several threads: ``load`` brings a strip's input rows, ``store`` takes finished ones.
+
+    Both are called by any thread, for different strips at once.
+    """
     batch, height, width, channels = shape
     weight = weight.transpose(1, 2) if adjoint else weight
     outputs = weight.shape[2]
@@ -88,14 +93,20 @@ def run_winograd(
     group = max(1, min(batch, strip // (rows * tile_columns))) if rows == tile_rows else 1
     pitch = width + 2
     new = dict(dtype=weight.dtype, device=weight.device)
-    padded = torch.zeros(group, TILE * rows + 2, pitch, channels, **new)
     values_per_point = group * rows * tile_columns * max(channels, outputs)
-    first, second = (torch.empty(36 * values_per_point, **new) for _ in range(2))  # buffers, used in turn
-    for b in range(0, batch, group):
-        samples = slice(b, min(b + group, batch))
-        count = samples.stop - b
-        for r in range(0, tile_rows, rows):
-            n = min(rows, tile_rows - r)
+    strips = [
+        (slice(b, min(b + group, batch)), r, min(rows, tile_rows - r))
+        for b in range(0, batch, group)
+        for r in range(0, tile_rows, rows)
+    ]
+
+    def make_worker() -> Callable[[tuple[slice, int, int]], None]:
+        padded = torch.zeros(group, TILE * rows + 2, pitch, channels, **new)
+        first, second = (torch.empty(36 * values_per_point, **new) for _ in range(2))  # buffers, used in turn
+
+        def work(strip: tuple[slice, int, int]) -> None:
+            samples, r, n = strip
+            count = samples.stop - samples.start
             begin, end = TILE * r, TILE * (r + n)
             low, high = max(begin - 1, 0), min(end + 1, height)
             if begin == 0:
@@ -118,3 +129,7 @@ def run_winograd(
             torch.mm(from_tiles, products.view(36, -1), out=values)
             values = values.view(TILE, TILE, count, n, tile_columns, outputs)
             store(samples, begin, end, values.permute(2, 3, 0, 4, 1, 5))
+
+        return work
+
+    run_strips(strips, make_worker)

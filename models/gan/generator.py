@@ -12,6 +12,7 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
+from ...kernels import sharing_cores
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..code_range import LARGEST_WEIGHT, check_range
 from ..errors import CheckpointError, InputError, about_file
@@ -170,7 +171,8 @@ class GanGenerator:
                 first_index=first,
                 photos=None if photos is None else photos[first : first + chunk],
             )
-            images.append(self.network.synthesis(codes, options).image)
+            with sharing_cores():
+                images.append(self.network.synthesis(codes, options).image)
             if progress is not None:
                 progress(min(first + chunk, len(w)), len(w), images[-1][-1] * 0.5 + 0.5)
         return images[0] if len(images) == 1 else torch.cat(images)

@@ -146,7 +146,9 @@ def test_the_faster_way_is_measured_once_for_a_class_of_shapes(monkeypatch):
 
     def slow(x):
         runs.append("slow")
-        return sum((x * k for k in range(200)), x)
+        for k in range(200):
+            x = x * (2.0 if k % 2 == 0 else 0.5)
+        return x * 2
 
     def quick(x):
         runs.append("quick")
@@ -162,6 +164,43 @@ def test_the_faster_way_is_measured_once_for_a_class_of_shapes(monkeypatch):
         assert not gpu.faster((*key, "turned"), slow, quick, (x,), gradient)
         runs.clear()
     assert len(gpu.verdicts()) == 4 and x.grad is None
+
+
+def wrong_values(x):
+    return x * 2.001
+
+
+def wrong_gradient(x):
+    return (x * 2).detach() + (x - x.detach())
+
+
+def not_a_number(x):
+    return torch.where(x == x.max(), torch.nan, x * 2)
+
+
+def another_shape(x):
+    return (x * 2)[:, :, 1:]
+
+
+@pytest.mark.parametrize("kernel", [wrong_values, wrong_gradient, not_a_number, another_shape])
+def test_a_kernel_that_computes_something_else_is_never_used(kernel, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+    x = torch.randn(2, 3, 8, 8, requires_grad=True)
+    key = gpu.shape_class("example", x, True)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert not gpu.faster(key, kernel, lambda x: x * 2, (x,), True)
+    assert "the kernel of example differs from torch's result" in gpu.problem()
+    assert len(caplog.records) == 1 and gpu.verdicts() == {}
+    assert not gpu.usable(x.cuda() if torch.cuda.is_available() else x)
+
+
+def test_a_kernel_that_rounds_otherwise_is_trusted(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+    for dtype, step in ((torch.float32, 1e-6), (torch.float16, 1e-3), (torch.bfloat16, 1e-2)):
+        x = torch.linspace(-3, 3, 64).view(1, 1, 8, 8).to(dtype)
+        gpu.faster(gpu.shape_class("example", x, False), lambda x, s=step: x * (2 + s), lambda x: x * 2, (x,), False)
+        assert gpu.problem() is None
 
 
 def test_timing_without_room_or_while_a_graph_is_recorded_keeps_nothing(monkeypatch):
