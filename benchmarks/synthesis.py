@@ -3,7 +3,8 @@
 The reference is a checkout of NVlabs/stylegan2-ada-pytorch, run as its authors run it on a CPU (its reference
 operations; weights per sample by grouped convolution). Its package dnnlib needs `requests` installed. Both networks
 hold the same random weights; biases and noise strengths are random too. The largest difference of the two pictures is
-printed beside the times.
+printed beside the times. "ours" is the automatic choice; every path of its own stands beside it, and how much slower it
+is than the best of them.
 
 python benchmarks/synthesis.py --reference-path CHECKOUT [--sizes 128demo 256 512] [--batches 1 4] [--threads 1 2]
     [--repeats 7] [--backward]
@@ -16,6 +17,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -63,14 +65,22 @@ def main() -> None:
     say(table(HEAD, rows))
 
 
-HEAD = ("pass", "size", "batch", "threads", "NVlabs s", "ours s", "times faster (quartiles)", "by CPU time", "fast s")
+PATHS = ("fast", "tiled", "bands")  # beside "ours", which chooses among them layer by layer
+HEAD = (
+    "pass", "size", "batch", "threads", "NVlabs s", "ours s", "times faster (quartiles)", "by CPU time",
+    *(f"{path} s" for path in PATHS), "ours / best path",
+)  # fmt: skip
 
 
 def compare(what: str, size: str, w: torch.Tensor, threads: int, runs: dict[str, Callable], repeats: int) -> tuple:
-    times = interleaved(runs, repeats)
+    times = interleaved(runs, repeats, warm_up=2)
     won = ratio(times["reference"], times["ours"])
-    seconds = [f"{times[name].median:.3f}" for name in ("reference", "ours", "fast")]
-    return (what, size, len(w), threads, *seconds[:2], won, f"{won.cpu:.2f}", seconds[2])
+    seconds = {name: taken.median for name, taken in times.items()}
+    best = min(ratio(times[path], times["ours"]).wall for path in PATHS if path in times)
+    return (
+        what, size, len(w), threads, f"{seconds['reference']:.3f}", f"{seconds['ours']:.3f}", won, f"{won.cpu:.2f}",
+        *(f"{seconds[path]:.3f}" if path in seconds else "" for path in PATHS), f"{1 / best:.2f}",
+    )  # fmt: skip
 
 
 def forward(reference: torch.nn.Module, ours: StyleGAN2, w: torch.Tensor) -> dict[str, Callable]:
@@ -79,14 +89,11 @@ def forward(reference: torch.nn.Module, ours: StyleGAN2, w: torch.Tensor) -> dic
         reference.synthesis(w, noise_mode="const")
 
     @torch.inference_mode()
-    def mine() -> None:
-        ours.synthesis(w)
+    def mine(path: str) -> None:
+        with use_kernels(path):
+            ours.synthesis(w)
 
-    def fast() -> None:
-        with use_kernels("fast"):
-            mine()
-
-    return {"reference": theirs, "fast": fast, "ours": mine}
+    return {"reference": theirs, "ours": lambda: mine("auto"), **{path: partial(mine, path) for path in PATHS}}
 
 
 def graphs(reference: torch.nn.Module, ours: StyleGAN2, w: torch.Tensor) -> tuple[Callable, Callable]:
@@ -102,11 +109,13 @@ def graphs(reference: torch.nn.Module, ours: StyleGAN2, w: torch.Tensor) -> tupl
 def backward(reference: torch.nn.Module, ours: StyleGAN2, w: torch.Tensor) -> dict[str, Callable]:
     theirs, mine = graphs(reference, ours, w)
 
-    def fast() -> None:
-        with use_kernels("fast"):
+    def run(path: str) -> None:
+        with use_kernels(path):
             mine().backward()
 
-    return {"reference": lambda: theirs().backward(), "fast": fast, "ours": lambda: mine().backward()}
+    # Bands are for pictures without a gradient.
+    own = {path: partial(run, path) for path in PATHS if path != "bands"}
+    return {"reference": lambda: theirs().backward(), "ours": lambda: run("auto"), **own}
 
 
 @torch.no_grad()

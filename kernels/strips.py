@@ -60,15 +60,17 @@ def run_strips(strips: Sequence[Strip], make_worker: Callable[[], Worker]) -> No
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch's operations run on the thread that calls them; a second caller waits, as the setting is shared."""
+    # A thread that helps out has one already; it never waits for whom it helps.
+    if torch.get_num_threads() == 1:
+        yield
+        return
     with _lock:
         count = torch.get_num_threads()
-        if count > 1:
-            torch.set_num_threads(1)
+        torch.set_num_threads(1)
         try:
             yield
         finally:
-            if count > 1:
-                torch.set_num_threads(count)
+            torch.set_num_threads(count)
 
 
 def _drain(waiting: deque[Strip], make_worker: Callable[[], Worker]) -> None:

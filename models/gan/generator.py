@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from ...kernels import sharing_cores
 from ..checkpoint import parse_json, read_safetensors, write_safetensors
 from ..code_range import LARGEST_WEIGHT, check_range
-from ..errors import CheckpointError, InputError, about_file
+from ..errors import CheckpointError, InputError, about_file, check_choice
 from ..inference import no_inference_mode
 from ..printable import printable
 from ..progress import Progress
 from .adaptation import Adaptation
 from .network import GeneratorNetwork, picture_part
+from .precision import PRECISIONS
 from .progan import ARCHITECTURE, ProgressiveConfig, ProgressiveGAN
 from .stylegan2 import StyleGAN2
 from .stylegan2_config import StyleGAN2Config, config_from_header
@@ -285,20 +286,24 @@ def _w_space(config: StyleGAN2Config | StyleGAN3Config) -> bytes:
     return repr((config.z_dim, config.c_dim, config.w_dim, config.num_layers, config.lr_multiplier)).encode()
 
 
-def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanGenerator:
+def load_generator(path: str | Path, device: torch.device | str = "cpu", precision: str = "automatic") -> GanGenerator:
     """Read a generator from a .safetensors file made by ``semantic-edit convert`` or :func:`save_generator`.
 
     Args:
         path: of the file; its name becomes the generator's.
         device: where the weights are brought.
+        precision: in which a StyleGAN2 draws its four highest resolutions, one of `precision.PRECISIONS`; "automatic"
+            is float32 on CPUs. Others draw in float32.
 
     Returns:
-        The generator, frozen, in float32.
+        The generator, frozen, its weights in float32.
 
     Raises:
+        InputError: another precision.
         CheckpointError: anything else; one sentence.
     """
     path = Path(path)
+    check_choice("precision", precision, PRECISIONS)
     # Outside inference mode, reading included: weights made inside could never take part in an optimisation.
     with no_inference_mode():
         tensors, metadata = read_safetensors(path, kind="generator")
@@ -315,6 +320,8 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> GanG
         plain = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
         network.load_state_dict(plain, strict=True, assign=True)
         network = network.requires_grad_(False).eval().to(device)
+    if isinstance(network, StyleGAN2):
+        network.synthesis.precision = precision
     family = metadata.get("family") or family_fingerprint(network)
     return GanGenerator(network, family, name=printable(path.stem))
 

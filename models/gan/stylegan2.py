@@ -22,6 +22,7 @@ from .crop_box import crop
 from .hooks import hooked
 from .layer_blend import LayerBlend
 from .network import PlainNetwork
+from .precision import HALF_RESOLUTIONS, half_dtype
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import FullyConnectedLayer, SynthesisBlock, SynthesisLayer
 from .synthesis_run import LayerState, SynthesisOptions, SynthesisResult, check_layer, check_run
@@ -84,6 +85,7 @@ class SynthesisNetwork(nn.Module):
     def __init__(self, config: StyleGAN2Config, rng: torch.Generator) -> None:
         super().__init__()
         self.config = config
+        self.precision = "float32"  # of finished pictures, one of `precision.PRECISIONS`
         self.block_names: list[str] = []
         self.layers: list[tuple[int, str]] = []  # layer index -> (block index, conv name)
         for k, channels in enumerate(config.channels):
@@ -148,12 +150,15 @@ class SynthesisNetwork(nn.Module):
         noise = _NoiseSource(options, ws)
         features: dict[int, Tensor] = {}
         x, image, residual = self._start(ws, options)
+        half = self._half(ws, options)
         for layer in range(max(options.first_layer - 1, 0), len(self.layers)):
             index, name = self.layers[layer]
             if index > last_block:
                 break
             block = self.block(index)
             if layer >= options.first_layer:
+                if half is not None and index >= max(1, len(self.block_names) - HALF_RESOLUTIONS):
+                    x = x.to(half)
                 if block.residual and name == "conv0":
                     residual = block.skip(x)
                 x = self._convolve(layer, x, ws, noise, residual, options.blend)
@@ -182,6 +187,17 @@ class SynthesisNetwork(nn.Module):
         const = self.block(0).const
         x = const.to(dtype)[None].expand(len(ws), -1, -1, -1).contiguous(memory_format=_memory_format(const))
         return x, None, None
+
+    def _half(self, ws: Tensor, options: SynthesisOptions) -> torch.dtype | None:
+        """Return the type of the highest resolutions of a run; None for float32, and for all but finished pictures."""
+        if self.precision == "float32" or options.dtype is not None or ws.dtype != torch.float32:
+            return None
+        steps_in = options.hook or options.blend or options.resume or options.want_features
+        if steps_in or options.stop_layer is not None:
+            return None
+        if torch.is_grad_enabled() and (ws.requires_grad or any(p.requires_grad for p in self.parameters())):
+            return None
+        return half_dtype(self.precision, ws.device)
 
     def _convolve(
         self, layer: int, x: Tensor, ws: Tensor, noise: _NoiseSource, residual: Tensor | None, blend: LayerBlend | None

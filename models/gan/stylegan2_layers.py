@@ -8,8 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import ACTIVATIONS, PreparedWeight, bias_act, modulated_conv2d, setup_filter, upfirdn2d
+from .precision import HALF_CLAMP
 
 _SQRT_HALF = math.sqrt(0.5)
+
+
+def _clamp(own: float | None, x: Tensor) -> float | None:
+    """Return a layer's clamp: its own, else the published one where features could leave half precision."""
+    return HALF_CLAMP if own is None and x.dtype == torch.float16 else own
 
 
 def normal_init(rng: torch.Generator, *size: int, scale: float = 1.0) -> Tensor:
@@ -101,6 +107,7 @@ class SynthesisLayer(nn.Module):
         """
         if noise is not None:
             noise = noise * self.noise_strength
+        clamp = _clamp(self.conv_clamp, x)
         return modulated_conv2d(
             x,
             self.weight,
@@ -111,7 +118,7 @@ class SynthesisLayer(nn.Module):
             bias=self.bias,
             activation=self.activation,
             gain=ACTIVATIONS[self.activation].gain * gain,
-            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
+            clamp=None if clamp is None else clamp * gain,
             prepared=self.prepared,
         )
 
@@ -132,7 +139,8 @@ class ToRGBLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[B, I, H, W], row of W+ [B, D] -> colours [B, 3, H, W]."""
         styles = self.affine(w) * self.weight_gain
-        return modulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.conv_clamp)
+        clamp = _clamp(self.conv_clamp, x)
+        return modulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias, clamp=clamp)
 
 
 class ResidualSkip(nn.Module):

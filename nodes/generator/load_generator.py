@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...host import PACK, current, io
 from ...models.errors import InputError
 from ...models.gan.generator import load_generator
+from ...models.gan.precision import PRECISIONS
 from ..common.model_files import model_file, model_file_fingerprint
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType
@@ -31,6 +32,15 @@ class LoadGenerator(io.ComfyNode):
                     tooltip="A .safetensors generator below models/semantic_edit/generators. To use your own, put the "
                     "published .pkl or .pt there, run the node Convert Checkpoint once, and press r.",
                 ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="automatic",
+                    optional=True,
+                    tooltip="Of a StyleGAN2's four highest resolutions when finished pictures are drawn. automatic: "
+                    "float32 on a CPU, float16 on a card, as published. bfloat16 is faster on CPUs that have it, and "
+                    "coarser. What learns, paints or edits features stays in float32.",
+                ),
             ],
             outputs=[
                 GanGeneratorType.Output(
@@ -40,18 +50,18 @@ class LoadGenerator(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> str:
+    def fingerprint_inputs(cls, file: str, precision: str = "automatic") -> str:
         return model_file_fingerprint("generators", file)
 
     @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
+    def execute(cls, file: str, precision: str = "automatic") -> io.NodeOutput:
         if file == YOUR_OWN:
             raise InputError(
                 f"'{YOUR_OWN}' is a note, no file. Put a StyleGAN2, StyleGAN3 or Progressive GAN checkpoint into "
                 f"{current().model_folders('generators')[0]}, run the node Convert Checkpoint once, press r and choose "
                 "the new file."
             )
-        return io.NodeOutput(load_generator(model_file("generators", file)))
+        return io.NodeOutput(load_generator(model_file("generators", file), precision=precision))
 
 
 def _options() -> list[str]:

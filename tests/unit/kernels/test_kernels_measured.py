@@ -22,11 +22,25 @@ def fresh(monkeypatch, tmp_path):
     monkeypatch.setattr(measured, "_refused", [])
 
 
+class Clock:
+    """A clock that only what is timed moves."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr(measured, "time", Clock())
+
+
 def runs(log, **seconds):
     def one(name, pause):
         def run():
             log.append(name)
-            time.sleep(pause)
+            measured.time.now += pause
 
         return run
 
@@ -182,7 +196,8 @@ def test_what_was_tried_and_lost_leaves_no_memory(monkeypatch):
     assert set(prepared._entry.values) <= {"energy"}
 
 
-def test_gradients_flow_through_a_measured_layer():
+def test_gradients_flow_through_a_measured_layer(monkeypatch):
+    monkeypatch.setattr(measured, "time", time)
     y, _, styles = layer(gradient=True)
     y.sum().backward()
     assert styles.grad.isfinite().all() and list(choices())

@@ -143,6 +143,16 @@ def test_bands_are_the_definition(case, fir, noises, monkeypatch):
     assert outcomes[1].is_contiguous(memory_format=torch.channels_last)
 
 
+def test_small_products_inside_of_bands_do_not_wait_for_one_another(monkeypatch):
+    """A band's demodulation runs on one thread as well, in a thread that helps out."""
+    monkeypatch.setattr(bands, "VALUES", 64)
+    parts = drawn(4, 8, 8, 64, 16, 1)
+    with use_kernels("bands"), torch.inference_mode():
+        y = modulated_conv2d(**parts, prepared=PreparedWeight())
+    with use_kernels("fast"), torch.inference_mode():
+        assert (y - modulated_conv2d(**parts)).abs().max() < 1e-4
+
+
 def test_bands_never_cut_a_gradient_off():
     parts = drawn(1, 8, 8, 512, 256, 1)
     parts["styles"].requires_grad_()

@@ -192,24 +192,25 @@ def test_what_the_tiled_path_leaves_to_the_others():
     assert not suits(up, up=2) and not suits(drawn(1, 16, 16, 8, 8, 2, dtype=torch.float32), 2, torch.eye(4))
 
 
-def test_it_is_chosen_for_wide_frozen_layers_whose_weights_are_kept(monkeypatch):
+def test_the_rule_takes_strips_for_wide_frozen_layers_whose_weights_are_kept(monkeypatch):
     from semantic_edit.kernels import modulated_conv
 
-    seen = []
-    monkeypatch.setattr(
-        modulated_conv, "choose", lambda reference, fast, x, tiled=None: seen.append(tiled) or reference
-    )
-    sizes = (95, 4), (96, 4), (32, 256), (31, 256), (32, 128)
-    for channels, side in sizes:
-        parts = drawn(1, channels, channels, side, side, 1, dtype=torch.float32)
-        modulated_conv2d(**parts)
-        modulated_conv2d(**parts, prepared=PreparedWeight())
-    chosen = [tiled is not None for tiled in seen]
-    assert chosen[1::2] == [False, True, True, False, False]
-    assert not any(chosen[::2])  # without a place to keep the weights
-    seen.clear()
-    run(parts, "tiled")
-    assert seen != [None]
+    taken = []
+
+    def note(x, weight, *rest):
+        taken.append(weight.shape[0])
+        return modulated_conv.modulated_conv2d_naive(x, weight, *rest)
+
+    monkeypatch.setattr(modulated_conv, "modulated_conv2d_tiled", note)
+    for channels, up in ((127, 1), (128, 1), (128, 2)):
+        parts = drawn(1, channels, channels, 4, 4, up, dtype=torch.float32)
+        run(parts, "rule", up=up, fir=FIR)
+        assert taken == [], "without a place to keep the weights"
+        run(parts, "rule", up=up, fir=FIR, prepared=PreparedWeight())
+        assert taken == ([128] if (channels, up) == (128, 1) else [])
+        taken.clear()
+    run(parts, "tiled", up=2, fir=FIR)
+    assert taken == [128]
 
 
 def test_trainable_weights_take_the_other_path_and_learn():
@@ -253,10 +254,10 @@ class TestPreparedWeight:
     def test_it_is_used_and_changes_nothing(self):
         parts = drawn(1, 96, 96, 32, 32, 1, dtype=torch.float32)
         prepared = PreparedWeight()
-        first = modulated_conv2d(**parts, prepared=prepared)
+        first = run(parts, "tiled", prepared=prepared)
         kept = prepared.winograd(parts["weight"])
         assert torch.equal(first, run(parts, "tiled"))
-        assert torch.equal(first, modulated_conv2d(**parts, prepared=prepared))
+        assert torch.equal(first, run(parts, "tiled", prepared=prepared))
         assert prepared.winograd(parts["weight"]) is kept
 
     @pytest.mark.parametrize(
@@ -308,9 +309,9 @@ class TestPreparedWeight:
         parts = drawn(1, 96, 96, 32, 32, 1, dtype=torch.float32)
         prepared = PreparedWeight()
         with torch.inference_mode():
-            modulated_conv2d(**parts, prepared=prepared)
+            run(parts, "tiled", prepared=prepared)
         parts["styles"].requires_grad_()
-        modulated_conv2d(**parts, prepared=prepared).square().sum().backward()
+        run(parts, "tiled", prepared=prepared).square().sum().backward()
         assert parts["styles"].grad.abs().max() > 0
         with torch.inference_mode():
             made_inside = torch.randn(96, 96, 3, 3)
