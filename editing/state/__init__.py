@@ -4,6 +4,8 @@ from .example import reader_from_example
 from .faces import FACE_MEASURES, face_measure_names, measure_faces, reader_from_face
 from .joint import JointState, reach_states
 from .masks import MASK_MEASURES, measure_masks, reader_from_mask
+from .mesh import mesh_detector
+from .middle import middle_features
 from .outside import OutsideCap
 from .picture_noise import measure_noise, with_measured_noise
 from .plan import StrengthPlan, plan_strengths
@@ -23,6 +25,8 @@ __all__ = [
     "measure_faces",
     "measure_masks",
     "measure_noise",
+    "mesh_detector",
+    "middle_features",
     "plan_strengths",
     "reach_state",
     "reach_states",

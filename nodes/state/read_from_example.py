@@ -13,6 +13,7 @@ from ..common.feature_space import AUTOMATIC, features_fingerprint, picture_feat
 from ..common.images import from_image_batch
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import ClipVisionType, StateReaderType, TextImageScorerType
+from ._middle import middle_space
 
 
 class ReadFromExample(io.ComfyNode):
@@ -47,6 +48,15 @@ class ReadFromExample(io.ComfyNode):
                 ClipVisionType.Input(
                     "clip_vision", optional=True, tooltip="ComfyUI's own Load CLIP Vision, to read with."
                 ),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="A diffusion model, to read with its own middle block: the one that edits will do.",
+                ),
+                io.Vae.Input("vae", optional=True, tooltip="With model: the VAE of the same model."),
+                io.Conditioning.Input(
+                    "conditioning", optional=True, tooltip="With model: what all pictures show, such as 'a person'."
+                ),
             ],
             outputs=[
                 StateReaderType.Output(
@@ -70,8 +80,15 @@ class ReadFromExample(io.ComfyNode):
         pictures: Tensor | None = None,
         scorer: Any = None,
         clip_vision: Any = None,
+        model: Any = None,
+        vae: Any = None,
+        conditioning: Any = None,
     ) -> io.NodeOutput:
-        space = picture_features(features, scorer, clip_vision)
+        if model is None and vae is None and conditioning is None:
+            space = picture_features(features, scorer, clip_vision)
+        else:
+            others = {"features": features, "scorer": scorer, "clip_vision": clip_vision}
+            space = middle_space(model, vae, conditioning, others)
         start = from_image_batch(before)
         end = None if after is None else from_image_batch(after)
         if end is None:

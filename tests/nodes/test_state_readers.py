@@ -193,3 +193,22 @@ def test_landmarks_that_were_found_are_numbers(run_node):
     ):
         with pytest.raises(InputError, match=sentence):
             run_node("ReadFromFace", **{"measure": "smile", **inputs})
+
+
+def test_a_diffusion_model_reads_with_its_own_middle(run_node):
+    pytest.importorskip("diffusers")
+    model, clip, vae = run_node("LoadDemoDiffusion")[0]
+    sentence = [list(clip.encode("a person"))]
+    pair = example("hair_len", 0.0, 1.0)
+    wires = {"model": model, "vae": vae, "conditioning": sentence}
+    (reader, report), _ = run_node("ReadFromExample", before=pair[:1], after=pair[1:], name="hair", **wires)
+    assert reader.read(pictures_of(pair))[:, 0].tolist() == pytest.approx([0, 1], abs=1e-3)
+    assert "the diffusion model's middle" in report
+    for inputs, sentence in (
+        ({**wires, "vae": None}, "missing: vae"),
+        ({**wires, "conditioning": None}, "missing: conditioning"),
+        ({**wires, "features": "demo portraits"}, "More than one network"),
+        ({**wires, "clip_vision": object()}, "More than one network"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            run_node("ReadFromExample", before=pair, **inputs)
