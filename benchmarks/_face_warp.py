@@ -14,6 +14,7 @@ from torch import Tensor
 _FIELD = 48  # places along each side at which the spline is computed; between them it is interpolated
 # Points of MediaPipe's mesh that stay: the face's outline above the mouth, eyes, nose, and what is near a moved part.
 _OUTLINE = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 127, 234, 93, 162, 21, 54, 103, 67, 109)
+_BEYOND = 1.5  # hair stays, too: so far from the face's middle, in shares of the outline's distance
 _EYES = (33, 133, 159, 145, 362, 263, 386, 374)
 _NOSE = (1, 2, 4, 6, 98, 327, 168, 195)
 _UPPER_LIP = (0, 13, 37, 267, 82, 312, 61, 291, 78, 308)
@@ -63,7 +64,8 @@ def _field(points: Tensor, warp: Warp, strength: float, size: tuple[int, int]) -
     y_axis = torch.stack([-x_axis[1], x_axis[0]])
     edge = torch.tensor([[x, y] for x in (0, 0.5, 1) for y in (0, 0.5, 1) if (x, y) != (0.5, 0.5)], dtype=torch.float64)
     edge = edge * torch.tensor([size[1] - 1.0, size[0] - 1.0])
-    fixed = torch.cat([points[list(warp.stays)], edge])
+    beyond = middle + _BEYOND * (points[list(_OUTLINE)] - middle)
+    fixed = torch.cat([points[list(warp.stays)], beyond, edge])
     moved = points[list(warp.moves)]
     steps = torch.tensor(list(warp.moves.values()), dtype=torch.float64) * distance * strength
     outward = torch.sign((moved - middle) @ x_axis)[:, None]

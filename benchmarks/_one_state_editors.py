@@ -26,17 +26,24 @@ SLIDERS = {
 
 @dataclass(frozen=True, eq=False)
 class Editor:
-    """One edit of many photos by a strength each; ``render`` draws [B] strengths as pictures [B, 3, H, W]."""
+    """One edit of many photos by a strength each.
+
+    ``render_some`` draws strengths [M] of the photos whose index [M] is given as pictures [M, 3, H, W].
+    """
 
     name: str
     attribute: str
-    render: Callable[[torch.Tensor], torch.Tensor]
+    render_some: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     before: torch.Tensor  # [B, 3, H, W], unedited
     example: tuple[torch.Tensor, torch.Tensor]  # [1, 3, H, W] before and after
     example_strength: float
     strengths: tuple[float, ...]  # tried first; the range that is allowed
     closed_form: Callable[[], torch.Tensor] | None = None  # -> strengths [B]
     facts: dict[str, float] = field(default_factory=dict)
+
+    def render(self, strengths: torch.Tensor) -> torch.Tensor:
+        """Draw all photos at strengths [B]."""
+        return self.render_some(strengths, torch.arange(len(self.before)))
 
     @property
     def goal(self) -> float:
@@ -59,28 +66,36 @@ class GanEditors:
         fields = read_direction(MODELS / "directions" / f"{slider}.safetensors")
         return fit_to_generator(self.generator, **{**fields, "name": slider})
 
-    def editor(self, slider: str, example: int = 0) -> Editor:
-        """The edit along a slider, with one portrait as its example."""
+    def recorded(self, slider: str, example: int):
+        """One portrait moved along a slider: pictures before and after, and the edit whose strength 1 is that move."""
         attribute, amount = SLIDERS[slider]
         direction, start = self.direction(slider), self.examples[example]
         pictures = self.generator.synthesize(start[None])
         up = float(measure(pictures)[attribute]) < float(measure(self.before)[attribute].median())
         edited = slide_attribute(start[None], direction, amount if up else -amount)[0]
-        plain = record_edit(self.generator, start, edited)  # strength 1 is the example's own edit
+        after = self.generator.synthesize(edited[None])
+        return (pictures, after), record_edit(self.generator, start, edited)
+
+    def editor(self, slider: str, example: int = 0) -> Editor:
+        """The edit along a slider, with one portrait as its example."""
+        pictures, edit = self.recorded(slider, example)
+
+        def render_some(strengths: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+            return self.generator.synthesize(apply_edit(self.codes[index], edit, strengths))
+
         return Editor(
-            "GAN", attribute,
-            lambda strengths: self.generator.synthesize(apply_edit(self.codes, plain, strengths)),
-            self.before, (pictures, self.generator.synthesize(edited[None])), 1.0, (-2.0, 0.0, 2.0),
-            lambda: plan_strength(plain, self.codes).alpha,
+            "GAN", SLIDERS[slider][0], render_some, self.before, pictures, 1.0, (-2.0, 0.0, 2.0),
+            lambda: plan_strength(edit, self.codes).alpha,
         )  # fmt: skip
 
     def pair(self, sliders: tuple[str, str], example: int = 0):
-        """Two edits at once: ``render`` takes strengths [B, 2]."""
-        one, two = (self.direction(slider) for slider in sliders)
+        """Two edits at once: what draws strengths [B, 2], and the pictures of both examples."""
+        recorded = [self.recorded(slider, example) for slider in sliders]
 
         def render(strengths: torch.Tensor) -> torch.Tensor:
-            return self.generator.synthesize(
-                apply_edit(apply_edit(self.codes, one, strengths[:, 0]), two, strengths[:, 1])
-            )
+            codes = self.codes
+            for (_, edit), column in zip(recorded, strengths.T, strict=True):
+                codes = apply_edit(codes, edit, column)
+            return self.generator.synthesize(codes)
 
-        return render
+        return render, [pictures for pictures, _ in recorded]

@@ -34,12 +34,14 @@ from PIL import Image
 from semantic_edit.editing import reach_state
 from semantic_edit.editing.common.face_landmarks import LandmarkedFace
 from semantic_edit.editing.state import measure_noise, mesh_detector, reader_from_face, with_measured_noise
+from semantic_edit.editing.state.picture_noise import disturbed_copies
 from torch import Tensor
 
-SIZE = 256  # px of a view
-RANGE = (-1.0, 0.0, 1.0)  # of strengths
-START = 0.6  # views begin anywhere between - and + this strength
-EXAMPLE = 0.5  # the example's edit
+SIZE = 320  # px of a view
+RANGE = (-1.5, 0.0, 1.5)  # of strengths
+START = 0.9  # views begin anywhere between - and + this strength
+EXAMPLE = 0.6  # the example's edit
+COPIES = 8  # that show the same, whose mean the judge takes for the example's state
 HEAD = ("edit", "way", "spread", "landing", "drawings", "at the state", "named right", "the judge's noise")
 Points = Callable[[LandmarkedFace], float]
 
@@ -50,10 +52,19 @@ def _upright(face: LandmarkedFace, pair: tuple[int, int]) -> float:
     return float((face.points[pair[1]] - face.points[pair[0]]) @ axis / axis.square().sum())
 
 
-# Points that the reader's own measure does not use.
+def _smile(face: LandmarkedFace) -> float:
+    """Corners of the outer lips above the middle of the outer lips, and apart."""
+    lift = (
+        -(_upright(face, (0, 76)) + _upright(face, (17, 76)) + _upright(face, (0, 306)) + _upright(face, (17, 306))) / 4
+    )
+    length = (face.points[152] - face.points[168]).norm()
+    return lift + 0.5 * float((face.points[76] - face.points[306]).norm() / length)
+
+
+# By points that the reader's own measures do not use.
 JUDGED: dict[str, Points] = {
     "mouth open": lambda face: _upright(face, (0, 17)),
-    "smile": lambda face: (_upright(face, (76, 17)) + _upright(face, (306, 17))) / 2,
+    "smile": _smile,
     "brows raised": lambda face: (_upright(face, (52, 168)) + _upright(face, (282, 168))) / 2,
 }
 
@@ -118,7 +129,7 @@ class Bench:
             points = self.face(photo).points.float()
             middle, reach = points.mean(dim=0), float((points.amax(dim=0) - points.amin(dim=0)).max())
             angle, zoom, x, y, gamma, mirror = torch.rand(6, generator=rng).tolist()
-            angle, half = (angle - 0.5) * math.radians(24), reach * (0.8 + 0.35 * zoom)
+            angle, half = (angle - 0.5) * math.radians(24), reach * (0.7 + 0.3 * zoom)
             flip = -1.0 if mirror < 0.5 else 1.0
             turn = torch.tensor([[math.cos(angle) * flip, -math.sin(angle)], [math.sin(angle) * flip, math.cos(angle)]])
             line = torch.linspace(-half, half, SIZE)
@@ -150,9 +161,10 @@ class Bench:
             render, reader, torch.full((len(photos),), target), RANGE, unedited=photos, render_some=render_some
         )
         levels = torch.stack(
-            [self.judge(edit, render(torch.full((len(photos),), s))) for s in (-1.0, -0.5, 0.0, 0.5, 1.0)]
+            [self.judge(edit, render(torch.full((len(photos),), s))) for s in (-1.5, -0.75, 0.0, 0.75, 1.5)]
         )
-        goal = float(self.judge(edit, after))
+        copies = torch.cat([disturbed_copies(after, seed) for seed in range(COPIES)])
+        goal = float(self.judge(edit, copies).nanmean())
         can = (levels.amin(dim=0) <= goal) & (levels.amax(dim=0) >= goal)
         before, std = levels[2], float(levels[2].std())
         noise = float(measure_noise(lambda pictures: self.judge(edit, pictures), photos)[0]) / std
