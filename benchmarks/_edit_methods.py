@@ -209,7 +209,8 @@ def settings_from(pairs: Sequence[str]) -> dict[str, Any]:
         place, _, value = pair.partition("=")
         part, _, name = place.partition(".")
         now = getattr(made[part], name)
-        made[part] = replace(made[part], **{name: type(now)(value)})
+        parsed = (value,) if isinstance(now, tuple) else type(now)(value)
+        made[part] = replace(made[part], **{name: parsed})
     return made
 
 

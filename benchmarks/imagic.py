@@ -32,6 +32,7 @@ import torch
 from _edit_methods import ETAS, LEARNED, METHODS, Edits, Workshop, settings_from
 from _edit_pairs_demo import DEVELOPMENT, HELD_OUT, Pair, deviations, graded, held_out_pairs, identity_scale
 from _harness import machine_facts, say, table
+from _imagic_ablation import VARIANTS, Ablation, ablation_table
 from _imagic_common import common_figures
 from _imagic_memory import WAYS, peak_memory, wider_folder
 from _imagic_peer import PUBLISHED_ALPHA, Peer
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--memory", choices=WAYS, help="measure the peak memory of one way in this process, and stop")
     parser.add_argument("--width", type=int, default=0, help="with --memory: a UNet like SD's, of this width (SD: 320)")
     parser.add_argument("--development", action="store_true", help="other pairs, for choosing settings")
+    parser.add_argument("--ablate", nargs="*", choices=VARIANTS, help="variants on development pairs (all), and stop")
     parser.add_argument("--set", nargs="*", default=[], help="settings other than SETTINGS, tuning.rate=0.002")
     parser.add_argument("--write", action="store_true", help="write the page of results/ from the rows")
     options = parser.parse_args()
@@ -83,6 +85,11 @@ def main() -> None:
         return
     rows = Rows(options.rows)
     workshop = Workshop(folder, load_scorer(SCORER), **settings)
+    if options.ablate is not None:
+        ablation = Ablation(workshop, rows)
+        ablation.run({name: VARIANTS[name] for name in options.ablate or VARIANTS}, options.pairs)
+        say(f"{machine_facts()}\n\n{ablation_table(rows)}")
+        return
     pairs = held_out_pairs(options.pairs, workshop.side, DEVELOPMENT if options.development else HELD_OUT)
     bench = Bench(workshop, rows, options.sheets)
     for method in options.methods:

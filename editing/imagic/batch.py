@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError
+from ...models.files.imagic import LearnedLora
 from ..common.diffusion.denoiser import Denoiser
 from ..common.progress import Progress, silent, stage
 from .common_state import CommonState
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _SAMPLED = 16  # numbers of a weight that tell a model from another
+_LATER_FIELDS = ("schedule", "reference_rate", "average")  # of settings, since photos are saved with keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +152,10 @@ def tune_photos(
     for k, name in enumerate(names):
         photo, latent = photos[k : k + 1], latents[k : k + 1]
         key = photo_key(model, photos[k], target, start, embedding, tuning)
-        fields = (cache or {}).get(key)
-        if fields is not None:
-            conditioning = Conditioning(fields["embedding"], dict(fields["extras"]))
-            tuned.append(TunedPhoto(name, photo, latent, conditioning, fields["lora"], "learned before.", key))
+        saved = (cache or {}).get(key)
+        if saved is not None:
+            conditioning = Conditioning(saved["embedding"], dict(saved["extras"]))
+            tuned.append(TunedPhoto(name, photo, latent, conditioning, saved["lora"], "learned before.", key))
             progress((k + 1) * steps_per_photo, total)
             continue
         report = stage(progress, k * steps_per_photo, total)
@@ -180,7 +182,7 @@ def _tune_photo(
         conditioning, text = fit.conditioning, fit.report() + " "
         progress = stage(progress, embedding.steps, embedding.steps + tuning.steps)
     tuned = tune_model(denoiser, latent, conditioning, tuning, free=free, progress=progress)
-    return tuned.conditioning, tuned.lora, text + tuned.report()
+    return tuned.conditioning, LearnedLora(tuned.lora, tuned.provenance), text + tuned.report()
 
 
 def photo_key(
@@ -192,8 +194,7 @@ def photo_key(
     tuning: TuneSettings,
 ) -> str:
     """Hash what a learned photo depends on, but for the VAE: equal keys need no second learning."""
-    # The settings' classes and fields are part of the hash: another name there would learn saved photos again.
-    digest = hashlib.sha256(repr((model, embedding, tuning, tuple(photo.shape))).encode())
+    digest = hashlib.sha256(f"({model!r}, {_key_of(embedding)}, {_key_of(tuning)}, {tuple(photo.shape)!r})".encode())
     digest.update(_bytes(photo))
     for conditioning in (target, *(() if start is None else (start,))):
         digest.update(_bytes(conditioning.embedding))
@@ -203,6 +204,19 @@ def photo_key(
             elif isinstance(value, bool | int | float | str):
                 digest.update(repr((name, value)).encode())
     return digest.hexdigest()[:32]
+
+
+def _key_of(settings: EmbeddingSettings | TuneSettings) -> str:
+    """Write settings for the hash: another name of a class or field there would learn saved photos again.
+
+    Fields that came later are written where they differ from what photos were learned with before they were there.
+    """
+    written = [
+        f"{field.name}={getattr(settings, field.name)!r}"
+        for field in fields(settings)
+        if field.name not in _LATER_FIELDS or getattr(settings, field.name) != field.default
+    ]
+    return f"{type(settings).__name__}({', '.join(written)})"
 
 
 def model_key(denoiser: Denoiser) -> str:

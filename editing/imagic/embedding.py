@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
+from ...models.errors import InputError, check_choice
 from ...models.inference import enable_training
 from ..common.diffusion.autograd.memory import draws_at_once, graph_bytes, weight_storages
 from ..common.diffusion.autograd.out_of_place import out_of_place
@@ -20,6 +20,7 @@ from .fixed_noise_loss import FixedNoiseLoss, LossReport
 from .gradient_check import check_gradient
 from .loss import TargetLatent, check_levels, denoising_loss
 from .preview_progress import PreviewProgress
+from .schedule import SCHEDULES, rate_factor
 from .token_counts import check_same_encoder
 
 __all__ = ["EmbeddingFit", "EmbeddingSettings", "optimize_embedding", "root_mean_square"]
@@ -36,6 +37,7 @@ class EmbeddingSettings:
         levels: share of the timesteps used, from least (0) to most noise (1).
         pooled: optimise the pooled output as well, where there is one. Tokens of further encoders always are.
         seed: decides the noise.
+        schedule: of the rate, one of `schedule.SCHEDULES`.
 
     Raises:
         InputError: when a value is out of range.
@@ -47,8 +49,10 @@ class EmbeddingSettings:
     levels: tuple[float, float] = (0.0, 1.0)
     pooled: bool = True
     seed: int = 0
+    schedule: str = SCHEDULES[0]
 
     def __post_init__(self) -> None:
+        check_choice("schedule", self.schedule, SCHEDULES)
         if self.steps < 1 or self.draws < 1 or not 0 < self.rate <= 10:
             raise InputError(
                 f"steps and draws (noise samples) have to be 1 or more, and rate above 0, up to 10; got {self.steps}, "
@@ -132,9 +136,12 @@ def optimize_embedding(
             noise = target_latent.draw_noise(denoiser, settings.draws, settings.levels, rng)
             losses.append(
                 optimizer.step(
-                    denoising_loss(denoiser, target_latent, draws, variable.conditioning())
-                    * (len(draws.sigma) / settings.draws)
-                    for draws in noise.split(at_once)
+                    (
+                        denoising_loss(denoiser, target_latent, draws, variable.conditioning())
+                        * (len(draws.sigma) / settings.draws)
+                        for draws in noise.split(at_once)
+                    ),
+                    rate_factor(settings.schedule, step, settings.steps),
                 )
             )
             report(step + 1, settings.steps, variable.conditioning())

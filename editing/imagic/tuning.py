@@ -5,8 +5,9 @@ Or both at once (``joint``), from the photo's own caption, as Forgedit does (230
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,10 +15,17 @@ from torch import Tensor
 from ...models.errors import InputError, check_choice
 from ...models.inference import enable_training
 from ..common.diffusion.autograd.checkpointing import CheckpointedBlocks, checkpointed
-from ..common.diffusion.autograd.memory import draws_at_once, graph_bytes, storage_addresses, weight_storages
+from ..common.diffusion.autograd.memory import (
+    MemoryShortError,
+    draws_at_once,
+    graph_bytes,
+    memory_sentence,
+    storage_addresses,
+    weight_storages,
+)
 from ..common.diffusion.autograd.out_of_place import out_of_place
 from ..common.diffusion.denoiser import Denoiser
-from ..common.diffusion.lora import check_unquantised, select_layers
+from ..common.diffusion.lora import check_unquantised, is_quantised, select_layers
 from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.progress import Progress, silent
 from .conditioning import Conditioning
@@ -27,11 +35,14 @@ from .full_weights import count_parameters
 from .gradient_check import check_gradient
 from .loss import NoiseBatch, TargetLatent, check_levels, denoising_loss, network_error
 from .preview_progress import PreviewProgress
+from .rates import rate_rule, scaled_rate
+from .schedule import SCHEDULES, rate_factor
+from .weight_average import WeightAverage
 from .weight_change import FullChange, LoraChange, WeightChange
 
 __all__ = ["METHODS", "TuneSettings", "Tuning", "automatic_rate", "tune_model"]
 
-METHODS = ("LoRA", "all weights")
+METHODS = ("LoRA", "all weights", "all weights where they fit")
 _LARGE = 200_000_000  # parameters
 _SMALL_GAIN = 0.05
 _ADVICE = "Turn on checkpointing, choose fewer blocks or a smaller rank, or use a smaller picture."
@@ -42,7 +53,7 @@ class TuneSettings:
     """Settings of the tuning.
 
     Args:
-        method: one of METHODS.
+        method: one of METHODS; the third is a LoRA where all weights fit no memory, or are quantised.
         steps: Adam steps.
         rate: learning rate of the model's change; 0 for what suits the method and the size of the model.
         rank: of the LoRA.
@@ -54,6 +65,10 @@ class TuneSettings:
         prior_weight: weight of keeping the model's answer to the prior text.
         checkpointing: compute blocks twice instead of keeping them: less memory, a third more time.
         seed: decides noise and start.
+        schedule: of the rates, one of `schedule.SCHEDULES`.
+        reference_rate: where ``rate`` is 0, learning rate of all weights of a network of four million numbers, from
+            which `rates.scaled_rate` makes this one's; 0 for `automatic_rate`.
+        average: decay of a moving average of what is learned, which is the result then; 0 for none.
 
     Raises:
         InputError: when a value is out of range.
@@ -71,13 +86,22 @@ class TuneSettings:
     prior_weight: float = 1.0
     checkpointing: bool = False
     seed: int = 0
+    schedule: str = SCHEDULES[0]
+    reference_rate: float = 0.0
+    average: float = 0.0
 
     def __post_init__(self) -> None:
+        check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("method", self.method, METHODS)
         if self.steps < 1 or self.draws < 1 or self.rank < 1 or not 0 <= self.rate <= 1:
             raise InputError(
                 f"steps, draws (noise samples) and rank have to be 1 or more, and rate from 0 to 1; got {self.steps}, "
                 f"{self.draws}, {self.rank} and {self.rate:g}."
+            )
+        if not 0 <= self.average < 1 or not 0 <= self.reference_rate <= 1:
+            raise InputError(
+                f"average has to be 0 or more, and below 1, and reference_rate from 0 to 1; got {self.average:g} and "
+                f"{self.reference_rate:g}."
             )
         check_levels(self.levels)
 
@@ -92,7 +116,10 @@ class Tuning(LossReport):
         losses: mean loss of each step.
         loss_before, loss_after: over the same fixed noise.
         at_once: noise draws that fitted the memory together.
-        settings: how it came about.
+        settings: how it came about; the method is the one that was taken.
+        rate: the learning rate.
+        rate_rule: where that comes from, with numbers.
+        memory: what it took, as said before it began; why a LoRA was tuned where all weights did not fit.
     """
 
     lora: dict[str, Tensor]
@@ -102,6 +129,28 @@ class Tuning(LossReport):
     loss_after: float
     at_once: int
     settings: TuneSettings
+    rate: float = 0.0
+    rate_rule: str = ""
+    memory: str = ""
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """Return how the change came about, for the file that it is saved in."""
+        settings, lora = self.settings, self.settings.method == METHODS[0]
+        return {
+            "method": settings.method,
+            **({"rank": settings.rank} if lora else {}),
+            "blocks": list(settings.blocks),
+            "steps": len(self.losses),
+            "draws": settings.draws,
+            "rate": self.rate,
+            "rate_rule": self.rate_rule,
+            "schedule": settings.schedule,
+            "average": settings.average,
+            "joint": settings.joint,
+            "seed": settings.seed,
+            "loss": [self.loss_before, self.loss_after],
+        }
 
     def report(self) -> str:
         """Say in sentences what was learned, with a warning where it is little."""
@@ -117,7 +166,7 @@ class Tuning(LossReport):
             text += ": the photo is back." if self.gain >= _SMALL_GAIN else ": the photo will not come back like this."
         if self.gain < _SMALL_GAIN:
             text += " That is little: the photo may not come back. Raise the steps or the rate."
-        return text
+        return f"{text} {self.memory}".strip()
 
 
 def tune_model(
@@ -131,12 +180,14 @@ def tune_model(
     free: int | None = None,  # bytes of memory that may be used
     progress: Progress = silent,
     stop_early: bool = False,
+    announce: Callable[[str], None] = lambda sentence: None,
 ) -> Tuning:
     """Fine-tune the model to paint this photo under this conditioning.
 
     Args:
         stop_early: stop once the loss over fixed noise no longer falls; `Tuning.report` says whether the photo is back.
         prior: a text whose meaning the model must keep; its answer under it is compared with its answer before.
+        announce: told before the first step what memory the work takes.
 
     Returns:
         The change; the model itself is as it was.
@@ -148,6 +199,41 @@ def tune_model(
     Source: Imagic (2210.09276), section 3.2 (B); LoRA as in FastEdit; the joint form is Forgedit's.
     """
     settings = settings or TuneSettings()
+
+    def tune(settings: TuneSettings, reason: str = "") -> Tuning:
+        return _tune(
+            denoiser, latent, conditioning, settings, prior, mask, mask_weight, free, progress, stop_early,
+            lambda sentence: announce(f"{reason} {sentence}".strip()), reason,
+        )  # fmt: skip
+
+    if settings.method != METHODS[2]:
+        return tune(settings)
+    layers = select_layers(denoiser.network, settings.blocks)
+    if any(is_quantised(layer.weight) for layer in layers.values()):
+        reason = "Quantised weights cannot be tuned themselves."
+    else:
+        try:
+            return tune(replace(settings, method=METHODS[1]))
+        except MemoryShortError as error:  # it is measured before the first step
+            reason = str(error).removesuffix(_ADVICE).strip()
+    return tune(replace(settings, method=METHODS[0]), f"{reason} A LoRA is tuned instead.")
+
+
+def _tune(
+    denoiser: Denoiser,
+    latent: Tensor,  # [1, C, h, w]
+    conditioning: Conditioning,
+    settings: TuneSettings,
+    prior: Conditioning | None,
+    mask: Tensor | None,  # [1, H, W]
+    mask_weight: float,
+    free: int | None,
+    progress: Progress,
+    stop_early: bool,
+    announce: Callable[[str], None],
+    reason: str,
+) -> Tuning:
+    """Run `tune_model` with the first or the second of METHODS."""
     rng = torch.Generator().manual_seed(settings.seed)
     with enable_training(), denoiser.training(), ExitStack() as stack:
         target = TargetLatent.from_vae(denoiser, latent.detach().clone(), mask, mask_weight)
@@ -160,24 +246,31 @@ def tune_model(
         loss_before = fixed_noise_loss(trained)
         with change.applied():
             embedding_tensors = _trained_tensors(trained) if settings.joint else []
-            at_once = _draws_at_once(objective, embedding_tensors, settings, free, blocks)
-            optimizer = _optimizer(denoiser, change, embedding_tensors, settings)
+            at_once, memory = _draws_at_once(objective, embedding_tensors, settings, free, blocks)
+            announce(memory)
+            rate, rule = _rate(denoiser, settings)
+            optimizer = _optimizer(denoiser, change, embedding_tensors, settings, rate)
             losses, report = [], PreviewProgress(denoiser, target, progress)
             plateau = Plateau(loss_before, settings.steps)
+            average = WeightAverage([*change.parameters, *embedding_tensors], settings.average)
             for step in range(settings.steps):
                 noise = target.draw_noise(denoiser, settings.draws, settings.levels, rng)
                 losses.append(
                     optimizer.step(
-                        objective(draws) * (len(draws.sigma) / settings.draws) for draws in noise.split(at_once)
+                        (objective(draws) * (len(draws.sigma) / settings.draws) for draws in noise.split(at_once)),
+                        rate_factor(settings.schedule, step, settings.steps),
                     )
                 )
+                average.update()
                 report(step + 1, settings.steps, trained)
                 if stop_early and plateau.reached(step + 1, lambda: fixed_noise_loss(trained)):
                     break
+            average.write()
             loss_after = fixed_noise_loss(trained)
         lora = change.lora_file(denoiser.lora_name)
     tuned = trained.detached_like(conditioning) if settings.joint else conditioning
-    return Tuning(lora, tuned, tuple(losses), loss_before, loss_after, at_once, settings)
+    memory = f"{reason} {memory}".strip()
+    return Tuning(lora, tuned, tuple(losses), loss_before, loss_after, at_once, settings, rate, rule, memory)
 
 
 def automatic_rate(method: str, denoiser: Denoiser) -> float:
@@ -235,19 +328,32 @@ def _draws_at_once(
     settings: TuneSettings,
     free: int | None,
     blocks: CheckpointedBlocks,
-) -> int:
+) -> tuple[int, str]:
+    """Return how many noise draws fit at once, and a sentence on the memory."""
     denoiser, parameters = objective.denoiser, objective.change.parameters
     noise = objective.target.draw_noise(denoiser, 1, settings.levels, torch.Generator().manual_seed(0))
     permanent = weight_storages(denoiser.network) | storage_addresses(parameters)
     per_draw = graph_bytes(lambda: objective(noise), permanent, blocks if settings.checkpointing else None)
     trained = sum(tensor.numel() for tensor in (*parameters, *embedding_tensors))
-    return draws_at_once(settings.draws, per_draw, trained, free, f"Tuning with {settings.method}", _ADVICE)
+    work, averaged = f"Tuning with {settings.method}", settings.average > 0
+    count = draws_at_once(settings.draws, per_draw, trained, free, work, _ADVICE, averaged)
+    return count, memory_sentence(work, per_draw, trained, free, averaged)
+
+
+def _rate(denoiser: Denoiser, settings: TuneSettings) -> tuple[float, str]:
+    """Return the learning rate of the change, and where it comes from."""
+    numbers, lora = sum(weight.numel() for weight in denoiser.network.parameters()), settings.method == METHODS[0]
+    if settings.rate:
+        return settings.rate, "as set"
+    if not settings.reference_rate:
+        return automatic_rate(settings.method, denoiser), "by method and size"
+    return scaled_rate(settings.reference_rate, numbers, lora), rate_rule(settings.reference_rate, numbers, lora)
 
 
 def _optimizer(
-    denoiser: Denoiser, change: WeightChange, embedding_tensors: list[Tensor], settings: TuneSettings
+    denoiser: Denoiser, change: WeightChange, embedding_tensors: list[Tensor], settings: TuneSettings, rate: float
 ) -> ScaledAdam:
-    groups = [(change.parameters, settings.rate or automatic_rate(settings.method, denoiser))]
+    groups = [(change.parameters, rate)]
     groups += [([tensor], settings.embedding_rate * root_mean_square(tensor)) for tensor in embedding_tensors]
     return ScaledAdam(groups, denoiser.dtype == torch.float16)
 
@@ -257,5 +363,6 @@ def _make_change(denoiser: Denoiser, settings: TuneSettings, free: int | None, r
     if settings.method == METHODS[0]:
         return LoraChange(layers, settings.rank, rng)
     check_unquantised(layers)
-    draws_at_once(1, 0, count_parameters(layers), free, f"Tuning {METHODS[1]}", _ADVICE)  # before the copies are made
+    count = count_parameters(layers)  # before the copies are made
+    draws_at_once(1, 0, count, free, f"Tuning {METHODS[1]}", _ADVICE, settings.average > 0)
     return FullChange(layers)

@@ -13,10 +13,23 @@ from ..code_range import LARGEST_WEIGHT, check_range
 from ..errors import CheckpointError, about_file
 from ..printable import printable
 
-__all__ = ["KIND", "read_imagic", "write_imagic"]
+__all__ = ["KIND", "LearnedLora", "read_imagic", "write_imagic"]
 
 KIND = "imagic"
 _LORA, _EXTRA = "lora.", "extra."
+
+
+class LearnedLora(dict[str, Tensor]):
+    """The tensors of a LoRA file that know how they were learned; a plain dictionary to all who do not ask.
+
+    Args:
+        tensors: factors or differences by name.
+        learning: method, steps, rate and the rule it comes from, ...: what a file's provenance keeps.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], learning: Mapping[str, object]) -> None:
+        super().__init__(tensors)
+        self.learning = dict(learning)
 
 
 def write_imagic(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ... import host
 from ...editing.imagic.conditioning import Conditioning, conditioning_list
 from ...host import io
-from ...models.files.imagic import read_imagic
+from ...models.files.imagic import LearnedLora, read_imagic
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category, search_aliases
 
@@ -43,4 +43,6 @@ class LoadImagicEdit(io.ComfyNode):
         fields = read_imagic(model_file("imagic", file))
         tuned = host.current().diffusion.apply_lora(model, fields["lora"])
         conditioning = Conditioning(fields["embedding"], fields["extras"])
-        return io.NodeOutput(tuned, conditioning_list(conditioning), fields["lora"], fields["prompt"])
+        learning = fields["provenance"].get("learning")
+        lora = LearnedLora(fields["lora"], learning) if isinstance(learning, dict) else fields["lora"]
+        return io.NodeOutput(tuned, conditioning_list(conditioning), lora, fields["prompt"])

@@ -6,6 +6,7 @@ from ... import host
 from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.embedding import EmbeddingSettings, optimize_embedding, root_mean_square
 from ...editing.imagic.figures import loss_plot
+from ...editing.imagic.schedule import SCHEDULES
 from ...host import io
 from ..common.diffusion import draws_input, free_memory, latent_of, noise_level_inputs
 from ..common.presets import AS_SET, preset_input, with_preset
@@ -79,14 +80,14 @@ class OptimizeEmbedding(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         chosen, note = with_preset(
             EMBEDDING, preset, steps=steps, rate=rate, draws=draws, pooled=pooled, noise_from=noise_from,
-            noise_to=noise_to, rate_of="size",
+            noise_to=noise_to, rate_of="size", schedule=SCHEDULES[0],
         )  # fmt: skip
         sentence = single_conditioning(target, "target", for_training=True)
         caption = None if start is None else single_conditioning(start, "start", for_training=True)
         size = 1.0 if chosen["rate_of"] == "size" else root_mean_square((caption or sentence).embedding)
         settings = EmbeddingSettings(
             chosen["steps"], chosen["rate"] / size, chosen["draws"], (chosen["noise_from"], chosen["noise_to"]),
-            chosen["pooled"], seed,
+            chosen["pooled"], seed, chosen["schedule"],
         )  # fmt: skip
         samples = latent_of(latent)
         denoiser = host.current().diffusion.denoiser(model)

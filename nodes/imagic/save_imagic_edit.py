@@ -7,7 +7,7 @@ from ...editing.imagic.conditioning import single_conditioning
 from ...host import io
 from ...models.errors import InputError
 from ...models.files.atomic import write_new
-from ...models.files.imagic import write_imagic
+from ...models.files.imagic import LearnedLora, write_imagic
 from ..common.model_files import listed_name
 from ..common.schema import menu_category, search_aliases
 
@@ -41,7 +41,9 @@ class SaveImagicEdit(io.ComfyNode):
             raise InputError("The name is empty; give the edit a name such as 'anna'.")
         conditioning = single_conditioning(optimised, "optimised")
         path = host.current().save_path("imagic", name)
-        provenance = {"notes": notes, "method": "imagic"}
+        provenance: dict[str, object] = {"notes": notes, "method": "imagic"}
+        if isinstance(lora, LearnedLora):
+            provenance["learning"] = lora.learning
         embedding, extras = conditioning.embedding, conditioning.extras
         path = write_new(
             path, lambda path: write_imagic(path, embedding, extras, lora, prompt, provenance, exclusive=True)

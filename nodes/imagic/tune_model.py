@@ -6,9 +6,12 @@ from ... import host
 from ...editing.common.diffusion.lora import BLOCKS
 from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.figures import loss_plot
+from ...editing.imagic.schedule import SCHEDULES
 from ...editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from ...host import io
 from ...models.errors import check_choice
+from ...models.files.imagic import LearnedLora
+from ...models.printable import printable_logger
 from ..common.diffusion import (
     blocks_input,
     draws_input,
@@ -23,6 +26,8 @@ from ..common.progress import progress_for
 from ..common.published import TUNING
 from ..common.schema import menu_category, search_aliases, seed_input, with_advanced
 from ._inputs import mask_inputs
+
+log = printable_logger(__name__)
 
 
 class TuneModel(io.ComfyNode):
@@ -61,7 +66,8 @@ class TuneModel(io.ComfyNode):
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
-                    tooltip="LoRA: small and safe. all weights: as the paper, needs 16 bytes per number on top.",
+                    tooltip="LoRA: small and safe. all weights: as the paper, needs 16 bytes per number on top; where "
+                    "they fit: else a LoRA.",
                 ),
                 io.Int.Input("steps", default=defaults.steps, min=1, max=20000, tooltip="Optimisation steps."),
                 rate_input(
@@ -139,14 +145,15 @@ class TuneModel(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         chosen, note = with_preset(
             TUNING, preset, method=method, steps=steps, rate=rate, rank=rank, draws=draws, blocks=blocks, joint=joint,
-            noise_from=noise_from, noise_to=noise_to,
+            noise_from=noise_from, noise_to=noise_to, stop_early=stop_early, schedule=SCHEDULES[0], reference_rate=0.0,
+            average=0.0,
         )  # fmt: skip
         check_choice("method", chosen["method"], METHODS)
         check_choice("blocks", chosen["blocks"], BLOCKS)
         settings = TuneSettings(
             chosen["method"], chosen["steps"], chosen["rate"], chosen["rank"], chosen["draws"],
             (chosen["noise_from"], chosen["noise_to"]), (chosen["blocks"],), chosen["joint"], embedding_rate,
-            prior_weight, checkpointing, seed,
+            prior_weight, checkpointing, seed, chosen["schedule"], chosen["reference_rate"], chosen["average"],
         )  # fmt: skip
         embedding = single_conditioning(conditioning, for_training=True)
         preserved = single_conditioning(prior, "prior") if prior is not None and prior_weight > 0 else None
@@ -155,9 +162,11 @@ class TuneModel(io.ComfyNode):
         denoiser = diffusion.denoiser(model)
         tuning = tune_model(
             denoiser, samples, embedding, settings, preserved, mask, mask_weight, free_memory(denoiser),
-            progress_for(settings.steps, "tuning the model"), stop_early,
+            progress_for(settings.steps, "tuning the model"), chosen["stop_early"], log.info,
         )  # fmt: skip
-        plot = loss_plot(tuning.losses, tuning.loss_before, tuning.loss_after, f"tuning the model ({settings.method})")
+        title = f"tuning the model ({tuning.settings.method})"
+        plot = loss_plot(tuning.losses, tuning.loss_before, tuning.loss_after, title)
         tuned = diffusion.apply_lora(model, tuning.lora)
         report = f"{tuning.report()}\n{note}" if note else tuning.report()
-        return io.NodeOutput(tuned, tuning.lora, conditioning_list(tuning.conditioning), plot[None], report)
+        lora = LearnedLora(tuning.lora, tuning.provenance | ({"preset": preset} if note else {}))
+        return io.NodeOutput(tuned, lora, conditioning_list(tuning.conditioning), plot[None], report)

@@ -11,7 +11,7 @@ from ...editing.imagic.tuning import TuneSettings
 from ...host import io
 from ...models.errors import InputError, check_choice
 from ...models.files.atomic import write_new
-from ...models.files.imagic import write_imagic
+from ...models.files.imagic import LearnedLora, write_imagic
 from ..common.diffusion import blocks_input, draws_input, free_memory, latent_of, rank_input
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
@@ -109,7 +109,9 @@ class TunePhotos(io.ComfyNode):
 def _save(photo: TunedPhoto, name: str) -> None:
     """Write a learned photo to a numbered file, with the key by which a later job knows it."""
     conditioning = photo.conditioning
-    provenance = {"photo": photo.name, "key": photo.key, "report": photo.report}
+    provenance: dict[str, object] = {"photo": photo.name, "key": photo.key, "report": photo.report}
+    if isinstance(photo.lora, LearnedLora):
+        provenance["learning"] = photo.lora.learning
     path = host.current().save_path("imagic", name)
     embedding, extras = conditioning.embedding, conditioning.extras
     write_new(

@@ -413,3 +413,27 @@ def test_imagic_s_published_tuning_trains_all_weights(run_node, sockets, monkeyp
         run_node("TuneModel", **second, conditioning=sockets["target"], preset="Imagic, Stable Diffusion", rank=3)
     settings = calls[0][3]
     assert (settings.method, settings.steps, settings.rate, settings.draws) == ("all weights", 1500, 5e-7, 1)
+
+
+@pytest.mark.parametrize("name", ["quick", "standard", "thorough"])
+def test_presets_of_the_pack_learn_all_weights_and_the_file_says_how(
+    run_node, bundle, sockets, headless_host, monkeypatch, name
+):
+    """The rate that was taken, and the rule it comes from, are read back from the file that the edit is saved in."""
+    import semantic_edit.nodes.imagic.tune_model as node
+    from semantic_edit.editing.imagic.rates import scaled_rate
+    from semantic_edit.nodes.common.published import TUNING
+
+    monkeypatch.setitem(TUNING, name, {**TUNING[name], "steps": 2})
+    lines = []
+    monkeypatch.setattr(node, "log", type("Log", (), {"info": staticmethod(lambda text, *more: lines.append(text))}))
+    second = {key: sockets[key] for key in ("model", "latent")}
+    tuned = run_node("TuneModel", **second, conditioning=sockets["target"], preset=name, stop_early=True)[0]
+    assert "takes" in lines[0] and "per noise draw beside the model" in lines[0]
+    numbers = sum(weight.numel() for weight in bundle.model.network.parameters())
+    learning = tuned[1].learning
+    assert learning["method"] == "all weights" and learning["preset"] == name
+    assert learning["rate"] == scaled_rate(TUNING[name]["reference_rate"], numbers)
+    file = run_node("SaveImagicEdit", optimised=tuned[2], lora=tuned[1], name=name)[0][0]
+    again = run_node("LoadImagicEdit", model=sockets["model"], file=file)[0][2]
+    assert again.learning == learning and all(torch.equal(again[key], tuned[1][key]) for key in tuned[1])

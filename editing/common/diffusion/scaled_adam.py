@@ -27,14 +27,16 @@ class ScaledAdam:
     def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float]], half: bool = False) -> None:
         self.parameters = [parameter for parameters, _ in groups for parameter in parameters]
         self.optimizer = adam([{"params": list(parameters), "lr": rate} for parameters, rate in groups if parameters])
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scale = _INITIAL_SCALE if half else 1.0
         self._half, self._steps_since_overflow = half, 0
 
-    def step(self, losses: Iterable[Tensor]) -> float:
+    def step(self, losses: Iterable[Tensor], factor: float = 1.0) -> float:
         """Add up the gradients of scalar losses, each freed before the next is made, and take one step.
 
         Args:
             losses: scalars [].
+            factor: what the learning rates are multiplied with in this step.
 
         Returns:
             The sum of the losses.
@@ -43,6 +45,8 @@ class ScaledAdam:
             InputError: when the loss or its gradient is not finite, and no smaller scale helps.
         """
         self.optimizer.zero_grad(set_to_none=True)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
         total = 0.0
         for loss in losses:
             (loss * self.scale).backward()

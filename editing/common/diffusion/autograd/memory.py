@@ -11,10 +11,23 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from .....models.errors import InputError
 from .checkpointing import CheckpointedBlocks
 
-__all__ = ["draws_at_once", "graph_bytes", "megabytes", "storage_addresses", "weight_storages"]
+__all__ = [
+    "MemoryShortError",
+    "draws_at_once",
+    "graph_bytes",
+    "megabytes",
+    "memory_sentence",
+    "storage_addresses",
+    "weight_storages",
+]
 
 _FRAGMENTATION = 1.15  # what allocators lose to fragments
 _ADAM_BYTES = 16  # per float32 parameter: the parameter, its gradient and two moments
+_AVERAGE_BYTES = 4  # per parameter of a moving average
+
+
+class MemoryShortError(InputError):
+    """Not even one noise draw fits into the memory."""
 
 
 def graph_bytes(forward: Callable[[], object], weights: set[int], blocks: CheckpointedBlocks | None = None) -> int:
@@ -75,7 +88,13 @@ def weight_storages(network: nn.Module) -> set[int]:
 
 
 def draws_at_once(
-    draws: int, per_draw: int, trained: int, free: int | None, work: str, advice: str = "Use a smaller picture."
+    draws: int,
+    per_draw: int,
+    trained: int,
+    free: int | None,
+    work: str,
+    advice: str = "Use a smaller picture.",
+    averaged: bool = False,
 ) -> int:
     """Return how many noise draws fit into the memory at once.
 
@@ -86,21 +105,33 @@ def draws_at_once(
         free: bytes available, None when unknown.
         work: names the work, for the message.
         advice: what a person can do about it.
+        averaged: a moving average of the parameters is there besides.
 
     Raises:
-        InputError: when not even one draw fits; the sentence gives the numbers.
+        MemoryShortError: when not even one draw fits; the sentence gives the numbers.
     """
     if free is None:
         return draws
-    optimizer_bytes, draw_bytes = trained * _ADAM_BYTES, per_draw * _FRAGMENTATION
+    optimizer_bytes, draw_bytes = _trained_bytes(trained, averaged), per_draw * _FRAGMENTATION
     count = int((free - optimizer_bytes) / max(draw_bytes, 1))
     if count < 1:
-        raise InputError(
+        raise MemoryShortError(
             f"{work} needs about {megabytes(optimizer_bytes + draw_bytes)} beside the model "
             f"({megabytes(optimizer_bytes)} for {trained:,} trained numbers, {megabytes(draw_bytes)} for one step), "
             f"and {megabytes(free)} are free. {advice}"
         )
     return min(draws, count)
+
+
+def memory_sentence(work: str, per_draw: int, trained: int, free: int | None, averaged: bool = False) -> str:
+    """Say before the work starts what it will take; see `draws_at_once` for the numbers."""
+    need = f"{megabytes(_trained_bytes(trained, averaged))} for {trained:,} trained numbers"
+    free_text = "" if free is None else f"; {megabytes(free)} are free"
+    return f"{work} takes {need} and {megabytes(per_draw * _FRAGMENTATION)} per noise draw beside the model{free_text}."
+
+
+def _trained_bytes(trained: int, averaged: bool) -> int:
+    return trained * (_ADAM_BYTES + (_AVERAGE_BYTES if averaged else 0))
 
 
 def megabytes(count: float) -> str:
