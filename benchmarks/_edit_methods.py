@@ -23,13 +23,20 @@ from semantic_edit.editing.imagic.sampling import Renderer, Sampling
 from semantic_edit.editing.imagic.sweep import SentenceScore, sweep_eta
 from semantic_edit.editing.imagic.tuning import TuneSettings, tune_model
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
+from semantic_edit.models.diffusion.held_attention import hold_attention
 from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.model import DiffusionModel
 from semantic_edit.models.diffusion.sampling import sample
 from semantic_edit.models.scorers.scorer import TextImageScorer
+from semantic_edit.nodes.common.published import EMBEDDING, TUNING
 from torch import Tensor
 
-LEARNED = ("imagic", "joint", "all weights", "no tuning", "no embedding")
+PRESETS = ("standard", "quick", "thorough")  # of the nodes; the others have the settings of a `Workshop`
+_LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
+LEARNED = (
+    *PRESETS, *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
+    "imagic", "joint", "all weights", "no tuning", "no embedding",
+)  # fmt: skip
 BASELINES = ("sdedit", "ddib")
 METHODS = (*LEARNED, *BASELINES)
 ETAS = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
@@ -145,19 +152,34 @@ class Workshop:
         """The first two stages, as the method has them."""
         model, latent = self.bundle.model, self.bundle.vae.encode(task.photo)
         target, source = self.said(task.target), self.said(task.source)
-        started, report, tuning = time.process_time(), "", self.tuning
+        embedding, tuning, stop_early = self.settings_of(method)
+        started, report = time.process_time(), ""
         entry = source
-        if method in ("imagic", "all weights", "no tuning"):
-            fit = optimize_embedding(model, latent, target, self.embedding)
+        if method not in ("joint", _JOINT, "no embedding"):
+            fit = optimize_embedding(model, latent, target, embedding)
             entry, report = fit.conditioning, fit.report()
-        if method == "joint":
-            tuning = replace(tuning, joint=True)
-        elif method == "all weights":
-            tuning = replace(tuning, method="all weights", rate=0.0)
         if method != "no tuning":
-            tuned = tune_model(model, latent, entry, tuning)
+            tuned = tune_model(model, latent, entry, tuning, stop_early=stop_early)
             model, entry, report = with_lora(model, tuned.lora), tuned.conditioning, f"{report} {tuned.report()}"
+        if method == _HELD:
+            model = hold_attention(model, (entry.embedding, entry.extras), 0.3)
         return Learned(model, entry, time.process_time() - started, report)
+
+    def settings_of(self, method: str) -> tuple[EmbeddingSettings, TuneSettings, bool]:
+        """Return a method's settings of both stages, and whether it stops early."""
+        if method in ("joint", "all weights"):
+            change = {"joint": True} if method == "joint" else {"method": "all weights", "rate": 0.0}
+            return self.embedding, replace(self.tuning, **change), False
+        if method in ("imagic", "no tuning", "no embedding"):
+            return self.embedding, self.tuning, False
+        embedding, tuning, stop_early = preset_settings(method if method in PRESETS else PRESETS[0])
+        if method.startswith(_LORA):
+            tuning = replace(tuning, method="LoRA", rank=int(method.removeprefix(_LORA)))
+        elif method == "LoRA, attention alone":
+            tuning = replace(tuning, method="LoRA", blocks=("attention",))
+        elif method == _JOINT:  # as many steps as both stages have
+            tuning = replace(tuning, joint=True, steps=tuning.steps + embedding.steps // 2)
+        return embedding, tuning, stop_early
 
     def sweep(
         self, learned: Learned, task: Task, etas: Sequence[float] = ETAS, seed: int = 0, from_photo: bool = FROM_PHOTO
@@ -202,6 +224,21 @@ class Workshop:
         return min(range(len(places)), key=lambda k: (places[k] < eta - 1e-6, abs(places[k] - eta)))
 
 
+def preset_settings(name: str) -> tuple[EmbeddingSettings, TuneSettings, bool]:
+    """Return the settings that both nodes have by a preset's name, and whether Tune Model stops early."""
+    first, second = EMBEDDING[name], TUNING[name]
+    embedding = EmbeddingSettings(
+        first["steps"], first["rate"], first["draws"], (first["noise_from"], first["noise_to"]), first["pooled"],
+        schedule=first["schedule"],
+    )  # fmt: skip
+    tuning = TuneSettings(
+        second["method"], second["steps"], second["rate"], second["rank"], second["draws"],
+        (second["noise_from"], second["noise_to"]), (second["blocks"],), schedule=second["schedule"],
+        reference_rate=second["reference_rate"],
+    )  # fmt: skip
+    return embedding, tuning, second["stop_early"]
+
+
 def settings_from(pairs: Sequence[str]) -> dict[str, Any]:
     """``embedding.rate=0.02 tuning.steps=100 sampling.cfg=3`` as the three settings of a `Workshop`."""
     made: dict[str, Any] = {"embedding": EmbeddingSettings(), "tuning": TuneSettings(), "sampling": Sampling()}
@@ -209,7 +246,11 @@ def settings_from(pairs: Sequence[str]) -> dict[str, Any]:
         place, _, value = pair.partition("=")
         part, _, name = place.partition(".")
         now = getattr(made[part], name)
-        parsed = (value,) if isinstance(now, tuple) else type(now)(value)
+        parsed: Any = value
+        if isinstance(now, tuple):  # blocks by name, levels as two numbers
+            parsed = (value,) if isinstance(now[0], str) else tuple(float(level) for level in value.split(","))
+        else:
+            parsed = type(now)(value)
         made[part] = replace(made[part], **{name: parsed})
     return made
 

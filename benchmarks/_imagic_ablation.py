@@ -1,9 +1,9 @@
 """What separates ways to learn a photo: one thing changed at a time, on pairs that the table does not hold.
 
 Every variant learns eight development pairs and paints six etas of each; "chosen" is the eta of the six that is nearest
-to the automatic one. Rows lie in a file, with what the choice of eta saw, so that a stopped run goes on, and another
-rule of the choice can be judged without painting again. Variants whose first stage is the same share it: its seconds
-count in each.
+to the automatic one. Rows lie in a file and the pictures in a folder beside it, so that a stopped run goes on, and
+another rule of the choice can be judged without painting again. Variants whose first stage is the same share it: its
+seconds count in each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import torch
 from _edit_methods import ETAS, Edits, Workshop, settings_from
 from _edit_pairs_demo import DEVELOPMENT, Pair, deviations, graded, held_out_pairs
@@ -27,8 +28,9 @@ from semantic_edit.editing.imagic.sweep import EtaSweep, SentenceScore, sweep_et
 from semantic_edit.editing.imagic.tuning import tune_model
 from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.sampling import sample
+from torch import Tensor
 
-PAIRS = (0, 3, 6, 10, 7, 13, 18, 1)  # of twenty development pairs: glasses, colours, eyes, hat, pose, length
+PAIRS = (0, 3, 10, 6, 7, 13, 18, 1)  # of twenty development pairs: glasses, colours, eyes, hat, pose, length
 
 
 @dataclass(frozen=True)
@@ -58,31 +60,40 @@ class Variant:
 
 
 _BASE = "embedding.steps=40 embedding.rate=0.02 tuning.steps=60"
-_ALL = f"{_BASE} tuning.method=all_weights"
-_BEST = f"{_ALL} tuning.rate=3e-4 tuning.schedule=cosine"
+_ALL = f"{_BASE} tuning.method=all_weights tuning.rate=1e-4"
 _LORA = f"{_BASE} tuning.rate=1e-3"
-_LORA_BEST = f"{_BASE} tuning.rate=3e-3 tuning.schedule=cosine"
+_HIGH = "embedding.levels=0.25,1 tuning.levels=0.25,1"
 VARIANTS = {
     "LoRA": _LORA,
-    "all weights": f"{_ALL} tuning.rate=1e-4",
-    "all weights, 3x rate, falling": _BEST,
-    "LoRA, 3x rate, falling": _LORA_BEST,
-    "all weights, 10x rate, falling": f"{_ALL} tuning.rate=1e-3 tuning.schedule=cosine",
-    "all weights, 3x rate, constant": f"{_ALL} tuning.rate=3e-4",
-    "all weights, 3x rate, averaged": f"{_ALL} tuning.rate=3e-4 tuning.average=0.9",
-    "2 draws, twice the steps": f"{_BEST} tuning.draws=2 tuning.steps=100",
-    "8 draws, fewer steps": f"{_BEST} tuning.draws=8 tuning.steps=38",
-    "attention alone": f"{_BEST} tuning.blocks=attention",
-    "decoder alone": f"{_BEST} tuning.blocks=decoder",
-    "embedding from a caption": f"{_BEST} caption",
-    "embedding falling": f"{_BEST} embedding.schedule=cosine",
-    "embedding 100 steps at half the rate": f"{_BEST} embedding.steps=100 embedding.rate=0.01",
-    "embedding goes on in stage two": f"{_BEST} tuning.joint=1 tuning.embedding_rate=0.005",
-    "one stage from a caption": f"{_BEST} one_stage tuning.joint=1 tuning.steps=85 tuning.embedding_rate=0.01",
-    "LoRA, rank 64, falling": f"{_LORA_BEST} tuning.rank=64",
-    "LoRA, rank 4, falling": f"{_LORA_BEST} tuning.rank=4",
-    "LoRA, 10x rate, falling": f"{_BASE} tuning.rate=1e-2 tuning.schedule=cosine",
-    "twice the steps, stopping by loss": f"{_ALL} tuning.rate=3e-4 tuning.average=0.9 tuning.steps=120 stop",
+    "all weights": _ALL,
+    "all weights, 3x rate, falling": f"{_ALL} tuning.rate=3e-4 tuning.schedule=cosine",
+    "noise from .25": f"{_ALL} {_HIGH}",
+    "embedding goes on in stage two": f"{_ALL} tuning.joint=1 tuning.embedding_rate=0.01",
+    "all weights, 2x rate": f"{_ALL} tuning.rate=2e-4",
+    "embedding 20 steps, tuning 75": f"{_ALL} embedding.steps=20 tuning.steps=75",
+    "embedding 100 steps at half the rate": f"{_ALL} embedding.steps=100 embedding.rate=0.01",
+    "embedding from a caption": f"{_ALL} caption",
+    "one stage from a caption": f"{_ALL} one_stage tuning.joint=1 tuning.steps=85",
+    "2x rate, noise from .25": f"{_ALL} {_HIGH} tuning.rate=2e-4",
+    "4x rate, noise from .25": f"{_ALL} {_HIGH} tuning.rate=4e-4",
+    "2x rate, noise from .4": f"{_ALL} embedding.levels=0.4,1 tuning.levels=0.4,1 tuning.rate=2e-4",
+    "2x rate, noise from .25, 120 steps": f"{_ALL} {_HIGH} tuning.rate=2e-4 tuning.steps=120",
+    "2x rate, noise from .25, embedding 20": f"{_ALL} {_HIGH} tuning.rate=2e-4 embedding.steps=20 tuning.steps=75",
+    "2x rate, noise from .25, averaged": f"{_ALL} {_HIGH} tuning.rate=2e-4 tuning.average=0.9",
+    "2x rate, noise from .25, 120 steps, stop": f"{_ALL} {_HIGH} tuning.rate=2e-4 tuning.steps=120 stop",
+    "LoRA, noise from .25": f"{_LORA} {_HIGH} tuning.rate=2e-3",
+    "all weights, 2x rate, averaged": f"{_ALL} tuning.rate=2e-4 tuning.average=0.9",
+    "2 draws, more steps": f"{_ALL} tuning.draws=2 tuning.steps=90",
+    "8 draws, fewer steps": f"{_ALL} tuning.draws=8 tuning.steps=38",
+    "attention alone": f"{_ALL} tuning.blocks=attention",
+    "decoder alone": f"{_ALL} tuning.blocks=decoder",
+    "LoRA, 3x rate, falling": f"{_LORA} tuning.rate=3e-3 tuning.schedule=cosine",
+    "LoRA, 3x rate": f"{_LORA} tuning.rate=3e-3",
+    "LoRA, rank 64": f"{_LORA} tuning.rank=64",
+    "LoRA, rank 4": f"{_LORA} tuning.rank=4",
+    "twice the steps": f"{_ALL} tuning.steps=120",
+    "twice the steps, falling": f"{_ALL} tuning.rate=2e-4 tuning.steps=120 tuning.schedule=cosine",
+    "twice the steps, stopping by loss": f"{_ALL} tuning.steps=120 stop",
 }
 
 
@@ -115,6 +126,7 @@ class Ablation:
         )  # fmt: skip
         second = time.process_time() - started
         sweep = self._swept(with_lora(bundle.model, tuned.lora), pair, tuned.conditioning, target)
+        self._keep(name, pair, sweep.images[:, 0])
         figures = graded(pair, Edits(sweep.etas, sweep.images[:, 0], None, 0.0, 0.0), self.spread)
         chosen = min(range(len(sweep.etas)), key=lambda k: abs(sweep.etas[k] - sweep.best_eta))
         row = {
@@ -127,6 +139,12 @@ class Ablation:
         say(f"{name} | {task.name} | {at['success']:.0f} {at['outcome']:.2f} {at['identity']:.2f} | best "
             f"{max(f['outcome'] for f in figures):.2f} | {first + second:.1f} s")  # fmt: skip
         return row
+
+    def _keep(self, name: str, pair: Pair, pictures: Tensor) -> None:
+        """Write the pictures [E, H, W, 3] beside the rows, in eight bits."""
+        folder = self.rows.path.with_suffix("")
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{name}, {pair.task.name}.npy", (pictures * 255).round().byte().numpy())
 
     def _fit(self, pair: Pair, settings: EmbeddingSettings, caption: bool) -> tuple[EmbeddingFit, float]:
         key = (pair.task.name, settings, caption)

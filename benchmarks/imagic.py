@@ -45,7 +45,7 @@ from semantic_edit.models.scorers.scorer import load_scorer
 SCORER = Path(__file__).resolve().parent.parent / "models" / "demo" / "scorers" / "demo_portraits"
 HEAD = ("way", "pairs", "chosen: success", "holds", "identity", "kept", "distance", "at best: success", "holds",
         "CPU s: learning", "painting")  # fmt: skip
-OURS = ("imagic", "joint")
+OURS = ("standard", "thorough", "quick", "imagic", "joint")
 # Fewer steps than the nodes' defaults, larger ones: what this small model needs to come back to a photo in 10 s.
 SETTINGS = (
     "embedding.steps=40", "embedding.rate=0.02", "embedding.draws=4", "tuning.steps=60", "tuning.rate=0.001",
@@ -53,6 +53,11 @@ SETTINGS = (
 )  # fmt: skip
 PEER, FITTED = "diffusers community", "diffusers community, rates fitted"
 FITTED_RATES = {"embedding_learning_rate": 0.01, "diffusion_model_learning_rate": 1e-4}
+# The table, what matters most first: a run that is stopped, or cut by --pairs, has that.
+PLAN = (
+    ("standard", 40), (FITTED, 20), ("thorough", 40), ("quick", 40), ("LoRA, rank 16", 8), ("LoRA, rank 4", 8),
+    ("LoRA, rank 64", 8), ("LoRA, attention alone", 8), ("standard, joint", 8), ("standard, layout held", 8), (PEER, 8),
+)  # fmt: skip
 
 
 def main() -> None:
@@ -61,6 +66,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--methods", nargs="*", default=["imagic"], choices=METHODS)
     parser.add_argument("--rows", type=Path, default=Path("imagic_rows.jsonl"))
+    parser.add_argument("--table", action="store_true", help="every row of the table, instead of --methods")
+    parser.add_argument(
+        "--share", default="1/1", help="2/3: the second of three processes, each with a third of the pairs"
+    )
     parser.add_argument("--sheets", type=Path)
     parser.add_argument("--peer", type=Path, help="the community pipeline's file")
     parser.add_argument("--fitted", action="store_true", help="the peer with learning rates that suit this model")
@@ -92,15 +101,13 @@ def main() -> None:
         return
     pairs = held_out_pairs(options.pairs, workshop.side, DEVELOPMENT if options.development else HELD_OUT)
     bench = Bench(workshop, rows, options.sheets)
-    for method in options.methods:
-        for pair in pairs:
-            bench.run(method, pair, options.repaint)
-    if options.peer:
-        name, rates = (FITTED, FITTED_RATES) if options.fitted else (PEER, {})
-        peer = Peer(options.peer, folder, **rates)
-        for pair in pairs:
-            if not rows.has(pair.task.name, name):
-                rows.add(bench.row(name, pair, peer.edit(pair.task)))
+    plan = PLAN if options.table else [(method, options.pairs) for method in options.methods]
+    if options.peer and not options.table:
+        plan.append((FITTED if options.fitted else PEER, options.pairs))
+    first, processes = (int(number) for number in options.share.split("/"))
+    for method, count in plan:
+        for pair in pairs[: min(count, options.pairs)][first - 1 :: processes]:
+            bench.run(method, pair, options.repaint, options.peer)
     if options.common:
         rows.add({"method": "common state", **common_figures(workshop, options.common, options.sheets)})
     text = summary(rows)
@@ -143,9 +150,14 @@ class Bench:
     def __init__(self, workshop: Workshop, rows: Rows, sheets: Path | None) -> None:
         self.workshop, self.rows, self.sheets, self.spread = workshop, rows, sheets, deviations()
 
-    def run(self, method: str, pair: Pair, repaint: int) -> None:
+    def run(self, method: str, pair: Pair, repaint: int = 0, peer: Path | None = None) -> None:
         """One way on one pair, and its pictures with other seeds."""
         if self.rows.has(pair.task.name, method):
+            return
+        if method in (PEER, FITTED):
+            if peer:
+                rates = FITTED_RATES if method == FITTED else {}
+                self.rows.add(self.row(method, pair, Peer(peer, self.workshop.folder, **rates).edit(pair.task)))
             return
         if method not in LEARNED:
             self.rows.add(self.row(method, pair, self.workshop.edit(method, pair.task)))
