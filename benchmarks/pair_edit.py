@@ -2,20 +2,27 @@
 
 A portrait is rendered without and with a change; its pair teaches the demo diffusion model a slider. Other portraits,
 never seen, are brought to the example's state, each by its own strength: a reader made of the same pair (the scorer's
-features, never the oracle) says where each stands. Then the oracle grades: who reached the state, the spread that is
-left, where the mean lands, identity beside that of the true render (whose own VAE round trip is the ceiling), and the
-mean change of every other factor (drift), in its standard deviation over portraits.
+features, never the oracle) says where each stands. Then the oracle grades: who reached the state, how many at one
+strength for all (that of the shared curve's middle), the spread that is left, where the mean lands, identity beside
+that of the true render (whose own VAE round trip is the ceiling), and the mean change of every other factor (drift), in
+its standard deviation over portraits.
 
-Beside our losses stands the plain use of a pair LoRA, as Concept Sliders apply it: the network with the LoRA at +s,
-nothing cancelled ("plain LoRA").
+Beside our losses stand peers, at published and at fitted rates: see `_pair_ways`.
 
-    python benchmarks/pair_edit.py                            # glasses, hair length and smile, one pair, 16 photos
-    python benchmarks/pair_edit.py --whole --write            # 9 edits, all losses, 1, 4 and 16 pairs, 40 photos
+Each row is kept in a file (``--rows``) as soon as it is measured, and is not measured again on the same model: the
+table may be made in parts. ``--minutes`` begins no further row after that time.
+
+    python benchmarks/pair_edit.py                             # glasses, hair length and smile, one pair, 16 photos
+    python benchmarks/pair_edit.py --whole --minutes 50        # the rows of the page, the most telling ones first
+    python benchmarks/pair_edit.py --whole --minutes 0 --write # the page, of the rows that are there
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,13 +31,13 @@ from pathlib import Path
 import torch
 from _harness import machine_facts, say, table
 from _pages import write_page
+from _pair_ways import SENTENCES, WAYS, drawing, learned
 from semantic_edit.demo.measure import identity, measure
 from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
-from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit, reach_state
+from semantic_edit.editing import reach_state
 from semantic_edit.editing.pair.applying import photos_to_noise
 from semantic_edit.editing.pair.inversion import noise_levels
-from semantic_edit.editing.pair.multiplier import scaled_hooks
 from semantic_edit.editing.pair.settings import LOSSES, PairSampling
 from semantic_edit.editing.state.example import reader_from_example
 from semantic_edit.models.diffusion.folder import load_diffusion
@@ -40,7 +47,7 @@ from semantic_edit.models.scorers.scorer import load_scorer
 from torch import Tensor
 
 DEMO = Path(__file__).resolve().parent.parent / "models/demo"
-PLAIN = "plain LoRA"
+DIFFUSION = DEMO / "diffusion/demo_portraits"
 SIZE = 128  # px
 # edit -> (state before, state after)
 EDITS = {
@@ -48,11 +55,11 @@ EDITS = {
     "hair_light": (0.2, 0.8), "eye_open": (0.9, 0.4), "yaw": (-0.4, 0.4), "bg_hue": (0.2, 0.6),
     "mouth_open": (0.0, 0.8),
 }  # fmt: skip
+DEFAULT = ("glasses", "hair_len", "smile")
 PRESENT = ("glasses", "hat")  # there or not; the state is reached from one half on
-STRENGTHS = (0.0, 2.0, 4.0)  # of the shared curve
 CLOSE = 0.5  # of the factor's standard deviation: nearer counts as reached
-HEAD = ("edit", "pairs", "way", "reached", "spread", "landing", "identity", "drift", "median strength",
-        "drawings a photo", "learning, CPU s", "share")  # fmt: skip
+HEAD = ("edit", "pairs", "way", "reached", "at one strength", "spread", "landing", "identity", "drift",
+        "median strength", "drawings a photo", "learning, CPU s", "share")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +97,22 @@ def task_of(name: str, pairs: int, photos: int) -> Task:
     return Task(name, drawn(example, low), drawn(example, high), drawn(others), drawn(others, high), high)
 
 
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Photos of an edit as every way begins with them: latents, their noise, and the pictures that come of it."""
+
+    latents: Tensor
+    noise: Tensor
+    unedited: Tensor
+    factors: dict[str, Tensor]  # of those
+
+
 class Studio:
     """The demo model, its scorer, and what portraits vary in."""
 
     def __init__(self) -> None:
         allow_declaring()
-        self.bundle = load_diffusion(DEMO / "diffusion/demo_portraits")
+        self.bundle = load_diffusion(DIFFUSION)
         self.model, self.entry = self.bundle.model, self.bundle.clip.encode("a person")
         self.scorer = load_scorer(DEMO / "scorers/demo_portraits")
         self.sampling = PairSampling(at_once=16)
@@ -109,56 +126,70 @@ class Studio:
     def decode(self, latents: Tensor) -> Tensor:
         return self.bundle.vae.decode(latents).movedim(-1, 1) * 2 - 1
 
-    def plain(self, noise: Tensor, edit: PairEdit, strengths: Tensor) -> Tensor:
-        """The LoRA at each picture's strength, from its own noise, nothing cancelled."""
-        model, levels = self.model, noise_levels(self.model, self.sampling.steps)
-        loras, x = edit.loras_for(model), model.latent_in(noise)
-        layers = {name: model.network.get_submodule(name) for name in loras}
-        condition = model.condition(*self.entry, (1, *x.shape[1:]))
-        with scaled_hooks(layers, loras) as slider, slider.at(strengths):
-            for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
-                x = euler_step(x, model.denoise(x, sigma.expand(len(x)), condition), sigma, sigma_next)
+    @functools.lru_cache(maxsize=2)  # noqa: B019  (one studio lives as long as the script)
+    def held_out(self, name: str, photos: int) -> HeldOut:
+        """Photos, encoded and inverted once for all ways."""
+        latents = self.encode(task_of(name, 1, photos).photos)
+        noise = photos_to_noise(self.model, latents, self.entry, self.sampling)
+        unedited = self.decode(self._back(noise))
+        return HeldOut(latents, noise, unedited, measure(unedited))
+
+    def _back(self, noise: Tensor) -> Tensor:
+        """The photos that come of their noise without any edit."""
+        model, x = self.model, self.model.latent_in(noise)
+        levels, condition = noise_levels(model, self.sampling.steps), model.condition(*self.entry, (1, *x.shape[1:]))
+        for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+            x = euler_step(x, model.denoise(x, sigma.expand(len(x)), condition), sigma, sigma_next)
         return model.latent_out(x)
 
-    def row(self, task: Task, way: str) -> list[str]:
+    def row(self, name: str, pairs: int, label: str, photos: int) -> list[str]:
         """Learn, bring the photos to the state, grade."""
-        settings = PairSettings(loss="two-sided" if way == PLAIN else way)
-        latents = self.encode(task.photos)
+        task, way, start = task_of(name, pairs, photos), WAYS[label], self.held_out(name, photos)
         started = time.process_time()
-        edit = learn_pair_edit(self.model, self.encode(task.before), self.encode(task.after), self.entry, settings)
+        edit = learned(self.bundle, way, self.encode(task.before), self.encode(task.after), self.entry)
         seconds = time.process_time() - started
-        noise = photos_to_noise(self.model, latents, self.entry, self.sampling)
+        draw = drawing(self.bundle, way, edit, self.entry, SENTENCES[name], self.sampling)
+        unedited = start.unedited if edit is not None else self.decode(start.latents)
 
-        def pictures(strengths: Tensor) -> Tensor:
-            if way == PLAIN:
-                return self.decode(self.plain(noise, edit, strengths / 2))  # +1 alone is half of +1 against -1
-            strengths = strengths.float()
-            edited = apply_pair_edit(self.model, latents, edit, strengths, self.entry, self.sampling, inverted=noise)
-            return self.decode(edited)
+        def pictures(strengths: Tensor, index: Tensor | None = None) -> Tensor:
+            index = torch.arange(photos) if index is None else index
+            return self.decode(draw(start.latents[index], start.noise[index], strengths))
 
+        middle = way.fixed or way.strengths[1]
+        alike = pictures(torch.full((photos,), middle))
         reader = reader_from_example(self.scorer.encode_images, task.before, task.after, self.others)
-        target = torch.full((len(latents),), float(reader.of_pictures(self.decode(self.encode(task.after))).mean()))
-        reached = reach_state(pictures, reader, target, STRENGTHS, 2)
-        facts = self.grade(task, reached.pictures, measure(pictures(torch.zeros(len(latents)))))
+        target = torch.full((photos,), float(reader.of_pictures(self.decode(self.encode(task.after))).mean()))
+        if way.fixed is None:
+            reached = reach_state(pictures, reader, target, way.strengths, 2, unedited=unedited, render_some=pictures)
+            final, median = reached.pictures, float(reached.strengths.median())
+            drawings = reached.renders / photos
+        else:
+            final, median, drawings = alike, way.fixed, 1.0
+        share = edit.provenance.get("share") if edit is not None else None
         return [
-            task.name, str(len(task.before)), way, *facts, f"{float(reached.strengths.median()):.1f}",
-            f"{reached.renders / len(latents):.1f}", f"{seconds:.0f}", f"{edit.provenance['share']:.0%}",
+            name, str(pairs), label, *self.grade(task, final, alike, start),
+            f"{median:.1f}", f"{drawings:.1f}", f"{seconds:.0f}", "" if share is None else f"{share:.0%}",
         ]  # fmt: skip
 
-    def grade(self, task: Task, pictures: Tensor, unedited: dict[str, Tensor]) -> list[str]:
+    def grade(self, task: Task, pictures: Tensor, alike: Tensor, start: HeldOut) -> list[str]:
         factors, name, deviation = measure(pictures), task.name, self.deviation[task.name]
-        values = factors[name]
-        off = (values - task.target).abs()
-        count = int((values > 0.5).sum()) if name in PRESENT else int((off < CLOSE * deviation).sum())
+        values, unedited = factors[name], start.factors
         ceiling = similarity(self.decode(self.encode(task.truth)), task.truth)
         others = [key for key in factors if key not in (name, "hat_hue")]
         drift = sum(float((factors[key] - unedited[key]).abs().mean()) / self.deviation[key] for key in others)
         # Of portraits as they are: what a photo that is encoded and not edited is spread over.
         spread = float(values.std()) / (deviation if name in PRESENT else float(unedited[name].std()))
         return [
-            f"{count} of {len(values)}", f"{spread:.2f}", f"{(float(values.mean()) - task.target) / deviation:+.2f}",
+            f"{self.count(task, values)} of {len(values)}", f"{self.count(task, measure(alike)[name])}",
+            f"{spread:.2f}", f"{(float(values.mean()) - task.target) / deviation:+.2f}",
             f"{similarity(pictures, task.truth):.2f} of {ceiling:.2f}", f"{drift / len(others):.2f}",
         ]  # fmt: skip
+
+    def count(self, task: Task, values: Tensor) -> int:
+        """How many reached the state."""
+        if task.name in PRESENT:
+            return int((values > 0.5).sum())
+        return int(((values - task.target).abs() < CLOSE * self.deviation[task.name]).sum())
 
 
 def similarity(pictures: Tensor, truth: Tensor) -> float:
@@ -166,31 +197,63 @@ def similarity(pictures: Tensor, truth: Tensor) -> float:
     return float((identity(pictures) * identity(truth)).sum(dim=1).mean())
 
 
+class Rows:
+    """Measured rows of a file, of this model; one more is on the disk at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        weights = (DIFFUSION / "unet/diffusion_pytorch_model.safetensors").read_bytes()
+        self.model = hashlib.sha256(weights).hexdigest()[:12]
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        self.rows = {self.key(*line["key"]): line["row"] for line in lines if line["model"] == self.model}
+
+    @staticmethod
+    def key(name: str, pairs: int, way: str, photos: int) -> tuple[str, int, str, int]:
+        return name, pairs, way, photos
+
+    def add(self, key: tuple[str, int, str, int], row: list[str]) -> None:
+        self.rows[key] = row
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps({"model": self.model, "key": key, "row": row}) + "\n")
+
+
 def plan(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
-    """Edit, number of pairs and way of each row."""
-    if options.whole:
-        for name in EDITS:
-            yield from ((name, count, LOSSES[0]) for count in (1, 4, 16))
-            yield from ((name, 1, way) for way in (*LOSSES[1:], PLAIN))
+    """Edit, number of pairs and way of each row, the most telling ones first."""
+    if not options.whole:
+        yield from ((name, options.pairs, way) for name in options.edits for way in options.ways)
         return
-    yield from ((name, options.pairs, way) for name in options.edits for way in options.ways)
+    ours, peers = list(WAYS)[:4], list(WAYS)[4:]
+    yield from ((name, 1, LOSSES[0]) for name in DEFAULT)
+    yield from (("glasses", 1, way) for way in ours[1:])
+    yield from (("glasses", 1, way) for way in peers if way.endswith("fitted"))
+    yield from ((name, 4, LOSSES[0]) for name in DEFAULT)
+    yield from (("glasses", 1, way) for way in peers if way.endswith("published"))
+    yield from ((name, 16, LOSSES[0]) for name in DEFAULT)
+    yield from ((name, 1, LOSSES[0]) for name in EDITS if name not in DEFAULT)
+    yield from ((name, 1, way) for name in DEFAULT[1:] for way in (*ours[1:], *peers))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--edits", nargs="+", default=["glasses", "hair_len", "smile"], choices=EDITS)
-    parser.add_argument("--ways", nargs="+", default=[LOSSES[0]], choices=[*LOSSES, PLAIN])
+    parser.add_argument("--edits", nargs="+", default=DEFAULT, choices=EDITS)
+    parser.add_argument("--ways", nargs="+", default=[LOSSES[0]], choices=WAYS)
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--photos", type=int, default=16)
-    parser.add_argument("--whole", action="store_true", help="the table of the page, some hours on two cores")
+    parser.add_argument("--whole", action="store_true", help="the table of the page, an hour or two on one core")
+    parser.add_argument("--rows", type=Path, default=Path("pair_edit_rows.jsonl"), help="measured rows, to go on from")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no further row after these")
     parser.add_argument("--write", action="store_true", help="put the table on its page")
     options = parser.parse_args()
-    studio, rows = Studio(), []
-    photos = 40 if options.whole else options.photos
+    rows, studio, started, lines = Rows(options.rows), None, time.monotonic(), []
     for name, pairs, way in plan(options):
-        rows.append(studio.row(task_of(name, pairs, photos), way))
-        say(" | ".join(rows[-1]))
-    printed = table(HEAD, rows)
+        key = Rows.key(name, pairs, way, options.photos)
+        if key not in rows.rows and time.monotonic() - started < 60 * options.minutes:
+            studio = studio or Studio()
+            rows.add(key, studio.row(*key))
+            say(" | ".join(rows.rows[key]))
+        lines += [rows.rows[key]] if key in rows.rows else []
+    printed = table(HEAD, lines)
     say(printed)
     if options.write:
         command = "python benchmarks/pair_edit.py" + " --whole" * options.whole

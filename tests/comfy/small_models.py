@@ -132,6 +132,9 @@ def fill(model):
             scale = 0.05 if weight.ndim < 2 else weight[0].numel() ** -0.5
             offset = 1.0 if weight.ndim == 1 and name.endswith(("weight", "scale")) else 0.0
             weight.copy_(torch.randn(weight.shape, generator=rng) * scale + offset)
+    for name, buffer in model.diffusion_model.named_buffers():
+        if name.endswith("pos_embed"):  # of SD3: memory as it was, which a checkpoint fills
+            buffer.copy_(torch.randn(buffer.shape, generator=rng) * 0.05)
 
 
 def quantised(kind, form):

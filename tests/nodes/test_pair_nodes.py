@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.files.pair_edit import read_pair_edit, write_pair_edit
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
+from semantic_edit.nodes.pair import learn_pair_edit as learn_node
 
 pytest.importorskip("transformers")
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
@@ -78,8 +80,14 @@ def test_one_pair_moves_three_photos_and_comes_back_from_a_file(run_node, bundle
     assert all(torch.equal(a, b) for a, b in zip(weights, bundle.model.network.parameters(), strict=True))
 
 
-def test_wrong_wires_are_told(run_node, bundle, wires, pictures):
+def test_wrong_wires_are_told(run_node, bundle, wires, pictures, monkeypatch):
     common, pair = wires
+    with pytest.raises(InputError, match="contradict each other"):
+        both = [torch.cat([pair["before"], pair["after"]]), torch.cat([pair["after"], pair["before"]])]
+        run_node("LearnPairEdit", **common, **{**pair, "before": both[0], "after": both[1]}, **LEARNING)
+    with monkeypatch.context() as little, pytest.raises(InputError, match="Learning a pair edit needs about"):
+        little.setattr(learn_node, "free_memory", lambda denoiser: 1000)
+        run_node("LearnPairEdit", **common, **pair, **LEARNING)
     with pytest.raises(InputError, match="before has 16 x 16 pixels and the one after 8 x 16"):
         run_node("LearnPairEdit", **common, **{**pair, "after": pair["after"][:, :, :8]}, **LEARNING)
     with pytest.raises(InputError, match="1 pictures before and 2 after"):
@@ -100,6 +108,9 @@ def test_wrong_wires_are_told(run_node, bundle, wires, pictures):
         run_node("LearnPairEdit", **common, **pair, **LEARNING, reference=True)
     with pytest.raises(InputError, match="SliderEdit learns from a sentence"):
         run_node("LearnPairEdit", **common, **pair, **LEARNING, loss="SliderEdit")
+    other = replace(edit, lora={key.replace("unet_", "unet_x_"): tensor for key, tensor in edit.lora.items()})
+    with pytest.raises(InputError, match="does not fit"):
+        run_node("ApplyPairEdit", **common, edit=other, latent=photos, steps=2)
     with pytest.raises(InputError, match="empty"):
         run_node("SavePairEdit", edit=edit, name=" ")
 
