@@ -20,7 +20,7 @@ from ..common.progress import Progress, silent
 from .edit import PairEdit
 from .inputs import check_latents, check_strengths, region_of, text_entry
 from .inversion import invert_to_noise, noise_levels
-from .multiplier import Multiplier, scaled_hooks
+from .multiplier import MixedRowsError, Multiplier, scaled_hooks
 from .separate_passes import referenced_condition
 from .settings import PairSampling
 
@@ -137,7 +137,7 @@ class _Sampler:
         self.denoiser, self.x0, self.sampling = denoiser, x0, sampling
         self.slider, self.counter = slider, counter
         self.levels = noise_levels(denoiser, sampling.steps)
-        self.reference = reference
+        self.reference = self.separate = reference
         if reference:
             self.condition = referenced_condition(denoiser, embedding, extras, x0)
         else:
@@ -175,13 +175,16 @@ class _Sampler:
         return self.denoiser.denoise(x, sigma.expand(len(x)), self.condition)
 
     def _guided(self, x: Tensor, sigma: Tensor, weights: Tensor) -> Tensor:
-        """Compute D0 + s (D+ - D-) / 2: in one pass of a batch three times as large, or in three with references."""
-        if self.reference:
-            original, plus, minus = (self._at(sign, x, sigma) for sign in (0.0, 1.0, -1.0))
-        else:
+        """Compute D0 + s (D+ - D-) / 2: in one pass of a batch three times as large, or in three passes."""
+        if not self.separate:
             signs = torch.tensor([0.0, 1.0, -1.0]).repeat_interleave(len(x))
-            with self.slider.at(signs.to(x)):
-                original, plus, minus = self._denoise(torch.cat([x, x, x]), sigma).chunk(3)
+            try:
+                with self.slider.at(signs.to(x)):
+                    original, plus, minus = self._denoise(torch.cat([x, x, x]), sigma).chunk(3)
+                return original + weights * (plus - minus) / 2
+            except MixedRowsError:
+                self.separate = True
+        original, plus, minus = (self._at(sign, x, sigma) for sign in (0.0, 1.0, -1.0))
         return original + weights * (plus - minus) / 2
 
     def _at(self, strength: float, x: Tensor, sigma: Tensor) -> Tensor:

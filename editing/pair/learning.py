@@ -63,8 +63,8 @@ def learn_pair_edit(
     """
     settings = settings or PairSettings()
     with enable_training(), denoiser.training(), ExitStack() as stack:
-        latents = pair_latents(denoiser, before, after, entry, settings, instruction)
         layers = select_layers(denoiser.network, settings.blocks)
+        latents = pair_latents(denoiser, before, after, entry, settings, instruction, layers)
         rng = torch.Generator().manual_seed(settings.seed)
         content_steps = settings.content_steps if has_content(settings.loss) else 0
         slider_loras = init_loras(layers, settings.rank, rng)

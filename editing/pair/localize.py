@@ -94,8 +94,10 @@ def localize_pair_edit(
         reference=edit.reference,
     )  # fmt: skip
     with enable_training(), denoiser.training():
-        pairs = pair_latents(denoiser, before, after, entry, settings, instruction)
-        trade = _Trade(denoiser, pairs, settings, edit.loras_for(denoiser), area)
+        loras = edit.loras_for(denoiser)
+        layers = {layer: denoiser.network.get_submodule(layer) for layer in loras}
+        pairs = pair_latents(denoiser, before, after, entry, settings, instruction, layers)
+        trade = _Trade(denoiser, pairs, settings, loras, area)
         strengths = trade.search(fixed, steps, rate, progress)
         effect, elsewhere = trade.shares(strengths)
     return LocalizedEdit(with_block_strengths(edit, denoiser, strengths), strengths, effect, elsewhere)

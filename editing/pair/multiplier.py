@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 from ..common.diffusion.lora import Lora, lora_output
 
-__all__ = ["Multiplier", "scaled_hooks"]
+__all__ = ["MixedRowsError", "Multiplier", "scaled_hooks"]
+
+
+class MixedRowsError(Exception):
+    """A layer sees other rows than one for each picture, such as tokens that go to experts."""
 
 
 class Multiplier:
@@ -31,12 +35,15 @@ class Multiplier:
         """Multiply a layer's change by the strength of the picture each row belongs to.
 
         Args:
-            delta: [B * n, ...] where a layer sees each picture n times in a row, or [1, ...] where it sees what all
-                pictures share, whose result is then one for each picture.
+            delta: [B, ...], or [1, ...] where a layer sees what all pictures share, whose result is then one for each.
+                With one strength for all, any number of rows.
+
+        Raises:
+            MixedRowsError: when there are other rows: which picture they belong to is not known.
         """
         strengths = self.strengths.to(delta)
-        if len(delta) != len(strengths) and len(delta) % len(strengths) == 0:
-            strengths = strengths.repeat_interleave(len(delta) // len(strengths))
+        if len(strengths) > 1 and len(delta) not in (1, len(strengths)):
+            raise MixedRowsError
         return delta * strengths.reshape(-1, *[1] * (delta.ndim - 1))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ...models.errors import InputError
 from ..common.diffusion.denoiser import Denoiser
+from ..common.diffusion.lora import init_loras
 from .inputs import check_latents, check_pairs, text_entry
 from .losses import PairLatents
+from .multiplier import MixedRowsError, scaled_hooks
 from .separate_passes import SeparatePasses, needs_separate_passes
 from .settings import PairSettings
 
@@ -22,7 +26,8 @@ def pair_latents(
     after: Tensor | None,  # [K, C, h, w]; not looked at by "SliderEdit"
     entry: Any,  # (embedding [1, T, D], extras), or a CONDITIONING of one entry
     settings: PairSettings,
-    instruction: Any = None,  # likewise; for "SliderEdit" alone
+    instruction: Any,  # likewise; for "SliderEdit" alone
+    layers: Mapping[str, nn.Module],  # that the slider changes
 ) -> PairLatents:
     """Return pairs as the network sees them; called where gradients may be taken.
 
@@ -39,10 +44,25 @@ def pair_latents(
     before, after = (denoiser.latent_in(latents) for latents in (before, after))
     embedding = embedding.to(denoiser.device)
     if not needs_separate_passes(settings):
-        return PairLatents(denoiser, before, after, denoiser.condition(embedding, extras, (1, *before.shape[1:])))
+        condition = denoiser.condition(embedding, extras, (1, *before.shape[1:]))
+        latents = PairLatents(denoiser, before, after, condition)
+        if not _mixes_rows(latents, layers):
+            return latents
     if instruction is not None:
         instruction = instruction[0].to(denoiser.device), instruction[1]
     return SeparatePasses(denoiser, before, after, None, (embedding, extras), instruction, settings.reference)
+
+
+def _mixes_rows(latents: PairLatents, layers: Mapping[str, nn.Module]) -> bool:
+    """Tell whether a layer of the network sees other rows than one for each picture, by one pass of two."""
+    rng = torch.Generator().manual_seed(0)
+    draws = latents.draw(PairSettings(), rng, 1)
+    try:
+        with torch.no_grad(), scaled_hooks(layers, init_loras(layers, 1, rng)) as slider, slider.at(torch.ones(2)):
+            latents.denoised(latents.before[:1], draws.noise, copies=2)
+    except MixedRowsError:
+        return True
+    return False
 
 
 def _instruction(entry: Any) -> tuple[Tensor, dict[str, Any]]:

@@ -13,8 +13,8 @@ The last needs no picture after: under the instruction, -1 makes the network do 
 (SliderEdit, 2511.09715, whose own sign is the other one); the mirrored term is ours, so that +1 edits under the plain
 sentence, where Apply Pair Edit starts.
 
-Networks that list the references' timesteps behind those of the pictures see rows in another order than the pictures:
-a strength per picture has no meaning there, one strength for a pass has.
+Networks that list the references' timesteps behind those of the pictures, or send tokens to experts, see other rows
+than one for each picture: a strength per picture has no meaning there, one strength for a pass has.
 """
 
 from __future__ import annotations

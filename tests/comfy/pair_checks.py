@@ -39,8 +39,7 @@ def merged(network, loras, strength):
 def check_gradient(pack, backend, kind, method=None):
     """The gradient of one step against the formula: one picture at a time, merged weights, core's own arguments."""
     inference = importlib.import_module(f"{pack}.models.inference")
-    lora, losses = editing(pack, "common.diffusion.lora"), editing(pack, "pair.losses")
-    passes, hooks = editing(pack, "pair.separate_passes"), editing(pack, "pair.multiplier")
+    lora, hooks = editing(pack, "common.diffusion.lora"), editing(pack, "pair.multiplier")
     settings = editing(pack, "pair.settings").PairSettings(draws=2, reference=method is not None)
     trial = editing(pack, "common.diffusion.trial_gradient")
     out_of_place = editing(pack, "common.diffusion.autograd.out_of_place").out_of_place
@@ -54,12 +53,10 @@ def check_gradient(pack, backend, kind, method=None):
             key: inference.clone_from_inference(item) if isinstance(item, torch.Tensor) else item
             for key, item in extras.items()
         }
-        a, b = (denoiser.latent_in(latent_of(kind, seed)) for seed in (1, 2))
-        if method:
-            pairs = passes.SeparatePasses(denoiser, a, b, None, (embedding, extras), None, True)
-        else:
-            pairs = losses.PairLatents(denoiser, a, b, denoiser.condition(embedding, extras, (1, *a.shape[1:])))
         layers = lora.select_layers(denoiser.network, ("all",))
+        sides = [latent_of(kind, seed) for seed in (1, 2)]
+        a, b = (denoiser.latent_in(side) for side in sides)
+        pairs = editing(pack, "pair.pairs").pair_latents(denoiser, *sides, (embedding, extras), settings, None, layers)
         loras = lora.init_loras(layers, 2, torch.Generator().manual_seed(5))
         rng = torch.Generator().manual_seed(6)
         with torch.no_grad():

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 checkout, pack, base = sys.argv.pop(1), Path(sys.argv.pop(1)), Path(sys.argv.pop(1))
-only = sys.argv[1:]  # kinds, for one who looks for a fault by hand
+only = sys.argv[1:]  # kinds and quantised forms, for one who looks for a fault by hand
 del sys.argv[1:]
 sys.path.insert(0, checkout)
 sys.argv += ["--cpu", "--base-directory", str(base)]
@@ -21,7 +21,7 @@ import comfy.lora  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 from pair_checks import REFERENCED, check_gradient, check_reference  # noqa: E402
-from small_models import conditioning_of, kinds, latent_of, native  # noqa: E402
+from small_models import conditioning_of, kinds, latent_of, native, quantised  # noqa: E402
 
 import nodes  # noqa: E402, F401  (what tells the pack that ComfyUI is there)
 
@@ -51,8 +51,8 @@ def run(node, **inputs):
     return NODES[f"SemanticEdit{node}"].execute(**inputs).result
 
 
-def check(kind):
-    model = native(kind)
+def check(kind, model=None):
+    model = model or native(kind)
     state = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
     conditioning, before = conditioning_of(kind), latent_of(kind)
     change = torch.zeros_like(before)
@@ -117,12 +117,17 @@ def refusals(kind, model, edit, photos, conditioning):
 
 
 with torch.inference_mode():
-    for kind in only or kinds():
+    for kind in [kind for kind in kinds() if not only or kind in only]:
         check(kind)
         error = check_gradient(spec.name, backend, kind)
         sys.stdout.write(f"{kind}: gradient of a step off by {error:.1e} of itself\n")
+    for form in ("float8_e4m3fn", "int8_tensorwise"):  # learned beside, as ComfyUI computes them
+        model = quantised("flux", form) if not only or form in only else None
+        if model is not None:
+            sys.stdout.write(f"{form}, ")
+            check("flux", model)
     for kind, method in REFERENCED:
-        if kind in (only or kinds()):
+        if kind in kinds() and (not only or kind in only):
             check_reference(spec.name, run, kind, method, LEARNING, LatentCoder)
             error = check_gradient(spec.name, backend, kind, method)
             sys.stdout.write(f"{kind} with references ({method}): gradient off by {error:.1e} of itself\n")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit
 from semantic_edit.editing.common.diffusion.lora import init_loras, select_layers
-from semantic_edit.editing.pair.multiplier import scaled_hooks
+from semantic_edit.editing.pair.multiplier import MixedRowsError, scaled_hooks
 from semantic_edit.editing.pair.separate_passes import SeparatePasses
 from semantic_edit.editing.pair.settings import LOSSES, PairSampling
 from semantic_edit.models.diffusion.guidance import euler_step
@@ -187,3 +187,31 @@ def test_wrong_input_is_refused_with_a_sentence(model, tiny_denoiser, pairs):
     with pytest.raises(InputError, match="seed"):
         PairSampling(seed=-1)
     assert not PairEdit(edit.lora, provenance={"settings": "anything"}).reference
+
+
+class RowsOfTokens(DiffusionModel):
+    """A network whose layer sees tokens, not pictures, in its rows, as experts do."""
+
+    def condition(self, embedding, extras, shape):
+        return None
+
+    def denoise(self, x, sigma, condition):
+        tokens = x.movedim(1, -1)
+        return x + 0.3 * self.network(tokens.reshape(-1, 4)).tanh().reshape(tokens.shape).movedim(-1, 1)
+
+
+def test_a_network_that_mixes_rows_runs_each_strength_by_itself(pairs):
+    torch.manual_seed(3)
+    model = RowsOfTokens(torch.nn.Sequential(torch.nn.Linear(4, 4)).requires_grad_(False), NoiseSchedule.discrete())
+    with scaled_hooks({"0": model.network[0]}, init_loras({"0": model.network[0]}, 1, torch.Generator())) as slider:
+        with slider.at(torch.ones(2)), pytest.raises(MixedRowsError):
+            model.denoise(pairs[0], torch.ones(2), None)
+    settings = replace(SETTINGS, loss="two-sided", reference=False, rate=2e-2)
+    edit = learn_pair_edit(model, *pairs, KEEP, settings)
+    photos = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(4))
+    strengths = torch.tensor([0.0, 1.0, -0.5])
+    edited = apply_pair_edit(model, photos, edit, strengths, KEEP, SAMPLING)
+    for k, strength in enumerate(strengths):
+        alone = apply_pair_edit(model, photos[k : k + 1], edit, strength[None], KEEP, SAMPLING)
+        assert torch.equal(alone[0], edited[k])
+    assert not torch.allclose(edited[1], apply_pair_edit(model, photos[1:2], edit, 0.0, KEEP, SAMPLING)[0], atol=1e-3)
