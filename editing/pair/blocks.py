@@ -71,7 +71,7 @@ def with_block_strengths(edit: PairEdit, denoiser: Denoiser, strengths: Mapping[
 
 def strengths_text(strengths: Mapping[str, float]) -> str:
     """Write strengths as lines of "block: number"."""
-    return "\n".join(f"{block}: {strength:.2f}" for block, strength in strengths.items())
+    return "\n".join(f"{block}: {strength:g}" for block, strength in strengths.items())
 
 
 def parse_strengths(text: str) -> dict[str, float]:

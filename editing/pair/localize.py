@@ -133,8 +133,11 @@ class _Trade:
                 with torch.no_grad():
                     strengths.copy_(torch.where(free, strengths.clamp(0, 1), strengths))
                 progress(step + 1, steps)
-        found = strengths.detach().where(~free | (strengths.detach() >= _FAINT), 0.0)
-        return {block: round(float(strength), 4) for block, strength in zip(self.blocks, found, strict=True)}
+        strengths = strengths.detach().where(~free | (strengths.detach() >= _FAINT), 0.0).tolist()
+        # Two decimals, so that the text that people change says all of it.
+        return {
+            block: fixed.get(block, round(strength, 2)) for block, strength in zip(self.blocks, strengths, strict=True)
+        }
 
     def shares(self, strengths: Mapping[str, float]) -> tuple[float, float]:
         """Return the shares of the change that are left, where the edit acts and elsewhere."""
