@@ -38,7 +38,7 @@ class DiffusionPhases:
     denoiser: DenoiserPhase
 
 
-PHASES = DiffusionPhases(AutoencoderPhase(45.0), DenoiserPhase(30.0, 12000))
+PHASES = DiffusionPhases(AutoencoderPhase(30.0), DenoiserPhase(30.0, 12000))
 _SMOKE = DiffusionPhases(AutoencoderPhase(1.0, steps=2), DenoiserPhase(1.0, 16, steps=2))
 
 
