@@ -109,12 +109,13 @@ SHEETS = {
     ),
     "one_state_for_a_folder": Sheet(
         (
-            Row("7", 2, label="one example, before and after its edit"),
-            Row("5", 1, FIRST, "the others, as the generator draws them"),
-            Row("12", 0, FIRST, "everyone at the example's state, each by its own strength"),
+            Row("7", 2, label="one example, before and after its edit", size=200),
+            Row("5", 1, label="all, as the generator draws them", size=200),
+            Row("12", label="everyone at the example's state, each by its own strength", size=200),
             Row("12", 3, size=760),
         ),
         titled=True,
+        settings={"2.limit": 4},
     ),
     "one_state_imagic": Sheet(
         (
