@@ -157,7 +157,7 @@ def main() -> None:
         image = ImageOps.pad(image, (image.width, max(HEIGHT, image.height)), color=PAPER)
         save(image, options.out / f"{name}.jpg")
         copy = options.help / f"{HELP_NAMES.get(name, name)}.jpg"
-        if copy.is_file():
+        if copy.is_file() and not SHEETS[name].workflow:
             image.thumbnail((HELP_WIDTH, HELP_WIDTH), Image.Resampling.LANCZOS)
             save(image, copy)
 
