@@ -39,7 +39,11 @@ class LearnPairEdit(io.ComfyNode):
                 "before after", "concept slider", "pair LoRA", "PairEdit", "Edit One for All", "train LoRA"
             ),
             inputs=[
-                io.Model.Input("model", tooltip="The diffusion model, unquantised. It is not changed."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The diffusion model; one of fp8 or another quantised form of ComfyUI too. It is not "
+                    "changed.",
+                ),
                 io.Vae.Input("vae", tooltip="The VAE of the same model."),
                 io.Image.Input("before", tooltip="The picture before the edit; for several pairs, a batch."),
                 io.Image.Input("after", tooltip="The same picture, edited; as many as before, of the same size."),

@@ -139,8 +139,11 @@ def fill(model):
 
 def quantised(kind, form):
     """A MODEL whose linear layers are stored as a quantised checkpoint of ComfyUI has them; None before such were."""
+    import importlib.util
     import json
 
+    if importlib.util.find_spec("comfy.quant_ops") is None:
+        return None
     import comfy.quant_ops
 
     algorithms = getattr(comfy.quant_ops, "QUANT_ALGOS", {})
