@@ -110,9 +110,9 @@ class HeldOut:
 class Studio:
     """The demo model, its scorer, and what portraits vary in."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = DIFFUSION) -> None:
         allow_declaring()
-        self.bundle = load_diffusion(DIFFUSION)
+        self.bundle = load_diffusion(folder)
         self.model, self.entry = self.bundle.model, self.bundle.clip.encode("a person")
         self.scorer = load_scorer(DEMO / "scorers/demo_portraits")
         self.sampling = PairSampling(at_once=16)
@@ -200,10 +200,10 @@ def similarity(pictures: Tensor, truth: Tensor) -> float:
 class Rows:
     """Measured rows of a file, of this model; one more is on the disk at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: Path) -> None:
         self.path = path
-        weights = (DIFFUSION / "unet/diffusion_pytorch_model.safetensors").read_bytes()
-        self.model = hashlib.sha256(weights).hexdigest()[:12]
+        weights = [(folder / part / "diffusion_pytorch_model.safetensors").read_bytes() for part in ("unet", "vae")]
+        self.model = hashlib.sha256(b"".join(weights)).hexdigest()[:12]
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         self.rows = {self.key(*line["key"]): line["row"] for line in lines if line["model"] == self.model}
 
@@ -242,14 +242,15 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=16)
     parser.add_argument("--whole", action="store_true", help="the table of the page, an hour or two on one core")
     parser.add_argument("--rows", type=Path, default=Path("pair_edit_rows.jsonl"), help="measured rows, to go on from")
+    parser.add_argument("--folder", type=Path, default=DIFFUSION, help="the diffusion model, a diffusers folder")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no further row after these")
     parser.add_argument("--write", action="store_true", help="put the table on its page")
     options = parser.parse_args()
-    rows, studio, started, lines = Rows(options.rows), None, time.monotonic(), []
+    rows, studio, started, lines = Rows(options.rows, options.folder), None, time.monotonic(), []
     for name, pairs, way in plan(options):
         key = Rows.key(name, pairs, way, options.photos)
         if key not in rows.rows and time.monotonic() - started < 60 * options.minutes:
-            studio = studio or Studio()
+            studio = studio or Studio(options.folder)
             rows.add(key, studio.row(*key))
             say(" | ".join(rows.rows[key]))
         lines += [rows.rows[key]] if key in rows.rows else []
