@@ -25,7 +25,7 @@ def shipped_file(name: str, kind: str) -> Path:
     """Return a path as typed, or that of a shipped file by its bare name.
 
     Args:
-        kind: the folder of the shipped files: "generators", "encoders", "directions".
+        kind: the folder of the shipped files: "generators", "encoders", "directions", "scorers".
 
     Raises:
         InputError: a bare name that nothing has.
@@ -34,10 +34,11 @@ def shipped_file(name: str, kind: str) -> Path:
     if path.exists() or path.suffix or path.name != name:
         return path
     folder = _SHIPPED / kind
-    if (folder / f"{name}.safetensors").is_file():
-        return folder / f"{name}.safetensors"
-    shipped = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors")))
-    raise InputError(f"There is neither a file {name!r} nor a shipped one among the {kind}: {shipped}.")
+    for shipped in (folder / f"{name}.safetensors", folder / name):  # a scorer is a folder
+        if name and shipped.exists():
+            return shipped
+    names = ", ".join(sorted(file.stem for file in folder.iterdir()))
+    raise InputError(f"There is neither a file {name!r} nor a shipped one among the {kind}: {names}.")
 
 
 @contextlib.contextmanager

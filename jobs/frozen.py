@@ -17,21 +17,32 @@ from ..editing.common.types import EditDirection
 from ..editing.one_for_all.attribute_score import AttributeScore
 from ..editing.one_for_all.features import encoder_space, generator_space
 from ..editing.one_for_all.transfer import Transfer
+from ..editing.state.response import ResponsePrior
 from ..models.checkpoint import parse_json, read_safetensors, write_safetensors
 from ..models.encoders.encoder import PictureEncoder
 from ..models.errors import CheckpointError, InputError
 from ..models.files.picture_reader import FITS
 from ..models.gan.generator import GanGenerator
 from .checkpoints import NO_ENCODER, load_networks
+from .reader_recipes import ReaderRecipe
 from .settings import describe_transfer, differences
 from .state_transfer import StateTransfer
 
-__all__ = ["KIND", "FrozenJob", "freeze", "read_frozen", "thaw", "thaw_with", "write_frozen"]
+__all__ = ["KIND", "FrozenJob", "FrozenReader", "freeze", "read_frozen", "thaw", "thaw_with", "write_frozen"]
 
 KIND = "job"
 _VERSION = 1
 _OPTIONS = ("strength", "mode", "target", "limit", "steps", "corrections")
 _SCORES = {"encoder": "the encoder's features", "generator": "the generator's features"}
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenReader:
+    """A reader and its state: how it is made, the number that all shall show, drawings of a picture at most."""
+
+    recipe: ReaderRecipe
+    state: float
+    rounds: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +58,8 @@ class FrozenJob:
         fit, background, keep_codes: as in `FolderJob`.
         reference: [1, L, D], a code whose state is the target.
         score: what measures the attribute for corrections: weights [F], and the other fields of `AttributeScore`.
-        reader, curve: what reads the state of a picture, and how the reading answers to the strength, where a version
-            that knows such things froze them; JSON-ready, {} for the closed form.
+        reader, curve: what reads the state of a picture and what all shall show, and how the reading answers to the
+            strength; None for the closed form.
     """
 
     source: str
@@ -62,8 +73,8 @@ class FrozenJob:
     keep_codes: bool
     reference: Tensor | None = None
     score: tuple[Tensor, dict[str, object]] | None = None
-    reader: dict[str, object] | None = None
-    curve: dict[str, object] | None = None
+    reader: FrozenReader | None = None
+    curve: ResponsePrior | None = None
 
 
 def freeze(
@@ -78,14 +89,18 @@ def freeze(
     """Freeze an edit for the pictures of a folder.
 
     Raises:
-        InputError: its corrections are measured by a network that is neither the generator nor the encoder, or it is
-            for a reader's state.
+        InputError: its corrections are measured by a network that is neither the generator nor the encoder, or its
+            reader was made in a graph.
     """
+    reader, curve = None, None
     if isinstance(transfer, StateTransfer):
-        raise InputError(
-            "A reader's state is reached in one process, on single files: leave out the reader, or --engine ray, "
-            "--shards, --dry-run, plan and addresses."
-        )
+        if transfer.recipe is None:
+            raise InputError(
+                f"What reads {transfer.reader.names[0]} ({transfer.reader.kind}) was made in a graph, which a frozen "
+                "job cannot hold; expected a reader that 'semantic-edit plan' makes: --read-text, --read-example or "
+                "--read-mask."
+            )
+        reader, curve = FrozenReader(transfer.recipe, float(transfer.state), transfer.rounds), transfer.response
     edit = transfer.direction
     direction = replace(
         edit,
@@ -97,7 +112,8 @@ def freeze(
     options = {name: getattr(transfer, name) for name in _OPTIONS}
     return FrozenJob(
         source, generator, encoder, direction, describe_transfer(transfer), options, fit, tuple(background), keep_codes,
-        None if transfer.reference is None else transfer.reference.detach().cpu(), _frozen_score(transfer),
+        None if transfer.reference is None else transfer.reference.detach().cpu(), _frozen_score(transfer), reader,
+        curve,
     )  # fmt: skip
 
 
@@ -131,7 +147,15 @@ def thaw_with(job: FrozenJob, generator: GanGenerator, encoder: PictureEncoder |
         space = encoder_space(encoder) if fields["space"] == "encoder" else generator_space(generator)
         score = AttributeScore(space, weights, **{name: fields[name] for name in fields if name != "space"})
     reference = None if job.reference is None else job.reference.to(device)
-    transfer = Transfer(generator, direction, encoder, reference=reference, score=score, **job.options)
+    common = {"reference": reference, "score": score, **job.options}
+    if job.reader is None:
+        transfer = Transfer(generator, direction, encoder, **common)
+    else:
+        recipe = job.reader.recipe
+        transfer = StateTransfer(
+            generator, direction, encoder, **common, reader=recipe.make(device), state=job.reader.state,
+            rounds=job.reader.rounds, response=job.curve, recipe=recipe,
+        )  # fmt: skip
     changed = differences(job.settings, describe_transfer(transfer))
     if changed:
         raise InputError(
@@ -159,10 +183,16 @@ def write_frozen(path: str | Path, job: FrozenJob, exclusive: bool = False) -> P
         "edit": {name: getattr(edit, name) for name in ("name", "layers", "start", "offset", "method", "note")},
         "target": job.options,
         "score": None if job.score is None else job.score[1],
-        "reader": job.reader,
-        "curve": job.curve,
+        "reader": None,
+        "curve": None,
         "settings": job.settings,
     }
+    if job.reader is not None:
+        recipe, curve = job.reader.recipe, job.curve
+        config["reader"] = {**recipe.texts(), "state": job.reader.state, "rounds": job.reader.rounds}
+        config["curve"] = {"slope_spread": curve.slope_spread, "noise": curve.noise}
+        tensors |= {"curve_strengths": curve.strengths, "curve_shape": curve.shape}
+        tensors |= {"read_before": recipe.before, "read_after": recipe.after} if recipe.before is not None else {}
     return write_safetensors(path, tensors, KIND, config, family=edit.family, exclusive=exclusive)
 
 
@@ -179,9 +209,6 @@ def read_frozen(path: str | Path) -> FrozenJob:
         raise CheckpointError(
             f"{path.name} is a job of version {config.get('version')!r}; this version runs version {_VERSION}."
         )
-    for name in ("reader", "curve"):
-        if config.get(name):
-            raise CheckpointError(f"{path.name} is a job with a {name}, which this version does not know.")
     try:
         return _job_of(config, tensors, metadata.get("family", ""))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -218,8 +245,21 @@ def _job_of(config: dict, tensors: dict[str, Tensor], family: str) -> FrozenJob:
     return FrozenJob(
         _text(pictures["source"]), _text(checkpoints["generator"]), _text(checkpoints["encoder"]), direction,
         config["settings"], {**numbers, **counts, "limit": limit, "mode": _text(options["mode"])}, pictures["fit"],
-        background, bool(pictures["codes"]), tensors.get("reference"), score,
+        background, bool(pictures["codes"]), tensors.get("reference"), score, *_reader_of(config, tensors),
     )  # fmt: skip
+
+
+def _reader_of(config: dict, tensors: dict[str, Tensor]) -> tuple[FrozenReader | None, ResponsePrior | None]:
+    """Put the reader and the curve together again, checked; (None, None) for the closed form."""
+    reader, curve = config["reader"], config["curve"]
+    if not reader:
+        return None, None
+    recipe = ReaderRecipe.from_texts(reader, tensors.get("read_before"), tensors.get("read_after"))
+    strengths, shape = tensors["curve_strengths"], tensors["curve_shape"]
+    if strengths.ndim != 1 or strengths.shape != shape.shape or len(strengths) < 2 or not (strengths.diff() > 0).all():
+        raise ValueError("its curve")
+    prior = ResponsePrior(strengths, shape, float(curve["slope_spread"]), float(curve["noise"]))
+    return FrozenReader(recipe, float(reader["state"]), int(reader["rounds"])), prior
 
 
 def _frozen_score(transfer: Transfer) -> tuple[Tensor, dict[str, object]] | None:

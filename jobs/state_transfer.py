@@ -17,6 +17,7 @@ from ..editing.state import StateReader
 from ..editing.state.alone import measure_response, reach_state_alone
 from ..editing.state.response import ResponsePrior
 from ..models.errors import InputError
+from .reader_recipes import ReaderRecipe
 
 __all__ = ["StateTransfer"]
 
@@ -38,6 +39,7 @@ class StateTransfer(Transfer):
         state: the number that all pictures shall show.
         rounds: drawings of a picture after its first one, at most; one more for who cannot reach the state.
         response: the shared curve; None: measured here.
+        recipe: how the reader was made, where it can be made again elsewhere.
 
     Raises:
         InputError: as `Transfer`; a reader of several numbers, a state that is not finite, or a reader that does not
@@ -48,6 +50,7 @@ class StateTransfer(Transfer):
     state: float = 0.0
     rounds: int = 3
     response: ResponsePrior | None = field(default=None, repr=False)
+    recipe: ReaderRecipe | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,22 +12,15 @@ from einops import rearrange
 from ...editing.one_for_all.attributes import fit_to_generator, with_average_example
 from ...editing.one_for_all.strength_modes import MODES
 from ...editing.one_for_all.transfer import Transfer
-from ...editing.state import (
-    MASK_MEASURES,
-    StateReader,
-    reader_from_example,
-    reader_from_mask,
-    reader_from_sentence,
-)
-from ...host import PACK
+from ...editing.state import MASK_MEASURES
 from ...jobs.checkpoints import checkpoint_file, load_networks
 from ...jobs.frozen import FrozenJob, freeze
+from ...jobs.reader_recipes import ReaderRecipe
 from ...jobs.state_transfer import StateTransfer
 from ...jobs.stores import is_remote
 from ...models.errors import InputError
 from ...models.files.direction import read_direction
 from ...models.files.picture_reader import FITS, PictureError, read_picture
-from ...models.scorers.scorer import load_scorer
 
 __all__ = ["BACKGROUNDS", "EDIT_OPTIONS", "add_edit_options", "frozen_job", "make_transfer"]
 
@@ -108,19 +101,19 @@ def make_transfer(options: argparse.Namespace, device: torch.device) -> Transfer
         generator, direction, encoder, options.strength, options.mode.replace("-", " "), options.target, reference,
         options.limit, options.steps, options.corrections,
     )  # fmt: skip
-    reader = _reader(options, generator.resolution, device)
-    if reader is None:
+    recipe = _recipe(options, generator.resolution)
+    if recipe is None:
         return Transfer(*settings)
-    state = options.state
+    reader, state = recipe.make(device), options.state
     if state is None:
         if reader.target is None:
             raise InputError("--state is missing: the number that all pictures shall show, as the reader reads it.")
         state = float(reader.target[0])
-    return StateTransfer(*settings, reader=reader, state=state, rounds=options.rounds)
+    return StateTransfer(*settings, reader=reader, state=state, rounds=options.rounds, recipe=recipe)
 
 
-def _reader(options: argparse.Namespace, size: tuple[int, int], device: torch.device) -> StateReader | None:
-    """Make the reader that the options describe; None without one.
+def _recipe(options: argparse.Namespace, size: tuple[int, int]) -> ReaderRecipe | None:
+    """Describe the reader that the options ask for; None without one.
 
     Raises:
         InputError: several, a state without a reader, or files that cannot be used.
@@ -137,19 +130,12 @@ def _reader(options: argparse.Namespace, size: tuple[int, int], device: torch.de
     if options.rounds < 0:
         raise InputError(f"--rounds is {options.rounds}; expected 0 or more.")
     if options.read_mask:
-        return reader_from_mask(None, (options.read_mask,))
-    scorer = load_scorer(_scorer_file(options.scorer), device)
+        return ReaderRecipe("mask", options.read_mask)
+    scorer = _absolute(options.scorer)
     if options.read_text:
-        return reader_from_sentence(scorer, options.read_text, options.read_source)
-    before, after = (_picture(file, size, options) for file in options.read_example)
-    kind = f"example, read by {scorer.name}"
-    return reader_from_example(lambda batch: scorer.encode_images(batch.to(device)), before, after, kind=kind)
-
-
-def _scorer_file(name: str) -> Path:
-    """Return a path as typed, or that of the demo's scorer."""
-    shipped = PACK / "models" / "demo" / "scorers" / name
-    return shipped if not Path(name).exists() and Path(name).name == name and shipped.exists() else Path(name)
+        return ReaderRecipe("text", options.read_text, options.read_source, scorer)
+    before, after = (_picture(file, size, options).contiguous() for file in options.read_example)
+    return ReaderRecipe("example", scorer=scorer, before=before, after=after)
 
 
 def _picture(file: Path, size: tuple[int, int], options: argparse.Namespace) -> torch.Tensor:

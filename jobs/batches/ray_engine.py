@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from ...models.errors import InputError
+from ...models.loading.torchvision_stubs import allow_declaring
 from .job import BatchJob
 from .tasks import PictureBatch
 from .worker import BatchReport, BatchWorker
@@ -22,6 +23,14 @@ __all__ = ["RayEngine"]
 
 _OBJECT_STORE = 128 * 2**20  # bytes on a machine of our own: it carries names and reports, no pictures
 _IN_FLIGHT = 2  # batches a worker holds, so that it never waits for the next
+
+
+class _RayWorker(BatchWorker):
+    """A worker with a process to itself."""
+
+    def __init__(self, job: BatchJob) -> None:
+        allow_declaring()
+        super().__init__(job)
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class RayEngine:
         context.verbose_stats_logs = False
         rows = [{"batch": batch.pack()} for batch in batches]
         reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            BatchWorker,
+            _RayWorker,
             fn_constructor_args=(job,),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=_IN_FLIGHT),

@@ -71,8 +71,7 @@ def test_damaged_and_newer_jobs_are_sentences(small_edit, tmp_path):
             read_frozen(tmp_path / "x.safetensors")
 
     refused("version 2; this version runs version 1", version=2)
-    refused("a job with a reader, which this version does not know", reader={"kind": "face"})
-    refused("a job with a curve", curve=[1])
+    refused("damaged job", reader={"way": "face"})
     refused("damaged job.*settings", settings=[])
     refused("damaged job.*direction", remove=("direction",))
     refused("damaged job", pictures={"source": 3, "fit": "crop", "background": [0, 0, 0], "codes": False})

@@ -12,11 +12,15 @@ import threading
 import time
 
 import pytest
+import torch
+from semantic_edit.editing.state.response import ResponsePrior
 from semantic_edit.headless.commands.cli import main
 from semantic_edit.jobs import FolderJob, run_job
 from semantic_edit.jobs.batch_manifest import PARTS, BatchManifest
 from semantic_edit.jobs.batches import BatchJob, RayEngine, run_batches
 from semantic_edit.jobs.frozen import thaw, write_frozen
+from semantic_edit.jobs.reader_recipes import ReaderRecipe
+from semantic_edit.jobs.state_transfer import StateTransfer
 from semantic_edit.jobs.stores import open_store
 from semantic_edit.models import InputError
 
@@ -107,6 +111,18 @@ def test_two_workers_give_the_bytes_of_the_plain_way_though_one_is_killed(ray, s
     assert outcome(tmp_path / "out") == outcome(tmp_path / "plain")
     assert len(reports) == 10 and len({report.worker for report in reports}) >= 2
     assert report.memory > 100 and not (tmp_path / "out" / PARTS).exists()
+
+
+def test_a_state_that_a_sentence_reads_is_reached_on_ray_as_here(ray, small_edit, few_photos, tmp_path):
+    recipe = ReaderRecipe("text", "a person with a hat", "a person", "demo_portraits")
+    curve = ResponsePrior(torch.linspace(-1, 1, 5), torch.linspace(0, 4, 5), 0.3, 0.1)
+    edit = (small_edit.generator, small_edit.direction, small_edit.encoder)
+    reached = StateTransfer(*edit, reader=recipe.make(), state=0.5, rounds=1, response=curve, recipe=recipe)
+    run_job(FolderJob(few_photos, tmp_path / "plain", reached))
+    frozen = small_edit.frozen(reached, source=str(few_photos))
+    report = run_batches(BatchJob(frozen, str(tmp_path / "out"), "parquet", per_batch=10), RayEngine(workers=1))
+    assert (report.done, report.skipped) == (18, 2)
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "plain")
 
 
 def test_a_store_that_fails_every_tenth_write_loses_nothing(ray, failing_store, small_edit, few_photos, tmp_path):

@@ -8,11 +8,16 @@ import json
 import pytest
 import torch
 from semantic_edit.editing.state import StateReader, reader_from_mask
-from semantic_edit.headless.commands.batch_options import _reader, add_edit_options
+from semantic_edit.headless.commands.batch_options import _recipe, add_edit_options
 from semantic_edit.jobs import FolderJob, read_records, run_job
+from semantic_edit.jobs.batches import BatchJob, run_batches
+from semantic_edit.jobs.frozen import read_frozen, thaw, write_frozen
 from semantic_edit.jobs.manifest import MANIFEST_NAME
+from semantic_edit.jobs.reader_recipes import ReaderRecipe
+from semantic_edit.jobs.settings import describe_transfer
 from semantic_edit.jobs.state_transfer import StateTransfer
 from semantic_edit.models import InputError
+from semantic_edit.models.checkpoint import read_safetensors, write_safetensors
 from semantic_edit.models.files.picture_reader import read_picture
 
 
@@ -107,22 +112,79 @@ def test_wrong_inputs_are_sentences(transfer, small_edit):
     refused("goes together with neither", mode="number")
     constant = StateReader(lambda pictures: torch.zeros(len(pictures)), ("nothing",))
     refused("does not change with the strength", reader=constant, response=None)
-    with pytest.raises(InputError, match="reached in one process"):
+    with pytest.raises(InputError, match=r"reads brightness .* was made in a graph"):
         small_edit.frozen(transfer)
 
 
 def test_the_command_line_names_what_reads():
-    def reader(*words):
+    def recipe(*words):
         parser = argparse.ArgumentParser()
         add_edit_options(parser)
-        return _reader(parser.parse_args(words), (32, 32), torch.device("cpu"))
+        return _recipe(parser.parse_args(words), (32, 32))
 
-    assert reader() is None
-    assert reader("--read-mask", "brightness", "--state", "0.5").names == ("brightness",)
+    assert recipe() is None
+    assert recipe("--read-mask", "brightness", "--state", "0.5").make().names == ("brightness",)
+    assert recipe("--read-text", "a hat", "--state", "2").make().names == ("a hat",)
     for words, sentence in (
         (("--state", "1"), "--state is a number that a reader reads"),
         (("--read-mask", "red", "--read-text", "a face"), "Several --read"),
         (("--read-mask", "red", "--rounds", "-1"), "--rounds is -1"),
     ):
         with pytest.raises(InputError, match=sentence):
-            reader(*words)
+            recipe(*words)
+
+
+@pytest.fixture(params=["mask", "text", "example"])
+def made_anywhere(request, transfer, photos):
+    """The edit with a reader that a frozen job can hold, brought to what one of the pictures shows."""
+    pictures = [read_picture(photos / name, (32, 32), "crop", (255, 255, 255))[0] for name in ("1.png", "2.png")]
+    before, after = ((picture.movedim(-1, 0)[None] * 2 - 1).contiguous() for picture in pictures)
+    recipe = {
+        "mask": ReaderRecipe("mask", "brightness"),
+        "text": ReaderRecipe("text", "a person with a hat", "a person", "demo_portraits"),
+        "example": ReaderRecipe("example", scorer="demo_portraits", before=before, after=after),
+    }[request.param]
+    reader = recipe.make()
+    edit = (transfer.generator, transfer.direction, transfer.encoder)
+    state = float(reader.read(transfer.generator.synthesize(transfer.encode(before)))[0, 0])
+    # The curve of brightness, of the height of this reader's numbers: a random generator answers to no sentence.
+    return StateTransfer(*edit, reader=reader, state=state, rounds=2, response=transfer.response, recipe=recipe)
+
+
+def test_a_frozen_job_holds_the_reader_and_the_curve(photos, made_anywhere, small_edit, tmp_path):
+    path = write_frozen(tmp_path / "job.safetensors", small_edit.frozen(made_anywhere, source=str(photos)))
+    job = read_frozen(path)
+    assert write_frozen(tmp_path / "again.safetensors", job).read_bytes() == path.read_bytes()
+    again = thaw(job)
+    assert describe_transfer(again) == json.loads(json.dumps(describe_transfer(made_anywhere)))
+    outcomes = []
+    for name, edit in (("at once", made_anywhere), ("frozen", again)):
+        run_job(FolderJob(photos, tmp_path / name, edit))
+        records = [(r.file, r.alpha, r.before, r.after, r.drawings) for r in read_records(tmp_path / name)]
+        outcomes.append((sorted(records), {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.png")}))
+    run_batches(BatchJob(job, str(tmp_path / "batches"), "jsonl", per_batch=3))
+    outcomes.append((outcomes[0][0], {file.name: file.read_bytes() for file in (tmp_path / "batches").glob("*.png")}))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def test_damaged_readers_are_sentences(transfer, small_edit, tmp_path):
+    recipe = ReaderRecipe("mask", "brightness")
+    edit = (small_edit.generator, small_edit.direction, small_edit.encoder)
+    frozen = small_edit.frozen(
+        StateTransfer(*edit, reader=recipe.make(), state=0.5, response=transfer.response, recipe=recipe)
+    )
+    tensors, metadata = read_safetensors(write_frozen(tmp_path / "job.safetensors", frozen))
+    config = json.loads(metadata["config"])
+
+    def refused(words, remove="", **reader):
+        kept = {name: tensor for name, tensor in tensors.items() if name != remove}
+        changed = {**config, "reader": {**config["reader"], **reader}}
+        write_safetensors(tmp_path / "x.safetensors", kept, "job", changed, family=metadata["family"])
+        with pytest.raises(InputError, match=words):
+            read_frozen(tmp_path / "x.safetensors")
+
+    refused("damaged job.*its reader", way="face")
+    refused("damaged job.*reads 'charm'", text="charm")
+    refused("damaged job.*its reader's example", way="example")
+    refused("damaged job", state="much")
+    refused("damaged job.*curve_shape", remove="curve_shape")
