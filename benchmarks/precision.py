@@ -85,7 +85,7 @@ def compare(
 ) -> list[tuple]:
     """A row for float32 and for each other precision."""
     runs: dict[str, Callable] = {name: lambda name=name: drawn(generator, codes, name) for name in ("float32", *halves)}
-    times = interleaved(runs, repeats, warm_up=2)
+    times = interleaved(runs, repeats)
     exact, rows = runs["float32"](), []
     label = "demo, 128 px" if size == "demo" else f"random, {size} px"
     for name, run in runs.items():
@@ -107,18 +107,23 @@ def psnr(apart: torch.Tensor, exact: torch.Tensor) -> str:
 
 
 def spreads(halves: list[str], portraits: int) -> list[tuple]:
-    """One direction, strengths computed once; spread of the attribute by the oracle for each precision."""
-    from _edit_methods import oracle_readings, shipped_direction
-    from semantic_edit.editing import apply_edit, compute_strength
+    """One example's edit brought to all in closed form; spread of the attribute by the oracle for each precision."""
+    from semantic_edit.demo import measure
+    from semantic_edit.editing import apply_edit, compute_strength, record_edit
+    from semantic_edit.editing.one_for_all.attributes import fit_to_generator, slide_attribute
+    from semantic_edit.models.files.direction import read_direction
 
     generator, rows = make("demo", 0), []
-    z = torch.randn(portraits, generator.z_dim, generator=torch.Generator().manual_seed(2))
-    codes = generator.map(z, truncation=0.7)
-    for attribute in ("smile", "yaw"):
-        direction = shipped_direction(attribute)
-        edited = apply_edit(codes, direction, compute_strength(direction, codes))
+    z = torch.randn(portraits + 1, generator.z_dim, generator=torch.Generator().manual_seed(2))
+    example, codes = generator.map(z).split([1, portraits])
+    for slider, attribute in (("smile", "smile"), ("turn_head", "yaw"), ("open_mouth", "mouth_open")):
+        values = read_direction(DEMO / "directions" / f"{slider}.safetensors")
+        direction = fit_to_generator(generator, **{**values, "name": slider})
+        edited = slide_attribute(example, direction, 1.5)
+        edit = record_edit(generator, example[0], edited[0], measured_by=direction)
+        moved = apply_edit(codes, edit, compute_strength(edit, codes))
         for name in ("float32", *halves):
-            before, after = (oracle_readings(drawn(generator, w, name), attribute) for w in (codes, edited))
+            before, after = (measure(drawn(generator, w, name))[attribute] for w in (codes, moved))
             rows.append((attribute, name, f"{float(after.std() / before.std()):.4f}"))
     return rows
 

@@ -73,7 +73,7 @@ HEAD = (
 
 
 def compare(what: str, size: str, w: torch.Tensor, threads: int, runs: dict[str, Callable], repeats: int) -> tuple:
-    times = interleaved(runs, repeats, warm_up=2)
+    times = interleaved(runs, repeats)
     won = ratio(times["reference"], times["ours"])
     seconds = {name: taken.median for name, taken in times.items()}
     best = min(ratio(times[path], times["ours"]).wall for path in PATHS if path in times)
