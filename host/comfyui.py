@@ -61,6 +61,7 @@ class ComfyHost(Host):
 
     def progress(self, total: int, label: str = "") -> Progress:
         bar = self._utils.ProgressBar(total)
+        bar.update_absolute(0, total)  # shown at once: a first step may take half a minute
         preview_due = _Throttle()
 
         def report(step: int, total: int, preview: Tensor | None = None) -> None:
