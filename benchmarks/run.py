@@ -65,7 +65,7 @@ SCRIPTS: dict[str, tuple[list[str] | None, list[str] | None]] = {
     "drag_each": (None, []),
     "edit_one_for_all": (None, []),
     "combine_edits": (None, []),
-    "one_state": (["--portraits", "8", "--examples", "1", "--sliders", "turn_head"], []),
+    "one_state": (["--only", "gan", "--portraits", "8", "--examples", "1", "--sliders", "turn_head"], []),
     "alpha_linearity": (None, []),
     "inverted_spread": (None, ["--portraits", "16", "--examples", "1"]),
     "alignment": (["--portraits", "2", "--megapixels", "2"], ["--portraits", "16"]),

@@ -69,19 +69,22 @@ def middle_features(
 
 
 def middle_block(network: nn.Module) -> nn.Module:
-    """Return the middle of a U-shaped network, or the middle block of a transformer's longest stack.
+    """Return the middle of a U-shaped network, or the middle block of a transformer's largest stack.
 
     Raises:
         InputError: a network that is no stack of blocks.
     """
     for name in _MIDDLES:
-        if isinstance(getattr(network, name, None), nn.Module):
-            return getattr(network, name)
-    stacks = [module for module in network.modules() if isinstance(module, nn.ModuleList) and len(module) > 1]
+        middle = getattr(network, name, None)
+        if isinstance(middle, nn.Sequential) and len(middle):
+            return middle[-1]  # ComfyUI runs the layers of its sequences one by one
+        if isinstance(middle, nn.Module):
+            return middle
+    stacks = [module for module in network.modules() if isinstance(module, nn.ModuleList) and len(module)]
     if not stacks:
         raise InputError(f"The {type(network).__name__} has no stack of blocks whose middle could be read.")
-    longest = max(stacks, key=lambda stack: (len(stack), sum(weight.numel() for weight in stack.parameters())))
-    return longest[len(longest) // 2]
+    largest = max(stacks, key=lambda stack: sum(weight.numel() for weight in stack.parameters()))
+    return largest[len(largest) // 2]
 
 
 def _batch_features(

@@ -88,6 +88,8 @@ class DrawingRounds:
     def draw(self, strengths: Tensor, needed: Tensor) -> None:
         """Draw the pictures at their strengths [B], and read them: all, or those alone who need it."""
         index = needed.nonzero()[:, 0] if self.render_some is not None and self.pictures else None
+        if index is not None and not len(index):
+            return
         count = len(self.target) if index is None else len(index)
         values = strengths.to(self.device, torch.get_default_dtype())
         if index is None:

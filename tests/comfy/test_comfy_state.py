@@ -87,3 +87,7 @@ def test_sockets_of_comfyuis_own_detector_and_clip_vision_bear_their_names(comfy
     if "MediaPipeFaceLandmarker" in real:
         assert face["landmarks"][0] == real["MediaPipeFaceLandmarker"]["output"][0]
         assert face["detector"][0] == real["LoadMediaPipeFaceLandmarker"]["output"][0]
+
+
+def test_native_models_read_with_their_own_middle(run_inside):
+    run_inside("state_inside_comfyui.py", "semantic-edit", seconds=900)
