@@ -319,6 +319,7 @@ def child(node: str, size: str, batch: int, work: str, threads: int) -> dict:
         "first": reports[1].since(begin),
         "silence": [max(gaps) for gaps in zip(*(b.since(a) for a, b in pairwise(reports)), strict=True)],
         "steps": list(steps[1:]) if steps else None,
+        "step": reports[-2].since(reports[-3]).cpu if steps and len(reports) > 3 else None,
         "pictures": pictures[0] if pictures else None,
     }
     if size == "64":
@@ -367,7 +368,10 @@ def cells(row: dict) -> tuple[str, ...]:
     if "failed" in row:
         return (*head, row["failed"], *[""] * 6)
     steps, pictures = row["steps"], row["pictures"]
-    scaled = f"{row['seconds'][1] * steps[1] / steps[0]:.0f} s ({steps[1]} for {steps[0]})" if steps else ""
+    scaled = ""
+    if steps:  # the last step's time for each that is missing
+        missing = (steps[1] - steps[0]) * (row.get("step") or row["seconds"][1] / steps[0])
+        scaled = f"{row['seconds'][1] + missing:.0f} ({steps[1]} for {steps[0]})"
     return (
         *head, f"{row['seconds'][1]:.1f}", f"{row['seconds'][0]:.1f}", scaled, f"{row['peak']:.0f}",
         f"{row['first'][1]:.1f}", f"{row['silence'][1]:.1f}", " x ".join(map(str, pictures)) if pictures else "",
