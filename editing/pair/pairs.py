@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...models.errors import InputError
 from ..common.diffusion.denoiser import Denoiser
 from ..common.diffusion.lora import init_loras
+from ..common.diffusion.trial_gradient import explained_failures
 from .inputs import check_latents, check_pairs, text_entry
 from .losses import PairLatents
 from .multiplier import MixedRowsError, scaled_hooks
@@ -57,9 +58,11 @@ def _mixes_rows(latents: PairLatents, layers: Mapping[str, nn.Module]) -> bool:
     """Tell whether a layer of the network sees other rows than one for each picture, by one pass of two."""
     rng = torch.Generator().manual_seed(0)
     draws = latents.draw(PairSettings(), rng, 1)
+    slider_loras = init_loras(layers, 1, rng)
     try:
-        with torch.no_grad(), scaled_hooks(layers, init_loras(layers, 1, rng)) as slider, slider.at(torch.ones(2)):
-            latents.denoised(latents.before[:1], draws.noise, copies=2)
+        with torch.no_grad(), scaled_hooks(layers, slider_loras) as slider, slider.at(torch.ones(2)):
+            with explained_failures(latents.denoiser):
+                latents.denoised(latents.before[:1], draws.noise, copies=2)
     except MixedRowsError:
         return True
     return False

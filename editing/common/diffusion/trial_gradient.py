@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from ....models.errors import InputError
 from .autograd.out_of_place import out_of_place
 from .denoiser import Denoiser
 
-__all__ = ["GRADIENT_ADVICE", "trial_gradients", "usable"]
+__all__ = ["GRADIENT_ADVICE", "explained_failures", "trial_gradients", "usable"]
 
 GRADIENT_ADVICE = (
     "Use unquantised weights and the standard attention (no --use-sage-attention or --use-flash-attention)."
@@ -46,7 +47,7 @@ def trial_gradients(
     def gradients() -> list[Tensor | None]:
         return list(torch.autograd.grad(loss() * scale, list(tensors), allow_unused=True))
 
-    try:
+    with explained_failures(denoiser):
         try:
             return gradients(), False
         except RuntimeError as error:
@@ -54,6 +55,17 @@ def trial_gradients(
                 raise
         with out_of_place(denoiser.network):
             return gradients(), True
+
+
+@contextlib.contextmanager
+def explained_failures(denoiser: Denoiser) -> Iterator[None]:
+    """Say in a sentence why a first pass of the network failed; a full memory and an interruption stay what they are.
+
+    Raises:
+        InputError: instead of the error of torch or of the network's own code.
+    """
+    try:
+        yield
     except RuntimeError as error:
         if "out of memory" in str(error).lower() or "interrupt" in type(error).__name__.lower():
             raise
