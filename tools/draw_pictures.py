@@ -92,7 +92,7 @@ SHEETS = {
         336,
         joined=True,
         workflow="imagic_demo",
-        settings={"2.photo": "juno", "4.text": "a person with blond hair", "8.etas": "0, 0.8"},
+        settings={"2.photo": "chen", "4.text": "a person with blond hair", "8.etas": "0, 0.8"},
     ),
     "imagic_batch": Sheet((Row("2", label="photo"), Row("8", label="blond")), 200),
     "imagic_demo": Sheet((Row("2"), Row("10")), 336, joined=True, settings={"8.etas": "0, 0.8"}),
@@ -101,8 +101,8 @@ SHEETS = {
     "one_state_any_editor": Sheet(
         (
             Row("2", label="photos", size=200),
-            Row("10", 0, (1, 4, 7, 10), "one strength for all (denoise 0.6)", 200),
-            Row("20", label="a strength for each: hair equally light", size=200),
+            Row("10", 0, range(3, 6), "one strength for all (denoise 0.6)", 200),
+            Row("20", label="a strength for each: equally light hair; the first is lighter, and named", size=200),
             Row("21", 1, size=760),
         ),
         titled=True,
@@ -119,8 +119,8 @@ SHEETS = {
     ),
     "one_state_imagic": Sheet(
         (
-            Row("2", label="photos", size=200),
-            Row("11", label="an eta for each: hair equally light", size=200),
+            Row("2", 0, (0, 1), "photos", 200),
+            Row("11", 0, (0, 1), "an eta for each: hair equally light", 200),
             Row("11", 2, size=760),
         ),
         titled=True,
