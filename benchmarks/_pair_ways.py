@@ -79,6 +79,7 @@ WAYS = {
     ),
     "SDEdit, fitted": Way(None, "sdedit", cfg=4.0, strengths=(0.0, 0.5, 0.8)),
     "SDEdit, published": Way(None, "sdedit", cfg=7.5, fixed=0.8),
+    "content first, plain": Way(PairSettings(), "plain", strengths=_PLAIN),  # ours without the guidance
 }
 
 

@@ -223,8 +223,9 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
     if not options.whole:
         yield from ((name, options.pairs, way) for name in options.edits for way in options.ways)
         return
-    ours, peers = list(WAYS)[:4], list(WAYS)[4:]
+    ours, peers, plain = list(WAYS)[:4], list(WAYS)[4:-1], list(WAYS)[-1]
     yield from ((name, 1, LOSSES[0]) for name in DEFAULT)
+    yield from ((name, 1, plain) for name in DEFAULT)
     yield from (("glasses", 1, way) for way in ours[1:])
     yield from (("glasses", 1, way) for way in peers if way.endswith("fitted"))
     yield from ((name, 4, LOSSES[0]) for name in DEFAULT)

@@ -73,8 +73,10 @@ def apply_pair_edit(
         region = region_of(mask, x0)
         embedding = embedding.to(denoiser.device)
         with scaled_hooks(layers, loras) as slider:
-            for first in range(0, len(photos), sampling.at_once):
-                batch = slice(first, first + sampling.at_once)
+            # In one pass pictures share a batch at strengths of their own, which references do not allow.
+            at_once = 1 if sampling.one_pass and edit.reference else sampling.at_once
+            for first in range(0, len(photos), at_once):
+                batch = slice(first, first + at_once)
                 sampler = _Sampler(denoiser, x0[batch], embedding, extras, sampling, slider, counter, edit.reference)
                 x = sampler.start() if start is None else start[batch]
                 area = region if region is None or len(region) == 1 else region[batch]
@@ -163,7 +165,10 @@ class _Sampler:
         weights = strengths.reshape(-1, *[1] * (x.ndim - 1))
         weights = weights if region is None else weights * region
         for step, (sigma, sigma_next) in enumerate(zip(self.levels[:-1], self.levels[1:], strict=True)):
-            if step >= first_edited and bool(strengths.any()):
+            edits = step >= first_edited and bool(strengths.any())
+            if edits and self.sampling.one_pass:
+                denoised = self._in_one_pass(x, sigma, strengths / 2, region)
+            elif edits:
                 denoised = self._guided(x, sigma, weights)
             else:
                 denoised = self._denoise(x, sigma)
@@ -186,6 +191,16 @@ class _Sampler:
                 self.separate = True
         original, plus, minus = (self._at(sign, x, sigma) for sign in (0.0, 1.0, -1.0))
         return original + weights * (plus - minus) / 2
+
+    def _in_one_pass(self, x: Tensor, sigma: Tensor, strengths: Tensor, region: Tensor | None) -> Tensor:
+        """Return what the network makes with the slider at strengths [B]; outside of a region, without it."""
+        try:
+            with self.slider.at(strengths):
+                edited = self._denoise(x, sigma)
+        except MixedRowsError:
+            parts = zip(strengths.tolist(), x.split(1), strict=True)
+            edited = torch.cat([self._at(strength, picture, sigma) for strength, picture in parts])
+        return edited if region is None else torch.lerp(self._denoise(x, sigma), edited, region)
 
     def _at(self, strength: float, x: Tensor, sigma: Tensor) -> Tensor:
         with self.slider.at(torch.tensor([strength])):

@@ -74,6 +74,8 @@ class PairSampling:
         at_once: pictures that go through the network together; faster, but sums in another order, so that a picture is
             no longer the same to the byte whatever it shares a batch with.
         seed: decides the noise that edit models begin with; photos that are inverted have their own.
+        one_pass: run the network once a step, with the slider at half the strength, instead of three times: what both
+            ends share is not left out, which a slider learned by "content first" hardly needs.
 
     Raises:
         InputError: when a setting is out of range.
@@ -84,6 +86,7 @@ class PairSampling:
     refinements: int = 2
     at_once: int = 1
     seed: int = 0
+    one_pass: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= _LARGEST_SEED:

@@ -185,3 +185,26 @@ def test_an_edit_of_another_model_is_refused(tiny_denoiser, edit, photos, entry)
             apply_pair_edit(tiny_denoiser, photos, other, 1.0, entry, SAMPLING)
     with pytest.raises(InputError, match="no low-rank pair edit"):
         PairEdit({key: tensor for key, tensor in edit.lora.items() if "down" not in key})
+
+
+def test_one_pass_is_the_lora_at_half_the_strength(tiny_denoiser, edit, photos, entry):
+    """Against merged weights, by Euler's steps; with a mask, only inside of it."""
+    sampling, strengths = replace(SAMPLING, one_pass=True), torch.tensor([0.0, 1.0, -2.0])
+    noise = photos_to_noise(tiny_denoiser, photos, entry, SAMPLING)
+    edited = apply_pair_edit(tiny_denoiser, photos, edit, strengths, entry, sampling, inverted=noise)
+    together = apply_pair_edit(
+        tiny_denoiser, photos, edit, strengths, entry, replace(sampling, at_once=3), inverted=noise
+    )
+    assert torch.allclose(together, edited, atol=1e-3)
+    changes = {f"{name}.weight": lora.delta for name, lora in edit.loras_for(tiny_denoiser).items()}
+    levels = noise_levels(tiny_denoiser, SAMPLING.steps)
+    for k, strength in enumerate(strengths.tolist()):
+        model, x = tiny_denoiser.patched(changes, strength / 2), tiny_denoiser.latent_in(noise[k : k + 1])
+        condition = model.condition(*entry, (1, 4, 8, 8))
+        with torch.no_grad():
+            for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+                x = x + (x - model.denoise(x, sigma[None], condition)) / sigma * (sigma_next - sigma)
+        assert torch.allclose(tiny_denoiser.latent_out(x)[0], edited[k], atol=2e-3 * float(edited[k].abs().max()))
+    nowhere = apply_pair_edit(tiny_denoiser, photos, edit, 2.0, entry, sampling, torch.zeros(1, 8, 8), noise)
+    plain = apply_pair_edit(tiny_denoiser, photos, edit, 0.0, entry, sampling, inverted=noise)
+    assert torch.allclose(nowhere, plain, atol=1e-4)
