@@ -19,6 +19,7 @@ from semantic_edit.editing.imagic.conditioning import Conditioning, conditioning
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from semantic_edit.editing.imagic.eta import choose_eta
 from semantic_edit.editing.imagic.interpolation import interpolate
+from semantic_edit.editing.imagic.presets import PRESETS
 from semantic_edit.editing.imagic.sampling import Renderer, Sampling
 from semantic_edit.editing.imagic.sweep import SentenceScore, sweep_eta
 from semantic_edit.editing.imagic.tuning import TuneSettings, tune_model
@@ -28,12 +29,10 @@ from semantic_edit.models.diffusion.lora import with_lora
 from semantic_edit.models.diffusion.model import DiffusionModel
 from semantic_edit.models.diffusion.sampling import sample
 from semantic_edit.models.scorers.scorer import TextImageScorer
-from semantic_edit.nodes.common.published import EMBEDDING, TUNING
 from torch import Tensor
 
-PRESETS = ("standard", "quick", "thorough")  # of the nodes; the others have the settings of a `Workshop`
 _LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
-LEARNED = (
+LEARNED = (  # by a preset, or as `Workshop` is set
     *PRESETS, *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
     "imagic", "joint", "all weights", "no tuning", "no embedding",
 )  # fmt: skip
@@ -172,14 +171,15 @@ class Workshop:
             return self.embedding, replace(self.tuning, **change), False
         if method in ("imagic", "no tuning", "no embedding"):
             return self.embedding, self.tuning, False
-        embedding, tuning, stop_early = preset_settings(method if method in PRESETS else PRESETS[0])
+        preset = PRESETS[method if method in PRESETS else "standard"]
+        embedding, tuning = preset.embedding, preset.tuning
         if method.startswith(_LORA):
             tuning = replace(tuning, method="LoRA", rank=int(method.removeprefix(_LORA)))
         elif method == "LoRA, attention alone":
             tuning = replace(tuning, method="LoRA", blocks=("attention",))
         elif method == _JOINT:  # as many steps as both stages have
             tuning = replace(tuning, joint=True, steps=tuning.steps + embedding.steps // 2)
-        return embedding, tuning, stop_early
+        return embedding, tuning, preset.stop_early
 
     def sweep(
         self, learned: Learned, task: Task, etas: Sequence[float] = ETAS, seed: int = 0, from_photo: bool = FROM_PHOTO
@@ -222,21 +222,6 @@ class Workshop:
         score = SentenceScore(self.scorer, task.target, task.source)
         eta = choose_eta(places, score(images), distance_from(task.photo, images), score(task.photo)[0])
         return min(range(len(places)), key=lambda k: (places[k] < eta - 1e-6, abs(places[k] - eta)))
-
-
-def preset_settings(name: str) -> tuple[EmbeddingSettings, TuneSettings, bool]:
-    """Return the settings that both nodes have by a preset's name, and whether Tune Model stops early."""
-    first, second = EMBEDDING[name], TUNING[name]
-    embedding = EmbeddingSettings(
-        first["steps"], first["rate"], first["draws"], (first["noise_from"], first["noise_to"]), first["pooled"],
-        schedule=first["schedule"],
-    )  # fmt: skip
-    tuning = TuneSettings(
-        second["method"], second["steps"], second["rate"], second["rank"], second["draws"],
-        (second["noise_from"], second["noise_to"]), (second["blocks"],), schedule=second["schedule"],
-        reference_rate=second["reference_rate"],
-    )  # fmt: skip
-    return embedding, tuning, second["stop_early"]
 
 
 def settings_from(pairs: Sequence[str]) -> dict[str, Any]:

@@ -77,6 +77,7 @@ VARIANTS = {
     "2x rate, noise from .25": f"{_ALL} {_HIGH} tuning.rate=2e-4",
     "4x rate, noise from .25": f"{_ALL} {_HIGH} tuning.rate=4e-4",
     "2x rate, noise from .4": f"{_ALL} embedding.levels=0.4,1 tuning.levels=0.4,1 tuning.rate=2e-4",
+    "2x rate, 120 steps": f"{_ALL} tuning.rate=2e-4 tuning.steps=120",
     "2x rate, noise from .25, 120 steps": f"{_ALL} {_HIGH} tuning.rate=2e-4 tuning.steps=120",
     "2x rate, noise from .25, embedding 20": f"{_ALL} {_HIGH} tuning.rate=2e-4 embedding.steps=20 tuning.steps=75",
     "2x rate, noise from .25, averaged": f"{_ALL} {_HIGH} tuning.rate=2e-4 tuning.average=0.9",
@@ -132,7 +133,8 @@ class Ablation:
         row = {
             "method": name, "pair": task.name, "places": sweep.etas, "chosen": chosen, "figures": figures,
             "learning": first + second, "painting": 0.0, "first": first, "steps": len(tuned.losses),
-            "loss": (tuned.loss_before, tuned.loss_after), "eta": sweep.best_eta, "scores": sweep.scores,
+            "loss": (tuned.loss_before, tuned.loss_after), "recall": tuned.recall, "eta": sweep.best_eta,
+            "scores": sweep.scores,
             "photo_score": sweep.photo_score, "distances": sweep.distances, "moved": [m.moved for m in sweep.moves],
         }  # fmt: skip
         at = figures[chosen]

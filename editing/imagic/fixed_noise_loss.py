@@ -1,4 +1,7 @@
-"""The denoising loss over fixed noise: two values of it differ by what was learned in between alone."""
+"""The denoising loss over fixed noise: two values of it differ by what was learned in between alone.
+
+And how much of the photo comes back from noise that hides it, which is what sampling begins with.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ import torch
 
 from ..common.diffusion.denoiser import Denoiser
 from .conditioning import Conditioning
-from .loss import TargetLatent, denoising_loss
+from .loss import TargetLatent, denoised_target, denoising_loss
 
-__all__ = ["FixedNoiseLoss", "LossReport", "Plateau"]
+__all__ = ["FixedNoiseLoss", "LossReport", "Plateau", "photo_recall"]
 
 _DRAWS, _AT_ONCE = 16, 4
+_HIDDEN = (0.75, 0.85)  # shares of the trained timesteps at which noise hides all but the colours of large areas
 _CHECKS, _PATIENCE, _LEAST_FALL = 12, 2, 0.01  # checks in all; of them in a row that gain less than this share
 
 
@@ -36,6 +40,20 @@ class FixedNoiseLoss:
                 denoising_loss(self.denoiser, self.target, noise, conditioning) for noise in self.noise.split(_AT_ONCE)
             ]
         return float(torch.stack(losses).mean())
+
+
+def photo_recall(denoiser: Denoiser, target: TargetLatent, conditioning: Conditioning) -> float:
+    """Return the share of the photo's variance that the model paints where noise hides the photo, 0..1.
+
+    It is 1 - |denoised - x0|^2 / |x0 - mean|^2, means over the same few draws each time; without learning it is what
+    the conditioning alone tells of the photo.
+    """
+    x0 = target.x0
+    noise = target.draw_noise(denoiser, _AT_ONCE, _HIDDEN, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        error = (denoised_target(denoiser, target, noise, conditioning) - x0).square().mean()
+    variance = (x0 - x0.mean(dim=(-2, -1), keepdim=True)).square().mean()
+    return float((1 - error / variance.clamp(min=1e-12)).clamp(0, 1))
 
 
 class Plateau:

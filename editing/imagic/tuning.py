@@ -30,7 +30,7 @@ from ..common.diffusion.scaled_adam import ScaledAdam
 from ..common.progress import Progress, silent
 from .conditioning import Conditioning
 from .embedding import root_mean_square
-from .fixed_noise_loss import FixedNoiseLoss, LossReport, Plateau
+from .fixed_noise_loss import FixedNoiseLoss, LossReport, Plateau, photo_recall
 from .full_weights import count_parameters
 from .gradient_check import check_gradient
 from .loss import NoiseBatch, TargetLatent, check_levels, denoising_loss, network_error
@@ -120,6 +120,7 @@ class Tuning(LossReport):
         rate: the learning rate.
         rate_rule: where that comes from, with numbers.
         memory: what it took, as said before it began; why a LoRA was tuned where all weights did not fit.
+        recall: share of the photo that comes back from noise; see `photo_recall`.
     """
 
     lora: dict[str, Tensor]
@@ -132,6 +133,7 @@ class Tuning(LossReport):
     rate: float = 0.0
     rate_rule: str = ""
     memory: str = ""
+    recall: float = 1.0
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -150,6 +152,7 @@ class Tuning(LossReport):
             "joint": settings.joint,
             "seed": settings.seed,
             "loss": [self.loss_before, self.loss_after],
+            "recall": self.recall,
         }
 
     def report(self) -> str:
@@ -266,11 +269,11 @@ def _tune(
                 if stop_early and plateau.reached(step + 1, lambda: fixed_noise_loss(trained)):
                     break
             average.write()
-            loss_after = fixed_noise_loss(trained)
+            loss_after, recall = fixed_noise_loss(trained), photo_recall(denoiser, target, trained)
         lora = change.lora_file(denoiser.lora_name)
     tuned = trained.detached_like(conditioning) if settings.joint else conditioning
     memory = f"{reason} {memory}".strip()
-    return Tuning(lora, tuned, tuple(losses), loss_before, loss_after, at_once, settings, rate, rule, memory)
+    return Tuning(lora, tuned, tuple(losses), loss_before, loss_after, at_once, settings, rate, rule, memory, recall)
 
 
 def automatic_rate(method: str, denoiser: Denoiser) -> float:

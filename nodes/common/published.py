@@ -7,6 +7,7 @@ edit, `rate_of` of an embedding, `layers`.
 
 from __future__ import annotations
 
+from ...editing.imagic.presets import PRESETS
 from .presets import Presets
 
 __all__ = ["ADAPTATION", "DIRECTION", "DRAG", "EMBEDDING", "TEXT_EDIT", "TUNING"]
@@ -72,30 +73,29 @@ TEXT_EDIT: Presets = {
 }  # fmt: skip
 
 
-# Imagic by names of how long it may take: half, all and twice of what was measured as enough (benchmarks/imagic.py).
-# Steps are the same for every model; rates are shares of the embedding's size, and of the network's by
-# `editing.imagic.rates`. "joint" stays as set.
-def _embedding(steps: int) -> dict[str, object]:
+# Imagic by names of how long it may take; "joint" stays as set.
+def _embedding(name: str) -> dict[str, object]:
+    settings = PRESETS[name].embedding
     return {
-        "steps": steps, "rate": 0.02, "draws": 4, "pooled": True, "noise_from": 0.0, "noise_to": 1.0,
-        "schedule": "constant",
+        "steps": settings.steps, "rate": settings.rate, "draws": settings.draws, "pooled": settings.pooled,
+        "noise_from": settings.levels[0], "noise_to": settings.levels[1], "schedule": settings.schedule,
     }  # fmt: skip
 
 
-def _tuning(steps: int, reference_rate: float) -> dict[str, object]:
+def _tuning(name: str) -> dict[str, object]:
+    settings = PRESETS[name].tuning
     return {
-        "method": "all weights where they fit", "steps": steps, "rate": 0.0, "reference_rate": reference_rate,
-        "schedule": "cosine", "rank": 16, "draws": 4, "blocks": "all", "noise_from": 0.0, "noise_to": 1.0,
-        "stop_early": False,
+        "method": settings.method, "steps": settings.steps, "rate": settings.rate, "rank": settings.rank,
+        "draws": settings.draws, "blocks": settings.blocks[0], "noise_from": settings.levels[0],
+        "noise_to": settings.levels[1], "schedule": settings.schedule, "reference_rate": settings.reference_rate,
+        "average": settings.average, "stop_early": PRESETS[name].stop_early,
     }  # fmt: skip
 
 
 # Imagic (2210.09276): Adam at 0.001 on Imagen's embeddings and at 0.002 on Stable Diffusion's, one draw a step. These
 # rates are of the embedding's numbers; ours are shares of its size.
 EMBEDDING: Presets = {
-    "quick": _embedding(20),
-    "standard": _embedding(40),
-    "thorough": _embedding(80),
+    **{name: _embedding(name) for name in PRESETS},
     "ours": {"steps": 100, "rate": 0.01, "draws": 4, "pooled": True, "noise_from": 0.0, "noise_to": 1.0},
     "Imagic, Stable Diffusion": {
         "steps": 1000, "rate": 0.002, "rate_of": "numbers", "draws": 1, "pooled": False, "noise_from": 0.0,
@@ -107,9 +107,7 @@ EMBEDDING: Presets = {
     },
 }  # fmt: skip
 TUNING: Presets = {
-    "quick": _tuning(60, 3e-4),
-    "standard": _tuning(120, 3e-4),
-    "thorough": _tuning(240, 3e-4),
+    **{name: _tuning(name) for name in PRESETS},
     "ours": {
         "method": "LoRA", "steps": 100, "rate": 0.0, "rank": 16, "draws": 4, "blocks": "all", "joint": False,
         "noise_from": 0.0, "noise_to": 1.0,

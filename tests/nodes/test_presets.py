@@ -58,7 +58,18 @@ def test_every_preset_names_inputs_and_ours_is_what_they_are_by_default(node):
     schema = {n.GET_SCHEMA().node_id: n.GET_SCHEMA() for n in node_classes()}[f"SemanticEdit{node}"]
     inputs = {socket.id: socket for socket in schema.inputs}
     assert inputs["preset"].options == [AS_SET, *NODES[node]]
-    unseen = {"coordinates", "rate", "batch", "l2_of", "identity", "rate_of", "layers", "schedule", "reference_rate"}
+    unseen = {
+        "coordinates",
+        "rate",
+        "batch",
+        "l2_of",
+        "identity",
+        "rate_of",
+        "layers",
+        "schedule",
+        "reference_rate",
+        "average",
+    }
     for name, preset in NODES[node].items():
         assert set(preset) - unseen <= set(inputs), name
         for key in set(preset) & set(inputs):

@@ -1,0 +1,42 @@
+"""Settings of both stages by how long they may take, chosen by ablation (benchmarks/imagic.py --ablate).
+
+Steps and shares of noise are the same for every model; the embedding's rate is a share of its size, and the network's
+follows its size by `rates.scaled_rate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .embedding import EmbeddingSettings
+from .tuning import METHODS, TuneSettings
+
+__all__ = ["PRESETS", "LearningPreset"]
+
+_LEVELS = (0.25, 1.0)  # what little noise hides, the model paints without learning
+
+
+@dataclass(frozen=True)
+class LearningPreset:
+    """Settings that belong together.
+
+    Args:
+        embedding: of the first stage.
+        tuning: of the second.
+        stop_early: whether the second stops where the loss over fixed noise no longer falls.
+    """
+
+    embedding: EmbeddingSettings
+    tuning: TuneSettings
+    stop_early: bool = False
+
+
+def _preset(embedding_steps: int, tuning_steps: int, stop_early: bool = False) -> LearningPreset:
+    return LearningPreset(
+        EmbeddingSettings(steps=embedding_steps, rate=0.02, levels=_LEVELS),
+        TuneSettings(method=METHODS[2], steps=tuning_steps, reference_rate=2e-4, levels=_LEVELS),
+        stop_early,
+    )
+
+
+PRESETS = {"quick": _preset(20, 60), "standard": _preset(40, 120), "thorough": _preset(80, 240, stop_early=True)}
