@@ -7,8 +7,8 @@ Where a scorer is given, one of them is chosen without looking at any truth.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from semantic_edit.editing.imagic.eta import choose_eta
 from semantic_edit.editing.imagic.interpolation import interpolate
 from semantic_edit.editing.imagic.presets import PRESETS
 from semantic_edit.editing.imagic.sampling import Renderer, Sampling
-from semantic_edit.editing.imagic.sweep import SentenceScore, sweep_eta
+from semantic_edit.editing.imagic.sweep import EtaSweep, SentenceScore, sweep_eta
 from semantic_edit.editing.imagic.tuning import TuneSettings, tune_model
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
 from semantic_edit.models.diffusion.held_attention import hold_attention
@@ -76,6 +76,7 @@ class Edits:
         chosen: index of the choice made without knowing the truth, None where there is none.
         learning: CPU seconds before the first picture.
         painting: CPU seconds of all pictures together, choice included.
+        sweep: what the choice saw.
     """
 
     places: tuple[float, ...]
@@ -84,6 +85,7 @@ class Edits:
     learning: float
     painting: float
     report: str = ""
+    sweep: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Workshop:
@@ -187,11 +189,10 @@ class Workshop:
         """The third stage, at all etas and at the one that is chosen."""
         target = self.said(task.target)
         started = time.process_time()
-        score = None if self.scorer is None else SentenceScore(self.scorer, task.target, task.source)
         renderer = self.renderer(learned.model, task, from_photo)
-        found = sweep_eta(renderer, learned.conditioning, target, task.photo, etas, [seed], score=score)
+        found = self.swept(learned, task, etas, seed, from_photo)
         places, pictures, chosen = found.etas, found.images[:, 0], None
-        if score is not None:
+        if self.scorer is not None:
             chosen = next((k for k, eta in enumerate(places) if abs(eta - found.best_eta) < 1e-6), None)
             if chosen is None:
                 entry = interpolate(learned.conditioning, target, found.best_eta)
@@ -200,7 +201,26 @@ class Workshop:
         return Edits(
             places, pictures, chosen, learned.seconds, time.process_time() - started,
             f"{learned.report} {found.report()}",
+            {"scores": found.scores, "photo_score": found.photo_score, "distances": found.distances,
+             "moved": [move.moved for move in found.moves], "eta": found.best_eta},
         )  # fmt: skip
+
+    def swept(
+        self, learned: Learned, task: Task, etas: Sequence[float], seed: int = 0, from_photo: bool = FROM_PHOTO
+    ) -> EtaSweep:
+        """Sweep all etas, painted as one batch: the same pictures as one by one, in half of the time."""
+        target, etas, s = self.said(task.target), sorted(etas), self.sampling
+        entries = [interpolate(learned.conditioning, target, eta) for eta in etas]
+        batch = [[torch.cat([entry.embedding for entry in entries]), dict(entries[0].extras)]]
+        latent = self.bundle.vae.encode(task.photo)
+        start = (latent if from_photo else torch.zeros_like(latent)).expand(len(etas), -1, -1, -1)
+        painted = iter(self.bundle.vae.decode(sample(
+            learned.model, start, batch, conditioning_list(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
+            seed=seed, indices=[0] * len(etas),
+        )))  # fmt: skip
+        renderer = Renderer(lambda conditioning, seed: latent, lambda _: next(painted)[None])
+        score = None if self.scorer is None else SentenceScore(self.scorer, task.target, task.source)
+        return sweep_eta(renderer, learned.conditioning, target, task.photo, etas, [seed], score=score)
 
     def renderer(self, model: DiffusionModel, task: Task, from_photo: bool = FROM_PHOTO) -> Renderer:
         """What paints pictures of the photo's size, from noise alone or from noise on the photo's latent."""

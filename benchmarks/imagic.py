@@ -189,6 +189,7 @@ class Bench:
         return {
             "method": method, "pair": pair.task.name, "places": edits.places, "chosen": edits.chosen,
             "figures": figures, "learning": edits.learning, "painting": edits.painting, "report": edits.report,
+            **edits.sweep,
         }  # fmt: skip
 
 

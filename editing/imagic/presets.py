@@ -13,8 +13,6 @@ from .tuning import METHODS, TuneSettings
 
 __all__ = ["PRESETS", "LearningPreset"]
 
-_LEVELS = (0.25, 1.0)  # what little noise hides, the model paints without learning
-
 
 @dataclass(frozen=True)
 class LearningPreset:
@@ -33,10 +31,10 @@ class LearningPreset:
 
 def _preset(embedding_steps: int, tuning_steps: int, stop_early: bool = False) -> LearningPreset:
     return LearningPreset(
-        EmbeddingSettings(steps=embedding_steps, rate=0.02, levels=_LEVELS),
-        TuneSettings(method=METHODS[2], steps=tuning_steps, reference_rate=2e-4, levels=_LEVELS),
+        EmbeddingSettings(steps=embedding_steps, rate=0.02),
+        TuneSettings(method=METHODS[2], steps=tuning_steps, reference_rate=1e-4),
         stop_early,
     )
 
 
-PRESETS = {"quick": _preset(20, 60), "standard": _preset(40, 120), "thorough": _preset(80, 240, stop_early=True)}
+PRESETS = {"quick": _preset(20, 30), "standard": _preset(40, 60), "thorough": _preset(80, 120, stop_early=True)}

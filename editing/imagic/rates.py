@@ -7,7 +7,7 @@ weights has to fall as 1 / width. At equal depth a network's numbers grow as wid
 
 Where it stands beside what is published for Stable Diffusion (860 million numbers, a fifteenth of the reference), as
 rate times steps, which is how far weights go at most: Imagic .00075 (5e-7, 1500 steps of one draw), Forgedit's code
-.0024 (6e-5, 40 steps of ten), a reference of 3e-4 with 120 falling steps .0012.
+.0024 (6e-5, 40 steps of ten), a reference of 1e-4 .0004 with 60 steps of four and .0008 with 120.
 
 A LoRA begins with its second factor at zero and a first one that is as small as its layer is wide, so that a step of
 the rate moves the layer far less: it takes ten times as much.
@@ -35,7 +35,7 @@ def scaled_rate(reference: float, numbers: int, lora: bool = False) -> float:
 
 
 def rate_rule(reference: float, numbers: int, lora: bool) -> str:
-    """Write the rule with its numbers, for files and reports: "3e-04 * sqrt(4,000,000 / 859,520,964) = 2.0e-05"."""
+    """Write the rule with its numbers, for files and reports: "1.0e-04 * sqrt(4,000,000 / 859,520,964) = 6.8e-06"."""
     factor = f" * {LORA_FACTOR:g}" if lora else ""
     root = f" * sqrt({REFERENCE_NUMBERS:,} / {numbers:,})" if numbers > REFERENCE_NUMBERS else ""
     return f"{reference:.1e}{factor}{root} = {scaled_rate(reference, numbers, lora):.1e}"

@@ -44,7 +44,7 @@ __all__ = ["METHODS", "TuneSettings", "Tuning", "automatic_rate", "tune_model"]
 
 METHODS = ("LoRA", "all weights", "all weights where they fit")
 _LARGE = 200_000_000  # parameters
-_SMALL_GAIN = 0.05
+_SMALL_GAIN, _SMALL_RECALL = 0.05, 0.5
 _ADVICE = "Turn on checkpointing, choose fewer blocks or a smaller rank, or use a smaller picture."
 
 
@@ -155,6 +155,10 @@ class Tuning(LossReport):
             "recall": self.recall,
         }
 
+    @property
+    def _is_back(self) -> bool:
+        return self.gain >= _SMALL_GAIN and self.recall >= _SMALL_RECALL
+
     def report(self) -> str:
         """Say in sentences what was learned, with a warning where it is little."""
         count = sum(tensor.numel() for key, tensor in self.lora.items() if not key.endswith(".alpha"))
@@ -166,8 +170,9 @@ class Tuning(LossReport):
             text += f" Memory allowed {self.at_once} of {self.settings.draws} draws at once."
         if len(self.losses) < self.settings.steps:
             text += f" It fell no further, and learning stopped after {len(self.losses)} of {self.settings.steps} steps"
-            text += ": the photo is back." if self.gain >= _SMALL_GAIN else ": the photo will not come back like this."
-        if self.gain < _SMALL_GAIN:
+            text += ": the photo is back." if self._is_back else ": the photo will not come back like this."
+        text += f" Where noise hides the photo, the model paints {self.recall:.0%} of it."
+        if not self._is_back:
             text += " That is little: the photo may not come back. Raise the steps or the rate."
         return f"{text} {self.memory}".strip()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from semantic_edit.editing.common.diffusion.autograd.memory import draws_at_once
 from semantic_edit.editing.imagic.conditioning import Conditioning
+from semantic_edit.editing.imagic.loss import TargetLatent
+from semantic_edit.editing.imagic.presets import PRESETS
 from semantic_edit.editing.imagic.rates import REFERENCE_NUMBERS, rate_rule, scaled_rate
 from semantic_edit.editing.imagic.tuning import METHODS, TuneSettings, tune_model
 from semantic_edit.models.errors import InputError
@@ -119,3 +122,40 @@ def test_what_was_learned_says_how(tiny_denoiser, latent, entry):
     assert (plain.provenance["rate"], plain.provenance["rate_rule"]) == (1e-3, "by method and size")
     given = tune_model(tiny_denoiser, latent, entry, TuneSettings(steps=1, rank=2, draws=1, rate=5e-3))
     assert (given.provenance["rate"], given.provenance["rate_rule"], given.provenance["rank"]) == (5e-3, "as set", 2)
+
+
+def test_recall_is_the_share_of_the_photo_that_is_painted_from_noise(tiny_denoiser, latent, entry, monkeypatch):
+    """One for the photo, none for its mean colour or worse, and in between the share of its variance."""
+    import semantic_edit.editing.imagic.fixed_noise_loss as module
+
+    target = TargetLatent.from_vae(tiny_denoiser, latent)
+    mean = target.x0.mean(dim=(-2, -1), keepdim=True)
+    levels = []
+
+    def painted(share):
+        def denoise(denoiser, target, noise, conditioning):
+            levels.extend(noise.sigma.tolist())
+            return (mean + share * (target.x0 - mean)).expand(len(noise.sigma), -1, -1, -1)
+
+        monkeypatch.setattr(module, "denoised_target", denoise)
+        return module.photo_recall(tiny_denoiser, target, entry)
+
+    assert painted(1.0) == 1.0 and painted(0.0) == pytest.approx(0, abs=1e-6) and painted(-1.0) == 0.0
+    assert painted(0.5) == pytest.approx(0.75, abs=1e-5)
+    assert min(levels) > 4 * float(target.x0.std()), "noise has to hide the photo"
+
+
+def test_what_learned_well_says_so_and_what_did_not_too(tiny_denoiser, latent, entry):
+    tuning = tune_model(tiny_denoiser, latent, entry, TUNING)
+    well = replace(tuning, recall=0.93, loss_after=tuning.loss_before / 2)
+    assert "the model paints 93% of it" in well.report() and "That is little" not in well.report()
+    poor = replace(well, recall=0.2, losses=tuning.losses[:1])
+    assert "1 of 2 steps: the photo will not come back" in poor.report() and "That is little" in poor.report()
+
+
+def test_presets_are_longer_by_name_and_learn_alike():
+    quick, standard, thorough = (PRESETS[name] for name in ("quick", "standard", "thorough"))
+    for shorter, longer in ((quick, standard), (standard, thorough)):
+        assert shorter.embedding.steps < longer.embedding.steps and shorter.tuning.steps < longer.tuning.steps
+        assert replace(shorter.tuning, steps=1) == replace(longer.tuning, steps=1)
+    assert standard.tuning.method == FITTING and standard.tuning.reference_rate > 0
