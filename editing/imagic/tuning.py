@@ -44,7 +44,7 @@ __all__ = ["METHODS", "TuneSettings", "Tuning", "automatic_rate", "tune_model"]
 
 METHODS = ("LoRA", "all weights", "all weights where they fit")
 _LARGE = 200_000_000  # parameters
-_SMALL_GAIN, _SMALL_RECALL = 0.05, 0.5
+_SMALL_GAIN, _SMALL_RETURN = 0.05, 0.5
 _ADVICE = "Turn on checkpointing, choose fewer blocks or a smaller rank, or use a smaller picture."
 
 
@@ -120,7 +120,7 @@ class Tuning(LossReport):
         rate: the learning rate.
         rate_rule: where that comes from, with numbers.
         memory: what it took, as said before it began; why a LoRA was tuned where all weights did not fit.
-        recall: share of the photo that comes back from noise; see `photo_recall`.
+        recall_before, recall: share of the photo that comes back from noise; see `photo_recall`.
     """
 
     lora: dict[str, Tensor]
@@ -133,6 +133,7 @@ class Tuning(LossReport):
     rate: float = 0.0
     rate_rule: str = ""
     memory: str = ""
+    recall_before: float = 0.0
     recall: float = 1.0
 
     @property
@@ -152,12 +153,14 @@ class Tuning(LossReport):
             "joint": settings.joint,
             "seed": settings.seed,
             "loss": [self.loss_before, self.loss_after],
-            "recall": self.recall,
+            "recall": [self.recall_before, self.recall],
         }
 
     @property
     def _is_back(self) -> bool:
-        return self.gain >= _SMALL_GAIN and self.recall >= _SMALL_RECALL
+        """Tell whether half of what was missing of the photo came back at least."""
+        missing = max(1 - self.recall_before, 0.02)
+        return self.gain >= _SMALL_GAIN and 1 - self.recall <= (1 - _SMALL_RETURN) * missing
 
     def report(self) -> str:
         """Say in sentences what was learned, with a warning where it is little."""
@@ -171,7 +174,9 @@ class Tuning(LossReport):
         if len(self.losses) < self.settings.steps:
             text += f" It fell no further, and learning stopped after {len(self.losses)} of {self.settings.steps} steps"
             text += ": the photo is back." if self._is_back else ": the photo will not come back like this."
-        text += f" Where noise hides the photo, the model paints {self.recall:.0%} of it."
+        text += (
+            f" Where noise hides the photo, the model paints {self.recall:.0%} of it ({self.recall_before:.0%} before)."
+        )
         if not self._is_back:
             text += " That is little: the photo may not come back. Raise the steps or the rate."
         return f"{text} {self.memory}".strip()
@@ -251,7 +256,7 @@ def _tune(
         stack.enter_context(out_of_place(denoiser.network, overwrites))
         objective = _Objective(denoiser, target, trained, change, prior, settings.prior_weight)
         fixed_noise_loss = FixedNoiseLoss(denoiser, target, settings.levels, settings.seed)
-        loss_before = fixed_noise_loss(trained)
+        loss_before, recall_before = fixed_noise_loss(trained), photo_recall(denoiser, target, trained)
         with change.applied():
             embedding_tensors = _trained_tensors(trained) if settings.joint else []
             at_once, memory = _draws_at_once(objective, embedding_tensors, settings, free, blocks)
@@ -278,7 +283,20 @@ def _tune(
         lora = change.lora_file(denoiser.lora_name)
     tuned = trained.detached_like(conditioning) if settings.joint else conditioning
     memory = f"{reason} {memory}".strip()
-    return Tuning(lora, tuned, tuple(losses), loss_before, loss_after, at_once, settings, rate, rule, memory, recall)
+    return Tuning(
+        lora,
+        tuned,
+        tuple(losses),
+        loss_before,
+        loss_after,
+        at_once,
+        settings,
+        rate,
+        rule,
+        memory,
+        recall_before,
+        recall,
+    )
 
 
 def automatic_rate(method: str, denoiser: Denoiser) -> float:

@@ -147,9 +147,9 @@ def test_recall_is_the_share_of_the_photo_that_is_painted_from_noise(tiny_denois
 
 def test_what_learned_well_says_so_and_what_did_not_too(tiny_denoiser, latent, entry):
     tuning = tune_model(tiny_denoiser, latent, entry, TUNING)
-    well = replace(tuning, recall=0.93, loss_after=tuning.loss_before / 2)
-    assert "the model paints 93% of it" in well.report() and "That is little" not in well.report()
-    poor = replace(well, recall=0.2, losses=tuning.losses[:1])
+    well = replace(tuning, recall_before=0.6, recall=0.93, loss_after=tuning.loss_before / 2)
+    assert "the model paints 93% of it (60% before)" in well.report() and "That is little" not in well.report()
+    poor = replace(well, recall=0.7, losses=tuning.losses[:1])
     assert "1 of 2 steps: the photo will not come back" in poor.report() and "That is little" in poor.report()
 
 
