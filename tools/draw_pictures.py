@@ -125,7 +125,7 @@ SHEETS = {
         ),
         titled=True,
     ),
-    "pair_edit": Sheet((Row("11", 0, (1,)), Row("15", 0, (1,))), 384, joined=True, workflow="pair_edit_demo"),
+    "pair_edit": Sheet((Row("11", 0, (2,)), Row("15", 0, (2,))), 384, joined=True, workflow="pair_edit_demo"),
     "pair_edit_demo": Sheet((Row("11", label="photo"), Row("15", label="glasses"))),
     "pair_edit_folder": Sheet((Row("11"), Row("15")), workflow="pair_edit_demo"),
     "paint_a_photo": Sheet((Row("2"), Row("14")), 288, joined=True),
