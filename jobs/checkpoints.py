@@ -37,7 +37,7 @@ def shipped_file(name: str, kind: str) -> Path:
     for shipped in (folder / f"{name}.safetensors", folder / name):  # a scorer is a folder
         if name and shipped.exists():
             return shipped
-    names = ", ".join(sorted(file.stem for file in folder.iterdir()))
+    names = ", ".join(sorted(file.stem for file in folder.iterdir() if file.suffix == ".safetensors" or file.is_dir()))
     raise InputError(f"There is neither a file {name!r} nor a shipped one among the {kind}: {names}.")
 
 
