@@ -164,7 +164,8 @@ def assert_alike(ours, theirs):
         with Image.open(path) as a, Image.open(kept[1][name]) as b:
             assert a.size == b.size
             difference = ImageStat.Stat(ImageChops.difference(a.convert("RGB"), b.convert("RGB"))).mean
-            assert max(difference) < 10, (name, difference)  # of 255
+            # Of 255. Sharp edges move by a pixel (up to 17 seen); the likest two of the demo's people differ by 46.
+            assert max(difference) < 20, (name, difference)
 
 
 def missing_files(document):
