@@ -109,12 +109,15 @@ calls = []
 comfy.utils.set_progress_bar_global_hook(lambda *step, node_id=None: calls.append(step))
 report = comfyui.progress(1, "done at once")
 report(1, 1, torch.rand(3, 8, 6))
-assert calls == [(1, 1, None)]  # no preview of work that takes less than a second
+assert calls == [(0, 1, None), (1, 1, None)]  # no preview of work that takes less than a second
 calls.clear()
 host.comfyui.PREVIEW_AFTER, host.comfyui.PREVIEW_SECONDS = 0, 1000  # however slow this machine is
 report = comfyui.progress(3, "steps")
-report(1, 3, torch.rand(3, 8, 6))
+assert calls == [(0, 3, None)]  # the bar is there before the first step
+calls.clear()
 time.sleep(0.2)  # newer cores drop steps that follow within a tenth of a second
+report(1, 3, torch.rand(3, 8, 6))
+time.sleep(0.2)
 report(2, 3, torch.rand(8, 6, 3))  # too soon after the first for another preview
 report(3, 3, torch.full((1, 8, 6, 3), 0.5))
 assert [step[:2] for step in calls] == [(1, 3), (2, 3), (3, 3)]
