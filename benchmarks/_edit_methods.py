@@ -23,6 +23,8 @@ from semantic_edit.editing.imagic.presets import PRESETS
 from semantic_edit.editing.imagic.sampling import Renderer, Sampling
 from semantic_edit.editing.imagic.sweep import EtaSweep, SentenceScore, sweep_eta
 from semantic_edit.editing.imagic.tuning import TuneSettings, tune_model
+from semantic_edit.headless import use_headless
+from semantic_edit.headless.host.diffusion import HeadlessDiffusion
 from semantic_edit.models.diffusion.folder import DiffusionBundle, load_diffusion
 from semantic_edit.models.diffusion.held_attention import hold_attention
 from semantic_edit.models.diffusion.lora import with_lora
@@ -31,9 +33,9 @@ from semantic_edit.models.diffusion.sampling import sample
 from semantic_edit.models.scorers.scorer import TextImageScorer
 from torch import Tensor
 
-_LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
+_LORA, _JOINT, _HELD, _RANDOM = "LoRA, rank ", "standard, joint", "standard, layout held", "standard, random noise"
 LEARNED = (  # by a preset, or as `Workshop` is set
-    *PRESETS, *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
+    *PRESETS, *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD, _RANDOM,
     "imagic", "joint", "all weights", "no tuning", "no embedding",
 )  # fmt: skip
 BASELINES = ("sdedit", "ddib")
@@ -64,6 +66,8 @@ class Learned:
     conditioning: Conditioning
     seconds: float
     report: str = ""
+    own_noise: bool = True
+    noises: list[Tensor] = field(default_factory=list)  # the photo's own, once it was found
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,7 @@ class Workshop:
     Args:
         folder: a diffusers folder.
         scorer: chooses eta; None for none.
+        own_noise: sample from the photo's own noise, as the nodes do by default, instead of random noise.
     """
 
     def __init__(
@@ -104,8 +109,10 @@ class Workshop:
         tuning: TuneSettings | None = None,
         sampling: Sampling | None = None,
         device: str = "cpu",
+        own_noise: bool = True,
     ) -> None:
-        self.folder, self.scorer = folder, scorer
+        use_headless()
+        self.folder, self.scorer, self.own_noise = folder, scorer, own_noise
         self.bundle: DiffusionBundle = load_diffusion(folder, device)
         self.embedding, self.tuning = embedding or EmbeddingSettings(), tuning or TuneSettings()
         self.sampling = sampling or Sampling()
@@ -164,7 +171,7 @@ class Workshop:
             model, entry, report = with_lora(model, tuned.lora), tuned.conditioning, f"{report} {tuned.report()}"
         if method == _HELD:
             model = hold_attention(model, (entry.embedding, entry.extras), 0.3)
-        return Learned(model, entry, time.process_time() - started, report)
+        return Learned(model, entry, time.process_time() - started, report, self.own_noise and method != _RANDOM)
 
     def settings_of(self, method: str) -> tuple[EmbeddingSettings, TuneSettings, bool]:
         """Return a method's settings of both stages, and whether it stops early."""
@@ -189,7 +196,7 @@ class Workshop:
         """The third stage, at all etas and at the one that is chosen."""
         target = self.said(task.target)
         started = time.process_time()
-        renderer = self.renderer(learned.model, task, from_photo)
+        renderer = self.renderer(learned, task, from_photo)
         found = self.swept(learned, task, etas, seed, from_photo)
         places, pictures, chosen = found.etas, found.images[:, 0], None
         if self.scorer is not None:
@@ -216,21 +223,31 @@ class Workshop:
         start = (latent if from_photo else torch.zeros_like(latent)).expand(len(etas), -1, -1, -1)
         painted = iter(self.bundle.vae.decode(sample(
             learned.model, start, batch, conditioning_list(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
-            seed=seed, indices=[0] * len(etas),
+            seed=seed, indices=[0] * len(etas), noise=self.noise(learned, latent),
         )))  # fmt: skip
         renderer = Renderer(lambda conditioning, seed: latent, lambda _: next(painted)[None])
         score = None if self.scorer is None else SentenceScore(self.scorer, task.target, task.source)
         return sweep_eta(renderer, learned.conditioning, target, task.photo, etas, [seed], score=score)
 
-    def renderer(self, model: DiffusionModel, task: Task, from_photo: bool = FROM_PHOTO) -> Renderer:
+    def noise(self, learned: Learned, latent: Tensor) -> Tensor | None:
+        """The photo's own noise [1, C, h, w], or None for a seed's."""
+        if not learned.own_noise:
+            return None
+        if not learned.noises:
+            negative = conditioning_list(self.negative)
+            learned.noises.append(HeadlessDiffusion().photo_noise(learned.model, negative, latent, self.sampling))
+        return learned.noises[0]
+
+    def renderer(self, learned: Learned, task: Task, from_photo: bool = FROM_PHOTO) -> Renderer:
         """What paints pictures of the photo's size, from noise alone or from noise on the photo's latent."""
         latent = self.bundle.vae.encode(task.photo)
         start, s = latent if from_photo else torch.zeros_like(latent), self.sampling
+        noise = self.noise(learned, latent)
 
         def painted(conditioning: list, seed: int) -> Tensor:
             return sample(
-                model, start, conditioning, conditioning_list(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
-                seed=seed,
+                learned.model, start, conditioning, conditioning_list(self.negative), s.sampler, s.scheduler, s.steps,
+                s.cfg, seed=seed, noise=noise,
             )  # fmt: skip
 
         return Renderer(painted, self.bundle.vae.decode)

@@ -100,7 +100,7 @@ class DiffusionEditors:
             task = Task(f"photo {k}", shown[k : k + 1], sentence, source)
             with torch.enable_grad():
                 learned = self.workshop.learn("imagic", task)
-            painters.append((self.workshop.renderer(learned.model, task), learned.conditioning))
+            painters.append((self.workshop.renderer(learned, task), learned.conditioning))
 
         def paint(k: int, eta: float) -> Tensor:
             renderer, conditioning = painters[k]

@@ -16,9 +16,9 @@ from baselines.diffusion import sdedit
 from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit
 from semantic_edit.editing.common.diffusion.lora import init_loras, select_layers
 from semantic_edit.editing.common.diffusion.lora_file import lora_tensors
+from semantic_edit.editing.common.diffusion.ode_inversion import noise_levels
 from semantic_edit.editing.common.diffusion.scaled_adam import ScaledAdam
 from semantic_edit.editing.imagic.conditioning import Conditioning
-from semantic_edit.editing.pair.inversion import noise_levels
 from semantic_edit.editing.pair.learning import automatic_rate
 from semantic_edit.editing.pair.losses import PairLatents
 from semantic_edit.editing.pair.multiplier import scaled_hooks

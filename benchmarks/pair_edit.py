@@ -36,8 +36,8 @@ from semantic_edit.demo.measure import identity, measure
 from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
 from semantic_edit.editing import reach_state
+from semantic_edit.editing.common.diffusion.ode_inversion import noise_levels
 from semantic_edit.editing.pair.applying import photos_to_noise
-from semantic_edit.editing.pair.inversion import noise_levels
 from semantic_edit.editing.pair.settings import LOSSES, PairSampling
 from semantic_edit.editing.state.example import reader_from_example
 from semantic_edit.models.diffusion.folder import load_diffusion

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..editing.common.diffusion.ode_inversion import down_to_least_noise, invert_to_noise, step_counter, unit_noise
+from ..editing.common.progress import Progress, silent
 from ..editing.imagic.conditioning import single_conditioning
 from ..editing.imagic.sampling import Sampling
 from .comfyui_attention import hold_attention
@@ -88,17 +91,67 @@ class ComfyDiffusion:
         seed: int,
         mask: Tensor | None = None,  # [B or 1, H, W]
         indices: list[int] | None = None,
+        noise: Tensor | None = None,  # [B, C, h, w]
     ) -> Tensor:
         """Return what KSampler returns for these inputs: latents [B, C, h, w]; interruptible at each step."""
         import comfy.sample
 
         latent = comfy.sample.fix_empty_latent_channels(model, latent)
-        noise = comfy.sample.prepare_noise(latent, seed, indices)
+        if noise is None:
+            noise = comfy.sample.prepare_noise(latent, seed, indices)
         return comfy.sample.sample(
             model, noise, sampling.steps, sampling.cfg, sampling.sampler, sampling.scheduler, positive, negative,
             latent, denoise=sampling.denoise, noise_mask=mask, disable_pbar=True, seed=seed,
             callback=self._check_interrupt,
         )  # fmt: skip
+
+    def photo_noise(
+        self,
+        model: Any,
+        conditioning: list,
+        latent: Tensor,  # [B, C, h, w]
+        sampling: Sampling,
+        refinements: int = 2,
+        progress: Progress = silent,
+    ) -> Tensor:
+        """Return the noise from which `sample` makes the latents [B, C, h, w] again; see `DiffusionBackend`.
+
+        The ODE runs backwards inside of ComfyUI's own sampling, so that models in parts, masks of conditionings and
+        patches work as they do forwards.
+        """
+        import comfy.sample
+        import comfy.samplers
+
+        latent = comfy.sample.fix_empty_latent_channels(model, latent)
+        model_sampling = model.get_model_object("model_sampling")
+        sigmas = comfy.samplers.KSampler(
+            model, sampling.steps, model.load_device, sampling.sampler, sampling.scheduler, sampling.denoise,
+            model.model_options,
+        ).sigmas  # fmt: skip
+        levels = down_to_least_noise(sigmas.float(), float(model_sampling.sigma_min))
+        inverted = []
+
+        def invert(denoiser: Any, x: Tensor, rising: Tensor, extra_args: dict | None = None, **_: Any) -> Tensor:
+            def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+                self._check_interrupt()
+                return denoiser(x, sigma.expand(len(x)), **(extra_args or {}))
+
+            report = step_counter(progress, len(rising) - 1)
+            falling = torch.cat([rising.flip(0), rising.new_zeros(1)])
+            inverted.append(invert_to_noise(denoise, x, falling, refinements, report))
+            return x  # ComfyUI divides what a sampler returns by the share of the picture, which is none at full noise
+
+        comfy.sample.sample_custom(
+            model, torch.zeros_like(latent), 1.0, comfy.samplers.KSAMPLER(invert), levels[:-1].flip(0), conditioning,
+            conditioning, latent, disable_pbar=True,
+        )  # fmt: skip
+        x = inverted[0]
+        x0, sigma = model.model.process_latent_in(latent.to(x)), levels[0].to(x.device)
+        full = math.isclose(float(model_sampling.sigma_max), float(sigma), rel_tol=1e-5) or bool(
+            sigma > model_sampling.sigma_max
+        )
+        noise = unit_noise(x, x0, lambda x0, noise: model_sampling.noise_scaling(sigma, noise, x0, full))
+        return noise.cpu()
 
     def _check_interrupt(self, *_: Any) -> None:
         import comfy.model_management

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..editing.common.diffusion.denoiser import Denoiser
+from ..editing.common.progress import Progress, silent
 from ..editing.imagic.sampling import Sampling
 
 __all__ = ["DiffusionBackend"]
@@ -75,8 +76,27 @@ class DiffusionBackend(Protocol):
         seed: int,
         mask: Tensor | None = None,  # [B or 1, H, W], 1 where the latent may change (a LATENT's noise_mask)
         indices: list[int] | None = None,  # a LATENT's batch_index
+        noise: Tensor | None = None,  # [B, C, h, w], in place of the seed's
     ) -> Tensor:
         """Return what KSampler returns for these inputs: latents [B, C, h, w]; interruptible at each step."""
+
+    def photo_noise(
+        self,
+        model: Any,
+        conditioning: list,
+        latent: Tensor,  # [B, C, h, w], as the VAE makes them
+        sampling: Sampling,
+        refinements: int = 2,
+        progress: Progress = silent,
+    ) -> Tensor:
+        """Return the noise [B, C, h, w] from which `sample` makes the latents again under this conditioning at cfg 1.
+
+        Args:
+            model: the host's MODEL.
+            conditioning: what the sampling takes for its negative; then guidance begins with the photo.
+            sampling: of the run that the noise is for: its levels count.
+            refinements: times each step toward noise is solved again.
+        """
 
     def encode(self, vae: Any, images: Tensor) -> Tensor:
         """Return the latents [B, C, h, w] of pictures [B, H, W, 3] in 0..1."""

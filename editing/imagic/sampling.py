@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ...models.errors import InputError
 
-__all__ = ["Renderer", "Sampling"]
+__all__ = ["NOISES", "Renderer", "Sampling"]
+
+NOISES = ("random", "the photo's own")
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from ...models.diffusion.guidance import euler_step
 from ...models.errors import InputError
 from ...models.inference import no_inference_mode
 from ..common.diffusion.denoiser import Denoiser
+from ..common.diffusion.ode_inversion import invert_to_noise, noise_levels
 from ..common.progress import Progress, silent
 from .edit import PairEdit
 from .inputs import check_latents, check_strengths, region_of, text_entry
-from .inversion import invert_to_noise, noise_levels
 from .multiplier import MixedRowsError, Multiplier, scaled_hooks
 from .separate_passes import referenced_condition
 from .settings import PairSampling

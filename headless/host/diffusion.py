@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ... import host
+from ...editing.common.diffusion.ode_inversion import down_to_least_noise, invert_to_noise, step_counter, unit_noise
+from ...editing.common.progress import Progress, silent
 from ...editing.imagic.conditioning import single_conditioning
 from ...editing.imagic.sampling import Sampling
 from ...models.diffusion.held_attention import hold_attention
@@ -84,6 +86,7 @@ class HeadlessDiffusion:
         seed: int,
         mask: Tensor | None = None,  # [B or 1, H, W]
         indices: list[int] | None = None,
+        noise: Tensor | None = None,  # [B, C, h, w]
     ) -> Tensor:
         """Return what KSampler returns for these inputs: latents [B, C, h, w]; interruptible at each step."""
         host.current().place(model.network)
@@ -92,8 +95,36 @@ class HeadlessDiffusion:
         return sample(
             model, latent, positive, negative, seed=seed, steps=sampling.steps, cfg=sampling.cfg,
             sampler=sampling.sampler, scheduler=sampling.scheduler, denoise=sampling.denoise, mask=mask,
-            indices=indices, progress=lambda step, total, preview=None: host.current().check_interrupt(),
+            indices=indices, progress=lambda step, total, preview=None: host.current().check_interrupt(), noise=noise,
         )  # fmt: skip
+
+    def photo_noise(
+        self,
+        model: DiffusionModel,
+        conditioning: list,
+        latent: Tensor,  # [B, C, h, w]
+        sampling: Sampling,
+        refinements: int = 2,
+        progress: Progress = silent,
+    ) -> Tensor:
+        """Return the noise from which `sample` makes the latents [B, C, h, w] again; see `DiffusionBackend`."""
+        host.current().place(model.network)
+        from ...models.diffusion.sampling import calculate_sigmas, check_conditioning, initial_noise
+
+        check_conditioning("negative", conditioning)
+        model = getattr(model, "unheld", model)  # attention is held under the positive conditioning alone
+        sigmas = calculate_sigmas(model, sampling.scheduler, sampling.steps, sampling.denoise)
+        levels = down_to_least_noise(sigmas, model.sigma_min).to(model.device)
+        x0 = model.latent_in(latent)
+        condition = model.condition(*conditioning[0], tuple(x0.shape))
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            host.current().check_interrupt()
+            return model.denoise(x, sigma.expand(len(x)), condition)
+
+        with torch.no_grad():
+            x = invert_to_noise(denoise, x0, levels, refinements, step_counter(progress, len(levels) - 2))
+        return unit_noise(x, x0, lambda x0, noise: initial_noise(model, x0, noise, levels[0])).cpu()
 
     def encode(self, vae: VAE, images: Tensor) -> Tensor:
         """Return the latents [B, C, h, w] of pictures [B, H, W, 3] in 0..1."""

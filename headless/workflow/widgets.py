@@ -12,6 +12,7 @@ from typing import Any
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 SEED_NAMES = {"seed", "noise_seed"}
 AFTER_GENERATE = {"fixed", "increment", "decrement", "randomize", "increment-wrap"}
+OLDER = "value_in_older_files"  # an option of widgets that came later
 UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
 
 
@@ -41,10 +42,13 @@ def named_values(info: dict, saved: Any) -> dict[str, Any]:
         info: the node's description as /object_info gives it.
         saved: its ``widgets_values``: a list, or an object of names and values (some packs), or None.
 
-    Missing values are filled with the inputs' defaults; a combo without default takes its first choice.
+    Missing values are filled with the inputs' defaults; a combo without default takes its first choice. Widgets that
+    came after the file was saved take what such files go on with, where they say it.
     """
     specs = [spec for spec in input_specs(info) if has_widget(spec[2], spec[3])]
     values = {name: _default(kind, options) for name, _, kind, options in specs}
+    if saved:
+        values.update((name, options[OLDER]) for name, _, _, options in specs if OLDER in options)
     if isinstance(saved, dict):
         values.update((name, value) for name, value in saved.items() if name in values)
     elif isinstance(saved, list):

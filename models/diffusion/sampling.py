@@ -18,7 +18,15 @@ from ..progress import Progress, silent
 from .guidance import CFGDenoiser, euler_step
 from .model import DiffusionModel
 
-__all__ = ["SAMPLERS", "SCHEDULES", "calculate_sigmas", "prepare_noise", "sample"]
+__all__ = [
+    "SAMPLERS",
+    "SCHEDULES",
+    "calculate_sigmas",
+    "check_conditioning",
+    "initial_noise",
+    "prepare_noise",
+    "sample",
+]
 
 SAMPLERS = ("euler", "euler_ancestral", "ddim", "dpmpp_2m")
 SCHEDULES = ("simple", "sgm_uniform", "karras", "exponential", "ddim_uniform", "normal")
@@ -78,6 +86,7 @@ def sample(
     mask: Tensor | None = None,  # [B or 1, H, W]
     indices: list[int] | None = None,
     progress: Progress = silent,
+    noise: Tensor | None = None,  # [B, C, h, w]
 ) -> Tensor:
     """Sample as ComfyUI's KSampler does: raw latents [B, C, h, w] on the CPU.
 
@@ -89,6 +98,7 @@ def sample(
         mask: 1 where the latent may change; None for everywhere.
         indices: see `prepare_noise`.
         progress: called with (step, steps); may raise to stop.
+        noise: in place of the seed's, such as a photo's own.
 
     Raises:
         InputError: when the sampler or schedule is unknown, or a conditioning does not fit or asks for more than this
@@ -100,7 +110,7 @@ def sample(
         return latent
     device = model.device
     sigmas = sigmas.to(device)
-    noise = prepare_noise(latent, seed, indices).to(device)
+    noise = (prepare_noise(latent, seed, indices) if noise is None else noise.expand(latent.shape)).to(device)
     # ComfyUI leaves an all-zero latent as it is: zero is also where the model's own shift begins.
     x0 = model.latent_in(latent) if bool((latent != 0).any()) else latent.to(device, torch.float32)
     denoiser: Denoise = CFGDenoiser(model, tuple(positive[0]), tuple(negative[0]), cfg, x0.shape)
@@ -110,12 +120,12 @@ def sample(
         denoiser = _masked_denoiser(model, denoiser, mask, x0, mask_noise)
     # ComfyUI steps aside from the first noise where both are made on the CPU (versions since late 2025).
     rng = torch.Generator(device).manual_seed((seed + (device.type == "cpu")) % 2**64)
-    x = _SAMPLERS[sampler](denoiser, _initial_noise(model, x0, noise, sigmas[0]), sigmas, rng, progress)
+    x = _SAMPLERS[sampler](denoiser, initial_noise(model, x0, noise, sigmas[0]), sigmas, rng, progress)
     return model.latent_out(x).cpu()
 
 
-def _initial_noise(model: DiffusionModel, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Add noise of the first level to latents, both [B, C, h, w]; at the model's full noise scaled as ComfyUI's."""
+def initial_noise(model: DiffusionModel, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """Add noise of the first level sigma [] to latents, both [B, C, h, w]; at full noise scaled as ComfyUI's."""
     full = math.isclose(float(sigma), model.sigma_max, rel_tol=1e-5) or float(sigma) > model.sigma_max
     if full and not model.schedule.is_flow:
         return noise * (1 + sigma**2).sqrt() + x0
@@ -212,13 +222,20 @@ def _check(model: DiffusionModel, sampler: str, positive: Conditioning, negative
         )
     if sampler == "euler_ancestral" and model.schedule.is_flow:
         raise InputError("The sampler 'euler_ancestral' is offered for flow models in ComfyUI only; choose euler.")
-    for name, conditioning in (("positive", positive), ("negative", negative)):
-        if len(conditioning) != 1:
-            raise InputError(
-                f"The {name} conditioning has {len(conditioning)} entries; outside ComfyUI exactly one is sampled."
-            )
-        beyond = sorted(set(conditioning[0][1]) - _KNOWN)
-        if beyond:
-            raise InputError(
-                f"The {name} conditioning carries {', '.join(beyond)}, which takes effect in ComfyUI only."
-            )
+    check_conditioning("positive", positive)
+    check_conditioning("negative", negative)
+
+
+def check_conditioning(name: str, conditioning: Conditioning) -> None:
+    """Refuse a CONDITIONING that would be sampled in another way inside ComfyUI.
+
+    Raises:
+        InputError: when it has several entries, or keys beside those of texts and sizes.
+    """
+    if len(conditioning) != 1:
+        raise InputError(
+            f"The {name} conditioning has {len(conditioning)} entries; outside ComfyUI exactly one is sampled."
+        )
+    beyond = sorted(set(conditioning[0][1]) - _KNOWN)
+    if beyond:
+        raise InputError(f"The {name} conditioning carries {', '.join(beyond)}, which takes effect in ComfyUI only.")

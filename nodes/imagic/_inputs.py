@@ -6,10 +6,10 @@ from torch import Tensor
 
 from ... import host
 from ...editing.common.pictures import check_pictures
-from ...editing.imagic.sampling import Sampling
+from ...editing.imagic.sampling import NOISES, Sampling
 from ...host import io
 from ...models.errors import InputError, check_choice
-from ..common.schema import MAX_SEED, seed_input
+from ..common.schema import MAX_SEED, came_later, seed_input
 
 ImagicPhotosType = io.Custom("IMAGIC_PHOTOS")
 ImagicSweepsType = io.Custom("IMAGIC_SWEEPS")
@@ -25,6 +25,19 @@ def sampling_inputs() -> list:
         io.Combo.Input("sampler_name", options=diffusion.samplers(), default="euler", tooltip="As in KSampler."),
         io.Combo.Input("scheduler", options=diffusion.schedulers(), default="normal", tooltip="As in KSampler."),
     ]
+
+
+def noise_input() -> io.Combo.Input:
+    """Return the choice of the noise that sampling starts from."""
+    widget = io.Combo.Input(
+        "noise",
+        options=list(NOISES),
+        default=NOISES[1],
+        optional=True,
+        tooltip="the photo's own: the photo is inverted first (DDIM inversion under the negative), so that who and "
+        "where stay; seeds then make no difference. random: by seed, as published.",
+    )
+    return came_later(widget, NOISES[0])
 
 
 def sampling_of(steps: int, cfg: float, sampler_name: str, scheduler: str) -> Sampling:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.figures import sweep_plot, sweep_sheet
 from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
+from ...editing.imagic.sampling import NOISES
 from ...editing.imagic.sweep import sweep_eta
 from ...host import io
 from ...models.errors import check_choice
@@ -12,7 +13,7 @@ from ..common.diffusion import latent_of
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import TextImageScorerType
-from ._inputs import check_photo, sampling_inputs, sampling_of, seeds_from
+from ._inputs import check_photo, noise_input, sampling_inputs, sampling_of, seeds_from
 from ._rendering import renderer_for, sentence_score
 
 
@@ -38,7 +39,11 @@ class SweepEta(io.ComfyNode):
                 io.Image.Input("photo", tooltip="The photo itself, to compare with. One photo."),
                 io.String.Input("etas", default="0.2 to 1.2 in 6", tooltip="Values, or 'FROM to TO in COUNT'."),
                 io.Int.Input(
-                    "seeds", default=2, min=1, max=16, tooltip="Seeds per eta; scores are averaged over them."
+                    "seeds",
+                    default=2,
+                    min=1,
+                    max=16,
+                    tooltip="Seeds per eta; scores are averaged over them. The photo's own noise is one.",
                 ),
                 *sampling_inputs(),
                 io.Combo.Input("form", options=list(FORMS), optional=True, tooltip="As in Interpolate Embedding."),
@@ -49,6 +54,7 @@ class SweepEta(io.ComfyNode):
                 io.String.Input(
                     "source", default="a person", optional=True, tooltip="What the photo shows, in few words."
                 ),
+                noise_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -68,15 +74,17 @@ class SweepEta(io.ComfyNode):
     def execute(
         cls, model, vae, optimised, target, negative, latent, photo, etas: str, seeds: int, seed: int, steps: int,
         cfg: float, sampler_name: str, scheduler: str, form: str = FORMS[0], scorer=None, prompt: str = "",
-        source: str = "a person",
+        source: str = "a person", noise: str = NOISES[0],
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("form", form, FORMS)
+        check_choice("noise", noise, NOISES)
         sampling = sampling_of(steps, cfg, sampler_name, scheduler)
         start, end = single_conditioning(optimised, "optimised"), single_conditioning(target, "target")
         values = parse_etas(etas)
         score = None if scorer is None else sentence_score(scorer, prompt, source)
         check_photo(photo, latent_of(latent))
-        renderer = renderer_for(model, vae, negative, latent, sampling)
+        renderer = renderer_for(model, vae, negative, latent, sampling, noise)
+        seeds = 1 if noise == NOISES[1] else seeds  # they would paint the same
         sweep = sweep_eta(
             renderer, start, end, photo, values, seeds_from(seed, seeds), form, score,
             progress_for(len(values) * seeds, "sweeping eta"),

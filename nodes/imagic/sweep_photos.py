@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from ... import host
@@ -9,13 +11,13 @@ from ...editing.common.figures import contact_sheet
 from ...editing.imagic.batch import PhotoEdits, TunedPhoto, sweep_photos
 from ...editing.imagic.conditioning import single_conditioning
 from ...editing.imagic.interpolation import FORMS, parse_etas
-from ...editing.imagic.sampling import Renderer
+from ...editing.imagic.sampling import NOISES, Renderer
 from ...host import io
 from ...models.errors import check_choice
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import TextImageScorerType
-from ._inputs import ImagicPhotosType, ImagicSweepsType, sampling_inputs, sampling_of, seeds_from
+from ._inputs import ImagicPhotosType, ImagicSweepsType, noise_input, sampling_inputs, sampling_of, seeds_from
 from ._rendering import renderer_for, sentence_score
 
 
@@ -42,10 +44,15 @@ class SweepPhotos(io.ComfyNode):
                 io.String.Input("source", default="a person", tooltip="What the photos show now, in few words."),
                 io.String.Input("etas", default="0.2 to 1.2 in 6", tooltip="Values, or 'FROM to TO in COUNT'."),
                 io.Int.Input(
-                    "seeds", default=1, min=1, max=16, tooltip="Seeds per eta; scores are averaged over them."
+                    "seeds",
+                    default=1,
+                    min=1,
+                    max=16,
+                    tooltip="Seeds per eta; scores are averaged over them. The photo's own noise is one.",
                 ),
                 *sampling_inputs(),
                 io.Combo.Input("form", options=list(FORMS), optional=True, tooltip="As in Interpolate Embedding."),
+                noise_input(),
             ],
             outputs=[
                 ImagicSweepsType.Output("sweeps", "sweeps", tooltip="For Reach Common State."),
@@ -59,16 +66,20 @@ class SweepPhotos(io.ComfyNode):
     def execute(
         cls, model, vae, learned: PhotoEdits, target, negative, scorer, prompt: str, source: str, etas: str, seeds: int,
         seed: int, steps: int, cfg: float, sampler_name: str, scheduler: str, form: str = FORMS[0],
+        noise: str = NOISES[0],
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("form", form, FORMS)
+        check_choice("noise", noise, NOISES)
         sampling, values = sampling_of(steps, cfg, sampler_name, scheduler), parse_etas(etas)
         end, score = single_conditioning(target, "target"), sentence_score(scorer, prompt, source)
         diffusion = host.current().diffusion
 
+        @functools.cache  # a photo's own noise is found once
         def renderer(photo: TunedPhoto) -> Renderer:
             tuned = diffusion.apply_lora(model, photo.lora)
-            return renderer_for(tuned, vae, negative, {"samples": photo.latent}, sampling)
+            return renderer_for(tuned, vae, negative, {"samples": photo.latent}, sampling, noise)
 
+        seeds = 1 if noise == NOISES[1] else seeds  # they would paint the same
         sweeps = sweep_photos(
             learned, end, renderer, values, seeds_from(seed, seeds), score, form,
             progress_for(len(learned) * len(values) * seeds, "sweeping photos"),

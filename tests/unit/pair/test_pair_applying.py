@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit
+from semantic_edit.editing.common.diffusion.ode_inversion import invert_to_noise, noise_levels
 from semantic_edit.editing.pair.applying import photos_to_noise
-from semantic_edit.editing.pair.inversion import invert_to_noise, noise_levels
 from semantic_edit.editing.pair.settings import PairSampling
 from semantic_edit.models.diffusion.model import DiffusionModel
 from semantic_edit.models.diffusion.schedule import PREDICTIONS, NoiseSchedule
