@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from semantic_edit.headless.run.catalog import core_nodes
+from semantic_edit.editing.imagic.sampling import NOISES
+from semantic_edit.headless.run.catalog import core_nodes, describe, installed_nodes
+from semantic_edit.headless.workflow.widgets import named_values
 from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.errors import CheckpointError, InputError
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
@@ -165,19 +167,56 @@ def test_the_scorer_comes_back_to_judge(run_node, bundle, sockets, photo, scorer
 
 
 def test_a_sweep_paints_what_the_sampler_paints(run_node, bundle, sockets, photo):
-    """Also of one photo of a batch, and where Set Latent Noise Mask says what may change."""
+    """Also of one photo of a batch, under Set Latent Noise Mask, and from the photo's own noise."""
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., :8, :] = 1
     for more in ({}, {"noise_mask": mask}, {"batch_index": [2]}):
         inputs = {name: sockets[name] for name in ("model", "target", "negative")}
         inputs["latent"] = {**sockets["latent"], **more}
-        images = run_node("SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="1",
-                          seeds=1, **SAMPLING)[0][1]  # fmt: skip
+        sampled = {}
+        for noise in NOISES:
+            sampled[noise] = run_node("SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo,
+                                      etas="1", seeds=1, noise=noise, **SAMPLING)[0][1]  # fmt: skip
         sampler = core_nodes()["KSampler"].execute(
             model=bundle.model, positive=sockets["target"], negative=sockets["negative"], latent_image=inputs["latent"],
             denoise=1.0, **SAMPLING,
         )  # fmt: skip
-        assert torch.allclose(images, bundle.vae.decode(sampler.result[0]["samples"]), atol=1e-6), more
+        own = run_node(
+            "SampleFromPhotoNoise", model=bundle.model, positive=sockets["target"], negative=sockets["negative"],
+            latent=inputs["latent"], **SAMPLING,
+        )[0][0]  # fmt: skip
+        assert torch.allclose(sampled[NOISES[0]], bundle.vae.decode(sampler.result[0]["samples"]), atol=1e-6), more
+        assert torch.allclose(sampled[NOISES[1]], bundle.vae.decode(own["samples"]), atol=1e-6), more
+        assert not torch.allclose(sampled[NOISES[0]], sampled[NOISES[1]], atol=1e-3)
+
+
+def test_the_photo_comes_back_from_its_own_noise(run_node):
+    """Under what it was inverted under; several at once; also where a schedule stops above the least noise."""
+    model, clip, vae = run_node("LoadDemoDiffusion")[0]
+    photos = run_node("LoadDemoPhotos", photo="all", limit=2, size=128)[0][0]
+    latent, empty = {"samples": vae.encode(photos)}, clip.encode_from_tokens_scheduled("")
+    for scheduler in ("karras", "sgm_uniform"):
+        settings = {**SAMPLING, "steps": 20, "sampler_name": "euler", "scheduler": scheduler}
+        inputs = dict(model=model, positive=empty, negative=empty, latent=latent)
+        back = run_node("SampleFromPhotoNoise", **inputs, **settings)[0][0]["samples"]
+        apart = (back - latent["samples"]).square().mean((1, 2, 3)).sqrt() / latent["samples"].std()
+        assert float(apart.max()) < 0.08, (scheduler, apart)
+
+
+def test_seeds_make_no_difference_to_the_photo_s_own_noise(run_node, bundle, sockets, photo):
+    inputs = {name: sockets[name] for name in ("model", "target", "negative", "latent")}
+    inputs |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", noise=NOISES[1])
+    sheets = [run_node("SweepEta", **inputs, seeds=n, **{**SAMPLING, "seed": n})[0][1] for n in (1, 3)]
+    assert torch.equal(*sheets)
+
+
+def test_workflows_saved_before_the_choice_of_noise_keep_random_noise():
+    info = describe(installed_nodes())["SemanticEditSweepEta"]
+    saved = ["0.2 to 1.2 in 6", 2, 3, 20, 3.0, "euler", "normal", "linear", "a person with glasses", "a person"]
+    assert named_values(info, saved)["noise"] == NOISES[0]
+    assert named_values(info, {"etas": "0, 1"})["noise"] == NOISES[0]
+    assert named_values(info, [*saved, NOISES[1]])["noise"] == NOISES[1]
+    assert named_values(info, None)["noise"] == NOISES[1]
 
 
 def test_texts_of_several_windows_meet_where_the_model_allows_it(run_node, bundle, sockets):

@@ -7,11 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit
-from semantic_edit.editing.common.diffusion.ode_inversion import invert_to_noise, noise_levels
+from semantic_edit.editing.common.diffusion.ode_inversion import noise_levels
 from semantic_edit.editing.pair.applying import photos_to_noise
 from semantic_edit.editing.pair.settings import PairSampling
-from semantic_edit.models.diffusion.model import DiffusionModel
-from semantic_edit.models.diffusion.schedule import PREDICTIONS, NoiseSchedule
 from semantic_edit.models.errors import InputError
 
 SAMPLING = PairSampling(steps=6, refinements=2)
@@ -34,45 +32,6 @@ def edit(tiny_denoiser, entry):
     after = before + 0.5 * torch.randn(1, 4, 8, 8, generator=rng)
     settings = PairSettings(steps=6, content_steps=2, rate=2e-2, draws=2)
     return learn_pair_edit(tiny_denoiser, before, after, entry, settings)
-
-
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_the_noise_of_a_gaussian_is_known(prediction):
-    """For pictures of a normal distribution the ODE has a closed form, which the inversion follows."""
-    spread = 0.7
-    schedule = NoiseSchedule.flow() if prediction == "flow" else NoiseSchedule.discrete(prediction)
-    model = DiffusionModel(torch.nn.Linear(1, 1), schedule)
-
-    def signal(sigma):
-        return 1 - sigma if prediction == "flow" else torch.ones_like(sigma)
-
-    def denoise(x, sigma):  # the posterior mean
-        return x * signal(sigma) * spread**2 / ((signal(sigma) * spread) ** 2 + sigma**2)
-
-    levels = noise_levels(model, 400)
-    x0 = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(1)) * spread
-    noise = invert_to_noise(denoise, x0, levels, 3)
-    top, low = levels[0], levels[-2]
-    deviation = ((signal(top) * spread) ** 2 + top**2).sqrt() / ((signal(low) * spread) ** 2 + low**2).sqrt()
-    assert torch.allclose(noise, x0 * deviation, rtol=0.05)
-
-
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_refined_steps_find_the_way_back(prediction, tiny_unet, photos, entry):
-    schedule = NoiseSchedule.flow(shift=3.0) if prediction == "flow" else NoiseSchedule.discrete(prediction)
-    model, errors = DiffusionModel(tiny_unet, schedule), []
-    noise_scale = float(noise_levels(model, 8)[0])
-    for refinements in (0, 4):
-        sampling = PairSampling(steps=8, refinements=refinements)
-        noise = model.latent_in(photos_to_noise(model, photos, entry, sampling))
-        assert 0.2 < float(noise.std()) / noise_scale < 5
-        x, levels = noise, noise_levels(model, 8)
-        condition = model.condition(*entry, (1, 4, 8, 8))
-        with torch.no_grad():
-            for sigma, sigma_next in zip(levels[:-2], levels[1:-1], strict=True):
-                x = x + (x - model.denoise(x, sigma.expand(3), condition)) / sigma * (sigma_next - sigma)
-        errors.append(float((x - model.latent_in(photos)).abs().max()))
-    assert errors[1] < 0.6 * errors[0]
 
 
 def test_strengths_of_one_batch_are_those_of_single_runs(tiny_denoiser, edit, photos, entry):
