@@ -16,6 +16,7 @@ sys.argv += ["--cpu", "--base-directory", str(base)]
 import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
+import comfy.samplers  # noqa: E402
 import torch  # noqa: E402
 from small_models import conditioning_of, kinds, latent_of, native, quantised, text_of  # noqa: E402
 
@@ -83,6 +84,7 @@ def check(kind, model, methods=("LoRA", "all weights")):
         end = {0.0: optimised, 1.0: other}.get(eta)
         assert end is None or torch.equal(painted(tuned, mixed, negative), painted(tuned, end, negative)), eta
     check_held(kind, tuned, optimised, negative)
+    check_photo_noise(tuned, target, negative, latent)
     joint = run(
         "TuneModel", model=model, latent=latent, conditioning=other, method="LoRA", steps=2, rate=1e-2, rank=4, draws=2,
         blocks="attention", seed=0, joint=True, embedding_rate=0.05,
@@ -110,6 +112,28 @@ def check_held(kind, tuned, optimised, negative):
     assert bool(changed.isfinite().all()) and float((changed - edit).abs().max()) > 1e-3
     assert torch.allclose(painted(held, optimised, negative), photo, atol=1e-4 * float(photo.abs().max()))
     assert torch.equal(painted(tuned, mixed, negative), edit), "the model that came in paints what it did"
+
+
+def check_photo_noise(model, target, negative, latent):
+    """The ODE solved backwards inside of ComfyUI's sampling, against the network asked directly."""
+    ode = importlib.import_module(f"{spec.name}.editing.common.diffusion.ode_inversion")
+    sampling = importlib.import_module(f"{spec.name}.editing.imagic.sampling").Sampling(3, 2.0)
+    noise = backend.photo_noise(model, negative, latent["samples"], sampling)
+    denoiser = backend.denoiser(model)
+    levels = comfy.samplers.calculate_sigmas(denoiser.sampling, sampling.scheduler, sampling.steps)
+    levels = ode.down_to_least_noise(levels, denoiser.sigma_min)
+    x0 = denoiser.latent_in(latent["samples"])
+    condition = denoiser.condition(negative[0][0], negative[0][1], tuple(x0.shape))
+    start = denoiser.noised(x0, torch.zeros_like(x0), levels[-2:-1])
+    x = ode.invert_to_noise(lambda x, sigma: denoiser.denoise(x, sigma[None], condition), start, levels)
+    first = denoiser.sampling.noise_scaling(levels[0], denoiser.latent_in(latent["samples"]) * 0 + noise, x0, True)
+    assert torch.allclose(first, x, atol=2e-3 * float(x.abs().max())), float((first - x).abs().max())
+    edited = run(
+        "SampleFromPhotoNoise", model=model, positive=target, negative=negative, latent=latent, seed=5, steps=3, cfg=2.0,
+        sampler_name="euler", scheduler="normal",
+    )[0]["samples"]  # fmt: skip
+    again = backend.sample(model, target, negative, latent["samples"], sampling, 5, noise=noise)
+    assert torch.equal(edited, again) and bool(edited.isfinite().all())
 
 
 def plain(tensor):
