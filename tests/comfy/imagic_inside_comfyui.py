@@ -129,8 +129,8 @@ def check_photo_noise(model, target, negative, latent):
     first = denoiser.sampling.noise_scaling(levels[0], denoiser.latent_in(latent["samples"]) * 0 + noise, x0, True)
     assert torch.allclose(first, x, atol=2e-3 * float(x.abs().max())), float((first - x).abs().max())
     edited = run(
-        "SampleFromPhotoNoise", model=model, positive=target, negative=negative, latent=latent, seed=5, steps=3, cfg=2.0,
-        sampler_name="euler", scheduler="normal",
+        "SampleFromPhotoNoise", model=model, positive=target, negative=negative, latent=latent, seed=5, steps=3,
+        cfg=2.0, sampler_name="euler", scheduler="normal",
     )[0]["samples"]  # fmt: skip
     again = backend.sample(model, target, negative, latent["samples"], sampling, 5, noise=noise)
     assert torch.equal(edited, again) and bool(edited.isfinite().all())
