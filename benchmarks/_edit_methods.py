@@ -33,9 +33,10 @@ from semantic_edit.models.diffusion.sampling import sample
 from semantic_edit.models.scorers.scorer import TextImageScorer
 from torch import Tensor
 
-_LORA, _JOINT, _HELD, _RANDOM = "LoRA, rank ", "standard, joint", "standard, layout held", "standard, random noise"
+_LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
+RANDOM, CAPTIONED = "standard, random noise", "standard, captioned"  # other samplings of what "standard" learned
 LEARNED = (  # by a preset, or as `Workshop` is set
-    *PRESETS, *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD, _RANDOM,
+    *PRESETS, *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
     "imagic", "joint", "all weights", "no tuning", "no embedding",
 )  # fmt: skip
 BASELINES = ("sdedit", "ddib")
@@ -67,6 +68,7 @@ class Learned:
     seconds: float
     report: str = ""
     own_noise: bool = True
+    negative: str = ""  # what guidance leads away from, and what the photo is inverted under
     noises: list[Tensor] = field(default_factory=list)  # the photo's own, once it was found
 
 
@@ -116,7 +118,6 @@ class Workshop:
         self.bundle: DiffusionBundle = load_diffusion(folder, device)
         self.embedding, self.tuning = embedding or EmbeddingSettings(), tuning or TuneSettings()
         self.sampling = sampling or Sampling()
-        self.negative = self.said("")
 
     @property
     def side(self) -> int:
@@ -132,7 +133,7 @@ class Workshop:
         if method in LEARNED:
             learned = self.learn(method, task)
             return self.sweep(learned, task, places or ETAS, seed)
-        latent, target = self.bundle.vae.encode(task.photo), self.said(task.target)
+        latent, target, negative = self.bundle.vae.encode(task.photo), self.said(task.target), self.said("")
         places = places or {"sdedit": DENOISES, "ddib": GUIDANCES}[method]
         started, pictures = time.process_time(), []
         for place in places:
@@ -141,7 +142,7 @@ class Workshop:
                     self.bundle.model,
                     latent,
                     target,
-                    self.negative,
+                    negative,
                     place,
                     self.sampling.steps,
                     self.sampling.cfg,
@@ -149,7 +150,7 @@ class Workshop:
                 )
             else:
                 found = ddib(
-                    self.bundle.model, latent, self.said(task.source), target, self.negative, self.sampling.steps, place
+                    self.bundle.model, latent, self.said(task.source), target, negative, self.sampling.steps, place
                 )
             pictures.append(self.bundle.vae.decode(found)[0])
         images = torch.stack(pictures)
@@ -171,7 +172,7 @@ class Workshop:
             model, entry, report = with_lora(model, tuned.lora), tuned.conditioning, f"{report} {tuned.report()}"
         if method == _HELD:
             model = hold_attention(model, (entry.embedding, entry.extras), 0.3)
-        return Learned(model, entry, time.process_time() - started, report, self.own_noise and method != _RANDOM)
+        return Learned(model, entry, time.process_time() - started, report, self.own_noise)
 
     def settings_of(self, method: str) -> tuple[EmbeddingSettings, TuneSettings, bool]:
         """Return a method's settings of both stages, and whether it stops early."""
@@ -222,7 +223,7 @@ class Workshop:
         latent = self.bundle.vae.encode(task.photo)
         start = (latent if from_photo else torch.zeros_like(latent)).expand(len(etas), -1, -1, -1)
         painted = iter(self.bundle.vae.decode(sample(
-            learned.model, start, batch, conditioning_list(self.negative), s.sampler, s.scheduler, s.steps, s.cfg,
+            learned.model, start, batch, conditioning_list(self.said(learned.negative)), s.sampler, s.scheduler, s.steps, s.cfg,
             seed=seed, indices=[0] * len(etas), noise=self.noise(learned, latent),
         )))  # fmt: skip
         renderer = Renderer(lambda conditioning, seed: latent, lambda _: next(painted)[None])
@@ -234,7 +235,7 @@ class Workshop:
         if not learned.own_noise:
             return None
         if not learned.noises:
-            negative = conditioning_list(self.negative)
+            negative = conditioning_list(self.said(learned.negative))
             learned.noises.append(HeadlessDiffusion().photo_noise(learned.model, negative, latent, self.sampling))
         return learned.noises[0]
 
@@ -242,12 +243,12 @@ class Workshop:
         """What paints pictures of the photo's size, from noise alone or from noise on the photo's latent."""
         latent = self.bundle.vae.encode(task.photo)
         start, s = latent if from_photo else torch.zeros_like(latent), self.sampling
-        noise = self.noise(learned, latent)
+        noise, negative = self.noise(learned, latent), conditioning_list(self.said(learned.negative))
 
         def painted(conditioning: list, seed: int) -> Tensor:
             return sample(
-                learned.model, start, conditioning, conditioning_list(self.negative), s.sampler, s.scheduler, s.steps,
-                s.cfg, seed=seed, noise=noise,
+                learned.model, start, conditioning, negative, s.sampler, s.scheduler, s.steps, s.cfg, seed=seed,
+                noise=noise,
             )  # fmt: skip
 
         return Renderer(painted, self.bundle.vae.decode)

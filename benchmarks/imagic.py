@@ -1,8 +1,8 @@
 """Imagic on held-out portraits with one sentence each: does the edit come, is it the same person, what does it cost?
 
     success     the oracle says that the sentence holds, and the identity network that it is the person of the true edit
-                (the renderer's own portrait with that one attribute changed; similarity of .5, which 1 in 100 strangers
-                reach)
+                (the renderer's own portrait with that one attribute changed, as far as in the picture; similarity of
+                .5, which 1 in 100 strangers reach)
     kept        share of the other attributes that moved by less than half of their deviation
     distance    perceptual distance from the photo
     CPU s       seconds of one thread: learning the photo, and painting and choosing among six etas
@@ -10,7 +10,9 @@
 Every way gives several pictures along its axis: eta, SDEdit's denoise, DDIB's guidance. "chosen" is the one that was
 chosen by the scorer, which never sees the truth (the peer has no choice: its published eta 1.2); "at best" is the best
 in hindsight by the oracle. "no embedding" tunes under a caption of the photo instead of an optimised embedding;
-"eta 1" is the picture at the sentence itself; "from noise alone" samples without the photo's latent under the noise.
+"eta 1" is the picture at the sentence itself; "from noise alone" samples without the photo's latent under the noise;
+"random noise" starts from a seed's noise as published, every other of ours from the photo's own; "captioned" puts what
+the photo shows into the negative.
 Rows are written as they come; what a file holds is not measured again.
 
 python benchmarks/imagic.py [--folder DIR] [--pairs 40] [--methods imagic ...] [--rows FILE.jsonl] [--sheets FOLDER]
@@ -24,12 +26,13 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
-from _edit_methods import ETAS, LEARNED, METHODS, Edits, Workshop, settings_from
+from _edit_methods import CAPTIONED, ETAS, LEARNED, METHODS, RANDOM, Edits, Workshop, settings_from
 from _edit_pairs_demo import DEVELOPMENT, HELD_OUT, Pair, deviations, graded, held_out_pairs, identity_scale
 from _harness import machine_facts, say, table
 from _imagic_ablation import VARIANTS, Ablation, ablation_table
@@ -45,7 +48,7 @@ from semantic_edit.models.scorers.scorer import load_scorer
 SCORER = Path(__file__).resolve().parent.parent / "models" / "demo" / "scorers" / "demo_portraits"
 HEAD = ("way", "pairs", "chosen: success", "holds", "identity", "kept", "distance", "at best: success", "holds",
         "CPU s: learning", "painting")  # fmt: skip
-OURS = ("standard", "thorough", "quick", "imagic", "joint")
+OURS = ("standard", CAPTIONED, RANDOM, "thorough", "quick", "imagic", "joint")
 # Fewer steps than the nodes' defaults, larger ones: what this small model needs to come back to a photo in 10 s.
 SETTINGS = (
     "embedding.steps=40", "embedding.rate=0.02", "embedding.draws=4", "tuning.steps=60", "tuning.rate=0.001",
@@ -165,6 +168,10 @@ class Bench:
         learned = self.workshop.learn(method, pair.task)
         edits = self.workshop.sweep(learned, pair.task)
         self.rows.add(self.row(method, pair, edits))
+        if method == "standard":
+            for name, change in ((RANDOM, {"own_noise": False}), (CAPTIONED, {"negative": pair.task.source})):
+                edits = self.workshop.sweep(replace(learned, noises=[], **change), pair.task)
+                self.rows.add(self.row(name, pair, edits))
         if method == "imagic":
             alone = self.workshop.sweep(learned, pair.task, from_photo=False)
             self.rows.add(self.row("imagic, from noise alone", pair, alone))
