@@ -223,8 +223,8 @@ class Workshop:
         latent = self.bundle.vae.encode(task.photo)
         start = (latent if from_photo else torch.zeros_like(latent)).expand(len(etas), -1, -1, -1)
         painted = iter(self.bundle.vae.decode(sample(
-            learned.model, start, batch, conditioning_list(self.said(learned.negative)), s.sampler, s.scheduler, s.steps, s.cfg,
-            seed=seed, indices=[0] * len(etas), noise=self.noise(learned, latent),
+            learned.model, start, batch, conditioning_list(self.said(learned.negative)), s.sampler, s.scheduler,
+            s.steps, s.cfg, seed=seed, indices=[0] * len(etas), noise=self.noise(learned, latent),
         )))  # fmt: skip
         renderer = Renderer(lambda conditioning, seed: latent, lambda _: next(painted)[None])
         score = None if self.scorer is None else SentenceScore(self.scorer, task.target, task.source)
