@@ -51,7 +51,7 @@ def before_after_plot(
     low, high = low - margin, high + margin
 
     def y_of(value: float) -> float:
-        return bottom - (value - low) / (high - low) * (bottom - top)
+        return steady_pixel(bottom - (value - low) / (high - low) * (bottom - top))
 
     draw.text((left, 14), title, fill=INK, font=font(18))
     for tick in _ticks(low, high):
@@ -73,6 +73,11 @@ def before_after_plot(
     return as_tensor(picture)
 
 
+def steady_pixel(place: float) -> float:
+    """Round a coordinate, which Pillow would cut off: without this, a grid line moves by a pixel with a last bit."""
+    return round(place, 3)
+
+
 class Axes:
     """The axes of a plot: from values to pixels."""
 
@@ -86,7 +91,8 @@ class Axes:
         """Return the pixel of a value."""
         right = (x - self.x_low) / (self.x_high - self.x_low)
         up = (y - self.low) / (self.high - self.low)
-        return self.left + right * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
+        across, down = right * (self.right - self.left), up * (self.bottom - self.top)
+        return steady_pixel(self.left + across), steady_pixel(self.bottom - down)
 
     def draw(self, draw: ImageDraw.ImageDraw, name: str) -> None:
         """Draw lines and numbers; ``name`` is that of the horizontal axis."""

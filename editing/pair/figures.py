@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ...models.printable import printable
-from ..common.figures import AFTER, GREY, INK, LIGHT, PAPER, TARGET, as_tensor, font
+from ..common.figures import AFTER, GREY, INK, LIGHT, PAPER, TARGET, as_tensor, font, steady_pixel
 
 __all__ = ["block_chart"]
 
@@ -25,7 +25,7 @@ def block_chart(strengths: Mapping[str, float], title: str, notes: str = "") -> 
     low, high = min(0.0, *strengths.values()), max(1.0, *strengths.values())
 
     def x_of(value: float) -> float:
-        return left + (value - low) / (high - low) * (right - left)
+        return steady_pixel(left + (value - low) / (high - low) * (right - left))
 
     draw.text((16, 12), title, fill=INK, font=font(17))
     draw.text((16, 36), notes, fill=GREY, font=font(12))
