@@ -226,7 +226,7 @@ class Workshop:
             learned.model, start, batch, conditioning_list(self.said(learned.negative)), s.sampler, s.scheduler,
             s.steps, s.cfg, seed=seed, indices=[0] * len(etas), noise=self.noise(learned, latent),
         )))  # fmt: skip
-        renderer = Renderer(lambda conditioning, seed: latent, lambda _: next(painted)[None])
+        renderer = Renderer(lambda conditioning, seed: latent, lambda _: next(painted)[None], learned.own_noise)
         score = None if self.scorer is None else SentenceScore(self.scorer, task.target, task.source)
         return sweep_eta(renderer, learned.conditioning, target, task.photo, etas, [seed], score=score)
 
@@ -251,7 +251,7 @@ class Workshop:
                 noise=noise,
             )  # fmt: skip
 
-        return Renderer(painted, self.bundle.vae.decode)
+        return Renderer(painted, self.bundle.vae.decode, learned.own_noise)
 
     def chosen(self, task: Task, places: Sequence[float], images: Tensor) -> int | None:
         """The place that a scorer would choose among the given ones."""

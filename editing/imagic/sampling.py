@@ -46,10 +46,12 @@ class Renderer:
     Args:
         sample: (CONDITIONING, seed) -> a latent [1, C, h, w].
         decode: a latent -> pictures [B, H, W, 3] in 0..1.
+        from_photo_noise: whether pictures begin with the photo's own noise, which holds the camera still.
     """
 
     sample: Callable[[list, int], Tensor]
     decode: Callable[[Tensor], Tensor]
+    from_photo_noise: bool = False
 
     def render(self, conditioning: list, seed: int) -> Tensor:
         """Return one picture [H, W, 3] in 0..1 of a CONDITIONING."""

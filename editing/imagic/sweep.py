@@ -69,7 +69,7 @@ class EtaSweep:
         scores: E mean scores, or None without a scorer.
         photo_score: the photo's own score.
         distances: E mean perceptual distances from the photo.
-        moves: E camera moves, of the first seed's pictures.
+        moves: E camera moves, of the first seed's pictures; none from the photo's own noise.
         best_eta: the automatic eta; without a scorer the one nearest to 0.7, the middle of the published range.
     """
 
@@ -133,7 +133,10 @@ def sweep_eta(
     images = _render_grid(renderer, optimised, target, etas, seeds, form, progress)
     photo = _resized(photo, images.shape[-3:-1])
     distances = [float(_distance(photo, row).mean()) for row in images]
-    moves = [estimate_camera_move(photo[0], row[0]) for row in images]
+    if renderer.from_photo_noise:  # what then looks like a move is a change of the content: of hair, of a pose
+        moves = [CameraMove(1.0, 0.0, (0.0, 0.0), 0.0)] * len(etas)
+    else:
+        moves = [estimate_camera_move(photo[0], row[0]) for row in images]
     scores = photo_score = None
     best_eta = min(etas, key=lambda eta: abs(eta - _USUAL_ETA))
     if score is not None:

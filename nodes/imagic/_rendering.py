@@ -41,7 +41,7 @@ def renderer_for(
         # noise little of a photo is left but its mean colours, and those are what a short tuning learns last.
         return diffusion.sample(model, conditioning, negative, samples, sampling, seed, mask, indices, photo_noise())
 
-    return Renderer(sample, lambda denoised: diffusion.decode(vae, denoised))
+    return Renderer(sample, lambda denoised: diffusion.decode(vae, denoised), noise == NOISES[1])
 
 
 def sentence_score(scorer: Any, prompt: str, source: str) -> SentenceScore:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from semantic_edit.editing.imagic import sweep
+from semantic_edit.editing.imagic.camera import CameraMove
 from semantic_edit.editing.imagic.sampling import NOISES
 from semantic_edit.headless.run.catalog import core_nodes, describe, installed_nodes
 from semantic_edit.headless.workflow.widgets import named_values
@@ -208,6 +210,17 @@ def test_seeds_make_no_difference_to_the_photo_s_own_noise(run_node, bundle, soc
     inputs |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", noise=NOISES[1])
     sheets = [run_node("SweepEta", **inputs, seeds=n, **{**SAMPLING, "seed": n})[0][1] for n in (1, 3)]
     assert torch.equal(*sheets)
+
+
+def test_the_camera_is_looked_for_where_noise_is_random(run_node, bundle, sockets, photo, monkeypatch):
+    asked = []
+    still = CameraMove(1.0, 0.0, (0.0, 0.0), 0.0)
+    monkeypatch.setattr(sweep, "estimate_camera_move", lambda *pictures: asked.append(pictures) or still)
+    inputs = {name: sockets[name] for name in ("model", "target", "negative", "latent")}
+    inputs |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", seeds=1, **SAMPLING)
+    for noise, count in zip(NOISES, (2, 2), strict=True):
+        run_node("SweepEta", **inputs, noise=noise)
+        assert len(asked) == count
 
 
 def test_workflows_saved_before_the_choice_of_noise_keep_random_noise():
