@@ -1,7 +1,8 @@
 """The choice of eta, Imagic's open question, answered by isotonic regression of what a sweep shows.
 
 The score rises with eta, and so does the distance from the photo; beyond a point the score stands still while the
-distance goes on. The best eta is where the rise that is reached, times the nearness that is left, is largest.
+distance goes on. The best eta is where the rise that is reached, times the nearness that is left, is largest. Power and
+cost were chosen on development sweeps (benchmarks/results/imagic.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from ..common.isotonic import isotonic_regression
 
 __all__ = ["DISTANCE_COST", "choose_eta", "eta_for_level"]
 
-DISTANCE_COST = 0.5  # share of the worth that is lost between the sweep's nearest and its farthest picture
+DISTANCE_COST = 0.7  # share of the worth that is lost between the sweep's nearest and its farthest picture
+_RISE_POWER = 1.5  # above 1, half of the edit is worth less than half
 _GRID = 201  # points between the first eta and the last at which the worth is computed
 
 
@@ -27,7 +29,7 @@ def choose_eta(
     moved: Sequence[bool] | None = None,
     cost: float = DISTANCE_COST,
 ) -> float:
-    """Return the eta, between the samples too, with the largest (share of the rise) x (1 - cost x share of distance).
+    """Return the eta, between the samples too, with the largest (share of the rise)^1.5 x (1 - cost x share of distance).
 
     Both curves are taken as rising, which takes sampling noise out; both shares are of what this sweep spans, so that
     neither the scale of a scorer nor that of a distance matters. With equal worth the least eta is taken.
@@ -59,7 +61,7 @@ def choose_eta(
     base = min(photo_score, score[0])
     rise = (score - base) / max(score[-1] - base, 1e-9)
     departure = (distance - distance[0]) / max(distance[-1] - distance[0], 1e-9)
-    return float(grid[int(np.argmax(np.round(rise * (1 - cost * departure), 9)))])
+    return float(grid[int(np.argmax(np.round(rise**_RISE_POWER * (1 - cost * departure), 9)))])
 
 
 def eta_for_level(etas: Sequence[float], scores: Sequence[float], level: float) -> tuple[float, bool]:
