@@ -15,7 +15,8 @@ in hindsight by the oracle. "no embedding" tunes under a caption of the photo in
 the photo shows into the negative.
 Rows are written as they come; what a file holds is not measured again.
 
-python benchmarks/imagic.py [--folder DIR] [--pairs 40] [--methods imagic ...] [--rows FILE.jsonl] [--sheets FOLDER]
+python benchmarks/imagic.py [--folder DIR] [--pairs 40] [--methods imagic ...] [--rows FILE.jsonl]
+    [--sheets FOLDER [--picture FILE.jpg]]
     [--peer imagic_stable_diffusion.py] [--repaint 2] [--common 8] [--memory WAY [--width 160]] [--write]
     [--development] [--set tuning.rate=0.002 ...]
 """
@@ -40,6 +41,7 @@ from _imagic_common import common_figures
 from _imagic_memory import WAYS, peak_memory, wider_folder
 from _imagic_peer import PUBLISHED_ALPHA, Peer
 from _pages import write_page
+from PIL import Image
 from semantic_edit.demo.assets import demo_diffusion
 from semantic_edit.editing.common.figures import as_picture, contact_sheet
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
@@ -74,6 +76,7 @@ def main() -> None:
         "--share", default="1/1", help="2/3: the second of three processes, each with a third of the pairs"
     )
     parser.add_argument("--sheets", type=Path)
+    parser.add_argument("--picture", type=Path, help="a JPEG of the sheets of the first dozen of 'standard'")
     parser.add_argument("--peer", type=Path, help="the community pipeline's file")
     parser.add_argument("--fitted", action="store_true", help="the peer with learning rates that suit this model")
     parser.add_argument("--repaint", type=int, default=0, help="more sampling seeds for each pair, ours")
@@ -113,6 +116,8 @@ def main() -> None:
             bench.run(method, pair, options.repaint, options.peer)
     if options.common:
         rows.add({"method": "common state", **common_figures(workshop, options.common, options.sheets)})
+    if options.sheets and options.picture:
+        stack_sheets(options.sheets, sorted(rows.of("standard"), key=lambda line: line["pair"])[:12], options.picture)
     text = summary(rows)
     say(f"{machine_facts()}\n\n{text}")
     if options.write:
@@ -120,6 +125,19 @@ def main() -> None:
             f"{key} {value:.2f}" for key, value in identity_scale(workshop.side, workshop.bundle.vae).items()
         )
         write_page("imagic", f"{text}\n\nIdentity scale: {scale}.", "python benchmarks/imagic.py", machine_facts())
+
+
+def stack_sheets(folder: Path, lines: Sequence[dict[str, Any]], picture: Path) -> None:
+    """Lay the sheets of some rows below each other, the photos in one column."""
+    sheets = [Image.open(folder / f"{line['method']}, {line['pair']}.png").convert("RGB") for line in lines]
+    widths = [(sheet.height - 4) * (len(line["places"]) + 1) for sheet, line in zip(sheets, lines, strict=True)]
+    lefts = [sheet.width - width for sheet, width in zip(sheets, widths, strict=True)]
+    size = max(lefts) + max(widths), sum(sheet.height for sheet in sheets)
+    stack, top = Image.new("RGB", size, "white"), 0
+    for sheet, left in zip(sheets, lefts, strict=True):
+        stack.paste(sheet, (max(lefts) - left, top))
+        top += sheet.height
+    stack.save(picture, quality=82)
 
 
 class Rows:

@@ -29,7 +29,7 @@ def choose_eta(
     moved: Sequence[bool] | None = None,
     cost: float = DISTANCE_COST,
 ) -> float:
-    """Return the eta, between the samples too, with the largest (share of the rise)^1.5 x (1 - cost x share of distance).
+    """Return the eta, between samples too, with the largest (share of the rise)^1.5 x (1 - cost x share of distance).
 
     Both curves are taken as rising, which takes sampling noise out; both shares are of what this sweep spans, so that
     neither the scale of a scorer nor that of a distance matters. With equal worth the least eta is taken.
