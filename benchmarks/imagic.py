@@ -44,13 +44,15 @@ from _pages import write_page
 from PIL import Image
 from semantic_edit.demo.assets import demo_diffusion
 from semantic_edit.editing.common.figures import as_picture, contact_sheet
+from semantic_edit.editing.imagic.eta import choose_between
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
 from semantic_edit.models.scorers.scorer import load_scorer
 
 SCORER = Path(__file__).resolve().parent.parent / "models" / "demo" / "scorers" / "demo_portraits"
 HEAD = ("way", "pairs", "chosen: success", "holds", "identity", "kept", "distance", "at best: success", "holds",
         "CPU s: learning", "painting")  # fmt: skip
-OURS = ("standard", CAPTIONED, RANDOM, "thorough", "quick", "imagic", "joint")
+BETWEEN = "standard, the better of empty and caption"
+OURS = ("standard", BETWEEN, CAPTIONED, RANDOM, "thorough", "quick", "imagic", "joint")
 # Fewer steps than the nodes' defaults, larger ones: what this small model needs to come back to a photo in 10 s.
 SETTINGS = (
     "embedding.steps=40", "embedding.rate=0.02", "embedding.draws=4", "tuning.steps=60", "tuning.rate=0.001",
@@ -118,6 +120,7 @@ def main() -> None:
         rows.add({"method": "common state", **common_figures(workshop, options.common, options.sheets)})
     if options.sheets and options.picture:
         stack_sheets(options.sheets, sorted(rows.of("standard"), key=lambda line: line["pair"])[:12], options.picture)
+    add_choices_between(rows)
     text = summary(rows)
     say(f"{machine_facts()}\n\n{text}")
     if options.write:
@@ -216,6 +219,25 @@ class Bench:
             "figures": figures, "learning": edits.learning, "painting": edits.painting, "report": edits.report,
             **edits.sweep,
         }  # fmt: skip
+
+
+def add_choices_between(rows: Rows) -> None:
+    """Add what Sweep Eta chooses with a caption: the better of two sweeps, as `join_sweeps` has it."""
+    captioned = {line["pair"]: line for line in rows.of(CAPTIONED)}
+    for plain in list(rows.of("standard")):
+        other = captioned.get(plain["pair"])
+        if other is None or rows.has(plain["pair"], BETWEEN):
+            continue
+        lines, count = (plain, other), len(ETAS)
+        row, index = choose_between(
+            [line["scores"] for line in lines], [line["distances"] for line in lines], plain["photo_score"]
+        )
+        rows.add({
+            **plain, "method": BETWEEN, "chosen": row * count + index, "eta": ETAS[index],
+            "places": [*plain["places"][:count], *other["places"][:count]],
+            "figures": [*plain["figures"][:count], *other["figures"][:count]],
+            "painting": plain["painting"] + other["painting"],
+        })  # fmt: skip
 
 
 def shown(figures: dict[str, float]) -> str:

@@ -14,10 +14,11 @@ import numpy as np
 from ...models.errors import InputError
 from ..common.isotonic import isotonic_regression
 
-__all__ = ["DISTANCE_COST", "choose_eta", "eta_for_level"]
+__all__ = ["DISTANCE_COST", "choose_between", "choose_eta", "eta_for_level"]
 
 DISTANCE_COST = 0.7  # share of the worth that is lost between the sweep's nearest and its farthest picture
 _RISE_POWER = 1.5  # above 1, half of the edit is worth less than half
+_BETWEEN_POWER, _BETWEEN_COST = 1.25, 0.8  # likewise between two sweeps, whose pictures span more
 _GRID = 201  # points between the first eta and the last at which the worth is computed
 
 
@@ -62,6 +63,29 @@ def choose_eta(
     rise = (score - base) / max(score[-1] - base, 1e-9)
     departure = (distance - distance[0]) / max(distance[-1] - distance[0], 1e-9)
     return float(grid[int(np.argmax(np.round(rise**_RISE_POWER * (1 - cost * departure), 9)))])
+
+
+def choose_between(
+    scores: Sequence[Sequence[float]], distances: Sequence[Sequence[float]], photo_score: float
+) -> tuple[int, int]:
+    """Return the sweep, and which of its etas, that is worth most by `choose_eta`'s measure over all of them together.
+
+    Only what was painted is chosen: between two sweeps there is no curve.
+
+    Args:
+        scores, distances: of R sweeps over the same E rising etas.
+        photo_score: of the photo itself.
+    """
+    scores, distances = ([isotonic_regression(row) for row in rows] for rows in (scores, distances))
+    base, highest = min(photo_score, *(row[0] for row in scores)), max(row[-1] for row in scores)
+    near, far = min(row[0] for row in distances), max(row[-1] for row in distances)
+    worth = [
+        ((np.asarray(score) - base) / max(highest - base, 1e-9)) ** _BETWEEN_POWER
+        * (1 - _BETWEEN_COST * (np.asarray(distance) - near) / max(far - near, 1e-9))
+        for score, distance in zip(scores, distances, strict=True)
+    ]
+    row, index = np.unravel_index(int(np.argmax(np.round(worth, 9))), np.shape(worth))
+    return int(row), int(index)
 
 
 def eta_for_level(etas: Sequence[float], scores: Sequence[float], level: float) -> tuple[float, bool]:

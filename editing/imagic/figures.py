@@ -72,14 +72,14 @@ def loss_plot(losses: Sequence[float], loss_before: float, loss_after: float, ti
 
 
 def sweep_sheet(sweep: EtaSweep) -> Tensor:
-    """Draw the photo, below it a row of pictures for each seed, eta rising to the right; a frame on the best eta.
+    """Draw the photo, below it a row of pictures for each seed, eta rising to the right; a frame on the best.
 
     Returns:
         [H, W, 3] in 0..1.
     """
     seeds = [[sweep.images[e, s] for e in range(len(sweep.etas))] for s in range(len(sweep.seeds))]
     scale = max(1, 128 // seeds[0][0].shape[1])
-    grid = contact_sheet(seeds, [f"seed {seed}" for seed in sweep.seeds], scale)
+    grid = contact_sheet(seeds, list(sweep.rows) or [f"seed {seed}" for seed in sweep.seeds], scale)
     head = contact_sheet([[sweep.photo]], ["photo"], scale)
     width = max(grid.shape[1], head.shape[1])
     sheet = as_picture(torch.cat([_pad_right(head, width), torch.ones(26, width, 3), _pad_right(grid, width)]))
@@ -91,7 +91,10 @@ def sweep_sheet(sweep: EtaSweep) -> Tensor:
         name = f"eta {eta:g}" + (" (camera moved)" if sweep.moves[k].moved else "")
         middle = left + (k + 0.5) * tile
         draw.text((middle, head.shape[0] + 14), name, fill=TARGET if k == nearest else INK, font=font(13), anchor="mm")
-    box = (left + nearest * tile + 1, head.shape[0] + 27, left + (nearest + 1) * tile + 2, sheet.height - 2)
+    first, last = (0, len(seeds)) if sweep.best_row is None else (sweep.best_row, sweep.best_row + 1)
+    row = seeds[0][0].shape[0] * scale + 4
+    ends = head.shape[0] + 27 + first * row, head.shape[0] + 28 + last * row
+    box = (left + nearest * tile + 1, ends[0], left + (nearest + 1) * tile + 2, min(ends[1], sheet.height - 2))
     draw.rectangle(box, outline=TARGET, width=3)
     return as_tensor(sheet)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,11 @@ from ..common.sentence_direction import sentence_direction
 from ..common.similarity import perceptual_distance
 from .camera import CameraMove, estimate_camera_move
 from .conditioning import Conditioning, conditioning_list
-from .eta import choose_eta
+from .eta import choose_between, choose_eta
 from .interpolation import FORMS, interpolate
 from .sampling import Renderer
 
-__all__ = ["EtaSweep", "SentenceScore", "sweep_eta"]
+__all__ = ["EtaSweep", "SentenceScore", "join_sweeps", "sweep_eta"]
 
 _USUAL_ETA = 0.7  # the middle of the published range
 _SMALL_RISE = 0.02  # of a score over a sweep
@@ -71,6 +71,8 @@ class EtaSweep:
         distances: E mean perceptual distances from the photo.
         moves: E camera moves, of the first seed's pictures; none from the photo's own noise.
         best_eta: the automatic eta; without a scorer the one nearest to 0.7, the middle of the published range.
+        rows: S names of the rows of pictures; none: the seeds.
+        best_row: the row that was chosen, where rows are no seeds.
     """
 
     photo: Tensor
@@ -82,6 +84,8 @@ class EtaSweep:
     distances: tuple[float, ...]
     moves: tuple[CameraMove, ...]
     best_eta: float
+    rows: tuple[str, ...] = ()
+    best_row: int | None = None
 
     def report(self) -> str:
         """Say in sentences which eta is best and what to look out for."""
@@ -94,6 +98,8 @@ class EtaSweep:
                 f"eta {self.best_eta:.2f}: the score rises from {self.scores[0]:.3f} at eta {self.etas[0]:g} to "
                 f"{max(self.scores):.3f} (the photo itself: {self.photo_score:.3f})."
             )
+            if self.best_row is not None:
+                text += f" Guided away from the {self.rows[self.best_row]}, which gave the better picture of the two."
             if max(self.scores) - min(self.scores) < _SMALL_RISE:
                 text += " It hardly rises: optimise the embedding for longer, or write a plainer sentence."
         moved = [(eta, move) for eta, move in zip(self.etas, self.moves, strict=True) if move.moved]
@@ -101,6 +107,35 @@ class EtaSweep:
             eta, move = moved[0]
             text += f" From eta {eta:g} the camera moves instead ({move}); stay below, or try another seed."
         return text
+
+
+def join_sweeps(sweeps: Sequence[EtaSweep], rows: Sequence[str]) -> EtaSweep:
+    """Join sweeps of one photo over the same etas, a seed each, and choose the best picture of all.
+
+    Args:
+        sweeps: with scores.
+        rows: their names.
+
+    Returns:
+        A row of pictures for each; scores, distances and moves are those of the row that was chosen.
+
+    Raises:
+        InputError: without scores.
+    """
+    if any(sweep.scores is None for sweep in sweeps):
+        raise InputError("Choosing between two negatives needs a scorer; connect one, or disconnect the caption.")
+    row, index = choose_between(
+        [sweep.scores for sweep in sweeps], [sweep.distances for sweep in sweeps], sweeps[0].photo_score
+    )
+    best = sweeps[row]
+    return replace(
+        best,
+        seeds=tuple(sweep.seeds[0] for sweep in sweeps),
+        images=torch.cat([sweep.images[:, :1] for sweep in sweeps], dim=1),
+        best_eta=best.etas[index],
+        rows=tuple(rows),
+        best_row=row,
+    )
 
 
 def sweep_eta(

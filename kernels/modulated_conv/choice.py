@@ -18,6 +18,7 @@ from .tiled import same_size_kind
 _SMALL = 2**24  # multiplications; below, the rule's path is over before a choice could pay
 _WIDE = 128  # channels, of the rule: Winograd's products beat torch's convolution on all processors that were tried
 _PART = 2**28  # multiplications of the part that is timed, where a strip for each thread is not more
+_PICTURES = 4  # of a whole layer that is timed
 _STRIP = 64 * 512 * 16  # pixels times channels of one of Winograd's strips
 
 Layer = Callable[..., Tensor]
@@ -47,9 +48,12 @@ def cpu_path(
 
     def make_runs() -> dict[str, Callable[[], object]]:
         timed.append(True)
-        return _runs(x, weight, up, paths, prepared, gradient, run)
+        return _runs(x, weight, up, paths, prepared, gradient, run, _part(x, weight, up))
 
-    path = measured_path(key, paths, usual, make_runs)
+    def make_whole() -> dict[str, Callable[[], object]]:
+        return _runs(x, weight, up, paths, prepared, gradient, run, (min(x.shape[0], _PICTURES), x.shape[2]))
+
+    path = measured_path(key, paths, usual, make_runs, make_whole)
     if timed and path != "tiled" and prepared is not None:
         prepared.leave_arrangements()
     return path
@@ -72,15 +76,16 @@ def _runs(
     prepared: PreparedWeight | None,
     gradient: bool,
     run: Callable[..., Tensor],
+    part: tuple[int, int],
 ) -> dict[str, Callable[[], object]]:
     """Return a pass over a part of the layer for each path, with gradients to the part where the layer has some.
 
-    The part has the layer's channels and width, its weight, and a strip for each thread at least.
+    The part, pictures and rows of them, has the layer's channels and width and its weight.
     """
-    batch, height = _part(x, weight, up)
+    batch, height = part
     with torch.inference_mode(False), torch.no_grad():
         layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
-        part = torch.ones((batch, x.shape[1], height, x.shape[3]), dtype=x.dtype).contiguous(memory_format=layout)
+        inputs = torch.ones((batch, x.shape[1], height, x.shape[3]), dtype=x.dtype).contiguous(memory_format=layout)
         styles = torch.ones(batch, x.shape[1], dtype=torch.promote_types(x.dtype, torch.float32))
         noise = torch.ones(1, 1, up * height, up * x.shape[3], dtype=styles.dtype)
         bias = torch.ones(weight.shape[0], dtype=styles.dtype)
@@ -89,7 +94,7 @@ def _runs(
     def one(layer: Layer) -> Callable[[], object]:
         def once() -> None:
             with torch.inference_mode(False), torch.set_grad_enabled(gradient):
-                leaves = [tensor.detach().requires_grad_(gradient) for tensor in (part, styles)]
+                leaves = [tensor.detach().requires_grad_(gradient) for tensor in (inputs, styles)]
                 y = run(layer, leaves[0], frozen, leaves[1], noise, bias, prepared)
                 if gradient:
                     torch.autograd.grad(y, leaves, y.detach())
@@ -100,7 +105,7 @@ def _runs(
 
 
 def _part(x: Tensor, weight: Tensor, up: int) -> tuple[int, int]:
-    """Return how many pictures and rows of them are timed."""
+    """Return how many pictures and rows of them are timed first: a strip for each thread at least."""
     batch, _, height, width = x.shape
     strip = max(_STRIP // max(weight.shape[:2]), BAND // (weight.shape[0] * up * up))
     pixels = max(_PART // weight.numel(), allowed_threads() * strip, batch * height * width // 8)

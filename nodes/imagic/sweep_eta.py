@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from ...editing.common.progress import stage
 from ...editing.imagic.conditioning import conditioning_list, single_conditioning
 from ...editing.imagic.figures import sweep_plot, sweep_sheet
 from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ...editing.imagic.sampling import NOISES
-from ...editing.imagic.sweep import sweep_eta
+from ...editing.imagic.sweep import join_sweeps, sweep_eta
 from ...host import io
-from ...models.errors import check_choice
+from ...models.errors import InputError, check_choice
 from ..common.diffusion import latent_of
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases
@@ -55,26 +56,37 @@ class SweepEta(io.ComfyNode):
                     "source", default="a person", optional=True, tooltip="What the photo shows, in few words."
                 ),
                 noise_input(),
+                io.Conditioning.Input(
+                    "caption", optional=True,
+                    tooltip="What the photo shows where the sentence differs, such as 'a person with no glasses'. "
+                    "Every eta is then painted guided away from this as well, and the better picture is chosen.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
                     "sheet", "sheet", tooltip="All pictures, eta to the right, seeds downward; the choice framed."
                 ),
-                io.Image.Output("images", "images", tooltip="The pictures of the first seed, eta rising."),
+                io.Image.Output(
+                    "images", "images", tooltip="The pictures of the first seed, or of the chosen negative, eta rising."
+                ),
                 io.Image.Output("plot", "plot", tooltip="Score and distance over eta."),
                 io.Float.Output("eta", "eta", tooltip="The chosen eta, for Interpolate Embedding."),
                 io.Conditioning.Output(
                     "conditioning", "conditioning", tooltip="The embedding at the chosen eta, for KSampler."
                 ),
                 io.String.Output("report", "report", tooltip="Why this eta, and what to watch."),
+                io.Conditioning.Output(
+                    "chosen_negative", "chosen_negative",
+                    tooltip="The negative or the caption, whichever was chosen; for the sampler.",
+                ),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def execute(
         cls, model, vae, optimised, target, negative, latent, photo, etas: str, seeds: int, seed: int, steps: int,
         cfg: float, sampler_name: str, scheduler: str, form: str = FORMS[0], scorer=None, prompt: str = "",
-        source: str = "a person", noise: str = NOISES[0],
+        source: str = "a person", noise: str = NOISES[0], caption=None,
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("form", form, FORMS)
         check_choice("noise", noise, NOISES)
@@ -83,14 +95,20 @@ class SweepEta(io.ComfyNode):
         values = parse_etas(etas)
         score = None if scorer is None else sentence_score(scorer, prompt, source)
         check_photo(photo, latent_of(latent))
-        renderer = renderer_for(model, vae, negative, latent, sampling, noise)
-        seeds = 1 if noise == NOISES[1] else seeds  # they would paint the same
-        sweep = sweep_eta(
-            renderer, start, end, photo, values, seeds_from(seed, seeds), form, score,
-            progress_for(len(values) * seeds, "sweeping eta"),
-        )  # fmt: skip
+        seeds = 1 if noise == NOISES[1] or caption is not None else seeds  # more would paint the same
+        negatives = {"negative": negative, **({} if caption is None else {"caption": caption})}
+        if caption is not None and score is None:
+            raise InputError("A caption needs a scorer, which chooses between the two; connect one.")
+        total, sweeps = len(values) * seeds, []
+        progress = progress_for(total * len(negatives), "sweeping eta")
+        for k, each in enumerate(negatives.values()):
+            renderer = renderer_for(model, vae, each, latent, sampling, noise)
+            report = stage(progress, k * total, total * len(negatives))
+            sweeps.append(sweep_eta(renderer, start, end, photo, values, seeds_from(seed, seeds), form, score, report))
+        sweep = sweeps[0] if caption is None else join_sweeps(sweeps, list(negatives))
         conditioning = conditioning_list(interpolate(start, end, sweep.best_eta, form))
         plot = sweep_plot(sweep, prompt or "eta")
         return io.NodeOutput(
-            sweep_sheet(sweep)[None], sweep.images[:, 0], plot[None], sweep.best_eta, conditioning, sweep.report()
-        )
+            sweep_sheet(sweep)[None], sweep.images[:, sweep.best_row or 0], plot[None], sweep.best_eta, conditioning,
+            sweep.report(), list(negatives.values())[sweep.best_row or 0],
+        )  # fmt: skip

@@ -121,7 +121,7 @@ def test_a_held_model_paints_the_photo_as_before(run_node, bundle, sockets, phot
 
 def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, scorer):
     inputs = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
-    sheet, images, plot, eta, conditioning, report = run_node(
+    sheet, images, plot, eta, conditioning, report, _ = run_node(
         "SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 0.5, 1", seeds=2,
         **SAMPLING, scorer=scorer, prompt="a person with glasses", source="a person",
     )[0]  # fmt: skip
@@ -221,6 +221,28 @@ def test_the_camera_is_looked_for_where_noise_is_random(run_node, bundle, socket
     for noise, count in zip(NOISES, (2, 2), strict=True):
         run_node("SweepEta", **inputs, noise=noise)
         assert len(asked) == count
+
+
+def test_a_caption_is_the_other_negative_and_the_better_is_chosen(
+    run_node, bundle, sockets, photo, scorer, monkeypatch
+):
+    inputs = {name: sockets[name] for name in ("model", "target", "negative", "latent")}
+    inputs |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", seeds=3, **SAMPLING)
+    words = dict(scorer=scorer, prompt="a person with glasses", source="a person")
+    caption = [[0.5 * sockets["target"][0][0], sockets["target"][0][1]]]
+    alone = [run_node("SweepEta", **{**inputs, "negative": each}, noise=NOISES[1], **words)[0]
+             for each in (sockets["negative"], caption)]  # fmt: skip
+    for best in (0, 1):
+        monkeypatch.setattr(sweep, "choose_between", lambda scores, distances, photo, best=best: (best, 1))
+        sheet, images, _, eta, _, report, negative = run_node(
+            "SweepEta", **inputs, caption=caption, noise=NOISES[1], **words
+        )[0]
+        assert torch.equal(images, alone[best][1]) and eta == 1.0
+        assert negative is (sockets["negative"], caption)[best] and ("negative", "caption")[best] in report
+        assert sheet.shape[1] > alone[0][0].shape[1], "a row more"
+    assert alone[0][6] is sockets["negative"]
+    with pytest.raises(InputError, match="needs a scorer"):
+        run_node("SweepEta", **inputs, caption=caption)
 
 
 def test_workflows_saved_before_the_choice_of_noise_keep_random_noise():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from semantic_edit.editing.imagic.camera import estimate_camera_move
 from semantic_edit.editing.imagic.common_state import common_state
 from semantic_edit.editing.imagic.conditioning import Conditioning
-from semantic_edit.editing.imagic.eta import choose_eta, eta_for_level, isotonic_regression
+from semantic_edit.editing.imagic.eta import choose_between, choose_eta, eta_for_level, isotonic_regression
 from semantic_edit.editing.imagic.interpolation import FORMS, interpolate, interpolation_notes, parse_etas
 from semantic_edit.models.errors import InputError
 
@@ -180,6 +180,25 @@ def test_distance_decides_between_scores_that_are_nearly_equal():
     assert choose_eta(ETAS, scores, dear, 0.0) <= choose_eta(ETAS, scores, steady, 0.0)
     assert choose_eta(ETAS, scores, dear, 0.0) == pytest.approx(0.6, abs=0.01)
     assert choose_eta(ETAS, scores, dear, 0.0, cost=0.0) == pytest.approx(1.0)
+
+
+def test_the_better_of_two_sweeps_is_chosen_by_one_measure():
+    """A far picture that fits is left for a near one that fits as well; what fits far better may be farther."""
+    weak, strong = (0.0, 0.1, 0.2, 0.3, 0.4), (0.0, 0.2, 0.9, 0.95, 1.0)
+    near, far = (0.1, 0.12, 0.14, 0.16, 0.18), (0.1, 0.2, 0.3, 0.4, 0.5)
+    assert choose_between((strong, strong), (far, near), 0.0) == (1, 4)
+    assert choose_between((weak, strong), (near, far), 0.0) == (1, 2)
+    assert choose_between((strong, strong), (near, near), 0.0) == (0, 2), "the first of equals"
+    assert choose_between(((0.5,), (0.7,)), ((0.2,), (0.2,)), 0.1) == (1, 0), "one eta"
+
+
+@given(SCORES, st.sampled_from((0.25, 2.0)), st.sampled_from((0.125, 4.0)))
+@settings(max_examples=60, deadline=None)
+def test_no_scale_matters_between_sweeps(scores, a, b):
+    far = np.linspace(0.1, 0.3, len(scores)) ** 2
+    plain = choose_between((scores, scores[::-1]), (far, 2 * far), -1.0)
+    scaled = [[a * score for score in row] for row in (scores, scores[::-1])]
+    assert choose_between(scaled, (b * far, 2 * b * far), -a) == plain
 
 
 def test_a_photo_that_shows_the_sentence_already_or_never_stays_where_it_is():
