@@ -164,8 +164,9 @@ def assert_alike(ours, theirs):
         with Image.open(path) as a, Image.open(kept[1][name]) as b:
             assert a.size == b.size
             difference = ImageStat.Stat(ImageChops.difference(a.convert("RGB"), b.convert("RGB"))).mean
-            # Of 255. Sharp edges move by a pixel (up to 17 seen); the likest two of the demo's people differ by 46.
-            assert max(difference) < 20, (name, difference)
+            # Of 255. Sharp edges move by a pixel (up to 17 seen), and a slider drawn out to four times its strength
+            # takes a background along or not (21 seen); the likest two of the demo's people differ by 46.
+            assert max(difference) < 25, (name, difference)
 
 
 def missing_files(document):
