@@ -67,7 +67,7 @@ class Learned:
     conditioning: Conditioning
     seconds: float
     report: str = ""
-    own_noise: bool = True
+    own_noise: bool = True  # as the nodes do by default, instead of random noise
     negative: str = ""  # what guidance leads away from, and what the photo is inverted under
     noises: list[Tensor] = field(default_factory=list)  # the photo's own, once it was found
 
@@ -100,7 +100,6 @@ class Workshop:
     Args:
         folder: a diffusers folder.
         scorer: chooses eta; None for none.
-        own_noise: sample from the photo's own noise, as the nodes do by default, instead of random noise.
     """
 
     def __init__(
@@ -111,10 +110,9 @@ class Workshop:
         tuning: TuneSettings | None = None,
         sampling: Sampling | None = None,
         device: str = "cpu",
-        own_noise: bool = True,
     ) -> None:
         use_headless()
-        self.folder, self.scorer, self.own_noise = folder, scorer, own_noise
+        self.folder, self.scorer = folder, scorer
         self.bundle: DiffusionBundle = load_diffusion(folder, device)
         self.embedding, self.tuning = embedding or EmbeddingSettings(), tuning or TuneSettings()
         self.sampling = sampling or Sampling()
@@ -172,7 +170,7 @@ class Workshop:
             model, entry, report = with_lora(model, tuned.lora), tuned.conditioning, f"{report} {tuned.report()}"
         if method == _HELD:
             model = hold_attention(model, (entry.embedding, entry.extras), 0.3)
-        return Learned(model, entry, time.process_time() - started, report, self.own_noise)
+        return Learned(model, entry, time.process_time() - started, report)
 
     def settings_of(self, method: str) -> tuple[EmbeddingSettings, TuneSettings, bool]:
         """Return a method's settings of both stages, and whether it stops early."""

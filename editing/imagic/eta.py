@@ -59,10 +59,15 @@ def choose_eta(
         etas, scores, distances = etas[:count], scores[:count], distances[:count]
     grid = np.linspace(etas[0], etas[-1], _GRID)
     score, distance = (np.interp(grid, etas, isotonic_regression(values)) for values in (scores, distances))
-    base = min(photo_score, score[0])
-    rise = (score - base) / max(score[-1] - base, 1e-9)
-    departure = (distance - distance[0]) / max(distance[-1] - distance[0], 1e-9)
-    return float(grid[int(np.argmax(np.round(rise**_RISE_POWER * (1 - cost * departure), 9)))])
+    return float(grid[int(np.argmax(_worth(score, distance, photo_score, _RISE_POWER, cost)))])
+
+
+def _worth(scores: np.ndarray, distances: np.ndarray, photo_score: float, power: float, cost: float) -> np.ndarray:
+    """Return (share of the rise)^power x (1 - cost x share of distance) of rising curves, both [..., E]."""
+    base, nearest = min(photo_score, scores.min()), distances.min()
+    rise = (scores - base) / max(scores.max() - base, 1e-9)
+    departure = (distances - nearest) / max(distances.max() - nearest, 1e-9)
+    return np.round(rise**power * (1 - cost * departure), 9)
 
 
 def choose_between(
@@ -76,15 +81,9 @@ def choose_between(
         scores, distances: of R sweeps over the same E rising etas.
         photo_score: of the photo itself.
     """
-    scores, distances = ([isotonic_regression(row) for row in rows] for rows in (scores, distances))
-    base, highest = min(photo_score, *(row[0] for row in scores)), max(row[-1] for row in scores)
-    near, far = min(row[0] for row in distances), max(row[-1] for row in distances)
-    worth = [
-        ((np.asarray(score) - base) / max(highest - base, 1e-9)) ** _BETWEEN_POWER
-        * (1 - _BETWEEN_COST * (np.asarray(distance) - near) / max(far - near, 1e-9))
-        for score, distance in zip(scores, distances, strict=True)
-    ]
-    row, index = np.unravel_index(int(np.argmax(np.round(worth, 9))), np.shape(worth))
+    scores, distances = (np.array([isotonic_regression(row) for row in rows]) for rows in (scores, distances))
+    worth = _worth(scores, distances, photo_score, _BETWEEN_POWER, _BETWEEN_COST)
+    row, index = np.unravel_index(int(np.argmax(worth)), worth.shape)
     return int(row), int(index)
 
 

@@ -35,6 +35,18 @@ def blocks_input(
     return io.Combo.Input("blocks", options=["all", *BLOCKS[:-1]], tooltip=tooltip, **more)
 
 
+def refinements_input() -> io.Int.Input:
+    """Return how often each step of an inversion is solved again."""
+    return io.Int.Input(
+        "refinements",
+        default=2,
+        min=0,
+        max=20,
+        optional=True,
+        tooltip="How often each step toward noise is solved again, so that the way back meets the photo.",
+    )
+
+
 def noise_level_inputs() -> list:
     """Return the range of noise that a photo is learned under, for nodes that train."""
     return [

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ... import host
-from ...editing.imagic.sampling import Sampling
 from ...host import io
-from ..common.diffusion import latent_of
+from ..common.diffusion import latent_of, refinements_input
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, with_advanced
 from ._inputs import sampling_inputs, sampling_of
@@ -33,10 +32,7 @@ class SampleFromPhotoNoise(io.ComfyNode):
                 ),
                 io.Latent.Input("latent", tooltip="The photo, from VAE Encode."),
                 *sampling_inputs(),
-                io.Int.Input(
-                    "refinements", default=2, min=0, max=20, optional=True,
-                    tooltip="How often each step toward noise is solved again, so that the way back meets the photo.",
-                ),
+                refinements_input(),
             ],
             outputs=[io.Latent.Output("edited", "edited", tooltip="The edited photo, for VAE Decode.")],
         )  # fmt: skip
@@ -46,7 +42,7 @@ class SampleFromPhotoNoise(io.ComfyNode):
         cls, model, positive, negative, latent: dict, seed: int, steps: int, cfg: float, sampler_name: str,
         scheduler: str, refinements: int = 2,
     ) -> io.NodeOutput:  # fmt: skip
-        sampling: Sampling = sampling_of(steps, cfg, sampler_name, scheduler)
+        sampling = sampling_of(steps, cfg, sampler_name, scheduler)
         samples, diffusion = latent_of(latent), host.current().diffusion
         progress = progress_for(2 * steps, "inverting the photo")
         noise = diffusion.photo_noise(

@@ -20,18 +20,6 @@ def steps_input() -> io.Int.Input:
     )
 
 
-def refinements_input() -> io.Int.Input:
-    """Return how often each step toward noise is solved again."""
-    return io.Int.Input(
-        "refinements",
-        default=PairSampling().refinements,
-        min=0,
-        max=20,
-        optional=True,
-        tooltip="How often each step toward noise is solved again, so that the way back meets the photo.",
-    )
-
-
 def at_once_input() -> io.Int.Input:
     """Return how many pictures go through the network together."""
     return io.Int.Input(

@@ -12,11 +12,11 @@ from ...editing.pair.blocks import parse_strengths, with_block_strengths
 from ...editing.pair.edit import PairEdit
 from ...editing.pair.settings import PairSampling
 from ...host import io
-from ..common.diffusion import latent_of
+from ..common.diffusion import latent_of, refinements_input
 from ..common.progress import progress_for
 from ..common.schema import MAX_SEED, menu_category, search_aliases, with_advanced
 from ..common.sockets import EditStrengthType, PairEditType
-from ._inputs import at_once_input, refinements_input, steps_input, strength_per_block_input
+from ._inputs import at_once_input, steps_input, strength_per_block_input
 
 
 class ApplyPairEdit(io.ComfyNode):

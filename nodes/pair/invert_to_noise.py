@@ -7,10 +7,10 @@ from ...editing.imagic.conditioning import single_conditioning
 from ...editing.pair.applying import photos_to_noise
 from ...editing.pair.settings import PairSampling
 from ...host import io
-from ..common.diffusion import latent_of
+from ..common.diffusion import latent_of, refinements_input
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, with_advanced
-from ._inputs import at_once_input, refinements_input, steps_input
+from ._inputs import at_once_input, steps_input
 
 
 class InvertToNoise(io.ComfyNode):
