@@ -35,8 +35,10 @@ from torch import Tensor
 
 _LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
 RANDOM, CAPTIONED = "standard, random noise", "standard, captioned"  # other samplings of what "standard" learned
+SEED = ", seed "  # of the learning; sampling from the photo's own noise draws nothing
 LEARNED = (  # by a preset, or as `Workshop` is set
-    *PRESETS, *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
+    *PRESETS, *(f"standard{SEED}{seed}" for seed in (1, 2)), *(f"{_LORA}{rank}" for rank in (16, 4, 64)),
+    "LoRA, attention alone", _JOINT, _HELD,
     "imagic", "joint", "all weights", "no tuning", "no embedding",
 )  # fmt: skip
 BASELINES = ("sdedit", "ddib")
@@ -179,8 +181,9 @@ class Workshop:
             return self.embedding, replace(self.tuning, **change), False
         if method in ("imagic", "no tuning", "no embedding"):
             return self.embedding, self.tuning, False
+        method, _, seed = method.partition(SEED)
         preset = PRESETS[method if method in PRESETS else "standard"]
-        embedding, tuning = preset.embedding, preset.tuning
+        embedding, tuning = (replace(stage, seed=int(seed or 0)) for stage in (preset.embedding, preset.tuning))
         if method.startswith(_LORA):
             tuning = replace(tuning, method="LoRA", rank=int(method.removeprefix(_LORA)))
         elif method == "LoRA, attention alone":

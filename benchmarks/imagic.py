@@ -17,7 +17,7 @@ Rows are written as they come; what a file holds is not measured again.
 
 python benchmarks/imagic.py [--folder DIR] [--pairs 40] [--methods imagic ...] [--rows FILE.jsonl]
     [--sheets FOLDER [--picture FILE.jpg]]
-    [--peer imagic_stable_diffusion.py] [--repaint 2] [--common 8] [--memory WAY [--width 160]] [--write]
+    [--peer imagic_stable_diffusion.py] [--common 8] [--memory WAY [--width 160]] [--write]
     [--development] [--set tuning.rate=0.002 ...]
 """
 
@@ -33,7 +33,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-from _edit_methods import CAPTIONED, ETAS, LEARNED, METHODS, RANDOM, Edits, Workshop, settings_from
+from _edit_methods import CAPTIONED, ETAS, LEARNED, METHODS, RANDOM, SEED, Edits, Workshop, settings_from
 from _edit_pairs_demo import DEVELOPMENT, HELD_OUT, Pair, deviations, graded, held_out_pairs, identity_scale
 from _harness import machine_facts, say, table
 from _imagic_ablation import VARIANTS, Ablation, ablation_table
@@ -62,8 +62,9 @@ PEER, FITTED = "diffusers community", "diffusers community, rates fitted"
 FITTED_RATES = {"embedding_learning_rate": 0.01, "diffusion_model_learning_rate": 1e-4}
 # The table, what matters most first: a run that is stopped, or cut by --pairs, has that.
 PLAN = (
-    ("standard", 40), (FITTED, 20), ("thorough", 40), ("quick", 40), ("LoRA, rank 16", 8), ("LoRA, rank 4", 8),
-    ("LoRA, rank 64", 8), ("LoRA, attention alone", 8), ("standard, joint", 8), ("standard, layout held", 8), (PEER, 8),
+    ("standard", 40), ("quick", 40), (FITTED, 40), (f"standard{SEED}1", 40), (f"standard{SEED}2", 40),
+    ("LoRA, rank 16", 8), ("LoRA, rank 4", 8), ("LoRA, rank 64", 8), ("LoRA, attention alone", 8),
+    ("standard, joint", 8), ("standard, layout held", 8), (PEER, 8), ("thorough", 40),
 )  # fmt: skip
 
 
@@ -81,7 +82,6 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="a JPEG of the sheets of the first dozen of 'standard'")
     parser.add_argument("--peer", type=Path, help="the community pipeline's file")
     parser.add_argument("--fitted", action="store_true", help="the peer with learning rates that suit this model")
-    parser.add_argument("--repaint", type=int, default=0, help="more sampling seeds for each pair, ours")
     parser.add_argument("--common", type=int, default=0, help="photos that shall reach one state")
     parser.add_argument("--memory", choices=WAYS, help="measure the peak memory of one way in this process, and stop")
     parser.add_argument("--width", type=int, default=0, help="with --memory: a UNet like SD's, of this width (SD: 320)")
@@ -115,7 +115,7 @@ def main() -> None:
     first, processes = (int(number) for number in options.share.split("/"))
     for method, count in plan:
         for pair in pairs[: min(count, options.pairs)][first - 1 :: processes]:
-            bench.run(method, pair, options.repaint, options.peer)
+            bench.run(method, pair, options.peer)
     if options.common:
         rows.add({"method": "common state", **common_figures(workshop, options.common, options.sheets)})
     if options.sheets and options.picture:
@@ -174,8 +174,8 @@ class Bench:
     def __init__(self, workshop: Workshop, rows: Rows, sheets: Path | None) -> None:
         self.workshop, self.rows, self.sheets, self.spread = workshop, rows, sheets, deviations()
 
-    def run(self, method: str, pair: Pair, repaint: int = 0, peer: Path | None = None) -> None:
-        """One way on one pair, and its pictures with other seeds."""
+    def run(self, method: str, pair: Pair, peer: Path | None = None) -> None:
+        """One way on one pair, and other samplings of what "standard" learned."""
         if self.rows.has(pair.task.name, method):
             return
         if method in (PEER, FITTED):
@@ -189,16 +189,17 @@ class Bench:
         learned = self.workshop.learn(method, pair.task)
         edits = self.workshop.sweep(learned, pair.task)
         self.rows.add(self.row(method, pair, edits))
-        if method == "standard":
-            for name, change in ((RANDOM, {"own_noise": False}), (CAPTIONED, {"negative": pair.task.source})):
+        way, _, seed = method.partition(SEED)
+        if way == "standard":
+            changes: dict[str, dict[str, Any]] = {CAPTIONED: {"negative": pair.task.source}}
+            if not seed:
+                changes[RANDOM] = {"own_noise": False}
+            for name, change in changes.items():
                 edits = self.workshop.sweep(replace(learned, noises=[], **change), pair.task)
-                self.rows.add(self.row(name, pair, edits))
+                self.rows.add(self.row(method.replace("standard", name), pair, edits))
         if method == "imagic":
             alone = self.workshop.sweep(learned, pair.task, from_photo=False)
             self.rows.add(self.row("imagic, from noise alone", pair, alone))
-        for seed in range(1, repaint + 1):  # the etas in hindsight are known already: the choice is what is repeated
-            again = self.workshop.sweep(learned, pair.task, ETAS, seed)
-            self.rows.add(self.row(f"{method}, seed {seed}", pair, again))
 
     def row(self, method: str, pair: Pair, edits: Edits) -> dict[str, Any]:
         """The figures of one way on one pair; the pictures go into the folder of sheets."""
@@ -223,17 +224,18 @@ class Bench:
 
 def add_choices_between(rows: Rows) -> None:
     """Add what Sweep Eta chooses with a caption: the better of two sweeps, as `join_sweeps` has it."""
-    captioned = {line["pair"]: line for line in rows.of(CAPTIONED)}
-    for plain in list(rows.of("standard")):
-        other = captioned.get(plain["pair"])
-        if other is None or rows.has(plain["pair"], BETWEEN):
+    every = {(line["method"], line["pair"]): line for line in rows.lines}
+    for plain in [line for line in rows.lines if line["method"].split(SEED)[0] == "standard"]:
+        other = every.get((plain["method"].replace("standard", CAPTIONED), plain["pair"]))
+        name = plain["method"].replace("standard", BETWEEN)
+        if other is None or rows.has(plain["pair"], name):
             continue
         lines, count = (plain, other), len(ETAS)
         row, index = choose_between(
             [line["scores"] for line in lines], [line["distances"] for line in lines], plain["photo_score"]
         )
         rows.add({
-            **plain, "method": BETWEEN, "chosen": row * count + index, "eta": ETAS[index],
+            **plain, "method": name, "chosen": row * count + index, "eta": ETAS[index],
             "places": [*plain["places"][:count], *other["places"][:count]],
             "figures": [*plain["figures"][:count], *other["figures"][:count]],
             "painting": plain["painting"] + other["painting"],
@@ -247,7 +249,7 @@ def shown(figures: dict[str, float]) -> str:
 def summary(rows: Rows) -> str:
     """All tables."""
     methods = list(dict.fromkeys(line["method"] for line in rows.lines if "figures" in line))
-    plain = [method for method in methods if ", seed" not in method]
+    plain = [method for method in methods if SEED not in method]
     lines = [line_of(method, rows.of(method)) for method in plain]
     if "imagic" in methods:
         lines.insert(1, line_of("imagic, eta 1", [at_eta(line, 1.0) for line in rows.of("imagic")]))
@@ -281,7 +283,7 @@ def at_eta(line: dict[str, Any], eta: float) -> dict[str, Any]:
 
 def automatic(rows: Rows, way: str) -> str:
     """How near the choice comes to hindsight."""
-    lines = [line for line in rows.lines if line["method"].split(", seed")[0] == way]
+    lines = [line for line in rows.lines if line["method"].split(SEED)[0] == way]
     if not lines:
         return ""
     ratios = []
@@ -296,8 +298,8 @@ def automatic(rows: Rows, way: str) -> str:
 
 
 def seeds(rows: Rows, methods: Sequence[str], way: str) -> str:
-    """How much the sampling seed decides."""
-    others = [method for method in methods if method.startswith(f"{way}, seed")]
+    """How much the seed of the learning decides."""
+    others = [method for method in methods if method.startswith(f"{way}{SEED}")]
     if not others:
         return ""
     runs = [way, *others]
@@ -310,8 +312,9 @@ def seeds(rows: Rows, methods: Sequence[str], way: str) -> str:
     each = [mean(successes[k] for successes in by_pair.values()) for k in range(len(runs))]
     torn = mean(len(set(successes)) > 1 for successes in by_pair.values())
     return (
-        f"Sampling seeds of '{way}', {len(shared)} pairs: success {', '.join(f'{value:.2f}' for value in each)}; on "
-        f"{torn:.0%} of the pairs the seed decides whether the edit succeeds."
+        f"Seeds of the learning of '{way}', {len(shared)} pairs: success "
+        f"{', '.join(f'{value:.2f}' for value in each)}; on {torn:.0%} of the pairs the seed "
+        "decides whether the edit succeeds."
     )
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 # The library shows files, and the table of Refine Masks is in the workflow.
-FILLED = """() => app.graph._nodes.filter((node) => node.semanticEdit && !/LoadDirection|RefineMasks/.test(node.type))
-  .map((node) => node.semanticEdit.element)
+_SHOWN = """app.graph._nodes.filter((node) => node.semanticEdit && !/LoadDirection|RefineMasks/.test(node.type))
+  .map((node) => node.semanticEdit.element)"""
+FILLED = f"""() => {_SHOWN}
   .map((box) => Boolean(box.querySelector("img[src], canvas[role=img][width]")))"""
+SOURCES = f"""() => {_SHOWN}
+  .flatMap((box) => [...box.querySelectorAll("img[src]")]).map((image) => image.src)
+  .filter((source) => source.includes("semantic_edit_"))"""
 SEED = "SemanticEditSampleLatents"
 
 
@@ -55,11 +59,6 @@ def test_pictures_are_there_when_a_tab_is_opened_again(desk_of_its_own, graph):
         after = desk.page.evaluate(SOURCES)
         assert after and not set(after) & set(before), "the pictures are those of the last run"
     assert not desk.problems
-
-
-SOURCES = """() => app.graph._nodes.filter((node) => node.semanticEdit)
-  .flatMap((node) => [...node.semanticEdit.element.querySelectorAll("img[src]")]).map((image) => image.src)
-  .filter((source) => source.includes("semantic_edit_"))"""
 
 
 @pytest.fixture(params=("classic", "vue"))
