@@ -69,16 +69,20 @@ class Pair:
     factors: Tensor
 
     def people(self, values: Tensor, side: int) -> Tensor:
-        """Identities [E, 64] of the true edits that go as far as these values [E] of the attribute.
+        """Identities [E, 64] of the true edits that go as far as these values [E] of the attribute."""
+        return people_as_far(self.factors.expand(len(values), -1), self.change.attribute, values, side)
 
-        The identity network reads hair as well: one person with hair of .62 and of .85, either long by the oracle, is
-        .25 to .35 alike, where strangers reach .5 in 1 of 100. So each picture is held against its own length.
-        """
-        factor = FACTORS[INDEX[self.change.attribute]]
-        factors = self.factors.repeat(len(values), 1)
-        values = values.round() if factor.binary else values
-        factors[:, INDEX[factor.name]] = values.clamp(factor.low, factor.high)
-        return identity(render(factors, side).images)
+
+def people_as_far(factors: Tensor, attribute: str, values: Tensor, side: int) -> Tensor:
+    """Identities [B, 64] of portraits [B, K] with one attribute at values [B]: what a right edit is held against.
+
+    The identity network reads hair as well: one person with hair of .62 and of .85, either long by the oracle, is .25
+    to .35 alike, where strangers reach .5 in 1 of 100. So each picture is held against its own length.
+    """
+    factor, factors = FACTORS[INDEX[attribute]], factors.clone()
+    values = values.round() if factor.binary else values
+    factors[:, INDEX[attribute]] = values.clamp(factor.low, factor.high)
+    return identity(render(factors, side).images)
 
 
 def held_out_pairs(count: int, side: int, seed: int = HELD_OUT) -> list[Pair]:

@@ -29,7 +29,7 @@ def common_figures(workshop: Workshop, count: int, sheets: Path | None) -> dict:
     target, learned, sweeps, renderers = workshop.said(SENTENCE), [], [], []
     for k in range(count):
         task = Task(f"common {k}", photos[k : k + 1], SENTENCE, SOURCE)
-        learned.append(workshop.learn("imagic", task))
+        learned.append(workshop.learn("standard", task))
         renderers.append(workshop.renderer(learned[-1], task))
         sweeps.append(sweep_eta(renderers[-1], learned[-1].conditioning, target, task.photo, ETAS, [0], score=score))
     state = common_state(ETAS, [sweep.scores or () for sweep in sweeps], [sweep.best_eta for sweep in sweeps])

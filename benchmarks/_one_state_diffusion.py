@@ -15,10 +15,8 @@ from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
 from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit
 from semantic_edit.editing.imagic.conditioning import conditioning_list
-from semantic_edit.editing.imagic.embedding import EmbeddingSettings
 from semantic_edit.editing.imagic.interpolation import interpolate
 from semantic_edit.editing.imagic.sampling import Sampling
-from semantic_edit.editing.imagic.tuning import TuneSettings
 from semantic_edit.editing.pair.applying import photos_to_noise
 from semantic_edit.editing.pair.settings import PairSampling
 from semantic_edit.models.files.pair_edit import read_pair_edit, write_pair_edit
@@ -41,10 +39,8 @@ class DiffusionEditors:
     """The demo model, as the benchmarks of pair edits and of Imagic set it up."""
 
     def __init__(self, folder: Path) -> None:
-        self.workshop = Workshop(
-            folder, None, EmbeddingSettings(steps=40, rate=0.02, draws=4), TuneSettings(steps=60, rate=0.001, draws=4),
-            Sampling(steps=12, sampler="dpmpp_2m", scheduler="karras", cfg=3),
-        )  # fmt: skip
+        sampling = Sampling(steps=12, sampler="dpmpp_2m", scheduler="karras", cfg=3)
+        self.workshop = Workshop(folder, None, sampling=sampling)
         self.bundle = self.workshop.bundle
         self.entry = self.bundle.clip.encode("a person")
 
@@ -92,14 +88,17 @@ class DiffusionEditors:
         return edit
 
     def imagic(self, attribute: str, photos: int) -> Editor:
-        """One sentence for all photos; the strength is eta. The example is one photo more, at eta 1."""
+        """One sentence for all photos, each learned by the preset *quick* and painted from its own noise.
+
+        The strength is eta. The example is one photo more, at eta 1.
+        """
         sentence, source = SENTENCES[attribute]
         shown = (render(portraits(photos + 1, attribute, 0.5), SIZE).images.movedim(1, -1) + 1) / 2
         target, painters = self.workshop.said(sentence), []
         for k in range(photos + 1):
             task = Task(f"photo {k}", shown[k : k + 1], sentence, source)
             with torch.enable_grad():
-                learned = self.workshop.learn("imagic", task)
+                learned = self.workshop.learn("quick", task)
             painters.append((self.workshop.renderer(learned, task), learned.conditioning))
 
         def paint(k: int, eta: float) -> Tensor:

@@ -4,8 +4,8 @@ A portrait is rendered without and with a change; its pair teaches the demo diff
 never seen, are brought to the example's state, each by its own strength: a reader made of the same pair (the scorer's
 features, never the oracle) says where each stands. Then the oracle grades: who reached the state, how many at one
 strength for all (that of the shared curve's middle), the spread that is left, where the mean lands, identity beside
-that of the true render (whose own VAE round trip is the ceiling), and the mean change of every other factor (drift), in
-its standard deviation over portraits.
+that of the true render that goes as far (the VAE's round trip of the full edit is the ceiling), and the mean change of
+every other factor (drift), in its standard deviation over portraits.
 
 Beside our losses stand peers, at published and at fitted rates: see `_pair_ways`.
 
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from _edit_pairs_demo import people_as_far
 from _harness import machine_facts, say, table
 from _pages import write_page
 from _pair_ways import SENTENCES, WAYS, drawing, learned
@@ -64,13 +65,14 @@ HEAD = ("edit", "pairs", "way", "reached", "at one strength", "spread", "landing
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One edit: its pairs, held-out photos and their true edits, [*, 3, H, W] in -1..1."""
+    """One edit: its pairs, held-out photos and their true edits, [*, 3, H, W] in -1..1, and the photos' factors."""
 
     name: str
     before: Tensor
     after: Tensor
     photos: Tensor
     truth: Tensor
+    factors: Tensor
     target: float
 
 
@@ -94,7 +96,7 @@ def task_of(name: str, pairs: int, photos: int) -> Task:
         return render(factors, SIZE).images
 
     example, others = faces(pairs, 5), faces(photos, 808)
-    return Task(name, drawn(example, low), drawn(example, high), drawn(others), drawn(others, high), high)
+    return Task(name, drawn(example, low), drawn(example, high), drawn(others), drawn(others, high), others, high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +176,8 @@ class Studio:
     def grade(self, task: Task, pictures: Tensor, alike: Tensor, start: HeldOut) -> list[str]:
         factors, name, deviation = measure(pictures), task.name, self.deviation[task.name]
         values, unedited = factors[name], start.factors
-        ceiling = similarity(self.decode(self.encode(task.truth)), task.truth)
+        ceiling = similarity(self.decode(self.encode(task.truth)), identity(task.truth))
+        people = people_as_far(task.factors, name, values, SIZE)
         others = [key for key in factors if key not in (name, "hat_hue")]
         drift = sum(float((factors[key] - unedited[key]).abs().mean()) / self.deviation[key] for key in others)
         # Of portraits as they are: what a photo that is encoded and not edited is spread over.
@@ -182,7 +185,7 @@ class Studio:
         return [
             f"{self.count(task, values)} of {len(values)}", f"{self.count(task, measure(alike)[name])}",
             f"{spread:.2f}", f"{(float(values.mean()) - task.target) / deviation:+.2f}",
-            f"{similarity(pictures, task.truth):.2f} of {ceiling:.2f}", f"{drift / len(others):.2f}",
+            f"{similarity(pictures, people):.2f} of {ceiling:.2f}", f"{drift / len(others):.2f}",
         ]  # fmt: skip
 
     def count(self, task: Task, values: Tensor) -> int:
@@ -192,9 +195,9 @@ class Studio:
         return int(((values - task.target).abs() < CLOSE * self.deviation[task.name]).sum())
 
 
-def similarity(pictures: Tensor, truth: Tensor) -> float:
-    """Mean similarity of identities."""
-    return float((identity(pictures) * identity(truth)).sum(dim=1).mean())
+def similarity(pictures: Tensor, people: Tensor) -> float:
+    """Mean similarity of pictures to identities."""
+    return float((identity(pictures) * people).sum(dim=1).mean())
 
 
 class Rows:

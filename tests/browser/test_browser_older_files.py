@@ -9,6 +9,10 @@ SWEEP = Path(__file__).resolve().parents[2] / "workflows" / "imagic_eta_sweep.js
 NOISE = """() => app.graph._nodes.filter((node) => node.type === "SemanticEditSweepEta")
   .map((node) => node.widgets.find((widget) => widget.name === "noise").value)"""
 
+NOISE_INSIDE = """() => app.graph._nodes.flatMap((node) => node.subgraph?.nodes ?? [])
+  .filter((node) => node.type === "SemanticEditSweepEta")
+  .map((node) => node.widgets.find((widget) => widget.name === "noise").value)"""
+
 
 def test_a_saved_workflow_keeps_what_it_did(desk):
     desk.problems.clear()
@@ -25,4 +29,28 @@ def test_a_saved_workflow_keeps_what_it_did(desk):
     new = "() => { const node = LiteGraph.createNode('SemanticEditSweepEta'); app.graph.add(node); }"
     desk.page.evaluate(new)
     assert desk.page.evaluate(NOISE) == ["random", "the photo's own"]
+    assert not desk.problems
+
+
+def test_nor_does_a_saved_subgraph_change(desk):
+    desk.problems.clear()
+    desk.show(json.loads(SWEEP.read_text(encoding="utf-8")), "grouped")
+    desk.page.evaluate(
+        """() => { const node = app.graph._nodes.find((node) => node.type === "SemanticEditSweepEta");
+          app.graph.convertToSubgraph(new Set([node])); }"""
+    )
+    document = desk.saved()
+    assert desk.page.evaluate(NOISE_INSIDE) == ["the photo's own"]
+    inner = next(
+        node
+        for subgraph in document["definitions"]["subgraphs"]
+        for node in subgraph["nodes"]
+        if node["type"] == "SemanticEditSweepEta"
+    )
+    assert inner["widgets_values"].pop() == "the photo's own"
+    inner["inputs"] = [socket for socket in inner["inputs"] if socket["name"] != "noise"]
+    desk.show(document, "grouped before")
+    assert desk.page.evaluate(NOISE_INSIDE) == ["random"]
+    desk.show(desk.saved(), "grouped again")
+    assert desk.page.evaluate(NOISE_INSIDE) == ["random"]
     assert not desk.problems
