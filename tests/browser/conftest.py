@@ -44,6 +44,7 @@ NOT_OURS = (
     "huggingface.co",
     "Content Security Policy",
     "reading 'id'",  # the frontend of 0.3.64 while it opens its own first graph
+    "graph accessed before initialization",  # a store of the frontend 1.49 while its page starts
 )
 
 
