@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -18,6 +19,14 @@ FILES = sorted(FOLDER.glob("*.json"))
 INFO = describe(installed_nodes())
 TITLE = 30  # px of a node's title bar, above its position
 FREE_TEXT_FILES = {"file", "folder", "image", "picture", "ckpt_name"}  # their choices depend on what is in the folders
+
+# Node -> px that its editor in the page wants at least, besides the node's own inputs.
+EDITORS = {
+    kind: min(int(height) for height in heights)
+    for script in sorted((FOLDER.parent / "web").glob("*.js"))
+    if (heights := re.findall(r"this\.height = (\d+);", script.read_text(encoding="utf-8")))
+    for kind in re.findall(r'register\("\w+", "(\w+)"', script.read_text(encoding="utf-8"))
+}
 
 every_workflow = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -85,6 +94,18 @@ def test_the_sheet_is_tidy(path):
     for node in document["nodes"]:
         if node["type"] not in NOTES:
             assert any(inside(box(node), frame) for frame in frames.values()), f"node {node['id']} is in no group"
+
+
+@every_workflow
+def test_nodes_with_an_editor_have_room_for_it(path):
+    """ComfyUI makes a node as tall as its editor wants, over whatever lies below it."""
+    for node in read(path)["nodes"]:
+        if node["type"] in EDITORS:
+            assert node["size"][1] > EDITORS[node["type"]], node["type"]
+
+
+def test_editors_are_known():
+    assert EDITORS["SemanticEditLoadDirection"] == 250 and len(EDITORS) > 5
 
 
 @every_workflow
