@@ -1,7 +1,11 @@
-"""Several photos with one sentence: one eta for all, beside an eta for each that brings all to one state."""
+"""Several photos with one sentence, guided away from what they show, as in the template imagic_batch.
+
+One eta for all stands beside an eta for each that brings all to one state.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import median, pstdev
 
@@ -29,7 +33,7 @@ def common_figures(workshop: Workshop, count: int, sheets: Path | None) -> dict:
     target, learned, sweeps, renderers = workshop.said(SENTENCE), [], [], []
     for k in range(count):
         task = Task(f"common {k}", photos[k : k + 1], SENTENCE, SOURCE)
-        learned.append(workshop.learn("standard", task))
+        learned.append(replace(workshop.learn("standard", task), negative=SOURCE))
         renderers.append(workshop.renderer(learned[-1], task))
         sweeps.append(sweep_eta(renderers[-1], learned[-1].conditioning, target, task.photo, ETAS, [0], score=score))
     state = common_state(ETAS, [sweep.scores or () for sweep in sweeps], [sweep.best_eta for sweep in sweeps])

@@ -224,7 +224,7 @@ class Bench:
 
 def add_choices_between(rows: Rows) -> None:
     """Add what Sweep Eta chooses with a caption: the better of two sweeps, as `join_sweeps` has it."""
-    every = {(line["method"], line["pair"]): line for line in rows.lines}
+    every = {(line["method"], line.get("pair")): line for line in rows.lines}
     for plain in [line for line in rows.lines if line["method"].split(SEED)[0] == "standard"]:
         other = every.get((plain["method"].replace("standard", CAPTIONED), plain["pair"]))
         name = plain["method"].replace("standard", BETWEEN)
