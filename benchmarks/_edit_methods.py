@@ -34,11 +34,12 @@ from semantic_edit.models.scorers.scorer import TextImageScorer
 from torch import Tensor
 
 _LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
-RANDOM, CAPTIONED = "standard, random noise", "standard, captioned"  # other samplings of what "standard" learned
+RANDOM, CAPTIONED = ", random noise", ", captioned"  # other samplings of what a preset learned
+SEVERAL = ("standard", "quick")  # presets that are sampled in several ways, and learned with several seeds
 SEED = ", seed "  # of the learning; sampling from the photo's own noise draws nothing
 LEARNED = (  # by a preset, or as `Workshop` is set
-    *PRESETS, *(f"standard{SEED}{seed}" for seed in (1, 2)), *(f"{_LORA}{rank}" for rank in (16, 4, 64)),
-    "LoRA, attention alone", _JOINT, _HELD,
+    *PRESETS, *(f"{preset}{SEED}{seed}" for preset in SEVERAL for seed in (1, 2)),
+    *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
     "imagic", "joint", "all weights", "no tuning", "no embedding",
 )  # fmt: skip
 BASELINES = ("sdedit", "ddib")
