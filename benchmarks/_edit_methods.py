@@ -35,10 +35,10 @@ from torch import Tensor
 
 _LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
 RANDOM, CAPTIONED = ", random noise", ", captioned"  # other samplings of what a preset learned
-SEVERAL = ("standard", "quick")  # presets that are sampled in several ways, and learned with several seeds
+SEVERAL = ("standard", "quick")  # presets that are sampled in several ways
 SEED = ", seed "  # of the learning; sampling from the photo's own noise draws nothing
 LEARNED = (  # by a preset, or as `Workshop` is set
-    *PRESETS, *(f"{preset}{SEED}{seed}" for preset in SEVERAL for seed in (1, 2)),
+    *PRESETS, *(f"{preset}{SEED}{seed}" for preset in PRESETS for seed in (1, 2)),
     *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
     "imagic", "joint", "all weights", "no tuning", "no embedding",
 )  # fmt: skip

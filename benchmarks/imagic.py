@@ -304,11 +304,10 @@ def automatic(rows: Rows, way: str) -> str:
 
 def seeds(rows: Rows, methods: Sequence[str], way: str) -> str:
     """How much the seed of the learning decides."""
-    others = [method for method in methods if method.startswith(f"{way}{SEED}")]
-    if not others:
+    runs = [method for method in methods if method == way or method.startswith(f"{way}{SEED}")]
+    shared = set.intersection(*({line["pair"] for line in rows.of(method)} for method in runs)) if runs[1:] else set()
+    if not shared:
         return ""
-    runs = [way, *others]
-    shared = set.intersection(*({line["pair"] for line in rows.of(method)} for method in runs))
     by_pair = {pair: [] for pair in sorted(shared)}
     for method in runs:
         for line in rows.of(method):
