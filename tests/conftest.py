@@ -261,10 +261,21 @@ def tiny_denoiser(tiny_unet):
     return DiffusionModel(tiny_unet, NoiseSchedule.discrete(), name="tiny")
 
 
-@pytest.fixture(scope="session")
-def picture_forge():
-    """The module that makes odd picture files."""
-    spec = importlib.util.spec_from_file_location("picture_forge", Path(__file__).with_name("picture_forge.py"))
+def beside_this(name):
+    """A module of this folder; tests are imported from their files, and the folder is on no path."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def picture_forge():
+    """The module that makes odd picture files."""
+    return beside_this("picture_forge")
+
+
+@pytest.fixture(scope="session")
+def forge_diffusion():
+    """Writes a small random diffusers folder: (folder, kind, prediction) -> the folder."""
+    return beside_this("diffusion_forge").forge

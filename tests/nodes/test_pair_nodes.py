@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,16 +16,12 @@ from semantic_edit.nodes.pair import learn_pair_edit as learn_node
 
 pytest.importorskip("transformers")
 allow_declaring()  # a CPU wheel of torch has no operators for torchvision
-ROOT = Path(__file__).resolve().parents[2]
 LEARNING = {"steps": 3, "content_steps": 2, "rate": 1e-2, "rank": 2, "draws": 2, "seed": 0}
 
 
 @pytest.fixture(scope="module", params=["sd1", "sdxl"])
-def bundle(request, tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("diffusion_forge", ROOT / "tests" / "diffusion_forge.py")
-    forge = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(forge)
-    return load_diffusion(forge.forge(tmp_path_factory.mktemp("pipeline"), request.param))
+def bundle(request, tmp_path_factory, forge_diffusion):
+    return load_diffusion(forge_diffusion(tmp_path_factory.mktemp("pipeline"), request.param))
 
 
 @pytest.fixture

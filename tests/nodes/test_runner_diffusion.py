@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,13 +15,8 @@ pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location(
-        "diffusion_forge", Path(__file__).resolve().parents[1] / "diffusion_forge.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.forge(tmp_path_factory.mktemp("pipeline"), "sd1")
+def folder(tmp_path_factory, forge_diffusion):
+    return forge_diffusion(tmp_path_factory.mktemp("pipeline"), "sd1")
 
 
 @pytest.fixture

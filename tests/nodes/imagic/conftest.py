@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -17,11 +16,8 @@ SCORER = ROOT / "models" / "demo" / "scorers" / "demo_portraits"
 
 
 @pytest.fixture(scope="module", params=["sd1", "sdxl"])
-def bundle(request, tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("diffusion_forge", ROOT / "tests" / "diffusion_forge.py")
-    forge = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(forge)
-    return load_diffusion(forge.forge(tmp_path_factory.mktemp("pipeline"), request.param))
+def bundle(request, tmp_path_factory, forge_diffusion):
+    return load_diffusion(forge_diffusion(tmp_path_factory.mktemp("pipeline"), request.param))
 
 
 @pytest.fixture

@@ -96,12 +96,9 @@ def test_wrong_input_ends_in_one_sentence(script, bench, capsys):
     assert "model_index.json" in capsys.readouterr().err
 
 
-def test_a_run_from_the_folder_to_the_sheet(script, bench, tmp_path):
+def test_a_run_from_the_folder_to_the_sheet(script, bench, tmp_path, forge_diffusion):
     pytest.importorskip("diffusers")
-    sys.path.insert(0, str(ROOT / "tests"))
-    from diffusion_forge import forge
-
-    model, out = forge(tmp_path / "model"), tmp_path / "out"
+    model, out = forge_diffusion(tmp_path / "model"), tmp_path / "out"
     given = [str(bench), "--model", str(model), "--out", str(out), "--methods", "imagic", "joint", "sdedit", "ddib"]
     quick = ["embedding.steps=2", "embedding.draws=2", "tuning.steps=2", "tuning.draws=2", "tuning.rank=2"]
     assert script.main([*given, "--pairs", "1", "--set", *quick, "sampling.steps=2"]) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -98,11 +97,8 @@ def test_a_stylegan3_is_described_without_its_margins(tiny_stylegan3):
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("diffusion_forge", ROOT / "tests" / "diffusion_forge.py")
-    forge = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(forge)
-    return load_diffusion(forge.forge(tmp_path_factory.mktemp("pipeline")))
+def bundle(tmp_path_factory, forge_diffusion):
+    return load_diffusion(forge_diffusion(tmp_path_factory.mktemp("pipeline")))
 
 
 @pytest.mark.parametrize("with_photos", [False, True])

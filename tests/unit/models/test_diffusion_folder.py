@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,23 +20,13 @@ SENTENCE = "a person with glasses and a red hat, smiling"
 
 
 @pytest.fixture(scope="module")
-def forge():
-    spec = importlib.util.spec_from_file_location(
-        "diffusion_forge", Path(__file__).resolve().parents[2] / "diffusion_forge.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory, forge):
+def folders(tmp_path_factory, forge_diffusion):
     """Folder and its prediction, by kind."""
     top = tmp_path_factory.mktemp("pipelines")
     return {
-        "sd1": forge.forge(top / "one", "sd1"),
-        "sd2": forge.forge(top / "two", "sd2", "v_prediction"),
-        "sdxl": forge.forge(top / "three", "sdxl"),
+        "sd1": forge_diffusion(top / "one", "sd1"),
+        "sd2": forge_diffusion(top / "two", "sd2", "v_prediction"),
+        "sdxl": forge_diffusion(top / "three", "sdxl"),
     }
 
 
