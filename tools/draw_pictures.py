@@ -120,7 +120,8 @@ SHEETS = {
     "one_state_imagic": Sheet(
         (
             Row("2", label="photos", size=200),
-            Row("11", label="an eta for each: hair equally light; the third gets as near as it can, and is named", size=200),
+            Row("11", 0, None, "an eta for each: hair equally light; the third gets as near as it can, and is named",
+                200),
             Row("11", 2, size=760),
         ),
         titled=True,
