@@ -6,12 +6,17 @@ import json
 from pathlib import Path
 
 SWEEP = Path(__file__).resolve().parents[2] / "workflows" / "imagic_eta_sweep.json"
-NOISE = """() => app.graph._nodes.filter((node) => node.type === "SemanticEditSweepEta")
-  .map((node) => node.widgets.find((widget) => widget.name === "noise").value)"""
-
-NOISE_INSIDE = """() => app.graph._nodes.flatMap((node) => node.subgraph?.nodes ?? [])
+# Of every Sweep Eta, on the sheet or in a subgraph of it.
+NOISE = """() => app.graph._nodes.flatMap((node) => node.subgraph?.nodes ?? [node])
   .filter((node) => node.type === "SemanticEditSweepEta")
   .map((node) => node.widgets.find((widget) => widget.name === "noise").value)"""
+
+
+def as_saved_before(nodes):
+    """Take the later widget out of the Sweep Eta among the nodes of a document."""
+    node = next(node for node in nodes if node["type"] == "SemanticEditSweepEta")
+    assert node["widgets_values"].pop() == "the photo's own"
+    node["inputs"] = [socket for socket in node["inputs"] if socket["name"] != "noise"]
 
 
 def test_a_saved_workflow_keeps_what_it_did(desk):
@@ -19,9 +24,7 @@ def test_a_saved_workflow_keeps_what_it_did(desk):
     document = json.loads(SWEEP.read_text(encoding="utf-8"))
     desk.show(document, "today")
     assert desk.page.evaluate(NOISE) == ["the photo's own"]
-    node = next(node for node in document["nodes"] if node["type"] == "SemanticEditSweepEta")
-    assert node["widgets_values"].pop() == "the photo's own"
-    node["inputs"] = [socket for socket in node["inputs"] if socket["name"] != "noise"]
+    as_saved_before(document["nodes"])
     desk.show(document, "before")
     assert desk.page.evaluate(NOISE) == ["random"]
     desk.show(desk.saved(), "saved again")
@@ -40,17 +43,10 @@ def test_nor_does_a_saved_subgraph_change(desk):
           app.graph.convertToSubgraph(new Set([node])); }"""
     )
     document = desk.saved()
-    assert desk.page.evaluate(NOISE_INSIDE) == ["the photo's own"]
-    inner = next(
-        node
-        for subgraph in document["definitions"]["subgraphs"]
-        for node in subgraph["nodes"]
-        if node["type"] == "SemanticEditSweepEta"
-    )
-    assert inner["widgets_values"].pop() == "the photo's own"
-    inner["inputs"] = [socket for socket in inner["inputs"] if socket["name"] != "noise"]
+    assert desk.page.evaluate(NOISE) == ["the photo's own"]
+    as_saved_before([node for subgraph in document["definitions"]["subgraphs"] for node in subgraph["nodes"]])
     desk.show(document, "grouped before")
-    assert desk.page.evaluate(NOISE_INSIDE) == ["random"]
+    assert desk.page.evaluate(NOISE) == ["random"]
     desk.show(desk.saved(), "grouped again")
-    assert desk.page.evaluate(NOISE_INSIDE) == ["random"]
+    assert desk.page.evaluate(NOISE) == ["random"]
     assert not desk.problems

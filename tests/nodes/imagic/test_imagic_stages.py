@@ -197,18 +197,24 @@ def test_stopping_a_job_keeps_what_is_finished(run_node, bundle, sockets, photo,
         assert "learned before" not in report, "another model and another sentence are learned again"
 
 
-@pytest.mark.parametrize(("name", "steps", "rate"), [("Stable Diffusion", 1000, 2e-3), ("Imagen", 100, 1e-3)])
-def test_imagic_s_published_rate_is_one_of_the_embedding_s_numbers(run_node, sockets, monkeypatch, name, steps, rate):
-    """Ours is a share of the embedding's size: of an embedding of any size the same numbers move."""
-    import semantic_edit.nodes.imagic.optimize_embedding as node
-
+def calls_that_stop(monkeypatch, module, name):
+    """The arguments of all calls of a function from now on, which end before any work."""
     calls = []
 
     def stop(*arguments):
         calls.append(arguments)
         raise InputError("that is enough")
 
-    monkeypatch.setattr(node, "optimize_embedding", stop)
+    monkeypatch.setattr(module, name, stop)
+    return calls
+
+
+@pytest.mark.parametrize(("name", "steps", "rate"), [("Stable Diffusion", 1000, 2e-3), ("Imagen", 100, 1e-3)])
+def test_imagic_s_published_rate_is_one_of_the_embedding_s_numbers(run_node, sockets, monkeypatch, name, steps, rate):
+    """Ours is a share of the embedding's size: of an embedding of any size the same numbers move."""
+    import semantic_edit.nodes.imagic.optimize_embedding as node
+
+    calls = calls_that_stop(monkeypatch, node, "optimize_embedding")
     first = {key: sockets[key] for key in ("model", "latent")}
     for factor in (1.0, 7.0):
         target = [[sockets["target"][0][0] * factor, sockets["target"][0][1]]]
@@ -223,13 +229,7 @@ def test_imagic_s_published_rate_is_one_of_the_embedding_s_numbers(run_node, soc
 def test_imagic_s_published_tuning_trains_all_weights(run_node, sockets, monkeypatch):
     import semantic_edit.nodes.imagic.tune_model as node
 
-    calls = []
-
-    def stop(*arguments):
-        calls.append(arguments)
-        raise InputError("that is enough")
-
-    monkeypatch.setattr(node, "tune_model", stop)
+    calls = calls_that_stop(monkeypatch, node, "tune_model")
     second = {key: sockets[key] for key in ("model", "latent")}
     with pytest.raises(InputError, match="enough"):
         run_node("TuneModel", **second, conditioning=sockets["target"], preset="Imagic, Stable Diffusion", rank=3)
