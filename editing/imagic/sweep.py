@@ -99,7 +99,8 @@ class EtaSweep:
                 f"{max(self.scores):.3f} (the photo itself: {self.photo_score:.3f})."
             )
             if self.best_row is not None:
-                text += f" Guided away from the {self.rows[self.best_row]}, which gave the better picture of the two."
+                best = "better picture of the two" if len(self.rows) == 2 else f"best picture of {len(self.rows)}"
+                text += f" The {best} is painted {self.rows[self.best_row]}."
             if max(self.scores) - min(self.scores) < _SMALL_RISE:
                 text += " It hardly rises: optimise the embedding for longer, or write a plainer sentence."
         moved = [(eta, move) for eta, move in zip(self.etas, self.moves, strict=True) if move.moved]
@@ -114,7 +115,7 @@ def join_sweeps(sweeps: Sequence[EtaSweep], rows: Sequence[str]) -> EtaSweep:
 
     Args:
         sweeps: with scores.
-        rows: their names.
+        rows: how each was painted, such as "away from the caption".
 
     Returns:
         A row of pictures for each; scores, distances and moves are those of the row that was chosen.
@@ -123,7 +124,7 @@ def join_sweeps(sweeps: Sequence[EtaSweep], rows: Sequence[str]) -> EtaSweep:
         InputError: without scores.
     """
     if any(sweep.scores is None for sweep in sweeps):
-        raise InputError("Choosing between two negatives needs a scorer; connect one, or disconnect the caption.")
+        raise InputError("Choosing between sweeps needs the scores of all of them; give each a scorer.")
     row, index = choose_between(
         [sweep.scores for sweep in sweeps], [sweep.distances for sweep in sweeps], sweeps[0].photo_score
     )

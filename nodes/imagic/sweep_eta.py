@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from ...editing.common.progress import stage
-from ...editing.imagic.conditioning import conditioning_list, single_conditioning
+from ...editing.imagic.conditioning import Conditioning, conditioning_list, single_conditioning
 from ...editing.imagic.figures import sweep_plot, sweep_sheet
 from ...editing.imagic.interpolation import FORMS, interpolate, parse_etas
 from ...editing.imagic.sampling import NOISES
@@ -61,13 +63,22 @@ class SweepEta(io.ComfyNode):
                     tooltip="What the photo shows where the sentence differs, such as 'a person with no glasses'. "
                     "Every eta is then painted guided away from this as well, and the better picture is chosen.",
                 ),
+                io.Model.Input(
+                    "second_model", optional=True,
+                    tooltip="The photo learned once more, by Tune Model with another seed. Every eta is then painted "
+                    "by both, and the better picture is chosen: where one learning loses the person, another keeps it.",
+                ),
+                io.Conditioning.Input(
+                    "second_optimised", optional=True,
+                    tooltip="The embedding that the second model was tuned under. Left out: optimised.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
                     "sheet", "sheet", tooltip="All pictures, eta to the right, seeds downward; the choice framed."
                 ),
                 io.Image.Output(
-                    "images", "images", tooltip="The pictures of the first seed, or of the chosen negative, eta rising."
+                    "images", "images", tooltip="The pictures of the first seed, or of the chosen row, eta rising."
                 ),
                 io.Image.Output("plot", "plot", tooltip="Score and distance over eta."),
                 io.Float.Output("eta", "eta", tooltip="The chosen eta, for Interpolate Embedding."),
@@ -79,6 +90,10 @@ class SweepEta(io.ComfyNode):
                     "chosen_negative", "chosen_negative",
                     tooltip="The negative or the caption, whichever was chosen; for the sampler.",
                 ),
+                io.Model.Output(
+                    "chosen_model", "chosen_model",
+                    tooltip="The model or the second one, whichever was chosen; for the sampler.",
+                ),
             ],
         )  # fmt: skip
 
@@ -86,29 +101,65 @@ class SweepEta(io.ComfyNode):
     def execute(
         cls, model, vae, optimised, target, negative, latent, photo, etas: str, seeds: int, seed: int, steps: int,
         cfg: float, sampler_name: str, scheduler: str, form: str = FORMS[0], scorer=None, prompt: str = "",
-        source: str = "a person", noise: str = NOISES[0], caption=None,
+        source: str = "a person", noise: str = NOISES[0], caption=None, second_model=None, second_optimised=None,
     ) -> io.NodeOutput:  # fmt: skip
         check_choice("form", form, FORMS)
         check_choice("noise", noise, NOISES)
         sampling = sampling_of(steps, cfg, sampler_name, scheduler)
-        start, end = single_conditioning(optimised, "optimised"), single_conditioning(target, "target")
-        values = parse_etas(etas)
+        end, values = single_conditioning(target, "target"), parse_etas(etas)
         score = None if scorer is None else sentence_score(scorer, prompt, source)
         check_photo(photo, latent_of(latent))
-        seeds = 1 if noise == NOISES[1] or caption is not None else seeds  # more would paint the same
-        negatives = {"negative": negative, **({} if caption is None else {"caption": caption})}
-        if caption is not None and score is None:
-            raise InputError("A caption needs a scorer, which chooses between the two; connect one.")
+        ways = _ways((model, second_model), (optimised, second_optimised), (negative, caption))
+        if len(ways) > 1 and score is None:
+            name = "second model" if caption is None else "caption"
+            raise InputError(f"A {name} needs a scorer, which chooses between the two; connect one.")
+        seeds = 1 if noise == NOISES[1] or len(ways) > 1 else seeds  # more would paint the same
         total, sweeps = len(values) * seeds, []
-        progress = progress_for(total * len(negatives), "sweeping eta")
-        for k, each in enumerate(negatives.values()):
-            renderer = renderer_for(model, vae, each, latent, sampling, noise)
-            report = stage(progress, k * total, total * len(negatives))
-            sweeps.append(sweep_eta(renderer, start, end, photo, values, seeds_from(seed, seeds), form, score, report))
-        sweep = sweeps[0] if caption is None else join_sweeps(sweeps, list(negatives))
-        conditioning = conditioning_list(interpolate(start, end, sweep.best_eta, form))
+        progress = progress_for(total * len(ways), "sweeping eta")
+        for k, way in enumerate(ways):
+            renderer = renderer_for(way.model, vae, way.negative, latent, sampling, noise)
+            report = stage(progress, k * total, total * len(ways))
+            sweeps.append(
+                sweep_eta(renderer, way.start, end, photo, values, seeds_from(seed, seeds), form, score, report)
+            )
+        sweep = sweeps[0] if len(ways) == 1 else join_sweeps(sweeps, [way.name for way in ways])
+        chosen = ways[sweep.best_row or 0]
+        conditioning = conditioning_list(interpolate(chosen.start, end, sweep.best_eta, form))
         plot = sweep_plot(sweep, prompt or "eta")
         return io.NodeOutput(
             sweep_sheet(sweep)[None], sweep.images[:, sweep.best_row or 0], plot[None], sweep.best_eta, conditioning,
-            sweep.report(), list(negatives.values())[sweep.best_row or 0],
+            sweep.report(), chosen.negative, chosen.model,
         )  # fmt: skip
+
+
+class _Way(NamedTuple):
+    """One of the ways that a sweep is painted in: a learning of the photo, and what guidance leads away from."""
+
+    name: str
+    model: Any
+    start: Conditioning
+    negative: list
+
+
+def _ways(models: tuple, embeddings: tuple, negatives: tuple) -> list[_Way]:
+    """Pair each model that is connected with each negative; names say what differs.
+
+    Args:
+        models, embeddings, negatives: the first of each, and the second or None.
+
+    Raises:
+        InputError: an embedding of a second model without one.
+    """
+    if models[1] is None and embeddings[1] is not None:
+        raise InputError("second_optimised is connected without a second_model; connect the model tuned under it.")
+    starts = [single_conditioning(embeddings[0], "optimised")]
+    if models[1] is not None:
+        second = embeddings[1]
+        starts.append(starts[0] if second is None else single_conditioning(second, "second_optimised"))
+    ways = []
+    for model, start, learning in zip(models, starts, ("the model", "the second model"), strict=False):
+        for negative, away in zip(negatives, ("the negative", "the caption"), strict=True):
+            if negative is not None:
+                parts = [f"by {learning}"] * (len(starts) > 1) + [f"away from {away}"] * (negatives[1] is not None)
+                ways.append(_Way(", ".join(parts), model, start, negative))
+    return ways

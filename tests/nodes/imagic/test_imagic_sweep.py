@@ -18,7 +18,7 @@ SAMPLING = {"seed": 3, "steps": 2, "cfg": 2.0, "sampler_name": "euler", "schedul
 
 def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, scorer):
     inputs = {name: sockets[name] for name in ("model", "latent", "target", "negative")}
-    sheet, images, plot, eta, conditioning, report, _ = run_node(
+    sheet, images, plot, eta, conditioning, report, *_ = run_node(
         "SweepEta", **inputs, vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 0.5, 1", seeds=2,
         **SAMPLING, scorer=scorer, prompt="a person with glasses", source="a person",
     )[0]  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_caption_is_the_other_negative_and_the_better_is_chosen(
              for each in (sockets["negative"], caption)]  # fmt: skip
     for best in (0, 1):
         monkeypatch.setattr(sweep, "choose_between", lambda scores, distances, photo, best=best: (best, 1))
-        sheet, images, _, eta, _, report, negative = run_node(
+        sheet, images, _, eta, _, report, negative, _ = run_node(
             "SweepEta", **inputs, caption=caption, noise=NOISES[1], **words
         )[0]
         assert torch.equal(images, alone[best][1]) and eta == 1.0
@@ -140,6 +140,37 @@ def test_a_caption_is_the_other_negative_and_the_better_is_chosen(
     assert alone[0][6] is sockets["negative"]
     with pytest.raises(InputError, match="needs a scorer"):
         run_node("SweepEta", **inputs, caption=caption)
+
+
+def test_a_photo_learned_twice_is_painted_by_both_and_the_best_is_chosen(
+    run_node, bundle, sockets, photo, scorer, monkeypatch
+):
+    second = run_node(
+        "TuneModel", model=bundle.model, latent=sockets["latent"], conditioning=sockets["target"], method="LoRA",
+        steps=2, rate=0.1, rank=2, draws=2, blocks="all", seed=7,
+    )[0][0]  # fmt: skip
+    inputs = {name: sockets[name] for name in ("model", "target", "negative", "latent")}
+    inputs |= dict(vae=bundle.vae, optimised=sockets["negative"], photo=photo, etas="0, 1", seeds=3, **SAMPLING)
+    inputs |= dict(scorer=scorer, prompt="a person with glasses", source="a person", noise=NOISES[1])
+    caption, other = ([[k * sockets["target"][0][0], sockets["target"][0][1]]] for k in (0.5, 0.2))
+    every = [(model, start, negative) for model, start in ((bundle.model, sockets["negative"]), (second, other))
+             for negative in (sockets["negative"], caption)]  # fmt: skip
+    for best, (model, start, negative) in enumerate(every):
+        alone = run_node("SweepEta", **inputs | dict(model=model, optimised=start, negative=negative))[0]
+        monkeypatch.setattr(sweep, "choose_between", lambda scores, distances, photo, best=best: (best, 0))
+        found = run_node("SweepEta", **inputs, caption=caption, second_model=second, second_optimised=other)[0]
+        assert torch.equal(found[1], alone[1]) and torch.equal(found[4][0][0], start[0][0]), "at eta 0"
+        assert found[6] is negative and found[7] is model
+        assert f"best picture of 4 is painted by the {'second ' * (best > 1)}model, away from the" in found[5]
+    monkeypatch.setattr(sweep, "choose_between", lambda *curves: (1, 0))
+    under_one = run_node("SweepEta", **inputs, second_model=second)[0]
+    assert torch.equal(under_one[4][0][0], sockets["negative"][0][0]) and under_one[7] is second
+    assert "better picture of the two is painted by the second model." in under_one[5]
+    assert run_node("SweepEta", **inputs)[0][7] is bundle.model
+    with pytest.raises(InputError, match="second_optimised is connected without a second_model"):
+        run_node("SweepEta", **inputs, second_optimised=other)
+    with pytest.raises(InputError, match="A second model needs a scorer"):
+        run_node("SweepEta", **inputs | {"scorer": None}, second_model=second)
 
 
 def test_workflows_saved_before_the_choice_of_noise_keep_random_noise():
