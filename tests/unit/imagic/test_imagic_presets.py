@@ -6,9 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-import torch
 from semantic_edit.editing.common.diffusion.autograd.memory import draws_at_once
-from semantic_edit.editing.imagic.conditioning import Conditioning
 from semantic_edit.editing.imagic.loss import TargetLatent
 from semantic_edit.editing.imagic.presets import PRESETS
 from semantic_edit.editing.imagic.rates import REFERENCE_NUMBERS, rate_rule, scaled_rate
@@ -17,16 +15,6 @@ from semantic_edit.models.errors import InputError
 
 FITTING = METHODS[2]
 TUNING = TuneSettings(method=FITTING, steps=2, rank=2, draws=2, reference_rate=1e-3, schedule="cosine")
-
-
-@pytest.fixture
-def latent():
-    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture
-def entry():
-    return Conditioning(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {})
 
 
 def test_rates_fall_as_one_over_width_and_never_rise_above_the_reference():

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 from semantic_edit.editing.common.diffusion.scaled_adam import ScaledAdam
-from semantic_edit.editing.imagic.conditioning import Conditioning
 from semantic_edit.editing.imagic.embedding import EmbeddingSettings, optimize_embedding
 from semantic_edit.editing.imagic.schedule import SCHEDULES, rate_factor
 from semantic_edit.editing.imagic.tuning import TuneSettings, tune_model
@@ -15,16 +14,6 @@ from semantic_edit.editing.imagic.weight_average import WeightAverage
 from semantic_edit.models.errors import InputError
 
 TUNING = TuneSettings(steps=4, rate=1e-2, rank=4, draws=2)
-
-
-@pytest.fixture
-def latent():
-    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture
-def entry():
-    return Conditioning(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {})
 
 
 def test_a_cosine_begins_at_the_rate_and_ends_above_nothing():

@@ -33,11 +33,6 @@ TUNING = TuneSettings(steps=4, rate=1e-2, rank=4, draws=4)
 
 
 @pytest.fixture
-def latent():
-    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture
 def entry():
     return Conditioning(torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {"strength": 0.5})
 

@@ -16,16 +16,6 @@ SAMPLING = PairSampling(steps=6, refinements=2)
 
 
 @pytest.fixture
-def entry():
-    return torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {}
-
-
-@pytest.fixture
-def photos():
-    return torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(4))
-
-
-@pytest.fixture
 def edit(tiny_denoiser, entry):
     rng = torch.Generator().manual_seed(1)
     before = torch.randn(1, 4, 8, 8, generator=rng)

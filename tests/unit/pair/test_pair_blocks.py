@@ -26,11 +26,6 @@ SAMPLING = PairSampling(steps=4, refinements=0)
 
 
 @pytest.fixture
-def entry():
-    return torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {}
-
-
-@pytest.fixture
 def pairs():
     rng = torch.Generator().manual_seed(1)
     before = torch.randn(2, 4, 8, 8, generator=rng)

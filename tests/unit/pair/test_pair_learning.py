@@ -32,11 +32,6 @@ def pairs():
     return before, before + 0.5 * torch.randn(1, 4, 8, 8, generator=rng)
 
 
-@pytest.fixture
-def entry():
-    return torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(2)), {}
-
-
 def state_of(model):
     return {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
 
