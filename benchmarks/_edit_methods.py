@@ -36,9 +36,10 @@ from torch import Tensor
 _LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
 RANDOM, CAPTIONED = ", random noise", ", captioned"  # other samplings of what a preset learned
 SEVERAL = ("standard", "quick")  # presets that are sampled in several ways
-SEED = ", seed "  # of the learning; sampling from the photo's own noise draws nothing
+SEED, SEEDS = ", seed ", 3  # of the learning; sampling from the photo's own noise draws nothing
+AGAIN = "standard, tuned again"  # under the same embedding, with the next seed
 LEARNED = (  # by a preset, or as `Workshop` is set
-    *PRESETS, *(f"{preset}{SEED}{seed}" for preset in PRESETS for seed in (1, 2)),
+    *(f"{way}{seed}" for way in (*PRESETS, AGAIN) for seed in ("", *(f"{SEED}{k}" for k in range(1, SEEDS)))),
     *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
     "imagic", "joint", "all weights", "no tuning", "no embedding",
 )  # fmt: skip
@@ -64,12 +65,17 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A photo that was learned: the model that paints it, the embedding it is painted under, CPU seconds."""
+    """A photo that was learned: the model that paints it, the embedding it is painted under, CPU seconds.
+
+    Args:
+        tuning: those of the second stage among them.
+    """
 
     model: DiffusionModel
     conditioning: Conditioning
     seconds: float
     report: str = ""
+    tuning: float = 0.0
     own_noise: bool = True  # as the nodes do by default, instead of random noise
     negative: str = ""  # what guidance leads away from, and what the photo is inverted under
     noises: list[Tensor] = field(default_factory=list)  # the photo's own, once it was found
@@ -80,7 +86,7 @@ class Edits:
     """What a way made of a photo.
 
     Args:
-        places: E values of its axis, rising; where one was chosen between them, it stands last.
+        places: E values of its axis, rising.
         pictures: [E, H, W, 3] in 0..1.
         chosen: index of the choice made without knowing the truth, None where there is none.
         learning: CPU seconds before the first picture.
@@ -168,12 +174,14 @@ class Workshop:
         if method not in ("joint", _JOINT, "no embedding"):
             fit = optimize_embedding(model, latent, target, embedding)
             entry, report = fit.conditioning, fit.report()
+        begun = time.process_time()
         if method != "no tuning":
             tuned = tune_model(model, latent, entry, tuning, stop_early=stop_early)
             model, entry, report = with_lora(model, tuned.lora), tuned.conditioning, f"{report} {tuned.report()}"
         if method == _HELD:
             model = hold_attention(model, (entry.embedding, entry.extras), 0.3)
-        return Learned(model, entry, time.process_time() - started, report)
+        now = time.process_time()
+        return Learned(model, entry, now - started, report, now - begun)
 
     def settings_of(self, method: str) -> tuple[EmbeddingSettings, TuneSettings, bool]:
         """Return a method's settings of both stages, and whether it stops early."""
@@ -182,9 +190,10 @@ class Workshop:
             return self.embedding, replace(self.tuning, **change), False
         if method in ("imagic", "no tuning", "no embedding"):
             return self.embedding, self.tuning, False
-        method, _, seed = method.partition(SEED)
-        preset = PRESETS[method if method in PRESETS else "standard"]
-        embedding, tuning = (replace(stage, seed=int(seed or 0)) for stage in (preset.embedding, preset.tuning))
+        method, _, number = method.partition(SEED)
+        preset, seed = PRESETS[method if method in PRESETS else "standard"], int(number or 0)
+        embedding = replace(preset.embedding, seed=seed)
+        tuning = replace(preset.tuning, seed=(seed + 1) % SEEDS if method == AGAIN else seed)
         if method.startswith(_LORA):
             tuning = replace(tuning, method="LoRA", rank=int(method.removeprefix(_LORA)))
         elif method == "LoRA, attention alone":
@@ -196,23 +205,18 @@ class Workshop:
     def sweep(
         self, learned: Learned, task: Task, etas: Sequence[float] = ETAS, seed: int = 0, from_photo: bool = FROM_PHOTO
     ) -> Edits:
-        """The third stage, at all etas and at the one that is chosen."""
-        target = self.said(task.target)
+        """The third stage, at all etas, and the one that is chosen."""
         started = time.process_time()
-        renderer = self.renderer(learned, task, from_photo)
         found = self.swept(learned, task, etas, seed, from_photo)
-        places, pictures, chosen = found.etas, found.images[:, 0], None
-        if self.scorer is not None:
-            chosen = next((k for k, eta in enumerate(places) if abs(eta - found.best_eta) < 1e-6), None)
-            if chosen is None:
-                entry = interpolate(learned.conditioning, target, found.best_eta)
-                painted = renderer.render(conditioning_list(entry), seed)
-                places, pictures, chosen = (*places, found.best_eta), torch.cat([pictures, painted[None]]), len(places)
+        chosen = None if self.scorer is None else min(
+            range(len(found.etas)), key=lambda k: abs(found.etas[k] - found.best_eta)
+        )  # fmt: skip
         return Edits(
-            places, pictures, chosen, learned.seconds, time.process_time() - started,
+            found.etas, found.images[:, 0], chosen, learned.seconds, time.process_time() - started,
             f"{learned.report} {found.report()}",
             {"scores": found.scores, "photo_score": found.photo_score, "distances": found.distances,
-             "moved": [move.moved for move in found.moves], "eta": found.best_eta},
+             "besides": found.besides, "moved": [move.moved for move in found.moves], "eta": found.best_eta,
+             "tuning": learned.tuning},
         )  # fmt: skip
 
     def swept(
@@ -260,8 +264,10 @@ class Workshop:
         if self.scorer is None:
             return None
         score = SentenceScore(self.scorer, task.target, task.source)
-        eta = choose_eta(places, score(images), distance_from(task.photo, images), score(task.photo)[0])
-        return min(range(len(places)), key=lambda k: (places[k] < eta - 1e-6, abs(places[k] - eta)))
+        of_photo, features = score.features(task.photo), score.features(images)
+        distances, besides = distance_from(task.photo, images), score.beside(features, of_photo)
+        eta = choose_eta(places, score.of(features), distances, score.of(of_photo)[0], besides=besides)
+        return min(range(len(places)), key=lambda k: abs(places[k] - eta))
 
 
 def settings_from(pairs: Sequence[str]) -> dict[str, Any]:

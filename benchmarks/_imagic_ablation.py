@@ -129,7 +129,7 @@ class Ablation:
             "method": name, "pair": task.name, "places": sweep.etas, "chosen": chosen, "figures": figures,
             "learning": first + second, "painting": 0.0, "first": first, "steps": len(tuned.losses),
             "loss": (tuned.loss_before, tuned.loss_after), "recall": tuned.recall, "eta": sweep.best_eta,
-            "scores": sweep.scores,
+            "scores": sweep.scores, "besides": sweep.besides,
             "photo_score": sweep.photo_score, "distances": sweep.distances, "moved": [m.moved for m in sweep.moves],
         }  # fmt: skip
         at = figures[chosen]

@@ -1,8 +1,9 @@
 """The choice of eta, Imagic's open question, answered by isotonic regression of what a sweep shows.
 
-The score rises with eta, and so does the distance from the photo; beyond a point the score stands still while the
-distance goes on. The best eta is where the rise that is reached, times the nearness that is left, is largest. Power and
-cost were chosen on development sweeps (benchmarks/results/imagic.md).
+The score rises with eta, and so do the distance from the photo and what changed beside the sentence; beyond a point the
+score stands still while those go on. The best eta is where the rise that is reached, times the nearness that is left,
+is largest. Only what was painted is chosen: at some eta a picture may jump, and between two painted ones nothing is
+known. The costs were chosen on development sweeps (benchmarks/results/imagic.md).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import numpy as np
 from ...models.errors import InputError
 from ..common.isotonic import isotonic_regression
 
-__all__ = ["DISTANCE_COST", "choose_between", "choose_eta", "eta_for_level"]
+__all__ = ["choose_between", "choose_eta", "eta_for_level"]
 
-DISTANCE_COST = 0.7  # share of the worth that is lost between the sweep's nearest and its farthest picture
-_RISE_POWER = 1.5  # above 1, half of the edit is worth less than half
-_BETWEEN_POWER, _BETWEEN_COST = 1.25, 0.8  # likewise between two sweeps, whose pictures span more
-_GRID = 201  # points between the first eta and the last at which the worth is computed
+# Share of the worth that is lost between the nearest and the farthest picture: of one sweep, and of several, whose
+# pictures span more.
+_COST, _BETWEEN_COST = 0.6, 0.8
+_LEFT = 2  # etas at least, however early the camera moves
 
 
 def choose_eta(
@@ -28,12 +29,12 @@ def choose_eta(
     distances: Sequence[float],
     photo_score: float,
     moved: Sequence[bool] | None = None,
-    cost: float = DISTANCE_COST,
+    besides: Sequence[float] | None = None,
 ) -> float:
-    """Return the eta, between samples too, with the largest (share of the rise)^1.5 x (1 - cost x share of distance).
+    """Return the eta with the largest (share of the rise) x (1 - .6 x share of the departure).
 
-    Both curves are taken as rising, which takes sampling noise out; both shares are of what this sweep spans, so that
-    neither the scale of a scorer nor that of a distance matters. With equal worth the least eta is taken.
+    All curves are taken as rising, which takes sampling noise out; shares are of what this sweep spans, so that neither
+    the scale of a scorer nor that of a distance matters. With equal worth the least eta is taken.
 
     Args:
         etas: E values in any order.
@@ -41,7 +42,8 @@ def choose_eta(
         distances: E, of the same pictures from the photo.
         photo_score: of the photo itself, which the rise is counted from.
         moved: E flags, True where the camera moved; such etas and those beyond are left out, if others remain.
-        cost: share of the worth that the farthest picture loses.
+        besides: E, how much else changed, such as `SentenceScore.beside` says; the departure is the mean of its share
+            and the distance's. Left out: the distance's.
 
     Raises:
         InputError: when there are not as many scores and distances as etas, two at least.
@@ -52,39 +54,62 @@ def choose_eta(
             f"got {len(etas)}, {len(scores)} and {len(distances)}."
         )
     order = np.argsort(etas)
-    etas, scores, distances = (np.asarray(values, float)[order] for values in (etas, scores, distances))
     if moved is not None:
-        first_moved = next((k for k, index in enumerate(order) if moved[index]), len(order))
-        count = max(first_moved, 2)
-        etas, scores, distances = etas[:count], scores[:count], distances[:count]
-    grid = np.linspace(etas[0], etas[-1], _GRID)
-    score, distance = (np.interp(grid, etas, isotonic_regression(values)) for values in (scores, distances))
-    return float(grid[int(np.argmax(_worth(score, distance, photo_score, _RISE_POWER, cost)))])
-
-
-def _worth(scores: np.ndarray, distances: np.ndarray, photo_score: float, power: float, cost: float) -> np.ndarray:
-    """Return (share of the rise)^power x (1 - cost x share of distance) of rising curves, both [..., E]."""
-    base, nearest = min(photo_score, scores.min()), distances.min()
-    rise = (scores - base) / max(scores.max() - base, 1e-9)
-    departure = (distances - nearest) / max(distances.max() - nearest, 1e-9)
-    return np.round(rise**power * (1 - cost * departure), 9)
+        order = order[: max(_first([moved[index] for index in order]), _LEFT)]
+    etas, scores, distances = (np.asarray(values, float)[order] for values in (etas, scores, distances))
+    besides = None if besides is None else [np.asarray(besides, float)[order]]
+    return float(etas[_most_worth([scores], [distances], photo_score, besides, None, _COST)[1]])
 
 
 def choose_between(
-    scores: Sequence[Sequence[float]], distances: Sequence[Sequence[float]], photo_score: float
+    scores: Sequence[Sequence[float]],
+    distances: Sequence[Sequence[float]],
+    photo_score: float,
+    besides: Sequence[Sequence[float]] | None = None,
+    moved: Sequence[Sequence[bool]] | None = None,
 ) -> tuple[int, int]:
     """Return the sweep, and which of its etas, that is worth most by `choose_eta`'s measure over all of them together.
 
-    Only what was painted is chosen: between two sweeps there is no curve.
+    The farthest of all their pictures loses .8 of its worth.
 
     Args:
-        scores, distances: of R sweeps over the same E rising etas.
+        scores, distances, besides, moved: of R sweeps over the same E rising etas.
         photo_score: of the photo itself.
     """
-    scores, distances = (np.array([isotonic_regression(row) for row in rows]) for rows in (scores, distances))
-    worth = _worth(scores, distances, photo_score, _BETWEEN_POWER, _BETWEEN_COST)
+    return _most_worth(scores, distances, photo_score, besides, moved, _BETWEEN_COST)
+
+
+def _most_worth(
+    scores: Sequence[Sequence[float]],
+    distances: Sequence[Sequence[float]],
+    photo_score: float,
+    besides: Sequence[Sequence[float]] | None,
+    moved: Sequence[Sequence[bool]] | None,
+    cost: float,
+) -> tuple[int, int]:
+    rising = [_rising(rows) for rows in ([scores, distances] if besides is None else [scores, distances, besides])]
+    base = min(photo_score, rising[0].min())
+    rise = (rising[0] - base) / max(rising[0].max() - base, 1e-9)
+    departure = np.mean([_share(curves) for curves in rising[1:]], axis=0)
+    worth = np.round(rise * (1 - cost * departure), 9)
+    for row, flags in enumerate(moved or ()):
+        worth[row, max(_first(flags), _LEFT) :] = -1
     row, index = np.unravel_index(int(np.argmax(worth)), worth.shape)
     return int(row), int(index)
+
+
+def _first(flags: Sequence[bool]) -> int:
+    """Return the index of the first that is set, or how many there are."""
+    return next((k for k, flag in enumerate(flags) if flag), len(flags))
+
+
+def _rising(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    return np.array([isotonic_regression(row) for row in rows])
+
+
+def _share(curves: np.ndarray) -> np.ndarray:
+    """Return where between their least and their largest values curves [R, E] are, 0..1."""
+    return (curves - curves.min()) / max(curves.max() - curves.min(), 1e-9)
 
 
 def eta_for_level(etas: Sequence[float], scores: Sequence[float], level: float) -> tuple[float, bool]:

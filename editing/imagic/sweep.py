@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -51,10 +52,26 @@ class SentenceScore:
 
     def __call__(self, images: Tensor) -> list[float]:
         """Return the B scores of pictures [B, H, W, 3] in 0..1."""
+        return self.of(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the scorer's unit features [B, D] of pictures [B, H, W, 3] in 0..1."""
         self.ready()
         with torch.no_grad():
-            features = self.scorer.encode_images(rearrange(images[..., :3], "b h w c -> b c h w") * 2 - 1)
-            return (features @ self.direction.to(features)).tolist()
+            return self.scorer.encode_images(rearrange(images[..., :3], "b h w c -> b c h w") * 2 - 1)
+
+    def of(self, features: Tensor) -> list[float]:
+        """Return the B scores of features [B, D]."""
+        return (features @ self.direction.to(features)).tolist()
+
+    def beside(self, features: Tensor, photo: Tensor) -> list[float]:
+        """Return how far pictures' features [B, D] moved from the photo's [1, D] across the sentence's direction.
+
+        What an edit changes that nobody asked for, 0..2: a hat that comes along with glasses, another face.
+        """
+        change = features - photo
+        along = change @ self.direction.to(change)
+        return (change - along[:, None] * self.direction.to(change)).norm(dim=1).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +84,12 @@ class EtaSweep:
         seeds: S seeds.
         images: [E, S, H, W, 3].
         scores: E mean scores, or None without a scorer.
+        besides: E means of how far the scorer's features moved across the sentence's direction, likewise.
         photo_score: the photo's own score.
         distances: E mean perceptual distances from the photo.
         moves: E camera moves, of the first seed's pictures; none from the photo's own noise.
-        best_eta: the automatic eta; without a scorer the one nearest to 0.7, the middle of the published range.
+        best_eta: the automatic eta, one of those; without a scorer the one nearest to 0.7, the middle of the published
+            range.
         rows: S names of the rows of pictures; none: the seeds.
         best_row: the row that was chosen, where rows are no seeds.
     """
@@ -80,6 +99,7 @@ class EtaSweep:
     seeds: tuple[int, ...]
     images: Tensor
     scores: tuple[float, ...] | None
+    besides: tuple[float, ...] | None
     photo_score: float | None
     distances: tuple[float, ...]
     moves: tuple[CameraMove, ...]
@@ -126,8 +146,9 @@ def join_sweeps(sweeps: Sequence[EtaSweep], rows: Sequence[str]) -> EtaSweep:
     if any(sweep.scores is None for sweep in sweeps):
         raise InputError("Choosing between sweeps needs the scores of all of them; give each a scorer.")
     row, index = choose_between(
-        [sweep.scores for sweep in sweeps], [sweep.distances for sweep in sweeps], sweeps[0].photo_score
-    )
+        [sweep.scores for sweep in sweeps], [sweep.distances for sweep in sweeps], sweeps[0].photo_score,
+        [sweep.besides for sweep in sweeps], [[move.moved for move in sweep.moves] for sweep in sweeps],
+    )  # fmt: skip
     best = sweeps[row]
     return replace(
         best,
@@ -147,7 +168,7 @@ def sweep_eta(
     etas: Sequence[float],
     seeds: Sequence[int],
     form: str = FORMS[0],
-    score: Callable[[Tensor], list[float]] | None = None,  # [B, H, W, 3] -> B scores
+    score: SentenceScore | None = None,
     progress: Progress = silent,
 ) -> EtaSweep:
     """Render every (eta, seed), and measure the pictures.
@@ -173,15 +194,18 @@ def sweep_eta(
         moves = [CameraMove(1.0, 0.0, (0.0, 0.0), 0.0)] * len(etas)
     else:
         moves = [estimate_camera_move(photo[0], row[0]) for row in images]
-    scores = photo_score = None
+    scores = besides = photo_score = None
     best_eta = min(etas, key=lambda eta: abs(eta - _USUAL_ETA))
     if score is not None:
-        scores = tuple(sum(values) / len(values) for values in (score(row) for row in images))
-        photo_score = score(photo)[0]
+        of_photo, features = score.features(photo), [score.features(row) for row in images]
+        photo_score = score.of(of_photo)[0]
+        scores = tuple(fmean(score.of(row)) for row in features)
+        besides = tuple(fmean(score.beside(row, of_photo)) for row in features)
         if len(etas) > 1:
-            best_eta = choose_eta(etas, scores, distances, photo_score, [move.moved for move in moves])
+            moved = [move.moved for move in moves]
+            best_eta = choose_eta(etas, scores, distances, photo_score, moved, besides)
     return EtaSweep(
-        photo[0], etas, seeds, images, scores, photo_score, tuple(distances), tuple(moves), round(best_eta, 4)
+        photo[0], etas, seeds, images, scores, besides, photo_score, tuple(distances), tuple(moves), round(best_eta, 4)
     )
 
 

@@ -49,6 +49,18 @@ def test_a_sweep_shows_chooses_and_explains(run_node, bundle, sockets, photo, sc
                  **SAMPLING)  # fmt: skip
 
 
+def test_what_the_scorer_sees_is_the_sentence_and_what_is_beside_it(scorer):
+    """Along the sentence's direction and across it: by Pythagoras nothing else is left of a change."""
+    score = sweep.SentenceScore(scorer, "a person with glasses", "a person")
+    pictures = torch.rand(3, 64, 64, 3, generator=torch.Generator().manual_seed(2))
+    features = score.features(pictures)
+    along = [value - score.of(features[:1])[0] for value in score.of(features)]
+    beside = score.beside(features, features[:1])
+    assert beside[0] == pytest.approx(0, abs=1e-6) and score(pictures) == score.of(features)
+    for k, change in enumerate((features - features[:1]).norm(dim=1).tolist()):
+        assert along[k] ** 2 + beside[k] ** 2 == pytest.approx(change**2, rel=1e-4, abs=1e-9)
+
+
 def test_the_scorer_comes_back_to_judge(run_node, bundle, sockets, photo, scorer, headless_host, monkeypatch):
     """Painting needs memory, and ComfyUI may take it from the scorer, or from half of it."""
     placed, judged = [], []
@@ -130,7 +142,7 @@ def test_a_caption_is_the_other_negative_and_the_better_is_chosen(
     alone = [run_node("SweepEta", **{**inputs, "negative": each}, noise=NOISES[1], **words)[0]
              for each in (sockets["negative"], caption)]  # fmt: skip
     for best in (0, 1):
-        monkeypatch.setattr(sweep, "choose_between", lambda scores, distances, photo, best=best: (best, 1))
+        monkeypatch.setattr(sweep, "choose_between", lambda *curves, best=best: (best, 1))
         sheet, images, _, eta, _, report, negative, _ = run_node(
             "SweepEta", **inputs, caption=caption, noise=NOISES[1], **words
         )[0]
@@ -157,7 +169,7 @@ def test_a_photo_learned_twice_is_painted_by_both_and_the_best_is_chosen(
              for negative in (sockets["negative"], caption)]  # fmt: skip
     for best, (model, start, negative) in enumerate(every):
         alone = run_node("SweepEta", **inputs | dict(model=model, optimised=start, negative=negative))[0]
-        monkeypatch.setattr(sweep, "choose_between", lambda scores, distances, photo, best=best: (best, 0))
+        monkeypatch.setattr(sweep, "choose_between", lambda *curves, best=best: (best, 0))
         found = run_node("SweepEta", **inputs, caption=caption, second_model=second, second_optimised=other)[0]
         assert torch.equal(found[1], alone[1]) and torch.equal(found[4][0][0], start[0][0]), "at eta 0"
         assert found[6] is negative and found[7] is model

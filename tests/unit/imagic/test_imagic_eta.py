@@ -178,8 +178,22 @@ def test_distance_decides_between_scores_that_are_nearly_equal():
     steady, dear = (0.1, 0.12, 0.14, 0.16, 0.18), (0.1, 0.1, 0.1, 0.5, 0.9)
     scores = (0.0, 0.4, 0.8, 0.9, 1.0)
     assert choose_eta(ETAS, scores, dear, 0.0) <= choose_eta(ETAS, scores, steady, 0.0)
-    assert choose_eta(ETAS, scores, dear, 0.0) == pytest.approx(0.6, abs=0.01)
-    assert choose_eta(ETAS, scores, dear, 0.0, cost=0.0) == pytest.approx(1.0)
+    assert choose_eta(ETAS, scores, dear, 0.0) == 0.6
+    assert choose_eta(ETAS, scores, (0.2,) * 5, 0.0) == 1.0, "none is farther"
+
+
+def test_what_else_changes_counts_as_much_as_the_distance():
+    """A hat that comes along moves the scorer's features and few pixels; distant pixels may be the edit itself."""
+    scores, still = (0.0, 0.4, 0.8, 0.9, 1.0), (0.2,) * 5
+    hat = (0.1, 0.1, 0.1, 0.6, 0.6)
+    assert choose_eta(ETAS, scores, still, 0.0, besides=hat) == 0.6
+    assert choose_eta(ETAS[::-1], scores[::-1], still, 0.0, besides=hat[::-1]) == 0.6
+    assert choose_eta(ETAS, scores, hat, 0.0, besides=still) == 0.6, "as much"
+    assert choose_between((scores, scores), (still, still), 0.0, (hat, still)) == (1, 4)
+
+
+def test_only_painted_pictures_are_chosen():
+    assert choose_eta((0.0, 1.0), (0.0, 1.0), (0.1, 0.5), 0.0) in (0.0, 1.0)
 
 
 def test_the_better_of_two_sweeps_is_chosen_by_one_measure():
@@ -190,6 +204,8 @@ def test_the_better_of_two_sweeps_is_chosen_by_one_measure():
     assert choose_between((weak, strong), (near, far), 0.0) == (1, 2)
     assert choose_between((strong, strong), (near, near), 0.0) == (0, 2), "the first of equals"
     assert choose_between(((0.5,), (0.7,)), ((0.2,), (0.2,)), 0.1) == (1, 0), "one eta"
+    moves = ((False,) * 5, (False, False, True, True, True))
+    assert choose_between((weak, strong), ((0.1,) * 5,) * 2, 0.0, moved=moves) == (0, 4), "not by moving the camera"
 
 
 @given(SCORES, st.sampled_from((0.25, 2.0)), st.sampled_from((0.125, 4.0)))
