@@ -19,7 +19,7 @@ __all__ = ["choose_between", "choose_eta", "eta_for_level"]
 
 # Share of the worth that is lost between the nearest and the farthest picture: of one sweep, and of several, whose
 # pictures span more.
-_COST, _BETWEEN_COST = 0.6, 0.8
+_COST, _BETWEEN_COST = 0.5, 0.8
 _LEFT = 2  # etas at least, however early the camera moves
 
 
@@ -31,7 +31,7 @@ def choose_eta(
     moved: Sequence[bool] | None = None,
     besides: Sequence[float] | None = None,
 ) -> float:
-    """Return the eta with the largest (share of the rise) x (1 - .6 x share of the departure).
+    """Return the eta with the largest (share of the rise) x (1 - .5 x share of the departure).
 
     All curves are taken as rising, which takes sampling noise out; shares are of what this sweep spans, so that neither
     the scale of a scorer nor that of a distance matters. With equal worth the least eta is taken.
