@@ -104,6 +104,24 @@ def test_nodes_with_an_editor_have_room_for_it(path):
             assert node["size"][1] > EDITORS[node["type"]], node["type"]
 
 
+# Of nodes that work for seconds and show pictures meanwhile: their height then, in the classic renderer.
+GROWN = {
+    "SemanticEditOptimizeEmbedding": 554, "SemanticEditTuneModel": 722, "SemanticEditTunePhotos": 602,
+    "SemanticEditSweepPhotos": 622, "SemanticEditReachCommonState": 414, "SemanticEditInvertImages": 594,
+}  # fmt: skip
+
+
+@every_workflow
+def test_nodes_that_show_pictures_while_they_work_have_room_for_them(path):
+    """ComfyUI makes them as tall as that, and they stay so."""
+    nodes = read(path)["nodes"]
+    for node in nodes:
+        height = max(node["size"][1], GROWN.get(node["type"], 0))
+        grown = box({**node, "size": [node["size"][0], height]})
+        over = [other["id"] for other in nodes if other is not node and not apart(grown, box(other))]
+        assert not over, f"{node['type']} {node['id']} grows over {over}"
+
+
 def test_editors_are_known():
     assert EDITORS["SemanticEditLoadDirection"] == 250 and len(EDITORS) > 5
 
