@@ -282,9 +282,8 @@ def summary(rows: Rows) -> str:
     if "imagic" in methods:
         lines.insert(1, line_of("imagic, eta 1", [at_eta(line, 1.0) for line in rows.of("imagic")]))
     parts = [table(HEAD, lines)]
-    parts += [
-        text for way in OURS for text in (automatic(rows, way), seeds(rows, methods, way), beside_peer(rows, way))
-    ]
+    parts += [text for way in OURS for text in (automatic(rows, way), seeds(rows, methods, way))]
+    parts += [beside_peer(rows, f"standard{way}") for way in (TWICE, BETWEEN, "")]
     parts += [f"Common state: {line['text']}" for line in rows.of("common state")]
     return "\n\n".join(part for part in parts if part)
 

@@ -232,6 +232,7 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
     yield from (("glasses", 1, way) for way in ours[1:])
     yield from (("glasses", 1, way) for way in peers if way.endswith("fitted"))
     yield from ((name, 4, LOSSES[0]) for name in DEFAULT)
+    yield from ((name, 4, plain) for name in DEFAULT)
     yield from (("glasses", 1, way) for way in peers if way.endswith("published"))
     yield from ((name, 16, LOSSES[0]) for name in DEFAULT)
     yield from ((name, 1, LOSSES[0]) for name in EDITS if name not in DEFAULT)
