@@ -113,6 +113,8 @@ class SweepEta(io.ComfyNode):
         if len(ways) > 1 and score is None:
             name = "second model" if caption is None else "caption"
             raise InputError(f"A {name} needs a scorer, which chooses between the two; connect one.")
+        for way in ways:
+            interpolate(way.start, end, values[0], form)  # texts that do not go together: said before any is painted
         seeds = 1 if noise == NOISES[1] or len(ways) > 1 else seeds  # more would paint the same
         total, sweeps = len(values) * seeds, []
         progress = progress_for(total * len(ways), "sweeping eta")

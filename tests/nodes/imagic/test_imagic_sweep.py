@@ -183,6 +183,10 @@ def test_a_photo_learned_twice_is_painted_by_both_and_the_best_is_chosen(
         run_node("SweepEta", **inputs, second_optimised=other)
     with pytest.raises(InputError, match="A second model needs a scorer"):
         run_node("SweepEta", **inputs | {"scorer": None}, second_model=second)
+    monkeypatch.setattr(sweep, "_render_grid", lambda *_: pytest.fail("it painted first"))
+    narrow = [[other[0][0][..., :-1], other[0][1]]]
+    with pytest.raises(InputError, match="wide"):
+        run_node("SweepEta", **inputs, second_model=second, second_optimised=narrow)
 
 
 def test_workflows_saved_before_the_choice_of_noise_keep_random_noise():
