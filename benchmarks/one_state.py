@@ -159,7 +159,7 @@ def two_lines(editors: GanEditors, pairs: list[tuple[str, str]]) -> list[str]:
         ]
         first = measure(alone[0].pictures)[names[0]]
         count = len(editors.before)
-        joint = reach_states(render, read, targets.expand(count, -1), [(-2.0, 2.0)] * 2)
+        joint = reach_states(render, read, targets.expand(count, -1), [(-2.0, 2.0)] * 2, rounds=4)
         together = render(torch.stack([state.strengths for state in alone], dim=1))
         before = torch.stack([measure(editors.before)[name] for name in names], dim=1)
         drawn = sum(state.renders for state in alone) / count

@@ -27,6 +27,8 @@ _STEP = 0.5  # of an editor's range: the largest step of a round
 _DAMPING = 1e-3  # of the squared heights: editors that do the same share the work
 _TOLERANCE = 0.03  # of a reading's height: nearer to the target is at the target
 _FINE = 0.005  # of a reading's height: where nobody misses more, no round follows
+_STRONG = 0.5  # of what moves a reading most: such an editor's slope keeps its sign, and
+_LEAST_SLOPE = 0.3  # of what all pictures show: where a picture answers no more, it goes on until it does
 _EQUAL = 1e-6
 
 
@@ -171,6 +173,7 @@ class _Joint:
             weak = [f"#{e + 1}" for e in (reach < 1e-3).nonzero()[:, 0].tolist()]
             raise InputError(f"Editor {', '.join(weak)} changes none of the readings; leave it out.")
         self.tolerance = _TOLERANCE + self.noise / self.height  # [K]
+        self.shared = shared
         self.jacobian = shared.expand(count, -1, -1).clone()
         self._remember(self.strengths, self.readings, self.pictures)
         for strengths, readings, pictures, moves in moved_once:
@@ -220,7 +223,18 @@ class _Joint:
         usable = torch.isfinite(error) & (length > 1e-6)
         error = torch.where(usable, error * trust, 0.0)
         jacobian = jacobian + einsum(error, s / length.clamp(min=1e-9), "b k, b e -> b k e")
-        self.jacobian = jacobian * self.height[:, None] / self.width
+        self.jacobian = self._with_shared_signs(jacobian * self.height[:, None] / self.width)
+
+    def _with_shared_signs(self, jacobian: Tensor) -> Tensor:
+        """Keep a picture's slopes [B, K, E] from turning against all others' where an editor is what moves a reading.
+
+        A picture that is saturated answers with nothing, or with a little of the wrong sign.
+        """
+        effect = (self.shared * self.width).abs()
+        strong = effect >= _STRONG * effect.amax(dim=1, keepdim=True)
+        along = jacobian * self.shared.sign()
+        kept = torch.maximum(along, _LEAST_SLOPE * self.shared.abs()) * self.shared.sign()
+        return torch.where(strong, kept, jacobian)
 
     def _remember(self, strengths: Tensor, readings: Tensor, pictures: Tensor) -> None:
         """Keep of each picture the drawing nearest to its targets."""

@@ -65,6 +65,21 @@ def test_who_cannot_is_named_and_stays_within_the_ranges():
     assert "#1" in reached.report()
 
 
+def test_a_picture_that_is_saturated_goes_where_the_others_go():
+    """A full smile answers a little in the wrong direction where it begins; its way is that of all others."""
+    full = torch.arange(16) % 8 == 0
+
+    def render(strengths):
+        smile, other = strengths.T
+        bent = torch.where(smile < -0.6, 1 + 1.5 * (smile + 0.6), 1 - 0.05 * (smile + 0.6))
+        shown = torch.stack([torch.where(full, bent, 0.9 * smile), other], dim=1)
+        return shown[..., None, None].expand(-1, -1, 2, 2)
+
+    targets = torch.tensor([[-0.5, 0.3]]).expand(16, -1)
+    reached = reach_states(render, lambda pictures: pictures[:, :2, 0, 0], targets, [(-2, 2), (-2, 2)], rounds=5)
+    assert reached.landed.all() and torch.allclose(reached.strengths[full, 0], torch.tensor(-1.6), atol=0.1)
+
+
 def test_few_pictures_measure_one_editor_after_another():
     before, state, render, read = coupled(2)
     reached = reach_states(render, read, torch.zeros(2, 2), [(-2, 2), (-2, 2)], rounds=4)
