@@ -36,10 +36,11 @@ from torch import Tensor
 _LORA, _JOINT, _HELD = "LoRA, rank ", "standard, joint", "standard, layout held"
 RANDOM, CAPTIONED = ", random noise", ", captioned"  # other samplings of what a preset learned
 SEVERAL = ("standard", "quick")  # presets that are sampled in several ways
-SEED, SEEDS = ", seed ", 3  # of the learning; sampling from the photo's own noise draws nothing
+SEED = ", seed "  # of the learning; sampling from the photo's own noise draws nothing
+SEEDS = ("", *(f"{SEED}{k}" for k in (1, 2)))
 AGAIN = "standard, tuned again"  # under the same embedding, with the next seed
 LEARNED = (  # by a preset, or as `Workshop` is set
-    *(f"{way}{seed}" for way in (*PRESETS, AGAIN) for seed in ("", *(f"{SEED}{k}" for k in range(1, SEEDS)))),
+    *(f"{way}{seed}" for way in (*PRESETS, AGAIN) for seed in SEEDS),
     *(f"{_LORA}{rank}" for rank in (16, 4, 64)), "LoRA, attention alone", _JOINT, _HELD,
     "imagic", "joint", "all weights", "no tuning", "no embedding",
 )  # fmt: skip
@@ -193,7 +194,7 @@ class Workshop:
         method, _, number = method.partition(SEED)
         preset, seed = PRESETS[method if method in PRESETS else "standard"], int(number or 0)
         embedding = replace(preset.embedding, seed=seed)
-        tuning = replace(preset.tuning, seed=(seed + 1) % SEEDS if method == AGAIN else seed)
+        tuning = replace(preset.tuning, seed=(seed + 1) % len(SEEDS) if method == AGAIN else seed)
         if method.startswith(_LORA):
             tuning = replace(tuning, method="LoRA", rank=int(method.removeprefix(_LORA)))
         elif method == "LoRA, attention alone":
@@ -208,9 +209,7 @@ class Workshop:
         """The third stage, at all etas, and the one that is chosen."""
         started = time.process_time()
         found = self.swept(learned, task, etas, seed, from_photo)
-        chosen = None if self.scorer is None else min(
-            range(len(found.etas)), key=lambda k: abs(found.etas[k] - found.best_eta)
-        )  # fmt: skip
+        chosen = None if self.scorer is None else found.best_index
         return Edits(
             found.etas, found.images[:, 0], chosen, learned.seconds, time.process_time() - started,
             f"{learned.report} {found.report()}",
@@ -267,7 +266,7 @@ class Workshop:
         of_photo, features = score.features(task.photo), score.features(images)
         distances, besides = distance_from(task.photo, images), score.beside(features, of_photo)
         eta = choose_eta(places, score.of(features), distances, score.of(of_photo)[0], besides=besides)
-        return min(range(len(places)), key=lambda k: abs(places[k] - eta))
+        return list(places).index(eta)
 
 
 def settings_from(pairs: Sequence[str]) -> dict[str, Any]:

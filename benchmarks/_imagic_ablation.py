@@ -124,7 +124,7 @@ class Ablation:
         sweep = self.workshop.swept(learned, task, ETAS)
         self._keep(name, pair, sweep.images[:, 0])
         figures = graded(pair, Edits(sweep.etas, sweep.images[:, 0], None, 0.0, 0.0), self.spread)
-        chosen = min(range(len(sweep.etas)), key=lambda k: abs(sweep.etas[k] - sweep.best_eta))
+        chosen = sweep.best_index
         row = {
             "method": name, "pair": task.name, "places": sweep.etas, "chosen": chosen, "figures": figures,
             "learning": first + second, "painting": 0.0, "first": first, "steps": len(tuned.losses),

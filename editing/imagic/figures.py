@@ -86,7 +86,7 @@ def sweep_sheet(sweep: EtaSweep) -> Tensor:
     draw = ImageDraw.Draw(sheet)
     tile = seeds[0][0].shape[1] * scale + 4
     left = grid.shape[1] - 4 - tile * len(sweep.etas)
-    nearest = min(range(len(sweep.etas)), key=lambda k: abs(sweep.etas[k] - sweep.best_eta))
+    nearest = sweep.best_index
     for k, eta in enumerate(sweep.etas):
         name = f"eta {eta:g}" + (" (camera moved)" if sweep.moves[k].moved else "")
         middle = left + (k + 0.5) * tile

@@ -107,6 +107,11 @@ class EtaSweep:
     rows: tuple[str, ...] = ()
     best_row: int | None = None
 
+    @property
+    def best_index(self) -> int:
+        """Return which of the etas is the best."""
+        return min(range(len(self.etas)), key=lambda k: abs(self.etas[k] - self.best_eta))
+
     def report(self) -> str:
         """Say in sentences which eta is best and what to look out for."""
         if self.scores is None:

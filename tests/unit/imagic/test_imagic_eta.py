@@ -193,7 +193,7 @@ def test_what_else_changes_counts_as_much_as_the_distance():
 
 
 def test_only_painted_pictures_are_chosen():
-    assert choose_eta((0.0, 1.0), (0.0, 1.0), (0.1, 0.5), 0.0) in (0.0, 1.0)
+    assert choose_eta((0.0, 1.0), (0.0, 1.0), (0.1, 0.5), 0.0) == 1.0
 
 
 def test_the_better_of_two_sweeps_is_chosen_by_one_measure():
