@@ -204,8 +204,10 @@ CASES: dict[str, tuple[Callable[[World], dict[str, Any]], tuple[str, int, int] |
     "DragPoints": (lambda w: {"generator": w.generator, "latents": w.sampled(1, 2), "points": "0.4,0.4 -> 0.45,0.4",
                               "units": "fractions"}, ("steps", 2, 100)),
     "RecordEdit": (lambda w: {"generator": w.generator, "start": w.example[0], "edited": w.example[1]}, None),
-    "OptimizeDirection": (lambda w: {"generator": w.generator, "edit": w.direction, "normal": "direction"},
-                          ("steps", 2, 100)),
+    "OptimizeDirection, batch": (lambda w: {"generator": w.generator, "edit": w.direction, "variant": "batch",
+                                            "normal": "direction"}, ("steps", 2, 60)),
+    "OptimizeDirection, single": (lambda w: {"generator": w.generator, "edit": w.direction, "variant": "single",
+                                             "normal": "direction"}, ("steps", 2, 1000)),
     "OptimizeDirection, features": (lambda w: {"generator": w.generator, "edit": w.direction, "normal": "features",
                                                "features": "generator's own", "steps": 1}, ("samples", 64, 512)),
     "ComputeStrength": (with_generator(direction="=direction", **CODES), None),
@@ -238,6 +240,12 @@ CASES: dict[str, tuple[Callable[[World], dict[str, Any]], tuple[str, int, int] |
                              "generator": w.generator}, None),
     "SmoothFrames": (lambda w: {"latents": w.latents}, None),
     "CompareImages": (lambda w: {"before": w.photos, "after": w.photos}, None),
+}  # fmt: skip
+
+# One code or none goes in, whatever the batch: measured once.
+WITHOUT_BATCH = {
+    "DragPoints", "RecordEdit", "OptimizeDirection, batch", "OptimizeDirection, single", "OptimizeDirection, features",
+    "ListDirections", "CheckGenerator", "DissectConcepts",
 }  # fmt: skip
 
 
@@ -275,7 +283,8 @@ def measured(options: argparse.Namespace, sizes: list[str], batches: list[int]) 
         for size in sizes:
             for batch in batches:
                 for node in options.only:
-                    if (node, size, batch) not in done:
+                    again = node in WITHOUT_BATCH and batch != batches[0]
+                    if not again and (node, size, batch) not in done:
                         task = {"node": node, "size": size, "batch": batch, "work": temporary}
                         rows.append(run_child({**task, "threads": options.threads}, options.limit))
                         say(" ".join(cells(rows[-1])))
@@ -354,11 +363,12 @@ HEAD = (
     "node",
     "pixels",
     "batch",
-    "seconds",
-    "at its own steps",
+    "CPU s",
+    "on the wall",
+    "at its own steps, CPU s",
     "peak, MB",
-    "first report",
-    "longest silence",
+    "first report, CPU s",
+    "longest silence, CPU s",
     "pictures",
 )
 

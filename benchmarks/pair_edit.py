@@ -1,11 +1,12 @@
 """One pair, held-out photos: what a slider learned from a single edited portrait does to others, graded by the oracle.
 
 A portrait is rendered without and with a change; its pair teaches the demo diffusion model a slider. Other portraits,
-never seen, are brought to the example's state, each by its own strength: a reader made of the same pair (the scorer's
-features, never the oracle) says where each stands. Then the oracle grades: who reached the state, how many at one
-strength for all (that of the shared curve's middle), the spread that is left, where the mean lands, identity beside
-that of the true render that goes as far (the VAE's round trip of the full edit is the ceiling), and the mean change of
-every other factor (drift), in its standard deviation over portraits.
+never seen, are brought to the example's state, each by its own strength: a reader made of the same pair (in the
+features of the scorer and of the diffusion model's middle, never the oracle) says where each stands, and strengths have
+their usual price, so that nobody is pushed on where the edit has done what it can. Then the oracle grades: who reached
+the state, how many at one strength for all (that of the shared curve's middle), the spread that is left, where the mean
+lands, identity beside that of the true render that goes as far (the VAE's round trip of the full edit is the ceiling),
+and the mean change of every other factor (drift), in its standard deviation over portraits.
 
 Beside our losses stand peers, at published and at fitted rates: see `_pair_ways`.
 
@@ -32,15 +33,15 @@ import torch
 from _edit_pairs_demo import people_as_far
 from _harness import machine_facts, say, table
 from _pages import write_page
-from _pair_ways import SENTENCES, WAYS, drawing, learned
+from _pair_ways import SENTENCES, WAYS, Way, drawing, learned
 from semantic_edit.demo.measure import identity, measure
 from semantic_edit.demo.portraits.factors import INDEX, sample_factors
 from semantic_edit.demo.portraits.render import render
-from semantic_edit.editing import reach_state
+from semantic_edit.editing import PairEdit, PairSettings, reach_state
 from semantic_edit.editing.common.diffusion.ode_inversion import noise_levels
 from semantic_edit.editing.pair.applying import photos_to_noise
 from semantic_edit.editing.pair.settings import LOSSES, PairSampling
-from semantic_edit.editing.state.example import reader_from_example
+from semantic_edit.editing.state import middle_features, reader_from_example
 from semantic_edit.models.diffusion.folder import load_diffusion
 from semantic_edit.models.diffusion.guidance import euler_step
 from semantic_edit.models.loading.torchvision_stubs import allow_declaring
@@ -58,6 +59,8 @@ EDITS = {
 }  # fmt: skip
 DEFAULT = ("glasses", "hair_len", "smile")
 PRESENT = ("glasses", "hat")  # there or not; the state is reached from one half on
+STRENGTH_PENALTY = 1.0  # as Plan Strengths has it
+MANY = 40  # photos
 CLOSE = 0.5  # of the factor's standard deviation: nearer counts as reached
 HEAD = ("edit", "pairs", "way", "reached", "at one strength", "spread", "landing", "identity", "drift",
         "median strength", "drawings a photo", "learning, CPU s", "share")  # fmt: skip
@@ -117,6 +120,7 @@ class Studio:
         self.bundle = load_diffusion(folder)
         self.model, self.entry = self.bundle.model, self.bundle.clip.encode("a person")
         self.scorer = load_scorer(DEMO / "scorers/demo_portraits")
+        self.middle = middle_features(self.model, self.encode, self.entry)
         self.sampling = PairSampling(at_once=16)
         self.others = render(sample_factors(60, torch.Generator().manual_seed(77)), SIZE).images
         factors = measure(render(sample_factors(400, torch.Generator().manual_seed(9)), SIZE).images)
@@ -147,9 +151,7 @@ class Studio:
     def row(self, name: str, pairs: int, label: str, photos: int) -> list[str]:
         """Learn, bring the photos to the state, grade."""
         task, way, start = task_of(name, pairs, photos), WAYS[label], self.held_out(name, photos)
-        started = time.process_time()
-        edit = learned(self.bundle, way, self.encode(task.before), self.encode(task.after), self.entry)
-        seconds = time.process_time() - started
+        edit, seconds = self.learned(name, pairs, way)
         draw = drawing(self.bundle, way, edit, self.entry, SENTENCES[name], self.sampling)
         unedited = start.unedited if edit is not None else self.decode(start.latents)
 
@@ -159,10 +161,14 @@ class Studio:
 
         middle = way.fixed or way.strengths[1]
         alike = pictures(torch.full((photos,), middle))
-        reader = reader_from_example(self.scorer.encode_images, task.before, task.after, self.others)
+        networks = [self.scorer.encode_images, self.middle]
+        reader = reader_from_example(networks, task.before, task.after, self.others)
         target = torch.full((photos,), float(reader.of_pictures(self.decode(self.encode(task.after))).mean()))
         if way.fixed is None:
-            reached = reach_state(pictures, reader, target, way.strengths, 2, unedited=unedited, render_some=pictures)
+            reached = reach_state(
+                pictures, reader, target, way.strengths, 2, unedited=unedited, render_some=pictures,
+                strength_penalty=STRENGTH_PENALTY,
+            )  # fmt: skip
             final, median = reached.pictures, float(reached.strengths.median())
             drawings = reached.renders / photos
         else:
@@ -172,6 +178,17 @@ class Studio:
             name, str(pairs), label, *self.grade(task, final, alike, start),
             f"{median:.1f}", f"{drawings:.1f}", f"{seconds:.0f}", "" if share is None else f"{share:.0%}",
         ]  # fmt: skip
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019
+    def _learned(self, name: str, pairs: int, settings: PairSettings | None, after_only: bool):
+        task, started = task_of(name, pairs, 1), time.process_time()
+        way = Way(settings, after_only=after_only)
+        edit = learned(self.bundle, way, self.encode(task.before), self.encode(task.after), self.entry)
+        return edit, time.process_time() - started
+
+    def learned(self, name: str, pairs: int, way: Way) -> tuple[PairEdit | None, float]:
+        """Return a slider and the seconds that learning it took; ways that differ in the drawing alone share one."""
+        return self._learned(name, pairs, way.settings, way.after_only)
 
     def grade(self, task: Task, pictures: Tensor, alike: Tensor, start: HeldOut) -> list[str]:
         factors, name, deviation = measure(pictures), task.name, self.deviation[task.name]
@@ -221,22 +238,21 @@ class Rows:
             file.write(json.dumps({"model": self.model, "key": key, "row": row}) + "\n")
 
 
-def plan(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
-    """Edit, number of pairs and way of each row, the most telling ones first."""
+def plan(options: argparse.Namespace) -> Iterator[tuple[str, int, str, int]]:
+    """Edit, number of pairs, way and number of photos of each row, the most telling ones first."""
+    photos = options.photos
     if not options.whole:
-        yield from ((name, options.pairs, way) for name in options.edits for way in options.ways)
+        yield from ((name, options.pairs, way, photos) for name in options.edits for way in options.ways)
         return
-    ours, peers, plain = list(WAYS)[:4], list(WAYS)[4:-1], list(WAYS)[-1]
-    yield from ((name, 1, LOSSES[0]) for name in DEFAULT)
-    yield from ((name, 1, plain) for name in DEFAULT)
-    yield from (("glasses", 1, way) for way in ours[1:])
-    yield from (("glasses", 1, way) for way in peers if way.endswith("fitted"))
-    yield from ((name, 4, LOSSES[0]) for name in DEFAULT)
-    yield from ((name, 4, plain) for name in DEFAULT)
-    yield from (("glasses", 1, way) for way in peers if way.endswith("published"))
-    yield from ((name, 16, LOSSES[0]) for name in DEFAULT)
-    yield from ((name, 1, LOSSES[0]) for name in EDITS if name not in DEFAULT)
-    yield from ((name, 1, way) for name in DEFAULT[1:] for way in (*ours[1:], *peers))
+    both, losses, peers = (LOSSES[0], list(WAYS)[-1]), list(WAYS)[1:4], list(WAYS)[4:-1]
+    yield from ((name, 1, way, photos) for name in DEFAULT for way in both)
+    yield from (("glasses", 1, way, photos) for way in (*losses, *peers) if not way.endswith("published"))
+    yield from ((name, 4, way, photos) for name in DEFAULT for way in both)
+    yield from ((name, 16, way, photos) for name in DEFAULT for way in both)
+    yield from (("glasses", 1, way, photos) for way in peers if way.endswith("published"))
+    yield from ((name, 1, way, photos) for name in EDITS if name not in DEFAULT for way in both)
+    yield from ((name, pairs, way, MANY) for name in DEFAULT for pairs in (1, 4) for way in both)
+    yield from ((name, 1, way, photos) for name in DEFAULT[1:] for way in (*losses, *peers))
 
 
 def main() -> None:
@@ -252,8 +268,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table on its page")
     options = parser.parse_args()
     rows, studio, started, lines = Rows(options.rows, options.folder), None, time.monotonic(), []
-    for name, pairs, way in plan(options):
-        key = Rows.key(name, pairs, way, options.photos)
+    for row in plan(options):
+        key = Rows.key(*row)
         if key not in rows.rows and time.monotonic() - started < 60 * options.minutes:
             studio = studio or Studio(options.folder)
             rows.add(key, studio.row(*key))

@@ -4,11 +4,14 @@
 
 So the picture before reads 0, and the picture after reads 1, as n is scaled: that is the state to reach. A feature in
 which pictures differ anyway counts less.
+
+Several networks read together, by the mean of their readings: what one of them takes for the edit in somebody's face,
+another does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from einops import rearrange
@@ -30,7 +33,7 @@ Features = Callable[[Tensor], Tensor]  # pictures [B, 3, H, W] in -1..1 -> [B, .
 
 
 def reader_from_example(
-    features: Features,
+    features: Features | Sequence[Features],
     before: Tensor,
     after: Tensor,
     pictures: Tensor | None = None,
@@ -40,7 +43,8 @@ def reader_from_example(
     """Learn to read what one edit, or a few of the same kind, changes.
 
     Args:
-        features: any frozen network: open_clip, ComfyUI's CLIP vision, an encoder, the diffusion network's own middle.
+        features: any frozen network: open_clip, ComfyUI's CLIP vision, an encoder, the diffusion network's own middle;
+            or several, which read together.
         before: [K, 3, H, W] in -1..1.
         after: [K, 3, H, W], the same pictures edited.
         pictures: [N, 3, H, W], others of the kind that will be read, 8 or more, best 50: what they differ in counts
@@ -52,8 +56,12 @@ def reader_from_example(
         A reader whose number is 0 for the pictures before, and 1, its target, for those after (in the mean of pairs).
 
     Raises:
-        InputError: pairs of different sizes, features that are not finite, or a change that the features do not see.
+        InputError: pairs of different sizes, no network, features that are not finite, or a change that a network does
+            not see.
     """
+    networks = [features] if callable(features) else list(features)
+    if not networks:
+        raise InputError("No network reads the example; give one or more.")
     check_picture_batch(before)
     check_picture_batch(after)
     if before.shape != after.shape:
@@ -61,6 +69,22 @@ def reader_from_example(
             f"The example's pictures before have shape {list(before.shape)}, those after {list(after.shape)}; they "
             "must be pairs of one size."
         )
+    scales = [_scale_of(network, before, after, pictures) for network in networks]
+
+    def read(batch: Tensor) -> Tensor:
+        rows = [
+            features_of(network, batch) @ normal - offset
+            for network, (normal, offset) in zip(networks, scales, strict=True)
+        ]
+        return torch.stack(rows).mean(dim=0)[:, None].float()
+
+    key = digest_of(*(part for scale in scales for part in scale))
+    reader = StateReader(read, (name,), ("of the example's edit",), kind=kind, target=torch.ones(1), key=key)
+    return with_measured_noise(reader, before if pictures is None else pictures)
+
+
+def _scale_of(features: Features, before: Tensor, after: Tensor, pictures: Tensor | None) -> tuple[Tensor, float]:
+    """Return a network's normal [F] and the offset behind it, so that the pictures before read 0 and those after 1."""
     start, end = features_of(features, before), features_of(features, after)
     if pictures is not None and len(pictures) >= _FEW:
         spread = features_of(features, pictures)
@@ -69,15 +93,7 @@ def reader_from_example(
         copies = [torch.cat([disturbed_copies(x, k) for x in (before, after)]) for k in range(rounds)]
         spread = torch.cat([features_of(features, copy) for copy in copies]) - torch.cat([start, end]).repeat(rounds, 1)
     normal = discriminant_normal(end - start, spread)
-    offset = float((start @ normal).mean())
-
-    def read(batch: Tensor) -> Tensor:
-        return (features_of(features, batch) @ normal - offset)[:, None].float()
-
-    reader = StateReader(
-        read, (name,), ("of the example's edit",), kind=kind, target=torch.ones(1), key=digest_of(normal, offset)
-    )
-    return with_measured_noise(reader, before if pictures is None else pictures)
+    return normal, float((start @ normal).mean())
 
 
 def discriminant_normal(changes: Tensor, spread: Tensor) -> Tensor:

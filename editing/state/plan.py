@@ -20,6 +20,7 @@ __all__ = [
     "plan_strengths",
     "reach_title",
     "solve_strengths",
+    "strength_price",
     "target_tensor",
 ]
 
@@ -27,6 +28,7 @@ _TOLERANCE = 0.005  # of the shared curve's height: nearer to the target is at t
 _NAMED = 8  # pictures that a report names
 _LANDED_SPREAD = 0.1  # of the pictures' own spread: nearer to the target is at the state
 _LANDED_HEIGHT = 0.02  # of what the edit moves: likewise
+_MANY = 8  # pictures from which their own spread is a measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ def plan_strengths(
     target: Tensor | Sequence[float] | float,
     *,
     noise: float | None = None,
+    strength_penalty: float = 0.0,
 ) -> StrengthPlan:
     """Choose each picture's strength from what it read at a few strengths.
 
@@ -64,13 +67,14 @@ def plan_strengths(
         readings: [B, S]; NaN where a picture could not be read.
         target: the reading that all shall reach, or [B].
         noise: standard deviation of a reading; None: estimated from readings that step back where the curve goes on.
+        strength_penalty: 0 takes the reading nearest to the target at any strength; see `strength_price`.
 
     Returns:
         Strengths within the range of those read, never beyond it.
 
     Raises:
-        InputError: shapes that do not go together, strengths or targets that are not finite, one strength alone, or no
-            finite reading at all.
+        InputError: shapes that do not go together, strengths or targets that are not finite, one strength alone, no
+            finite reading at all, or a penalty that is negative or not finite.
     """
     readings = _matrix(readings)
     count, columns = readings.shape
@@ -81,17 +85,47 @@ def plan_strengths(
             "The readings must be finite numbers, NaN where a picture cannot be read; got none, or an infinite one."
         )
     check_noise(noise)
+    check_penalty(strength_penalty)
     curves = fit_responses(strengths, readings, (float(strengths.min()), float(strengths.max())), noise)
     bounds = torch.stack([strengths.amin(dim=1), strengths.amax(dim=1)])
-    solved, expected, reachable = solve_strengths(curves, target, bounds)
+    least = strengths.gather(1, strengths.abs().argmin(dim=1, keepdim=True))[:, 0]
+    price = strength_price(curves, strength_penalty, least)
+    solved, expected, reachable = solve_strengths(curves, target, bounds, price)
     dtype = torch.get_default_dtype()
     return StrengthPlan(
         solved.to(device, dtype), reachable.to(device), expected.to(device, dtype), target.to(device, dtype)
     )
 
 
+def strength_price(curves: ResponseCurves, penalty: float, least: Tensor) -> float:
+    """Return what a squared strength costs, in readings.
+
+    An edit that has done what it can goes on changing everything else: from one strength on its reading hardly moves,
+    and a picture that lacks a trifle is pushed to the end of its range for it. So the strength s with the least
+
+        |reading(s) - target| + penalty * tolerance * (s / largest strength)^2
+
+    is taken: at a penalty of 1, standing at the largest strength costs as much as missing the target by the tolerance.
+    Where readings follow the strength they still meet the target.
+
+    Args:
+        least: [B], the strength at which each picture is edited least; the pictures' own spread is read there.
+    """
+    if not penalty:
+        return 0.0
+    tolerance = landing_tolerance(curves.height, curves.noise, own_spread(curves, least))
+    return penalty * tolerance / float(curves.grid.square().max())
+
+
+def own_spread(curves: ResponseCurves, least: Tensor) -> float:
+    """Return the standard deviation of pictures' readings at their least edit [B]; 0 where they are too few to say."""
+    levels = curves.at(least)
+    levels = levels[torch.isfinite(levels)]
+    return float(levels.std()) if len(levels) >= _MANY else 0.0
+
+
 def solve_strengths(
-    curves: ResponseCurves, target: Tensor, bounds: Tensor, tolerance: float = _TOLERANCE
+    curves: ResponseCurves, target: Tensor, bounds: Tensor, price: float = 0.0, tolerance: float = _TOLERANCE
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Solve each picture's curve for its target.
 
@@ -99,11 +133,13 @@ def solve_strengths(
         curves: of B pictures.
         target: [B].
         bounds: [2, B], each picture's least and largest strength.
+        price: of a squared strength, from `strength_price`.
         tolerance: as a share of the shared curve's height; a target that the curve misses by less is reached.
 
     Returns:
         (strengths [B], readings expected there [B], whether the target is reached [B]). Of several solutions the one
-        nearest to strength 0 is taken; without a solution, the end whose reading is nearest to the target.
+        nearest to strength 0 is taken; without a solution, the end whose reading is nearest to the target. With a
+        price, the strength of the least cost; whether a target is reached is told as without it.
     """
     grid, mean = curves.grid, curves.mean
     inside = (grid >= bounds[0][:, None] - 1e-9) & (grid <= bounds[1][:, None] + 1e-9)  # [B, G]
@@ -124,7 +160,27 @@ def solve_strengths(
     solved = torch.where(crossed, solutions.gather(1, nearest)[:, 0], bounds.T.gather(1, end)[:, 0])
     expected = torch.where(crossed, target, ends.gather(1, end)[:, 0])
     reachable = crossed | ((expected - target).abs() <= tolerance * abs(curves.height))
-    return solved, expected, reachable & torch.isfinite(mean).all(dim=1)
+    readable = torch.isfinite(mean).all(dim=1)
+    if price:
+        cheapest, there = _cheapest(curves, target, price, inside, torch.where(crossed, solved, torch.nan))
+        solved, expected = torch.where(readable, cheapest, solved), torch.where(readable, there, expected)
+    return solved, expected, reachable & readable
+
+
+def _cheapest(
+    curves: ResponseCurves, target: Tensor, price: float, inside: Tensor, crossing: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the strength of the least cost and the reading there, [B] each: of the grid, or where the target is met.
+
+    Args:
+        inside: [B, G], what each picture's range holds of the grid.
+        crossing: [B], the least strength that meets the target; NaN where none does.
+    """
+    costs = (curves.mean - target[:, None]).abs() + price * curves.grid.square()
+    cost, best = torch.where(inside, costs, torch.inf).min(dim=1)
+    meets = price * crossing.square() <= cost
+    solved = torch.where(meets, crossing, curves.grid[best])
+    return solved, torch.where(meets, target, curves.at(solved))
 
 
 def landing_tolerance(height: float, noise: float, spread: float = 0.0) -> float:
@@ -240,6 +296,16 @@ def target_tensor(target: Tensor | Sequence[float] | float, count: int) -> Tenso
     if not bool(torch.isfinite(values).all()):
         raise InputError("The target must be a finite number; it is NaN or infinite.")
     return values.expand(count).clone()
+
+
+def check_penalty(penalty: float) -> None:
+    """Refuse a penalty of strengths that is none.
+
+    Raises:
+        InputError: below 0, or not finite.
+    """
+    if not 0 <= penalty < float("inf"):
+        raise InputError(f"The strength penalty must be a finite number, 0 or more; got {penalty}.")
 
 
 def check_noise(noise: float | None) -> None:

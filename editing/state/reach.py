@@ -67,6 +67,7 @@ def reach_state(
     progress: Progress | None = None,
     unedited: Tensor | None = None,
     render_some: Callable[[Tensor, Tensor], Tensor] | None = None,
+    strength_penalty: float = 0.0,
 ) -> ReachedState:
     """Bring each picture to its target by the strength that it needs.
 
@@ -89,12 +90,14 @@ def reach_state(
         unedited: [B, 3, H, W], the pictures at strength 0, where they are at hand: they are read and not drawn.
         render_some: strengths [M], index [M] -> pictures [M, 3, H, W] of these alone; whoever has landed is then not
             drawn again. ``read`` gets what was drawn, M pictures.
+        strength_penalty: 0 takes the reading nearest to the target at any strength; at 1 nobody is pushed on where the
+            edit has done what it can, see `plan.strength_price`.
 
     Raises:
         InputError: a target that is not finite, fewer than two different strengths, negative rounds, pictures or
             readings of another number than targets, or unedited pictures where strength 0 is not among those allowed.
     """
-    job = DrawingRounds(render, read, target, strengths, rounds, noise, cap, progress, render_some)
+    job = DrawingRounds(render, read, target, strengths, rounds, noise, cap, progress, render_some, strength_penalty)
     if unedited is not None:
         job.begin_with(unedited)
     for proposal in job.curve_strengths():

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from .outside import capped_bounds
-from .plan import check_noise, landing_tolerance, solve_strengths, target_tensor
+from .plan import (
+    check_noise,
+    check_penalty,
+    landing_tolerance,
+    own_spread,
+    solve_strengths,
+    strength_price,
+    target_tensor,
+)
 from .reader import readings_of
 from .response import ResponseCurves, fit_groups, fit_responses
 
@@ -23,7 +31,6 @@ _EXACT = 1e-6  # strengths that differ by less are one
 _NEAR = 0.03  # of the range: likewise, where the range's end is an estimate
 _GROUP = 4  # pilots per strength from which the groups tell the curve
 _PILOTS = 3  # of so many pictures one is a pilot
-_MANY = 8  # pictures from which their own spread is a measure
 _LEAST_RESTRAINT = 0.5  # share of its way that a picture goes at least at its second drawing
 _FREE = 0.8  # share above which nothing saturates
 
@@ -45,7 +52,9 @@ class Outcome:
 class DrawingRounds:
     """The pictures, what was read of them so far, and the best drawing of each; arguments as in `reach_state`."""
 
-    def __init__(self, render, read, target, strengths, rounds, noise, cap, progress, render_some) -> None:
+    def __init__(
+        self, render, read, target, strengths, rounds, noise, cap, progress, render_some, strength_penalty=0.0
+    ) -> None:
         values = torch.as_tensor(target)
         count = values.numel()
         if values.ndim > 1 or count == 0:
@@ -58,6 +67,8 @@ class DrawingRounds:
         if noise is None and getattr(read, "noise", None) is not None:
             noise = float(torch.as_tensor(read.noise).reshape(-1)[0])
         check_noise(noise)
+        check_penalty(strength_penalty)
+        self.penalty = strength_penalty
         self.render, self.read, self.noise, self.progress, self.rounds = render, read, noise, progress, rounds
         self.render_some = render_some
         self.device, self.target = values.device, target_tensor(values, count)
@@ -150,7 +161,7 @@ class DrawingRounds:
         else:
             curves = self.curves()
         if curves is not None:
-            aimed = solve_strengths(curves, self.target, self.bounds)[0]
+            aimed = self._solve(curves)[0]
             restraint = self._restraint()
             if restraint >= _FREE:
                 return aimed
@@ -182,8 +193,8 @@ class DrawingRounds:
     def settled(self) -> bool:
         """Tell whether nothing is missing: by the last readings, less the reader's noise, and nobody is misplaced."""
         curves = self.curves()
-        solved, _, reachable = solve_strengths(curves, self.target, self.bounds)
-        if bool(self._misplaced(solved, reachable).any()):
+        solved, _, reachable = self._solve(curves)
+        if bool(self._misplaced(curves, solved, reachable).any()):
             return False
         misses = self._misses(curves).amin(dim=1)[reachable]
         misses = misses[torch.isfinite(misses)]
@@ -192,14 +203,14 @@ class DrawingRounds:
     def correction(self) -> Proposal:
         """Return where the curves meet the targets, for those who are not there or have to stand at an end."""
         curves = self.curves()
-        solved, _, reachable = solve_strengths(curves, self.target, self.bounds)
+        solved, _, reachable = self._solve(curves)
         apart = reachable & (self._misses(curves).amin(dim=1) > self._good(curves))
-        return solved, apart | self._misplaced(solved, reachable)
+        return solved, apart | self._misplaced(curves, solved, reachable)
 
     def far_off(self) -> bool:
         """Tell whether one more round is due: where many have not landed, as their answers differ in shape."""
         curves = self.curves()
-        _, _, reachable = solve_strengths(curves, self.target, self.bounds)
+        _, _, reachable = self._solve(curves)
         misses = self._misses(curves).amin(dim=1)[reachable]
         misses = misses[torch.isfinite(misses)]
         return (
@@ -213,12 +224,27 @@ class DrawingRounds:
     def ends(self) -> Proposal:
         """Return where to draw once more, so that whoever cannot reach the state stands at the end."""
         curves = self.curves()
-        solved, _, reachable = solve_strengths(curves, self.target, self.bounds)
-        return solved, self._misplaced(solved, reachable) & ~self._almost(curves)
+        solved, _, reachable = self._solve(curves)
+        return solved, self._misplaced(curves, solved, reachable) & ~self._almost(curves)
+
+    def _solve(self, curves: ResponseCurves) -> tuple[Tensor, Tensor, Tensor]:
+        """Return strengths, readings expected there, and who reaches the target, as `solve_strengths` does."""
+        return solve_strengths(curves, self.target, self.bounds, self._price(curves))
+
+    def _price(self, curves: ResponseCurves) -> float:
+        return strength_price(curves, self.penalty, self.least.expand(len(self.target)))
 
     def _misses(self, curves: ResponseCurves) -> Tensor:
-        """Return how far each drawing is from the target, [B, N], by the curve, which is surer than one reading."""
+        """Return how far each drawing is from the target, [B, N], by the curve, which is surer than one reading.
+
+        Where strength has its price: by how much dearer it is than the best.
+        """
         misses = (curves.at(self.strengths) - self.target[:, None]).abs()
+        price = self._price(curves)
+        if price:
+            solved, expected, _ = self._solve(curves)
+            best = (expected - self.target).abs() + price * solved.square()
+            misses = (misses + price * self.strengths.square() - best[:, None]).clamp(min=0)
         return torch.where(torch.isfinite(self.readings) & torch.isfinite(misses) & self._allowed(), misses, torch.inf)
 
     def _allowed(self) -> Tensor:
@@ -239,22 +265,23 @@ class DrawingRounds:
 
     def _spread(self, curves: ResponseCurves) -> float:
         """Return the standard deviation of the pictures' states before the edit; 0 where they are too few."""
-        levels = curves.at(self.least.expand(len(self.target)))
-        levels = levels[torch.isfinite(levels)]
-        return float(levels.std()) if len(levels) >= _MANY else 0.0
+        return own_spread(curves, self.least.expand(len(self.target)))
 
-    def _misplaced(self, solved: Tensor, reachable: Tensor) -> Tensor:
+    def _misplaced(self, curves: ResponseCurves, solved: Tensor, reachable: Tensor) -> Tensor:
         """Tell who cannot reach the target and was not drawn at that end, [B]."""
+        if self.penalty:
+            return ~reachable & (self._misses(curves).amin(dim=1) > self._good(curves))
         distance = torch.where(self._allowed(), (solved[:, None] - self.strengths).abs(), torch.inf).amin(dim=1)
         return ~reachable & (distance > (_EXACT if self.cap is None else _NEAR * (self.range[1] - self.range[0])))
 
     def outcome(self) -> Outcome:
         """Take of each picture the drawing that is nearest to its target; at their end whoever cannot reach it."""
         curves = self.curves()
-        solved, _, reachable = solve_strengths(curves, self.target, self.bounds)
-        reachable = reachable | (self._misplaced(solved, reachable) & self._almost(curves))
+        solved, _, reachable = self._solve(curves)
+        reachable = reachable | (self._misplaced(curves, solved, reachable) & self._almost(curves))
         from_end = torch.where(self._allowed(), (self.strengths - solved[:, None]).abs(), torch.inf)
-        best = torch.where(reachable[:, None], self._misses(curves), from_end).argmin(dim=1)
+        near = reachable[:, None] | (self.penalty > 0)
+        best = torch.where(near, self._misses(curves), from_end).argmin(dim=1)
         index = best[:, None]
         return Outcome(
             self.strengths.gather(1, index)[:, 0],

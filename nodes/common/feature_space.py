@@ -75,41 +75,37 @@ def picture_features_input(id: str = "features") -> io.Combo.Input:
         id,
         options=[AUTOMATIC, *feature_spaces.names(), *host.current().list_models("encoders")],
         default=AUTOMATIC,
-        tooltip="The network in whose features pictures are read. automatic: the connected scorer or clip_vision.",
+        tooltip="A network in whose features pictures are read, beside those that are connected. automatic: these "
+        "alone.",
     )
 
 
-def picture_features(choice: str, scorer: object | None = None, clip_vision: object | None = None) -> FeatureSpace:
-    """Return the space chosen from `picture_features_input`, or that of a connected network.
+def picture_features(
+    choice: str, scorer: object | None = None, clip_vision: object | None = None
+) -> list[FeatureSpace]:
+    """Return the space chosen from `picture_features_input` and those of connected networks: all of them read.
 
     Args:
         scorer: TEXT_IMAGE_SCORER, or None.
         clip_vision: ComfyUI's CLIP_VISION, or None.
 
     Raises:
-        InputError: an unknown choice, automatic without a network, or more than one network.
+        InputError: an unknown choice.
     """
     files = host.current().list_models("encoders")
     check_choice("features", choice, [AUTOMATIC, *feature_spaces.names(), *files])
-    connected = [name for name, value in (("scorer", scorer), ("clip_vision", clip_vision)) if value is not None]
-    if len(connected) > 1 or (connected and choice != AUTOMATIC):
-        raise InputError(
-            f"More than one network is to read: {', '.join([*connected, choice])}. Connect one and leave features on "
-            "'automatic', or connect none and choose one."
-        )
+    spaces = []
     if scorer is not None:
-        return network_space(f"scorer {getattr(scorer, 'name', '')}".strip(), _placed(scorer, scorer.encode_images))
+        name = f"scorer {getattr(scorer, 'name', '')}".strip()
+        spaces.append(network_space(name, _placed(scorer, scorer.encode_images)))
     if clip_vision is not None:
-        return network_space("CLIP vision", lambda pictures: _clip_embedding(clip_vision, pictures))
-    if choice == AUTOMATIC:
-        raise InputError(
-            "features is 'automatic', but no network is connected: connect clip_vision (Load CLIP Vision) or a scorer, "
-            "or choose a network from the list."
-        )
+        spaces.append(network_space("CLIP vision", lambda pictures: _clip_embedding(clip_vision, pictures)))
     if choice in feature_spaces.names():
-        return feature_spaces.create(choice)
-    encoder = _encoder(choice, *_file_version(choice))
-    return network_space(choice, _placed(encoder, encoder_space(encoder).of_pictures))
+        spaces.append(feature_spaces.create(choice))
+    elif choice != AUTOMATIC:
+        encoder = _encoder(choice, *_file_version(choice))
+        spaces.append(network_space(choice, _placed(encoder, encoder_space(encoder).of_pictures)))
+    return spaces
 
 
 def _placed(network: object, read: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

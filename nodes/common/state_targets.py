@@ -9,8 +9,10 @@ from ...editing.state import StateReader
 from ...host import io
 from ...models.errors import InputError, check_choice
 from .images import from_image_batch
+from .schema import came_later
 from .sockets import StateReaderType
 
+STRENGTH_PENALTY = 1.0
 EXAMPLE, NUMBER, PICTURE, MEDIAN = AIMS = ("example", "number", "picture", "median")
 
 
@@ -46,6 +48,21 @@ def picture_input() -> io.Image.Input:
         optional=True,
         tooltip="For picture: one picture that shows the state to reach, or one for each picture.",
     )
+
+
+def penalty_input() -> io.Float.Input:
+    """Return the input that keeps pictures from being pushed on where the edit has done what it can."""
+    widget = io.Float.Input(
+        "strength_penalty",
+        default=STRENGTH_PENALTY,
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        optional=True,
+        tooltip="What a strength costs. 0: the reading nearest to the state, at any strength. More: a picture whose "
+        "reading hardly answers any more is not pushed to the end of the range, where all else changes.",
+    )
+    return came_later(widget, 0.0)
 
 
 def reader_input(**more: object) -> StateReaderType.Input:

@@ -11,19 +11,17 @@ from ...editing.imagic.conditioning import single_conditioning
 from ...editing.one_for_all.features import FeatureSpace, network_space
 from ...editing.state import middle_features
 from ...models.errors import InputError
-from ..common.feature_space import AUTOMATIC
 from ..common.images import to_image_batch
 
 
-def middle_space(model: Any, vae: Any, conditioning: Any, others: dict[str, Any]) -> FeatureSpace:
+def middle_space(model: Any, vae: Any, conditioning: Any) -> FeatureSpace:
     """Return the features of a MODEL's middle block, of pictures that its VAE encodes.
 
     Args:
         conditioning: CONDITIONING of one entry: what all pictures show.
-        others: the other inputs that name a network, by their names.
 
     Raises:
-        InputError: one of the three is missing, or another network is to read, too.
+        InputError: one of the three is missing.
     """
     connected = {"model": model, "vae": vae, "conditioning": conditioning}
     missing = [name for name, value in connected.items() if value is None]
@@ -31,12 +29,6 @@ def middle_space(model: Any, vae: Any, conditioning: Any, others: dict[str, Any]
         raise InputError(
             f"To read with a diffusion model, connect model, vae and conditioning (such as 'a person'); missing: "
             f"{', '.join(missing)}."
-        )
-    named = [name for name, value in others.items() if value not in (None, AUTOMATIC)]
-    if named:
-        raise InputError(
-            f"More than one network is to read: model and {', '.join(named)}. Connect one, and leave features on "
-            "'automatic'."
         )
     entry = single_conditioning(conditioning, for_training=True)
     diffusion = host.current().diffusion

@@ -13,9 +13,18 @@ from ...editing.state.figures import strengths_plot
 from ...host import current, io
 from ...models.errors import InputError
 from ..common.latents import picture_names
-from ..common.schema import menu_category, search_aliases
+from ..common.schema import menu_category, search_aliases, with_advanced
 from ..common.sockets import StateDrawingsType
-from ..common.state_targets import PICTURE, aim_inputs, axis_title, one_reading, picture_input, reader_input, target_of
+from ..common.state_targets import (
+    PICTURE,
+    aim_inputs,
+    axis_title,
+    one_reading,
+    penalty_input,
+    picture_input,
+    reader_input,
+    target_of,
+)
 from ._lists import joined_images, joined_pictures, numbers_of, single
 
 
@@ -23,6 +32,7 @@ class PlanStrengths(io.ComfyNode):
     """Edit One for All's second step for editors that it has never heard of."""
 
     @classmethod
+    @with_advanced("strength_penalty")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditPlanStrengths",
@@ -72,6 +82,7 @@ class PlanStrengths(io.ComfyNode):
                     force_input=True,
                     tooltip="Names of the pictures, one a line, for the report.",
                 ),
+                penalty_input(),
             ],
             outputs=[
                 io.Float.Output(
@@ -113,6 +124,7 @@ class PlanStrengths(io.ComfyNode):
         earlier: list[StateDrawings] | None = None,
         photos: list[Tensor] | None = None,
         names: list[str] | None = None,
+        strength_penalty: list[float] | None = None,
     ) -> io.NodeOutput:
         chosen = single(reader, "reader")
         chosen = None if chosen is None else one_reading(chosen, single(reading, "reading"))
@@ -130,8 +142,9 @@ class PlanStrengths(io.ComfyNode):
         targets = target_of(
             single(aim, "aim"), single(target, "target"), chosen, example, drawings.readings.gather(1, least)[:, 0]
         )
+        penalty = single(strength_penalty, "strength_penalty") or 0.0
         noise = None if chosen is None else float(chosen.noise[0]) or None
-        plan = plan_strengths(drawings.strengths, drawings.readings, targets, noise=noise)
+        plan = plan_strengths(drawings.strengths, drawings.readings, targets, noise=noise, strength_penalty=penalty)
         alphas, goals = plan.strengths.tolist(), plan.target.tolist()
         title = f"{int(plan.reachable.sum())} of {len(drawings)} pictures can reach the state"
         plot = strengths_plot(

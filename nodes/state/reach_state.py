@@ -22,7 +22,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases
+from ..common.schema import menu_category, search_aliases, with_advanced
 from ..common.sockets import (
     EditDirectionType,
     EditStrengthType,
@@ -31,7 +31,16 @@ from ..common.sockets import (
     PartLabelsType,
     TextEditType,
 )
-from ..common.state_targets import PICTURE, aim_inputs, axis_title, one_reading, picture_input, reader_input, target_of
+from ..common.state_targets import (
+    PICTURE,
+    aim_inputs,
+    axis_title,
+    one_reading,
+    penalty_input,
+    picture_input,
+    reader_input,
+    target_of,
+)
 from ._lists import typed_numbers
 
 
@@ -39,6 +48,7 @@ class ReachState(io.ComfyNode):
     """Probe Strengths, Plan Strengths and the rounds between them in one node, for the pack's own editors."""
 
     @classmethod
+    @with_advanced("strength_penalty")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditReachState",
@@ -72,6 +82,7 @@ class ReachState(io.ComfyNode):
                     "parts", optional=True, tooltip="Part labels of the latents, where the text edit uses parts."
                 ),
                 picture_input(),
+                penalty_input(),
             ],
             outputs=[
                 io.Image.Output("images", "images", tooltip="Every picture at its own strength."),
@@ -107,6 +118,7 @@ class ReachState(io.ComfyNode):
         text_edit: TextEdit | None = None,
         parts: PartLabels | None = None,
         example_picture: Tensor | None = None,
+        strength_penalty: float = 0.0,
     ) -> io.NodeOutput:
         if (direction is None) == (text_edit is None):
             connected = "Neither" if direction is None else "Both"
@@ -144,6 +156,7 @@ class ReachState(io.ComfyNode):
             progress=progress,
             unedited=before if levels[0] <= 0 <= levels[-1] else None,
             render_some=render_some,
+            strength_penalty=strength_penalty,
         )
         goals = targets.tolist()
         plot = readings_plot(

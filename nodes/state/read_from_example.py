@@ -17,7 +17,7 @@ from ._middle import middle_space
 
 
 class ReadFromExample(io.ComfyNode):
-    """A pair before and after any edit, made by any tool, in the features of any frozen network."""
+    """A pair before and after any edit, made by any tool, in the features of any frozen network, or of several."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -26,7 +26,7 @@ class ReadFromExample(io.ComfyNode):
             display_name="Read From Example",
             category=menu_category("state"),
             description="Learns from one picture before and after an edit to read how much of that edit any picture "
-            "shows: 0 as before, 1 as after.",
+            "shows: 0 as before, 1 as after. All networks that are connected or chosen read together.",
             **search_aliases("example pair", "before and after", "similarity", "CLIP vision score"),
             inputs=[
                 io.Image.Input(
@@ -84,11 +84,14 @@ class ReadFromExample(io.ComfyNode):
         vae: Any = None,
         conditioning: Any = None,
     ) -> io.NodeOutput:
-        if model is None and vae is None and conditioning is None:
-            space = picture_features(features, scorer, clip_vision)
-        else:
-            others = {"features": features, "scorer": scorer, "clip_vision": clip_vision}
-            space = middle_space(model, vae, conditioning, others)
+        spaces = picture_features(features, scorer, clip_vision)
+        if model is not None or vae is not None or conditioning is not None:
+            spaces.append(middle_space(model, vae, conditioning))
+        if not spaces:
+            raise InputError(
+                "features is 'automatic', but no network is connected: connect clip_vision (Load CLIP Vision), a "
+                "scorer, or a diffusion model with its VAE, or choose a network from the list."
+            )
         start = from_image_batch(before)
         end = None if after is None else from_image_batch(after)
         if end is None:
@@ -100,9 +103,12 @@ class ReadFromExample(io.ComfyNode):
             start, end = start.split(len(start) // 2)
         others = None if pictures is None else from_image_batch(pictures)
         title = name.strip() or "example"
-        reader = reader_from_example(space.read, start, end, others, title, f"example pair, read by {space.name}")
+        networks = " and ".join(space.name for space in spaces)
+        reader = reader_from_example(
+            [space.read for space in spaces], start, end, others, title, f"example pair, read by {networks}"
+        )
         noise = float(reader.noise[0])
-        report = f"{title}: the example's edit is 1, the noise {noise:.3f}, read by {space.name}"
+        report = f"{title}: the example's edit is 1, the noise {noise:.3f}, read by {networks}"
         if noise > 0.3:
             report += "; the edit hardly stands out: make it larger, connect pictures, or read with another network"
         return io.NodeOutput(reader, report)

@@ -70,7 +70,6 @@ def test_a_scorer_or_clip_vision_reads_in_place_of_a_file(run_node):
     assert seen
     for inputs, sentence in (
         ({}, "no network is connected"),
-        ({"scorer": scorer, "features": "demo portraits"}, "More than one network"),
         ({"scorer": scorer, "before": pair[:1]}, "expected pairs"),
         ({"scorer": scorer, "before": pair[:1], "after": pair[:1]}, "see no difference"),
         ({"clip_vision": object()}, "Load CLIP Vision"),
@@ -204,11 +203,18 @@ def test_a_diffusion_model_reads_with_its_own_middle(run_node):
     (reader, report), _ = run_node("ReadFromExample", before=pair[:1], after=pair[1:], name="hair", **wires)
     assert reader.read(pictures_of(pair))[:, 0].tolist() == pytest.approx([0, 1], abs=1e-3)
     assert "the diffusion model's middle" in report
+    (together, report), _ = run_node(
+        "ReadFromExample", before=pair[:1], after=pair[1:], features="demo portraits", **wires
+    )
+    assert "read by demo network and the diffusion model's middle" in report
+    (encoder, _), _ = run_node("ReadFromExample", before=pair[:1], after=pair[1:], features="demo portraits")
+    _, images = portraits(6)
+    alone = torch.stack([reader.read(pictures_of(images)) for reader in (reader, encoder)])
+    torch.testing.assert_close(together.read(pictures_of(images)), alone.mean(dim=0), atol=2e-4, rtol=0)
     for inputs, sentence in (
         ({**wires, "vae": None}, "missing: vae"),
         ({**wires, "conditioning": None}, "missing: conditioning"),
-        ({**wires, "features": "demo portraits"}, "More than one network"),
-        ({**wires, "clip_vision": object()}, "More than one network"),
+        ({**wires, "clip_vision": object()}, "Load CLIP Vision"),
     ):
         with pytest.raises(InputError, match=sentence):
             run_node("ReadFromExample", before=pair, **inputs)

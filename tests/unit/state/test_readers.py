@@ -57,6 +57,35 @@ def test_one_example_teaches_to_read_an_attribute_of_others(features, portraits,
     assert 0 < reader.noise[0] < readings.std()
 
 
+def test_two_networks_read_together_by_their_mean_and_better(portraits):
+    """Each mistakes something of a picture for the edit, and the other does not."""
+    factors, pictures = portraits
+    before, after = pair("hair_len", 0.1, 0.9)
+    rng = torch.Generator().manual_seed(1)
+    planes = [torch.randn(3, 64, 64, generator=rng) for _ in range(2)]
+    known = {picture.sum().item(): row for picture, row in zip(pictures, factors, strict=True)}
+
+    def network(column: str, plane: torch.Tensor):
+        def features(batch: torch.Tensor) -> torch.Tensor:
+            mistaken = [known[x.sum().item()][INDEX[column]] if x.sum().item() in known else 0.0 for x in batch]
+            length = measure(batch)["hair_len"]
+            return torch.stack([length + 0.5 * torch.tensor(mistaken), (batch * plane).mean(dim=(1, 2, 3))], dim=1)
+
+        return features
+
+    networks = [network("yaw", planes[0]), network("smile", planes[1])]
+    alone = [reader_from_example(one, before, after, pictures).read(pictures) for one in networks]
+    together = reader_from_example(networks, before, after, pictures)
+    readings = together.read(pictures)
+    torch.testing.assert_close(readings, torch.stack(alone).mean(dim=0), atol=1e-5, rtol=0)
+    truth = factors[:, INDEX["hair_len"]]
+    skill = [float(torch.corrcoef(torch.stack([x[:, 0], truth]))[0, 1]) for x in (readings, *alone)]
+    assert skill[0] > max(skill[1:])
+    assert together.key != reader_from_example(networks[:1], before, after, pictures).key
+    with pytest.raises(InputError, match="No network reads the example"):
+        reader_from_example([], before, after)
+
+
 def test_copies_of_the_example_serve_where_there_are_no_other_pictures(features):
     before, after = pair("yaw", -0.3, 0.5)
     reader = reader_from_example(features, before, after)
