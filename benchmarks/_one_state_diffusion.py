@@ -50,16 +50,16 @@ class DiffusionEditors:
     def decode(self, latents: Tensor) -> Tensor:
         return self.bundle.vae.decode(latents).movedim(-1, 1) * 2 - 1
 
-    def pair(self, attribute: str, photos: int) -> Editor:
-        """A slider from one rendered pair; strength 1 is what was learned."""
+    def pair(self, attribute: str, photos: int, pairs: int = 1, one_pass: bool = False) -> Editor:
+        """A slider from rendered pairs; strength 1 is what was learned."""
         low, high = PAIRS[attribute]
-        example = sample_factors(60, torch.Generator().manual_seed(5))
-        example = example[example[:, INDEX["hat"]] < 0.5][:1].repeat(2, 1)
-        example[:, INDEX[attribute]] = torch.tensor([low, high])
-        pictures = self.decode(self.encode(render(example, SIZE).images))
-        edit, model = self._slider(attribute, pictures), self.bundle.model
+        examples = sample_factors(60, torch.Generator().manual_seed(5))
+        examples = examples[examples[:, INDEX["hat"]] < 0.5][:pairs].repeat(2, 1)
+        examples[:, INDEX[attribute]] = torch.tensor([low, high]).repeat_interleave(pairs)
+        before, after = self.decode(self.encode(render(examples, SIZE).images)).split(pairs)
+        edit, model = self._slider(attribute, before, after), self.bundle.model
         shown = render(portraits(photos, attribute, high), SIZE).images
-        latents, sampling = self.encode(shown), PairSampling(at_once=16)
+        latents, sampling = self.encode(shown), PairSampling(at_once=16, one_pass=one_pass)
         inverted = photos_to_noise(model, latents, self.entry, sampling)
 
         def render_some(strengths: Tensor, index: Tensor) -> Tensor:
@@ -70,19 +70,20 @@ class DiffusionEditors:
             )
 
         return Editor(
-            "pair slider", attribute, render_some, self.decode(latents), (pictures[:1], pictures[1:]), 2.0,
-            (0.0, 2.0, 4.0),
+            "pair slider", attribute, render_some, self.decode(latents), (before, after), 2.0, (0.0, 2.0, 4.0),
         )  # fmt: skip
 
-    def _slider(self, attribute: str, pictures: Tensor):
+    def _slider(self, attribute: str, before: Tensor, after: Tensor):
         """Learn it, or read what an earlier run learned of the same pictures with the same model."""
         weights = sum(float(weight.double().sum()) for weight in self.bundle.model.network.parameters())
-        file = CACHE / f"{attribute} {weights:.6f} {float(pictures.double().sum()):.4f}.safetensors"
+        shown = float(torch.cat([before, after]).double().sum())
+        file = CACHE / f"{attribute} {weights:.6f} {shown:.4f}.safetensors"
         if file.exists():
             return PairEdit(**read_pair_edit(file))
-        latents = self.encode(pictures)
         with torch.enable_grad():
-            edit = learn_pair_edit(self.bundle.model, latents[:1], latents[1:], self.entry, PairSettings())
+            edit = learn_pair_edit(
+                self.bundle.model, self.encode(before), self.encode(after), self.entry, PairSettings()
+            )
         CACHE.mkdir(exist_ok=True)
         write_pair_edit(file, edit.lora, edit.model)
         return edit

@@ -35,7 +35,7 @@ class Editor:
     attribute: str
     render_some: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     before: torch.Tensor  # [B, 3, H, W], unedited
-    example: tuple[torch.Tensor, torch.Tensor]  # [1, 3, H, W] before and after
+    example: tuple[torch.Tensor, torch.Tensor]  # [K, 3, H, W] before and after
     example_strength: float
     strengths: tuple[float, ...]  # tried first; the range that is allowed
     closed_form: Callable[[], torch.Tensor] | None = None  # -> strengths [B]
@@ -47,8 +47,8 @@ class Editor:
 
     @property
     def goal(self) -> float:
-        """The attribute of the example after its edit, by the oracle."""
-        return float(measure(self.example[1])[self.attribute])
+        """The attribute of the example after its edit, by the oracle; of several examples the mean."""
+        return float(measure(self.example[1])[self.attribute].mean())
 
 
 class GanEditors:

@@ -283,10 +283,11 @@ def measured(options: argparse.Namespace, sizes: list[str], batches: list[int]) 
         for size in sizes:
             for batch in batches:
                 for node in options.only:
-                    again = node in WITHOUT_BATCH and batch != batches[0]
+                    again = node in WITHOUT_BATCH and any(key[:2] == (node, size) for key in done)
                     if not again and (node, size, batch) not in done:
                         task = {"node": node, "size": size, "batch": batch, "work": temporary}
                         rows.append(run_child({**task, "threads": options.threads}, options.limit))
+                        done.add((node, size, batch))
                         say(" ".join(cells(rows[-1])))
                         if options.rows:
                             with options.rows.open("a", encoding="utf-8") as file:

@@ -16,14 +16,15 @@ what the example shows after it.
     kept         similarity of identity between a photo and its edit
 
 Readers: "example, scorer" one pair in the open_clip scorer's features; "example, encoder" the same in the encoder's;
-"example, middle" in the middle of the diffusion model that edits; "network" reads attributes as landmarks of a face
-would (a regressor with labels, trained apart from the oracle); "the oracle" stands beside as the ceiling.
+"example, middle" in the middle of the diffusion model that edits; "example, together" in all of these; "network" reads
+attributes as landmarks of a face would (a regressor with labels, trained apart from the oracle); "the oracle" stands
+beside as the ceiling. Strengths have the price that Plan Strengths begins with (``--penalty``).
 
 "noise" sweeps a reader's own: the oracle's readings with a wobble of so many standard deviations of the photos.
 "two" edits two attributes at once: both sliders solved for together beside each slider's own strengths put together.
 
     python benchmarks/one_state.py [--only gan noise two pair imagic] [--portraits 64] [--examples 3] [--sliders ...]
-        [--photos 24] [--imagic-photos 8] [--write]
+        [--photos 24] [--pairs 1] [--one-pass] [--imagic-photos 8] [--penalty 2] [--write]
 """
 
 from __future__ import annotations
@@ -65,10 +66,13 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=3)
     parser.add_argument("--sliders", nargs="*", default=list(SLIDERS))
     parser.add_argument("--photos", type=int, default=24, help="of the pair slider")
+    parser.add_argument("--pairs", type=int, default=1, help="that the pair slider learns from")
+    parser.add_argument("--one-pass", action="store_true", help="apply the pair slider plainly")
+    parser.add_argument("--penalty", type=float, default=2.0, help="of strengths")
     parser.add_argument("--imagic-photos", type=int, default=8)
     parser.add_argument("--write", action="store_true", help="put the tables on the page")
     options = parser.parse_args()
-    began, bench, lines = time.process_time(), Bench(), []
+    began, bench, lines = time.process_time(), Bench(options.penalty), []
 
     def note(*more: str) -> None:
         lines.extend(["", *more])
@@ -86,10 +90,12 @@ def main() -> None:
         diffusion = DiffusionEditors(demo_diffusion())
         bench.middle = middle_features(diffusion.bundle.model, diffusion.encode, diffusion.entry)
     if "pair" in options.only:
-        rows = {
-            name: as_rows(bench.grade(diffusion.pair(name, options.photos), DEAR_LEVELS)) for name in PAIR_ATTRIBUTES
-        }
-        note(f"A slider learned from one pair, {options.photos} portraits.", "", table(rows))
+        rows = {}
+        for name in PAIR_ATTRIBUTES:
+            editor = diffusion.pair(name, options.photos, options.pairs, options.one_pass)
+            rows[name] = as_rows(bench.grade(editor, DEAR_LEVELS))
+        way = f"{options.pairs} pair{'s' * (options.pairs > 1)}{', in one pass' * options.one_pass}"
+        note(f"A slider learned from {way}, {options.photos} portraits.", "", table(rows))
     if "imagic" in options.only:
         rows = {"hair_len": as_rows(bench.grade(diffusion.imagic("hair_len", options.imagic_photos), DEAR_LEVELS))}
         note(f"Imagic, one sentence, {options.imagic_photos} portraits, each learned by itself.", "", table(rows))
@@ -176,13 +182,14 @@ def two_lines(editors: GanEditors, pairs: list[tuple[str, str]]) -> list[str]:
     return ["Two attributes at once, read by the network.", "", *lines]
 
 
-def reach(editor: Editor, reader: StateReader):
+def reach(editor: Editor, reader: StateReader, penalty: float = 0.0):
     """One state as nodes bring it about: unedited photos are read, and who has landed is not drawn again."""
     target = reader.target.expand(len(editor.before))
     unedited = editor.before if editor.strengths[0] <= 0 else None
     return reach_state(
-        editor.render, reader, target, editor.strengths, unedited=unedited, render_some=editor.render_some
-    )
+        editor.render, reader, target, editor.strengths, unedited=unedited, render_some=editor.render_some,
+        strength_penalty=penalty,
+    )  # fmt: skip
 
 
 def reach_of(editor: Editor, levels: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -201,8 +208,9 @@ def as_rows(figures: dict[str, dict]) -> dict[str, list[dict]]:
 class Bench:
     """The networks that read; ``middle`` is that of a diffusion model, where one edits."""
 
-    def __init__(self) -> None:
+    def __init__(self, penalty: float) -> None:
         allow_declaring()
+        self.penalty = penalty
         self.middle: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.scorer = load_scorer(MODELS / "scorers" / "demo_portraits")
         self.encoder = encoder_space(load_encoder(MODELS / "encoders" / "demo_portraits.safetensors"))
@@ -211,17 +219,18 @@ class Bench:
         """Readers of the editor's attribute; each knows the state of the example after its edit."""
         before, after = editor.example
         column = LIVE_NAMES.index(editor.attribute)
-        readers = {
-            "example, scorer": reader_from_example(self.scorer.encode_images, before, after, editor.before),
-            "example, encoder": reader_from_example(self.encoder.read, before, after, editor.before),
-        }
+        networks = {"scorer": self.scorer.encode_images, "encoder": self.encoder.read}
         if self.middle is not None:
-            readers["example, middle"] = reader_from_example(self.middle, before, after, editor.before)
+            networks["middle"] = self.middle
+        readers = {
+            f"example, {name}": reader_from_example(read, before, after, editor.before)
+            for name, read in {**networks, "together": list(networks.values())}.items()
+        }
         for name, read in (
             ("network", lambda pictures: demo_reader("features")(pictures.clamp(-1, 1))[:, column]),
             (CEILING, lambda pictures: measure(pictures)[editor.attribute]),
         ):
-            readers[name] = StateReader(read, (editor.attribute,), target=read(after))
+            readers[name] = StateReader(read, (editor.attribute,), target=read(after).mean()[None])
         return readers
 
     def grade(self, editor: Editor, levels: int = LEVELS) -> dict[str, dict]:
@@ -243,7 +252,7 @@ class Bench:
         if editor.closed_form is not None:
             note("closed form", editor.render(editor.closed_form()), 1)
         for name, reader in self.readers(editor).items():
-            reached = reach(editor, reader)
+            reached = reach(editor, reader, self.penalty)
             readings = torch.stack([reader.read(batch)[:, 0] for batch in pictures], dim=1)
             can = (readings.amin(dim=1) <= reader.target) & (readings.amax(dim=1) >= reader.target)
             named = float((can == reached.reachable).float().mean())

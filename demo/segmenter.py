@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models.checkpoint import parse_json, read_safetensors, write_safetensors
+from ..models.checkpoint import parse_json, read_metadata, read_safetensors, write_safetensors
 from ..models.errors import CheckpointError
 from .portraits.scene import PART_NAMES
 
@@ -49,11 +49,34 @@ class PartSegmenter(nn.Module):
         return masks
 
 
+class PartMasks(nn.Module):
+    """A part segmenter as nodes ask it: pictures [B, 3, H, W] -> soft masks [B, P, 128, 128], with gradients."""
+
+    names = tuple(PART_NAMES)
+
+    def __init__(self, segmenter: PartSegmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute masks that sum to one at each pixel."""
+        return self.segmenter(images.clamp(-1, 1)).softmax(dim=1)
+
+
 def save_segmenter(path: Path, segmenter: PartSegmenter, provenance: dict) -> None:
     """Write a segmenter in half precision."""
     tensors = {name: tensor.half() for name, tensor in segmenter.state_dict().items()}
     config = {"width": segmenter.width, "parts": list(PART_NAMES)}
     write_safetensors(path, tensors, "segmenter", config, provenance, None)
+
+
+def is_part_segmenter(path: Path) -> bool:
+    """Tell whether a segmenter's file is one of ``save_segmenter``.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, or of another kind.
+    """
+    return "parts" in parse_json(read_metadata(path, "segmenter"), "config", path)
 
 
 def load_segmenter(path: Path) -> PartSegmenter:

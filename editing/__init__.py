@@ -8,6 +8,7 @@ from .one_for_all.scale import scale_edit
 from .pair.applying import apply_pair_edit
 from .pair.edit import PairEdit
 from .pair.learning import learn_pair_edit
+from .pair.rendering import pair_renderer
 from .pair.settings import PairSettings
 from .photos.inversion import Inversion, invert
 from .state import ReachedState, StateReader, StrengthPlan, plan_strengths, reach_state
@@ -28,6 +29,7 @@ __all__ = [
     "invert",
     "learn_pair_edit",
     "optimize_direction",
+    "pair_renderer",
     "plan_strength",
     "plan_strengths",
     "reach_state",

@@ -65,5 +65,7 @@ feature_spaces: Registry[Any] = Registry("feature space")
 # Networks from pictures [B, 3, H, W] in -1..1 to unit vectors [B, K] that tell who it is.
 identity_networks: Registry[Callable[[Tensor], Tensor]] = Registry("identity network")
 part_labellers: Registry[PartLabeller] = Registry("part labeller")
+# What reads segmenter files of another form than ours: path -> a module as `FaceSegmenter`, None for a file of others.
+segmenter_files: Registry[Callable[[Path], Any]] = Registry("segmenter file")
 # Folders of photos that come with a pack, beside those below ComfyUI's input.
 photo_folders: Registry[Path] = Registry("photo folder")

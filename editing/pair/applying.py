@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from ...models.diffusion.guidance import euler_step
-from ...models.errors import InputError
 from ...models.inference import no_inference_mode
 from ..common.diffusion.denoiser import Denoiser
 from ..common.diffusion.ode_inversion import invert_to_noise, noise_levels
 from ..common.progress import Progress, silent
 from .edit import PairEdit
-from .inputs import check_latents, check_strengths, region_of, text_entry
+from .inputs import check_inverted, check_latents, check_strengths, region_of, text_entry
 from .multiplier import MixedRowsError, Multiplier, scaled_hooks
 from .separate_passes import referenced_condition
 from .settings import PairSampling
@@ -53,16 +52,7 @@ def apply_pair_edit(
     photos = check_latents(photos, "photos")
     strengths = check_strengths(strengths, len(photos))
     embedding, extras = text_entry(entry)
-    if inverted is not None and check_latents(inverted, "inverted").shape != photos.shape:
-        raise InputError(
-            f"The inverted latents have shape {list(inverted.shape)} and the photos {list(photos.shape)}; connect "
-            "Invert To Noise of these very photos."
-        )
-    if inverted is not None and edit.reference:
-        raise InputError(
-            "This pair edit takes the photos as reference latents and needs no inverted ones; disconnect Invert To "
-            "Noise."
-        )
+    check_inverted(inverted, photos, edit.reference)
     inverts = inverted is None and not edit.reference
     results, counter = [], _Counter(len(photos), sampling, inverts, progress)
     with no_inference_mode():

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ...models.inference import clone_from_inference
 
-__all__ = ["check_latents", "check_pairs", "check_strengths", "region_of", "text_entry"]
+__all__ = ["check_inverted", "check_latents", "check_pairs", "check_strengths", "region_of", "text_entry"]
 
 _SMALLEST_DIFFERENCE = 1e-3  # root mean square, as a share of the picture's own
 _CONTRADICTION = -0.5  # cosine of a pair's difference and that of all others together
@@ -30,6 +30,29 @@ def check_latents(latents: Any, name: str) -> Tensor:
     if not latents.is_floating_point() or not bool(torch.isfinite(latents).all()):
         raise InputError(f"The {name} latents hold values that are not finite numbers; encode the pictures again.")
     return clone_from_inference(latents.detach()).float()
+
+
+def check_inverted(inverted: Any, photos: Tensor, reference: bool) -> None:
+    """Check the noise of photos [B, C, h, w], where there is some.
+
+    Args:
+        reference: whether the pair edit takes photos as reference latents, which need none.
+
+    Raises:
+        InputError: when it is not of these photos, or not needed.
+    """
+    if inverted is None:
+        return
+    if check_latents(inverted, "inverted").shape != photos.shape:
+        raise InputError(
+            f"The inverted latents have shape {list(inverted.shape)} and the photos {list(photos.shape)}; connect "
+            "Invert To Noise of these very photos."
+        )
+    if reference:
+        raise InputError(
+            "This pair edit takes the photos as reference latents and needs no inverted ones; disconnect Invert To "
+            "Noise."
+        )
 
 
 def check_pairs(before: Any, after: Any) -> tuple[Tensor, Tensor]:

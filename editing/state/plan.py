@@ -103,18 +103,19 @@ def strength_price(curves: ResponseCurves, penalty: float, least: Tensor) -> flo
     An edit that has done what it can goes on changing everything else: from one strength on its reading hardly moves,
     and a picture that lacks a trifle is pushed to the end of its range for it. So the strength s with the least
 
-        |reading(s) - target| + penalty * tolerance * (s / largest strength)^2
+        |reading(s) - target| + penalty * trifle * (s / largest strength)^2
 
-    is taken: at a penalty of 1, standing at the largest strength costs as much as missing the target by the tolerance.
-    Where readings follow the strength they still meet the target.
+    is taken, where a trifle is what counts as landed for a reader without noise: at a penalty of 1, standing at the
+    largest strength costs as much as missing the target by that. Where readings follow the strength they still meet the
+    target. Noise has no part in it: the curves of all pictures together are surer than a reading.
 
     Args:
         least: [B], the strength at which each picture is edited least; the pictures' own spread is read there.
     """
     if not penalty:
         return 0.0
-    tolerance = landing_tolerance(curves.height, curves.noise, own_spread(curves, least))
-    return penalty * tolerance / float(curves.grid.square().max())
+    trifle = landing_tolerance(curves.height, 0.0, own_spread(curves, least))
+    return penalty * trifle / float(curves.grid.square().max())
 
 
 def own_spread(curves: ResponseCurves, least: Tensor) -> float:

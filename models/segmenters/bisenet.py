@@ -65,6 +65,7 @@ class FaceSegmenter(nn.Module):
     def __init__(self, config: SegmenterConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SegmenterConfig()
+        self.names = config.names
         self.cp = _ContextPath(config)
         self.ffm = _Fusion(config.widths[2] + config.context, config.fused)
         self.conv_out = _Head(config.fused, config.head, len(config.names))

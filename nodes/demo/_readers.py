@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,8 +11,17 @@ from torch import Tensor
 from ...demo.assets import PHOTOS, demo_reader
 from ...demo.parts import part_labeller
 from ...demo.portraits.scene import PART_NAMES
+from ...demo.segmenter import PartMasks, is_part_segmenter, load_segmenter
 from ...editing.one_for_all.features import FeatureSpace, network_space
-from ...host.registry import PartLabeller, feature_spaces, identity_networks, part_labellers, photo_folders
+from ...host.registry import (
+    PartLabeller,
+    feature_spaces,
+    identity_networks,
+    part_labellers,
+    photo_folders,
+    segmenter_files,
+)
+from ...models.inference import no_inference_mode
 
 NAME = "demo portraits"  # as lists of choices show it, and saved workflows refer to it
 
@@ -21,7 +31,15 @@ def register_demo_world() -> None:
     feature_spaces.register(NAME, _feature_space)
     identity_networks.register(NAME, _identity_network)
     part_labellers.register(NAME, lambda: PartLabeller(tuple(PART_NAMES), *part_labeller()))
+    segmenter_files.register(NAME, lambda: _segmenter_of)
     photo_folders.register("(demo photos)", lambda: PHOTOS)
+
+
+def _segmenter_of(path: Path) -> PartMasks | None:
+    if not is_part_segmenter(path):
+        return None
+    with no_inference_mode():  # a module takes no parameters that were made inside
+        return PartMasks(load_segmenter(path))
 
 
 def _feature_space() -> FeatureSpace:

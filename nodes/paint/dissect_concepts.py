@@ -150,7 +150,7 @@ def _check_parts(parts: PartLabels, latents: GanLatent | None, ranking: str) -> 
 def _labeller(parts: PartLabels | None, segmenter: FaceSegmenter | None) -> PartLabeller:
     """Return connected labels or a connected segmenter as a labeller, else the one that was registered first."""
     if segmenter is not None:
-        return PartLabeller(segmenter.config.names, lambda pictures, _: segmenter(pictures), segmenter)
+        return PartLabeller(segmenter.names, lambda pictures, _: segmenter(pictures), segmenter)
     if parts is not None:
         return PartLabeller(parts.names, lambda _, index: parts.masks[index])
     names = part_labellers.names()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...host import io
+from ...host.registry import segmenter_files
 from ...models.segmenters.files import load_segmenter
 from ..common.model_files import file_input, model_file, model_file_fingerprint
 from ..common.schema import menu_category, search_aliases
@@ -31,4 +32,7 @@ class LoadSegmenter(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load_segmenter(model_file("segmenters", file)))
+        path = model_file("segmenters", file)
+        readers = (segmenter_files.create(name) for name in segmenter_files.names())
+        other = next((segmenter for read in readers if (segmenter := read(path)) is not None), None)
+        return io.NodeOutput(load_segmenter(path) if other is None else other)

@@ -9,14 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...editing.common.lists import typed_list
 from ...editing.common.pictures import check_pictures
 from ...host import current
 from ...models.code_range import is_number
 from ...models.errors import InputError
 from ..common.images import from_image_batch
-
-_MOST_NUMBERS = 64  # that are typed in one line
 
 
 def single(values: Sequence[Any] | None, name: str) -> Any:
@@ -48,39 +45,6 @@ def numbers_of(values: Sequence[Any] | None, name: str, unreadable: bool = False
                 raise InputError(f"The input '{name}' has {str(number)[:40]} in its list; expected finite numbers.")
             numbers.append(float(number))
     return numbers
-
-
-def typed_numbers(text: str, name: str, least: int = 2) -> list[float]:
-    """Read numbers that are typed in one line, "0, 0.5, 1" or "0 to 1 in 3": ascending, once each.
-
-    Raises:
-        InputError: what is no finite number, fewer than ``least`` different ones, or more than 64.
-    """
-    words = text.split()
-    if len(words) == 5 and (words[1], words[3]) == ("to", "in"):
-        first, last, count = (_finite_number(word, name) for word in words[::2])
-        if not 2 <= count <= _MOST_NUMBERS or count != int(count):
-            raise InputError(f"{name}: {text[:40]!r} asks for {count:g} numbers; expected 2 to {_MOST_NUMBERS}.")
-        numbers = [first + (last - first) * k / (count - 1) for k in range(int(count))]
-    else:
-        numbers = [_finite_number(entry, name) for entry in typed_list(text)]
-    numbers = sorted({round(number, 6) for number in numbers})
-    if not least <= len(numbers) <= _MOST_NUMBERS:
-        raise InputError(
-            f"{name}: {text[:40]!r} has {len(numbers)} different numbers; expected {least} or more, {_MOST_NUMBERS} at "
-            "most."
-        )
-    return numbers
-
-
-def _finite_number(word: str, name: str) -> float:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{name}: {word[:40]!r} is no number; expected numbers such as '0, 0.5, 1' or '0 to 1 in 3'.")
-    return number
 
 
 def joined_images(batches: Sequence[Tensor], name: str) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from ...editing.common.pictures import check_pictures
 from ...host import io
 from ..common.schema import menu_category, search_aliases
-from ._lists import typed_numbers
+from ..common.typed_numbers import typed_numbers
 
 
 class ProbeStrengths(io.ComfyNode):

@@ -12,10 +12,9 @@ from ...editing.common.pictures import to_rgb
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
 from ...editing.one_for_all.closed_form import apply_edit
 from ...editing.state import StateReader, reach_state
-from ...editing.state.figures import readings_plot
 from ...editing.text.apply import apply_text_edit
 from ...editing.text.edit import TextEdit
-from ...host import current, io
+from ...host import io
 from ...models.errors import InputError
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
@@ -31,17 +30,17 @@ from ..common.sockets import (
     PartLabelsType,
     TextEditType,
 )
+from ..common.state_results import state_plot, state_report
 from ..common.state_targets import (
     PICTURE,
     aim_inputs,
-    axis_title,
     one_reading,
     penalty_input,
     picture_input,
     reader_input,
     target_of,
 )
-from ._lists import typed_numbers
+from ..common.typed_numbers import typed_numbers
 
 
 class ReachState(io.ComfyNode):
@@ -158,34 +157,13 @@ class ReachState(io.ComfyNode):
             render_some=render_some,
             strength_penalty=strength_penalty,
         )
-        goals = targets.tolist()
-        plot = readings_plot(
-            reached.readings.tolist(),
-            reached.title(),
-            axis_title(chosen),
-            goals[0] if len(set(goals)) == 1 else None,
-            reached.tolerance,
-            unedited.tolist(),
-            reached.landed.tolist(),
-        )
         alphas = reached.strengths.float().cpu()
         edit_strength = EditStrength(alphas, ~reached.reachable.cpu(), "one state by reading pictures", family)
-        lines = [f"{name}: {alpha:+.3f}" for name, alpha in zip(latents.names, alphas.tolist(), strict=True)]
-        distances = [_distance(readings, targets) for readings in (reached.readings.cpu(), unedited)]
-        landing = f"distance from the state: {distances[0]:.3g}, before {distances[1]:.3g}"
-        drawn = f"{len(latents) + reached.renders} pictures drawn"
-        report = "\n".join([reached.report(latents.names), landing, drawn, *lines])
-        device = current().result_device()
-        return io.NodeOutput(
-            to_image_batch(reached.pictures), edit_strength, alphas.tolist(), plot[None].to(device), report
-        )
+        report = state_report(reached, unedited, latents.names, len(latents) + reached.renders)
+        plot = state_plot(reached, chosen, unedited)
+        return io.NodeOutput(to_image_batch(reached.pictures), edit_strength, alphas.tolist(), plot, report)
 
 
 def _named(direction: EditDirection) -> tuple[str, str]:
     """Return what sentences call a direction, and its family."""
     return f"The direction '{direction.name}'", direction.family
-
-
-def _distance(readings: Tensor, targets: Tensor) -> float:
-    """Return the root mean square distance of readings [B] from their targets [B]; unreadable ones do not count."""
-    return float((readings - targets).square().nanmean().sqrt())

@@ -11,9 +11,9 @@ from ...host import io
 from ...models.errors import InputError
 from ..common.feature_space import AUTOMATIC, features_fingerprint, picture_features, picture_features_input
 from ..common.images import from_image_batch
+from ..common.middle_space import middle_space
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import ClipVisionType, StateReaderType, TextImageScorerType
-from ._middle import middle_space
 
 
 class ReadFromExample(io.ComfyNode):

@@ -78,3 +78,17 @@ def test_a_segmenter_of_ones_own_dissects_and_judges_effects(run_node, headless_
     effect, difference = (run_node("DissectConcepts", **inputs, ranking=r)[0][0] for r in ("effect", "difference"))
     assert effect.names == ("part 0", "part 1") and effect.effect.shape == difference.effect.shape
     assert torch.equal(effect.iou, difference.iou) and not torch.allclose(effect.effect, difference.effect)
+
+
+def test_the_demo_worlds_own_segmenter_is_in_the_list_and_loads(run_node, tiny_generator):
+    segmenter = run_node("LoadSegmenter", file="demo_portraits.safetensors")[0][0]
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    masks = segmenter(pictures.requires_grad_())
+    assert masks.shape == (2, len(segmenter.names), 128, 128) and "glasses" in segmenter.names
+    torch.testing.assert_close(masks.sum(dim=1), torch.ones(2, 128, 128))
+    assert torch.autograd.grad(masks[:, 0].sum(), pictures)[0].abs().sum() > 0
+    inputs = {"generator": tiny_generator, "samples": 64, "layer": 2, "ranking": "difference"}
+    loaded, registered = (
+        run_node("DissectConcepts", **inputs, **more)[0][0] for more in ({"segmenter": segmenter}, {})
+    )
+    assert loaded.names == registered.names

@@ -130,3 +130,36 @@ def test_a_file_of_another_kind_or_damaged_is_refused(tmp_path):
             read_pair_edit(write_pair_edit(tmp_path / "y.safetensors", {**tensors, **wrong}))
     with pytest.raises(CheckpointError, match="states should be two numbers"):
         read_pair_edit(write_pair_edit(tmp_path / "z.safetensors", tensors, "", {"smile": (1.0,)}))
+
+
+def test_photos_reach_the_state_of_the_pair_in_one_node(run_node, bundle, wires, pictures):
+    common, pair = wires
+    edit = run_node("LearnPairEdit", **common, **pair, **LEARNING)[0][0]
+    photos = {"samples": bundle.vae.encode(pictures)}
+    noise = run_node("InvertToNoise", **common, latent=photos, steps=3)[0][0]
+    inputs = {**common, "vae": bundle.vae, "edit": edit, "latent": photos, "steps": 3, "strengths": "-1, 0, 1",
+              "inverted": noise}  # fmt: skip
+    examples = {"before": pair["before"], "after": pair["after"]}
+    (images, strengths, numbers, plot, report), _ = run_node("ReachStateWithPairEdit", **inputs, **examples, rounds=1)
+    assert images.shape == pictures.shape and plot.shape[0] == 1 and numbers == strengths.alpha.tolist()
+    assert len(numbers) == 3 and all(-1 <= number <= 1 for number in numbers)
+    assert "pictures are at the state" in report and "photo 3: " in report and "pictures drawn" in report
+    applied = run_node("ApplyPairEdit", **{name: inputs[name] for name in ("model", "conditioning", "edit", "latent")},
+                       steps=3, strengths=strengths, inverted=noise)[0][0]  # fmt: skip
+    moved = strengths.alpha != 0  # where it is 0 the photo itself comes out
+    drawn = torch.where(moved[:, None, None, None], applied["samples"], photos["samples"])
+    torch.testing.assert_close(bundle.vae.decode(drawn).clamp(0, 1), images, atol=2e-3, rtol=0)
+    (reader, _), _ = run_node("ReadFromExample", before=pictures[:1], after=pictures[:1] / 2, **common, vae=bundle.vae)
+    (_, _, numbers, *_), _ = run_node("ReachStateWithPairEdit", **inputs, reader=reader, rounds=0, aim="median")
+    assert len(numbers) == 3
+    for change, sentence in (
+        ({}, "missing: before, after"),
+        ({"before": pair["before"]}, "missing: after"),
+        ({**examples, "reader": reader}, "connect the reader, or before and after"),
+        ({**examples, "after": pair["after"][:, :8]}, "both have to be of one size"),
+        ({**examples, "example_picture": pair["after"]}, "choose 'picture'"),
+        ({**examples, "strengths": "2"}, "expected 2 or more"),
+        ({**examples, "latent": {}}, "holds no samples"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            run_node("ReachStateWithPairEdit", **{**inputs, **change})

@@ -22,10 +22,10 @@ def saturating(levels: torch.Tensor, bend: float = 0.6) -> torch.Tensor:
 
 def test_a_trifle_that_is_missing_pushes_nobody_to_the_end():
     readings = saturating(LEVELS)
-    pushed, spared = (plan_strengths(STRENGTHS, readings, 1.4, noise=0.02, strength_penalty=p) for p in (0, 1))
+    pushed, spared = (plan_strengths(STRENGTHS, readings, 1.4, noise=0.02, strength_penalty=p) for p in (0, 2))
     assert pushed.strengths.median() == 4
-    assert spared.strengths.max() < 2.9
-    assert torch.exp(-spared.strengths / 0.6).max() < 0.02  # of the reading that the whole range brings
+    assert spared.strengths.max() < 3.0
+    assert torch.exp(-spared.strengths / 0.6).max() < 0.01  # of the reading that the whole range brings
     assert spared.reachable.tolist() == pushed.reachable.tolist()
 
 
@@ -36,6 +36,17 @@ def test_readings_that_follow_the_strength_are_not_moved(simulate, penalty):
     free, paid = (plan_strengths(torch.linspace(0, 1, 5), readings, 1.5, strength_penalty=p) for p in (0, penalty))
     moved = (world.state(free.strengths) - world.state(paid.strengths)).abs()[free.reachable]
     assert moved.max() == 0
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+def test_a_noisy_reader_makes_no_strength_dearer(simulate, noise):
+    """All pictures' curves together are surer than a reading: an edit that is seen in them is made."""
+    world = simulate(gain=2.0, saturation=50.0, noise=noise)
+    strengths = torch.linspace(0, 1, 5)
+    readings = torch.stack([world.read(world.render(s.expand(64))) for s in strengths], dim=1)
+    free, paid = (plan_strengths(strengths, readings, 1.0, noise=noise, strength_penalty=p) for p in (0, 2))
+    assert (free.strengths - paid.strengths).abs().mean() < 0.05
+    assert paid.strengths.mean() > 0.9 * free.strengths.mean()
 
 
 def test_a_target_far_beyond_still_takes_everyone_to_the_end():
@@ -56,8 +67,8 @@ def test_drawing_and_correcting_spares_them_too():
             unedited=render_some(torch.zeros_like(LEVELS), everyone), render_some=render_some,
         )  # fmt: skip
 
-    pushed, spared = reached(0), reached(1)
-    assert pushed.strengths.mean() > 3 and spared.strengths.mean() < 2.9
+    pushed, spared = reached(0), reached(2)
+    assert pushed.strengths.mean() > 3 and spared.strengths.mean() < 3.1
     assert (spared.readings - 1.4).abs().max() < (pushed.readings - 1.4).abs().max() + 0.07
     torch.testing.assert_close(spared.pictures, render_some(spared.strengths, everyone))
     assert spared.renders <= 4 * len(LEVELS)

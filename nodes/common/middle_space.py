@@ -11,7 +11,7 @@ from ...editing.imagic.conditioning import single_conditioning
 from ...editing.one_for_all.features import FeatureSpace, network_space
 from ...editing.state import middle_features
 from ...models.errors import InputError
-from ..common.images import to_image_batch
+from .images import to_image_batch
 
 
 def middle_space(model: Any, vae: Any, conditioning: Any) -> FeatureSpace:
