@@ -204,7 +204,7 @@ def describe_plan(strengths: Tensor, reachable: Tensor, expected: Tensor, names:
     """
     unread = ~torch.isfinite(expected)
     text = f"{int(reachable.sum())} of {len(reachable)} pictures can reach the state{_range_of(strengths)}"
-    groups = {"At their range's end before it": ~reachable & ~unread, "Cannot be read": unread}
+    groups = {"Left as near as they come": ~reachable & ~unread, "Cannot be read": unread}
     return text + _named_groups(groups, names)
 
 
@@ -217,7 +217,7 @@ def describe_reach(
     names: Sequence[str] = (),
     words: tuple[str, str] = ("pictures", "strengths"),
 ) -> str:
-    """Say who was drawn at the state, who was left at the end of their range, who is still apart, who cannot be read.
+    """Say who was drawn at the state, who was left as near as they come, who is still apart, who cannot be read.
 
     Args:
         strengths, reachable, readings: [B], of what was drawn.
@@ -230,7 +230,7 @@ def describe_reach(
     within = "" if tolerance is None else f" within {tolerance:.2g}"
     text = f"{int(landed.sum())} of {len(landed)} {words[0]} are at the state{within}{_range_of(strengths, words[1])}"
     groups = {
-        "Left at the end of their range": ~reachable & ~landed & ~unread,
+        "Left as near as they come": ~reachable & ~landed & ~unread,
         "Still apart from it": reachable & ~landed & ~unread,
         "Cannot be read": unread,
     }
@@ -241,7 +241,7 @@ def reach_title(reachable: Tensor, readings: Tensor, landed: Tensor, subject: st
     """Return the headline of a plot of drawn pictures; arguments [B] as in `describe_reach`."""
     unread = ~torch.isfinite(readings)
     groups = {
-        "left at the end of their range": ~reachable & ~landed & ~unread,
+        "left as near as they come": ~reachable & ~landed & ~unread,
         "still apart": reachable & ~landed & ~unread,
         "cannot be read": unread,
     }

@@ -130,7 +130,7 @@ class ReachStateWithPairEdit(io.ComfyNode):
                 io.String.Output(
                     "report",
                     "report",
-                    tooltip="Who is at the state, who was left at the end of their range, and each strength.",
+                    tooltip="Who is at the state, who was left as near as they come, and each strength.",
                 ),
             ],
         )

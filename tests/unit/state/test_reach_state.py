@@ -103,7 +103,7 @@ def test_who_is_there_is_told_apart_from_who_could_be(simulate):
     assert int(apart.sum()) >= 3 and int(ended.sum()) > 0
     title = reached.title()
     assert title.startswith(f"{int(reached.landed.sum())} of 64 pictures are at the state")
-    assert f"{int(ended.sum())} left at the end of their range" in title and f"{int(apart.sum())} still apart" in title
+    assert f"{int(ended.sum())} left as near as they come" in title and f"{int(apart.sum())} still apart" in title
     assert f"Still apart from it: #{int(apart.nonzero()[0, 0]) + 1}" in reached.report()
 
 
