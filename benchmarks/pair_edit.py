@@ -245,11 +245,11 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, int, str, int]]:
     both, losses, peers = (LOSSES[0], list(WAYS)[-1]), list(WAYS)[1:4], list(WAYS)[4:-1]
     yield from ((name, 1, way, photos) for name in DEFAULT for way in both)
     yield from ((name, 4, way, photos) for name in DEFAULT for way in both)
-    yield from (("glasses", 1, way, photos) for way in (*losses, *peers) if not way.endswith("published"))
     yield from ((name, 1, way, photos) for name in EDITS if name not in DEFAULT for way in both)
     yield from ((name, 16, way, photos) for name in DEFAULT for way in both)
-    yield from ((name, pairs, way, MANY) for name in DEFAULT for pairs in (1, 4) for way in both)
+    yield from (("glasses", 1, way, photos) for way in (*losses, *peers) if not way.endswith("published"))
     yield from (("glasses", 1, way, photos) for way in peers if way.endswith("published"))
+    yield from ((name, pairs, way, MANY) for name in DEFAULT for pairs in (1, 4) for way in both)
     yield from ((name, 1, way, photos) for name in DEFAULT[1:] for way in (*losses, *peers))
 
 

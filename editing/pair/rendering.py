@@ -47,8 +47,9 @@ def pair_renderer(
     """
     sampling = sampling or PairSampling()
     photos = check_latents(photos, "photos")
-    region_of(mask, photos)  # a wrong one is refused before the work starts
+    region_of(mask, photos)  # what does not fit is refused before the work starts
     check_inverted(inverted, photos, edit.reference)
+    edit.loras_for(denoiser)
     steps = -(-len(photos) // sampling.at_once) * sampling.steps
     inverts = inverted is None and not edit.reference
     begun = count()

@@ -46,6 +46,9 @@ class LatentCoder:
     def encode(self, pictures):
         return self.latents.pop(0)
 
+    def decode(self, latents):
+        return latents[:, :3].movedim(1, -1) / 8 + 0.5
+
 
 def run(node, **inputs):
     return NODES[f"SemanticEdit{node}"].execute(**inputs).result
@@ -76,6 +79,14 @@ def check(kind, model=None):
         one, noise = ({"samples": batch["samples"][k : k + 1]} for batch in (photos, inverted))
         alone = run("ApplyPairEdit", **applying, latent=one, strength=strength, inverted=noise)[0]["samples"]
         assert float((alone[0] - edited[k]).abs().max()) <= 1e-5 * float(edited.abs().max()), (kind, k)
+    readers = importlib.import_module(f"{spec.name}.editing.state")
+    reader = readers.StateReader(lambda pictures: pictures.mean(dim=(1, 2, 3)), ("brightness",))
+    images, _, numbers, _, report = run(
+        "ReachStateWithPairEdit", **applying, vae=LatentCoder(), latent=photos, inverted=inverted, reader=reader,
+        aim="median", target=0.0, reading="", strengths="-0.5, 0, 0.5", rounds=1,
+    )  # fmt: skip
+    assert len(images) == 3 and all(-0.5 <= number <= 0.5 for number in numbers), (kind, numbers)
+    assert "pictures drawn" in report, report
     zero = run("ApplyPairEdit", **applying, latent=photos, strength=0.0, inverted=inverted)[0]["samples"]
     assert torch.allclose(zero[0], edited[0], atol=1e-5) and float((zero[1] - edited[1]).abs().max()) > 1e-5, kind
     after = model.model.state_dict()

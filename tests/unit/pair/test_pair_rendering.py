@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from semantic_edit.editing import PairSettings, apply_pair_edit, learn_pair_edit, pair_renderer, reach_state
+from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit, pair_renderer, reach_state
 from semantic_edit.editing.pair.applying import photos_to_noise
 from semantic_edit.editing.pair.settings import PairSampling
 from semantic_edit.models.errors import InputError
@@ -67,10 +67,13 @@ def test_some_photos_are_drawn_as_with_all_others_and_noise_at_hand_gives_the_sa
         ({"mask": torch.ones(2, 8, 8)}, "The mask has shape"),
         ({"inverted": torch.zeros(2, 4, 8, 8)}, "The inverted latents have shape"),
         ({"photos": torch.zeros(4, 8, 8)}, "expected .pictures, channels, h, w."),
+        (
+            {"edit": PairEdit({f"lora_unet_nowhere.lora_{way}.weight": torch.ones(2, 2) for way in ("up", "down")})},
+            "nowhere|another model|belongs",
+        ),
     ],
 )
 def test_wrong_inputs_are_told_before_the_work(tiny_denoiser, edit, entry, photos, change, sentence):
     with pytest.raises(InputError, match=sentence):
-        pair_renderer(
-            tiny_denoiser, edit=edit, entry=entry, decode=decode, sampling=SAMPLING, **{"photos": photos, **change}
-        )
+        inputs = {"photos": photos, "edit": edit, "entry": entry, "decode": decode, "sampling": SAMPLING, **change}
+        pair_renderer(tiny_denoiser, **inputs, progress=lambda *_, **__: pytest.fail("the work has begun"))
