@@ -127,14 +127,7 @@ SHEETS = {
         titled=True,
     ),
     "pair_edit": Sheet((Row("11", 0, (2,)), Row("14", 0, (2,))), 384, joined=True, workflow="pair_edit_demo"),
-    "pair_edit_demo": Sheet(
-        (
-            Row("11", label="photos", size=200),
-            Row("14", label="the example's glasses, each by its own strength", size=200),
-            Row("14", 3, size=760),
-        ),
-        titled=True,
-    ),
+    "pair_edit_demo": Sheet((Row("11", label="photo"), Row("14", label="glasses"))),
     "pair_edit_folder": Sheet((Row("11"), Row("14")), workflow="pair_edit_demo"),
     "paint_a_photo": Sheet((Row("2"), Row("14")), 288, joined=True),
     "remove_an_object": Sheet((Row("2"), Row("10")), 288, joined=True),

@@ -14,6 +14,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
+from ..common.progress import layer_progress
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import EditDirectionType, GanGeneratorType, GanLatentType
 
@@ -67,7 +68,8 @@ class SlideAttribute(io.ComfyNode):
         start = latents.codes[index : index + 1]
         edited = slide_attribute(start, direction, amount, layers)
         place(generator)
-        pictures = draw_states(generator, torch.cat([start, edited]))
+        with layer_progress(generator, 1, "drawing"):
+            pictures = draw_states(generator, torch.cat([start, edited]))
         names = latents.names[index : index + 1]
         return io.NodeOutput(
             GanLatent(start, names, latents.family),

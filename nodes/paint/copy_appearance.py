@@ -12,6 +12,7 @@ from ...models.errors import InputError, check_choice
 from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.latents import check_latent
+from ..common.progress import layer_progress
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
@@ -76,6 +77,8 @@ class CopyAppearance(io.ComfyNode):
         check_latent(generator, reference, "The reference latent")
         place(generator)
         index = None if layer < 0 else layer
-        return io.NodeOutput(
-            copy_appearance(generator, latents.codes, mask, reference.codes, reference_mask, form, index, painting)
-        )
+        with layer_progress(generator, 2, "copying the look"):
+            painted = copy_appearance(
+                generator, latents.codes, mask, reference.codes, reference_mask, form, index, painting
+            )
+        return io.NodeOutput(painted)

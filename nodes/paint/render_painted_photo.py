@@ -16,6 +16,7 @@ from ...models.gan.generator import GanGenerator
 from ..common.devices import place
 from ..common.images import from_image_batch, to_image_batch
 from ..common.latents import check_latent
+from ..common.progress import layer_progress
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType, GanPaintingType
 
@@ -105,9 +106,10 @@ class RenderPaintedPhoto(io.ComfyNode):
         canvas = _canvases.get(latents)
         if canvas is None or canvas.generator is not generator:
             canvas = _canvases[latents] = Canvas(generator, latents.codes)
-        painted = render_painted_photo(
-            canvas, painting, pictures, dilation, feather, blending, keep_details, match_tones
-        )
+        with layer_progress(generator, 2, "drawing the painting"):
+            painted = render_painted_photo(
+                canvas, painting, pictures, dilation, feather, blending, keep_details, match_tones
+            )
         mask = painted.mask[:, 0].expand(len(pictures), -1, -1).to(current().result_device()).contiguous()
         composite = to_image_batch(painted.composite)
         # On the way to -1..1 and back a pixel loses its last bits, and so a level when saved.

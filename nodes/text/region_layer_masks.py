@@ -15,6 +15,7 @@ from ...models.gan.generator import GanGenerator
 from ...models.gan.layer_blend import effective_mask
 from ..common.devices import place
 from ..common.latents import check_latent
+from ..common.progress import layer_progress
 from ..common.schema import menu_category, search_aliases
 from ..common.sockets import GanGeneratorType, GanLatentType, PartLabelsType, TextEditType
 from ..common.widget_data import layers_payload, ui_payload
@@ -66,7 +67,8 @@ class RegionLayerMasks(io.ComfyNode):
         if index >= len(latents):
             raise InputError(f"index is {index}, but there are {len(latents)} pictures; count from 0.")
         place(generator)
-        masks = row_masks_in_chunks(text_edit, generator, latents.codes, parts)
+        with layer_progress(generator, 1, "drawing the masks"):
+            masks = row_masks_in_chunks(text_edit, generator, latents.codes, parts)
         effective = effective_mask(masks, generator.resolution)[:, 0].expand(len(latents), -1, -1)
         effective = effective.to(current().result_device())
         shares = torch.tensor([[0.0 if mask is None else float(mask.mean()) for mask in masks]])
