@@ -15,7 +15,7 @@ from ...models.segmenters.bisenet import FaceSegmenter
 from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
-from ..common.progress import progress_for
+from ..common.progress import layer_progress, progress_for
 from ..common.schema import menu_category, search_aliases, seed_input
 from ..common.sockets import ConceptUnitsType, GanGeneratorType, GanLatentType, PartLabelsType, SegmenterType
 
@@ -128,7 +128,8 @@ class DissectConcepts(io.ComfyNode):
             labeller.score,
             progress=progress_for(2 * len(codes) + len(labeller.names), "dissecting"),
         )
-        sheets = picture_units(generator, concepts, codes[:_SHEET_PICTURES])
+        with layer_progress(generator, 1, "drawing the sheets"):
+            sheets = picture_units(generator, concepts, codes[:_SHEET_PICTURES])
         return io.NodeOutput(concepts, to_image_batch(sheets), concepts.report())
 
 

@@ -149,7 +149,7 @@ class ReachStateWithPairEdit(io.ComfyNode):
         levels, blocks = typed_numbers(strengths, "strengths"), parse_strengths(strength_per_block)
         photos, entry = latent_of(latent), single_conditioning(conditioning)
         noise = None if inverted is None else latent_of(inverted, "inverted latent")
-        diffusion = host.current().diffusion
+        diffusion, progress = host.current().diffusion, progress_for(steps, "reaching one state")
 
         def decode(latents: Tensor) -> Tensor:
             return from_image_batch(diffusion.decode(vae, latents))
@@ -165,7 +165,6 @@ class ReachStateWithPairEdit(io.ComfyNode):
         targets = target_of(aim, target, chosen, example_picture, readings)
         denoiser = diffusion.denoiser(model)
         edit = with_block_strengths(edit, denoiser, blocks) if blocks else edit
-        progress = progress_for(steps, "reaching one state")
         render_some = pair_renderer(
             denoiser, photos, edit, entry, decode, sampling, mask=mask, inverted=noise,
             drawings=len(levels) - 1 + rounds, progress=progress,

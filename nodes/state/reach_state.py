@@ -129,6 +129,7 @@ class ReachState(io.ComfyNode):
         check_family(family, latents.family, name, "the latents")
         levels, chosen = typed_numbers(strengths, "strengths"), one_reading(reader, reading)
         place(generator)
+        progress = progress_for((2 + rounds) * len(latents), "reaching one state")  # a bar before the first drawing
 
         def render_some(alpha: Tensor, index: Tensor) -> Tensor:
             codes = latents.codes[index.to(latents.codes.device)]
@@ -145,7 +146,6 @@ class ReachState(io.ComfyNode):
         before = render(torch.zeros(len(latents)))
         unedited = chosen.read(before)[:, 0].cpu()
         targets = target_of(aim, target, chosen, example_picture, unedited)
-        progress = progress_for((2 + rounds) * len(latents), "reaching one state")
         reached = reach_state(
             render,
             chosen,
