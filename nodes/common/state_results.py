@@ -8,8 +8,21 @@ from torch import Tensor
 
 from ...editing.state import ReachedState, StateReader
 from ...editing.state.figures import readings_plot
-from ...host import current
+from ...host import current, io
 from .state_targets import axis_title
+
+
+def state_outputs() -> list:
+    """Return the outputs behind pictures and strengths: numbers, plot and report."""
+    return [
+        io.Float.Output("numbers", "numbers", is_output_list=True, tooltip="The same as a list of numbers."),
+        io.Image.Output(
+            "plot", "plot", tooltip="What each picture shows before and after; hollow dots are not at the state."
+        ),
+        io.String.Output(
+            "report", "report", tooltip="Who is at the state, who was left as near as they come, and each strength."
+        ),
+    ]
 
 
 def state_plot(reached: ReachedState, reader: StateReader, unedited: Tensor) -> Tensor:

@@ -50,6 +50,13 @@ def picture_input() -> io.Image.Input:
     )
 
 
+def rounds_input() -> io.Int.Input:
+    """Return how often pictures are corrected."""
+    return io.Int.Input(
+        "rounds", default=2, min=0, max=10, tooltip="How often pictures are drawn, read and corrected after that."
+    )
+
+
 def penalty_input() -> io.Float.Input:
     """Return the input that keeps pictures from being pushed on where the edit has done what it can."""
     widget = io.Float.Input(

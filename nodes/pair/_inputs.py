@@ -8,6 +8,8 @@ from ...editing.pair.settings import PairSampling
 from ...host import io
 from ...models.errors import InputError
 
+BLOCKS_TOOLTIP = "Strengths of single blocks, one a line: 'middle_block.1: 0.5'; from Localize Pair Edit or by hand."
+
 
 def steps_input() -> io.Int.Input:
     """Return the number of steps each way."""
@@ -31,6 +33,31 @@ def at_once_input() -> io.Int.Input:
         optional=True,
         tooltip="Pictures that go through the model together. More are faster on a large card; with 1 a picture comes "
         "out the same to the byte in every batch.",
+    )
+
+
+def unedited_input() -> io.Float.Input:
+    """Return the share of steps that the slider leaves alone."""
+    return io.Float.Input(
+        "unedited",
+        default=PairSampling().unedited,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        optional=True,
+        tooltip="Share of the first steps without the edit: they decide pose and layout.",
+    )
+
+
+def one_pass_input() -> io.Boolean.Input:
+    """Return whether the slider is applied plainly."""
+    return io.Boolean.Input(
+        "one_pass",
+        display_name="one pass",
+        default=PairSampling().one_pass,
+        optional=True,
+        tooltip="Three times as fast: the slider at half the strength, nothing left out. Good with sliders learned by "
+        "content first; others bring the pair's person along.",
     )
 
 

@@ -16,7 +16,14 @@ from ..common.diffusion import latent_of, refinements_input
 from ..common.progress import progress_for
 from ..common.schema import MAX_SEED, menu_category, search_aliases, with_advanced
 from ..common.sockets import EditStrengthType, PairEditType
-from ._inputs import at_once_input, steps_input, strength_per_block_input
+from ._inputs import (
+    BLOCKS_TOOLTIP,
+    at_once_input,
+    one_pass_input,
+    steps_input,
+    strength_per_block_input,
+    unedited_input,
+)
 
 
 class ApplyPairEdit(io.ComfyNode):
@@ -57,15 +64,7 @@ class ApplyPairEdit(io.ComfyNode):
                     tooltip="From Invert To Noise, of these photos with the same steps: new strengths are then quick.",
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="1 where the edit acts. Left out: everywhere."),
-                io.Float.Input(
-                    "unedited",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    optional=True,
-                    tooltip="Share of the first steps without the edit: they decide pose and layout.",
-                ),
+                unedited_input(),
                 refinements_input(),
                 at_once_input(),
                 io.Int.Input(
@@ -78,17 +77,8 @@ class ApplyPairEdit(io.ComfyNode):
                     tooltip="The noise that edit models begin with, where the photo is a reference. Others begin with "
                     "the photo's own.",
                 ),
-                strength_per_block_input(
-                    "Strengths of single blocks, one a line: 'middle_block.1: 0.5'; from Localize Pair Edit or by hand."
-                ),
-                io.Boolean.Input(
-                    "one_pass",
-                    display_name="one pass",
-                    default=False,
-                    optional=True,
-                    tooltip="Three times as fast: the slider at half the strength, nothing left out. Good with sliders "
-                    "learned by content first; others bring the pair's person along.",
-                ),
+                strength_per_block_input(BLOCKS_TOOLTIP),
+                one_pass_input(),
             ],
             outputs=[io.Latent.Output("edited", "latent", tooltip="The edited photos, for VAE Decode.")],
         )

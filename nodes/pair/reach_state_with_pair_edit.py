@@ -24,10 +24,26 @@ from ..common.middle_space import middle_space
 from ..common.progress import progress_for
 from ..common.schema import menu_category, search_aliases, with_advanced
 from ..common.sockets import ClipVisionType, EditStrengthType, PairEditType, StateReaderType, TextImageScorerType
-from ..common.state_results import state_plot, state_report
-from ..common.state_targets import PICTURE, aim_inputs, one_reading, penalty_input, picture_input, target_of
+from ..common.state_results import state_outputs, state_plot, state_report
+from ..common.state_targets import (
+    PICTURE,
+    aim_inputs,
+    one_reading,
+    penalty_input,
+    picture_input,
+    rounds_input,
+    target_of,
+)
 from ..common.typed_numbers import typed_numbers
-from ._inputs import at_once_input, check_sizes, steps_input, strength_per_block_input
+from ._inputs import (
+    BLOCKS_TOOLTIP,
+    at_once_input,
+    check_sizes,
+    one_pass_input,
+    steps_input,
+    strength_per_block_input,
+    unedited_input,
+)
 
 
 class ReachStateWithPairEdit(io.ComfyNode):
@@ -60,13 +76,7 @@ class ReachStateWithPairEdit(io.ComfyNode):
                     tooltip="The strengths that are tried first; no photo goes beyond the least and the largest. With "
                     "one below 0, photos that have more than the state come back to it.",
                 ),
-                io.Int.Input(
-                    "rounds",
-                    default=2,
-                    min=0,
-                    max=10,
-                    tooltip="How often photos are drawn, read and corrected after that.",
-                ),
+                rounds_input(),
                 steps_input(),
                 io.Image.Input(
                     "before",
@@ -94,28 +104,11 @@ class ReachStateWithPairEdit(io.ComfyNode):
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="1 where the edit acts. Left out: everywhere."),
                 picture_input(),
-                io.Float.Input(
-                    "unedited",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    optional=True,
-                    tooltip="Share of the first steps without the edit: they decide pose and layout.",
-                ),
+                unedited_input(),
                 refinements_input(),
                 at_once_input(),
-                strength_per_block_input(
-                    "Strengths of single blocks, one a line: 'middle_block.1: 0.5'; from Localize Pair Edit or by hand."
-                ),
-                io.Boolean.Input(
-                    "one_pass",
-                    display_name="one pass",
-                    default=False,
-                    optional=True,
-                    tooltip="Three times as fast: the slider at half the strength, nothing left out. Good with sliders "
-                    "learned by content first; others bring the pair's person along.",
-                ),
+                strength_per_block_input(BLOCKS_TOOLTIP),
+                one_pass_input(),
                 penalty_input(),
             ],
             outputs=[
@@ -123,15 +116,7 @@ class ReachStateWithPairEdit(io.ComfyNode):
                 EditStrengthType.Output(
                     "alphas", "strengths", tooltip="The strengths, for Apply Pair Edit: the same photos without a loop."
                 ),
-                io.Float.Output("numbers", "numbers", is_output_list=True, tooltip="The same as a list of numbers."),
-                io.Image.Output(
-                    "plot", "plot", tooltip="What each photo shows before and after; hollow dots are not at the state."
-                ),
-                io.String.Output(
-                    "report",
-                    "report",
-                    tooltip="Who is at the state, who was left as near as they come, and each strength.",
-                ),
+                *state_outputs(),
             ],
         )
 

@@ -30,7 +30,7 @@ from ..common.sockets import (
     PartLabelsType,
     TextEditType,
 )
-from ..common.state_results import state_plot, state_report
+from ..common.state_results import state_outputs, state_plot, state_report
 from ..common.state_targets import (
     PICTURE,
     aim_inputs,
@@ -38,6 +38,7 @@ from ..common.state_targets import (
     penalty_input,
     picture_input,
     reader_input,
+    rounds_input,
     target_of,
 )
 from ..common.typed_numbers import typed_numbers
@@ -66,13 +67,7 @@ class ReachState(io.ComfyNode):
                     default="-2, 0, 2",
                     tooltip="The strengths that are tried first; no picture goes beyond the least and the largest.",
                 ),
-                io.Int.Input(
-                    "rounds",
-                    default=2,
-                    min=0,
-                    max=10,
-                    tooltip="How often pictures are drawn, read and corrected after that.",
-                ),
+                rounds_input(),
                 EditDirectionType.Input(
                     "direction", optional=True, tooltip="The edit, from Load Direction or Optimize Direction."
                 ),
@@ -88,17 +83,7 @@ class ReachState(io.ComfyNode):
                 EditStrengthType.Output(
                     "alphas", "strengths", tooltip="The strengths, for Apply Edit, Apply Text Edit or Animate Strength."
                 ),
-                io.Float.Output("numbers", "numbers", is_output_list=True, tooltip="The same as a list of numbers."),
-                io.Image.Output(
-                    "plot",
-                    "plot",
-                    tooltip="What each picture shows before and after; hollow dots are not at the state.",
-                ),
-                io.String.Output(
-                    "report",
-                    "report",
-                    tooltip="Who is at the state, who was left as near as they come, and each strength.",
-                ),
+                *state_outputs(),
             ],
         )
 
