@@ -12,7 +12,7 @@ from .images import from_image_batch
 from .schema import came_later
 from .sockets import StateReaderType
 
-STRENGTH_PENALTY = 2.0
+STRENGTH_PENALTY = 2.0  # of new nodes: no photo fewer at the state, and people nearer to who they were
 EXAMPLE, NUMBER, PICTURE, MEDIAN = AIMS = ("example", "number", "picture", "median")
 
 
