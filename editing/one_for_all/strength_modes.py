@@ -41,7 +41,7 @@ def strengths_for(
     generator: GanGenerator | None = None,  # to measure with, and for numbers and pictures
     corrections: int = 0,
     space: Callable[[], FeatureSpace] | None = None,  # where pictures are read if the direction brings no score
-    progress: Progress | None = None,  # counts measured pictures
+    progress: Progress | None = None,  # counts the pictures that a score is learned on, then measured ones
 ) -> EditStrength:
     """Compute the strength of each picture.
 
@@ -57,7 +57,7 @@ def strengths_for(
     reads_pictures = target.picture is not None
     score = None
     if measured or reads_pictures:
-        score = attribute_score_for(generator, direction, space, reads_pictures)
+        score = attribute_score_for(generator, direction, space, reads_pictures, progress)
     if target.code is not None and not measured and target.number is None and not reads_pictures:
         value = float(attribute_values(direction, target.code)[0])
         return plan_strength(direction, w, strength, value, limit)
@@ -73,6 +73,7 @@ def attribute_score_for(
     direction: EditDirection,
     space: Callable[[], FeatureSpace] | None,
     reads_pictures: bool = False,  # it shall read pictures that have no code
+    progress: Progress | None = None,  # counts the pictures that a score is learned on
 ) -> AttributeScore:
     """Return what measures the direction's attribute: the score it carries, else its normal learned on features.
 
@@ -90,7 +91,8 @@ def attribute_score_for(
     if carried is not None and not feature_space.sees_pictures:
         return carried
     with no_inference_mode():
-        return linear_probe(sample_features(generator, feature_space), direction.normal, direction.direction)
+        samples = sample_features(generator, feature_space, progress=progress)
+        return linear_probe(samples, direction.normal, direction.direction)
 
 
 def _goal(target: Target, generator: GanGenerator | None, score: AttributeScore | None) -> Goal | None:

@@ -144,3 +144,20 @@ def test_an_encoder_that_is_replaced_is_read_again(headless_host, encoder_file, 
     os.utime(path, (1, 1))
     assert node_class.fingerprint_inputs(features=encoder_file, seed=0) != fingerprint
     assert node_class.fingerprint_inputs() == node_class.fingerprint_inputs(features="automatic") == ""
+
+
+def test_learning_to_measure_reports_while_it_draws(run_node, headless_host, monkeypatch, tiny_generator):
+    """At full size five hundred pictures take minutes: each batch of them is a step, where a stop ends it."""
+    told = []
+    monkeypatch.setattr(
+        headless_host, "progress", lambda total, label="": lambda step, total, preview=None: told.append(step)
+    )
+    before, after, latents = (
+        run_node("SampleLatents", generator=tiny_generator, count=1, seed=k)[0][0] for k in (1, 2, 3)
+    )
+    direction = run_node("DirectionFromCodes", before=before, after=after)[0][0]
+    told.clear()
+    run_node(
+        "ComputeStrength", generator=tiny_generator, direction=direction, latents=latents, features="generator's own"
+    )
+    assert told[0] <= 512 + 96 <= max(told) and told[-1] < max(told)  # what it learns on, then what it measures
