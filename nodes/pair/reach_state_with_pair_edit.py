@@ -27,6 +27,7 @@ from ..common.sockets import ClipVisionType, EditStrengthType, PairEditType, Sta
 from ..common.state_results import state_outputs, state_plot, state_report
 from ..common.state_targets import (
     PICTURE,
+    STRENGTH_PENALTY,
     aim_inputs,
     one_reading,
     penalty_input,
@@ -126,7 +127,8 @@ class ReachStateWithPairEdit(io.ComfyNode):
         strengths: str, rounds: int, steps: int, before: Tensor | None = None, after: Tensor | None = None,
         reader: StateReader | None = None, scorer: Any = None, clip_vision: Any = None, inverted: dict | None = None,
         mask: Tensor | None = None, example_picture: Tensor | None = None, unedited: float = 0.0, refinements: int = 2,
-        at_once: int = 1, strength_per_block: str = "", one_pass: bool = False, strength_penalty: float = 2.0,
+        at_once: int = 1, strength_per_block: str = "", one_pass: bool = False,
+        strength_penalty: float = STRENGTH_PENALTY,
     ) -> io.NodeOutput:  # fmt: skip
         if example_picture is not None and aim != PICTURE:
             raise InputError(f"example_picture is connected, but aim is '{aim}'; choose 'picture'.")
