@@ -16,15 +16,17 @@ what the example shows after it.
     kept         similarity of identity between a photo and its edit
 
 Readers: "example, scorer" one pair in the open_clip scorer's features; "example, encoder" the same in the encoder's;
-"example, middle" in the middle of the diffusion model that edits; "example, together" in all of these; "network" reads
-attributes as landmarks of a face would (a regressor with labels, trained apart from the oracle); "the oracle" stands
-beside as the ceiling. Strengths have the price that Plan Strengths begins with (``--penalty``).
+"example, middle" in the middle of the diffusion model that edits; "example, together" in all of these; "taught" the same reader,
+taught by what the editor draws as it goes; "network" reads attributes as landmarks of a face would (a regressor with
+labels, trained apart from the oracle); "the oracle" stands beside as the ceiling. Strengths have the price that Plan
+Strengths begins with (``--penalty``).
 
 "noise" sweeps a reader's own: the oracle's readings with a wobble of so many standard deviations of the photos.
 "two" edits two attributes at once: both sliders solved for together beside each slider's own strengths put together.
 
     python benchmarks/one_state.py [--only gan noise two pair imagic] [--portraits 64] [--examples 3] [--sliders ...]
-        [--photos 24] [--pairs 1] [--one-pass] [--imagic-photos 8] [--penalty 2] [--write]
+        [--photos 24] [--attributes ...] [--pairs 1] [--one-pass] [--imagic-photos 8] [--readers ...] [--penalty 2]
+        [--write]
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from collections.abc import Callable
 
 import torch
 from _harness import machine_facts, say
-from _one_state_diffusion import DiffusionEditors
+from _one_state_diffusion import PAIRS, DiffusionEditors
 from _one_state_editors import MODELS, SLIDERS, Editor, GanEditors
 from _pages import write_page
 from semantic_edit.demo import identity, measure
@@ -56,7 +58,6 @@ PARTS = ("gan", "noise", "two", "pair", "imagic")
 WOBBLES = (0.0, 0.1, 0.2, 0.4)  # standard deviations of the photos
 NOISY_SLIDERS = ("turn_head", "smile")
 TWO = (("turn_head", "open_mouth"), ("long_hair", "smile"), ("smile", "open_mouth"))
-PAIR_ATTRIBUTES = ("hair_len", "yaw")
 
 
 def main() -> None:
@@ -66,13 +67,15 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=3)
     parser.add_argument("--sliders", nargs="*", default=list(SLIDERS))
     parser.add_argument("--photos", type=int, default=24, help="of the pair slider")
-    parser.add_argument("--pairs", type=int, default=1, help="that the pair slider learns from")
+    parser.add_argument("--attributes", nargs="*", default=["hair_len", "yaw"], choices=PAIRS, help="of its pairs")
+    parser.add_argument("--pairs", type=int, default=1, help="that it learns from")
     parser.add_argument("--one-pass", action="store_true", help="apply the pair slider plainly")
+    parser.add_argument("--readers", nargs="*", help="these alone; else all")
     parser.add_argument("--penalty", type=float, default=2.0, help="of strengths")
     parser.add_argument("--imagic-photos", type=int, default=8)
     parser.add_argument("--write", action="store_true", help="put the tables on the page")
     options = parser.parse_args()
-    began, bench, lines = time.process_time(), Bench(options.penalty), []
+    began, bench, lines = time.process_time(), Bench(options.penalty, options.readers), []
 
     def note(*more: str) -> None:
         lines.extend(["", *more])
@@ -91,7 +94,7 @@ def main() -> None:
         bench.middle = middle_features(diffusion.bundle.model, diffusion.encode, diffusion.entry)
     if "pair" in options.only:
         rows = {}
-        for name in PAIR_ATTRIBUTES:
+        for name in options.attributes:
             editor = diffusion.pair(name, options.photos, options.pairs, options.one_pass)
             rows[name] = as_rows(bench.grade(editor, DEAR_LEVELS))
         way = f"{options.pairs} pair{'s' * (options.pairs > 1)}{', in one pass' * options.one_pass}"
@@ -182,13 +185,13 @@ def two_lines(editors: GanEditors, pairs: list[tuple[str, str]]) -> list[str]:
     return ["Two attributes at once, read by the network.", "", *lines]
 
 
-def reach(editor: Editor, reader: StateReader, penalty: float = 0.0):
+def reach(editor: Editor, reader: StateReader, penalty: float = 0.0, learn: bool = False):
     """One state as nodes bring it about: unedited photos are read, and who has landed is not drawn again."""
     target = reader.target.expand(len(editor.before))
     unedited = editor.before if editor.strengths[0] <= 0 else None
     return reach_state(
         editor.render, reader, target, editor.strengths, unedited=unedited, render_some=editor.render_some,
-        strength_penalty=penalty,
+        strength_penalty=penalty, learn=learn,
     )  # fmt: skip
 
 
@@ -208,9 +211,9 @@ def as_rows(figures: dict[str, dict]) -> dict[str, list[dict]]:
 class Bench:
     """The networks that read; ``middle`` is that of a diffusion model, where one edits."""
 
-    def __init__(self, penalty: float) -> None:
+    def __init__(self, penalty: float, names: list[str] | None = None) -> None:
         allow_declaring()
-        self.penalty = penalty
+        self.penalty, self.names = penalty, names
         self.middle: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.scorer = load_scorer(MODELS / "scorers" / "demo_portraits")
         self.encoder = encoder_space(load_encoder(MODELS / "encoders" / "demo_portraits.safetensors"))
@@ -231,7 +234,7 @@ class Bench:
             (CEILING, lambda pictures: measure(pictures)[editor.attribute]),
         ):
             readers[name] = StateReader(read, (editor.attribute,), target=read(after).mean()[None])
-        return readers
+        return {name: reader for name, reader in readers.items() if self.names is None or name in self.names}
 
     def grade(self, editor: Editor, levels: int = LEVELS) -> dict[str, dict]:
         """Every method's figures."""
@@ -251,12 +254,17 @@ class Bench:
             note("equal change", equal.pictures, equal.renders / count)
         if editor.closed_form is not None:
             note("closed form", editor.render(editor.closed_form()), 1)
-        for name, reader in self.readers(editor).items():
-            reached = reach(editor, reader, self.penalty)
+        readers = self.readers(editor)
+        ways = [(name, False) for name in readers]
+        if editor.strengths[0] <= 0:
+            ways += [(name, True) for name, reader in readers.items() if reader.example is not None]
+        for name, learn in ways:
+            reached = reach(editor, readers[name], self.penalty, learn)
+            reader = reached.reader
             readings = torch.stack([reader.read(batch)[:, 0] for batch in pictures], dim=1)
             can = (readings.amin(dim=1) <= reader.target) & (readings.amax(dim=1) >= reader.target)
             named = float((can == reached.reachable).float().mean())
-            note(f"one state, {name}", reached.pictures, reached.renders / count, named)
+            note(f"one state, {name}" + ", taught" * learn, reached.pictures, reached.renders / count, named)
         return figures
 
 

@@ -1,6 +1,6 @@
 """One state for any editor: readers say what pictures show, a plan and a loop find the strength of each."""
 
-from .example import reader_from_example
+from .example import reader_from_example, taught_reader
 from .faces import FACE_MEASURES, face_measure_names, measure_faces, reader_from_face
 from .joint import JointState, reach_states
 from .masks import MASK_MEASURES, measure_masks, reader_from_mask
@@ -34,5 +34,6 @@ __all__ = [
     "reader_from_face",
     "reader_from_mask",
     "reader_from_sentence",
+    "taught_reader",
     "with_measured_noise",
 ]

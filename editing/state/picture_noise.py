@@ -12,7 +12,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from .reader import StateReader, check_picture_batch, readings_of
 
-__all__ = ["disturbed_copies", "measure_noise", "with_measured_noise"]
+__all__ = ["disturbed_copies", "measure_noise", "spread_of_changes", "tried_on", "with_measured_noise"]
 
 DRAWS = 4
 _SHIFT = 0.01  # of the picture's side, standard deviation
@@ -56,14 +56,25 @@ def measure_noise(
     Raises:
         InputError: none of the pictures can be read.
     """
+    changes = tried_on(read, pictures, draws, seed)
+    readable = torch.isfinite(changes).all(dim=1)
+    if not bool(readable.any()):
+        count = len(changes) // draws
+        raise InputError(f"The reader can read none of the {count} pictures that its noise is measured on.")
+    return spread_of_changes(changes[readable])
+
+
+def tried_on(read: Callable[[Tensor], Tensor], pictures: Tensor, draws: int = DRAWS, seed: int = 0) -> Tensor:
+    """Return the changes [draws * B, K] of readings between pictures and their disturbed copies, as `measure_noise`."""
     check_picture_batch(pictures)
     pictures = pictures[:_MOST_PICTURES]
     readings = torch.stack([readings_of(read, disturbed_copies(pictures, seed + k)) for k in range(draws)])
-    changes = (readings - readings_of(read, pictures)).flatten(0, 1)  # [draws * B, K]
-    readable = torch.isfinite(changes).all(dim=1)
-    if not bool(readable.any()):
-        raise InputError(f"The reader can read none of the {len(pictures)} pictures that its noise is measured on.")
-    return (_TO_DEVIATION * changes[readable].abs().median(dim=0).values).float()
+    return (readings - readings_of(read, pictures)).flatten(0, 1)
+
+
+def spread_of_changes(changes: Tensor) -> Tensor:
+    """Return the standard deviation [K] of changes [N, K], by their median: a few wild ones do not decide."""
+    return (_TO_DEVIATION * changes.abs().median(dim=0).values).float()
 
 
 def with_measured_noise(reader: StateReader, pictures: Tensor, draws: int = DRAWS, seed: int = 0) -> StateReader:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...models.errors import InputError
 from ..common.progress import Progress
 from .outside import OutsideCap
 from .plan import describe_reach, reach_title
@@ -30,6 +31,7 @@ class ReachedState:
         drawings: [B], readings of each picture that were used.
         tolerance: a reading that is nearer to its target is at the state: a tenth of the pictures' own spread, or a
             fiftieth of what the edit moves, and twice the reader's noise.
+        reader: what the readings are of: the reader that was given, or what it was taught.
     """
 
     strengths: Tensor
@@ -40,6 +42,7 @@ class ReachedState:
     target: Tensor
     drawings: Tensor | None = None
     tolerance: float = 0.0
+    reader: Callable[[Tensor], Tensor] | None = None
 
     @property
     def landed(self) -> Tensor:
@@ -68,6 +71,7 @@ def reach_state(
     unedited: Tensor | None = None,
     render_some: Callable[[Tensor, Tensor], Tensor] | None = None,
     strength_penalty: float = 0.0,
+    learn: bool = False,
 ) -> ReachedState:
     """Bring each picture to its target by the strength that it needs.
 
@@ -92,12 +96,20 @@ def reach_state(
             drawn again. ``read`` gets what was drawn, M pictures.
         strength_penalty: 0 takes the reading nearest to the target at any strength; at 1 nobody is pushed on where the
             edit has done what it can, see `plan.strength_price`.
+        learn: drawings teach the reader of an example, as `taught_reader` does, as soon as they are of 16 pictures:
+            for an example that this editor made. Needs ``unedited``; targets are in the reader's unit, where its
+            example is 1.
 
     Raises:
         InputError: a target that is not finite, fewer than two different strengths, negative rounds, pictures or
-            readings of another number than targets, or unedited pictures where strength 0 is not among those allowed.
+            readings of another number than targets, unedited pictures where strength 0 is not among those allowed, or
+            none where the reader is to learn.
     """
-    job = DrawingRounds(render, read, target, strengths, rounds, noise, cap, progress, render_some, strength_penalty)
+    if learn and unedited is None:
+        raise InputError("A reader learns from what changed: learning needs the unedited pictures.")
+    job = DrawingRounds(
+        render, read, target, strengths, rounds, noise, cap, progress, render_some, strength_penalty, learn
+    )
     if unedited is not None:
         job.begin_with(unedited)
     for proposal in job.curve_strengths():
@@ -120,4 +132,5 @@ def reach_state(
         job.target.to(job.device, dtype),
         outcome.drawings,
         outcome.tolerance,
+        read if job.lessons is None else job.lessons.reader,
     )

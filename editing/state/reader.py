@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...models.errors import InputError
+
+if TYPE_CHECKING:
+    from .example_features import ExampleFeatures
 
 __all__ = ["StateReader", "check_picture_batch", "digest_of", "readings_of"]
 
@@ -31,6 +35,7 @@ class StateReader:
             reading is not finite, without a reason.
         target: [K], the readings of the example's edited picture, where there is one.
         key: tells the reader from others in the settings of a job, such as a digest of what it learned.
+        example: what it was made of, where it came from an example's edit, so that drawings can teach it more.
 
     Raises:
         InputError: no names, or another number of units, noises or targets; a noise that is negative or not finite.
@@ -44,6 +49,7 @@ class StateReader:
     problems: Callable[[Tensor], Sequence[str]] | None = None
     target: Tensor | None = None
     key: str = ""
+    example: ExampleFeatures | None = None
 
     def __post_init__(self) -> None:
         names = tuple(str(name) for name in self.names)

@@ -10,18 +10,18 @@ the shared curve as far as the reader is noisy. It serves two readings or twenty
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..common.isotonic import isotonic_regression
+from .shared_curve import monotone, pchip, shared_curve, slope_spread_of
 
 __all__ = ["ResponseCurves", "ResponsePrior", "fit_groups", "fit_prior", "fit_responses", "monotone_noise"]
 
 GRID = 401  # strengths at which curves are computed
 _LENGTH = 0.45  # of the rest's smoothness, as a share of the range of strengths
-_SLOPE_SPREADS = (0.15, 0.6)  # bounds of the standard deviation of pictures' slopes, as a share of the shared slope
 _REST = 0.12  # standard deviation of the smooth rest, as a share of the shared curve's height
 _ROUGH = 0.15  # likewise of a rest with corners, which readings that stop short have
 _ROUGH_LENGTH = 0.5
@@ -29,8 +29,8 @@ _WIDE = 1e4  # prior variance of the level, in squared heights of the curve
 _JITTER = 1e-4  # of a height: readings are never trusted to the last bit
 _CLEAR = 4.0  # standard errors by which groups have to differ before their curve is believed
 _OTHER_WAY = 0.5  # of the usual change
-_KNOTS = 9  # of the shared curve at most
-_SWEEPS = 4  # of fitting the curve and the pictures' slopes in turn
+_NOISE_SHARES = (1.0, 0.5, 0.25, 0.1, 0.03)  # of the measured noise, that readings are tried with
+_CLEARLY = 4.0  # of a logarithm of likelihood: a smaller noise has to be likelier by so much
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class ResponsePrior:
     def curves(self, strengths: Tensor, readings: Tensor) -> ResponseCurves:
         """Return the posterior of pictures read at strengths [B, N], each by its own readings [B, N] alone."""
         grid = torch.linspace(float(self.strengths[0]), float(self.strengths[-1]), GRID, dtype=torch.float64)
-        shared = _pchip(self.strengths.double(), self.shape.double(), grid)
+        shared = pchip(self.strengths.double(), self.shape.double(), grid)
         valid = torch.isfinite(readings)
         mean = _posterior(grid, shared, strengths, readings, valid, self.noise, self.slope_spread)
         return ResponseCurves(grid, shared, mean, self.noise)
@@ -91,11 +91,11 @@ def fit_prior(strengths: Tensor, readings: Tensor, noise: float | None = None) -
     columns = strengths.double().expand(len(readings), -1)
     valid = torch.isfinite(readings)
     noise = monotone_noise(columns, readings) if noise is None else noise
-    knots, shape = _shared_curve(columns, readings, valid, noise)
+    knots, shape = shared_curve(columns, readings, valid, noise)
     height = abs(float(shape[-1])) or 1.0
     at = shape.expand(len(readings), -1) / height
     level = torch.where(valid, readings, torch.nan).nanmean(dim=1, keepdim=True)
-    return ResponsePrior(knots, shape, _slope_spread(at, readings, valid, level, noise, height), noise)
+    return ResponsePrior(knots, shape, slope_spread_of(at, readings, valid, level, noise, height), noise)
 
 
 def monotone_noise(strengths: Tensor, readings: Tensor) -> float:
@@ -129,15 +129,12 @@ def fit_responses(
         strengths: where each picture was read.
         readings: what was read there.
         bounds: first and last strength of the grid.
-        noise: standard deviation of a reading; None: estimated from steps that go back.
+        noise: standard deviation of a reading at most, see `likely_noise`; None: estimated from steps that go back.
     """
     grid = torch.linspace(bounds[0], bounds[1], GRID, dtype=torch.float64)
     valid = torch.isfinite(readings)
-    if noise is None:
-        noise = monotone_noise(strengths, readings)
-    knots, shape = _shared_curve(strengths, readings, valid, noise)
-    shared = _pchip(knots, shape, grid)
-    shared = shared - shared[0]
+    noise = monotone_noise(strengths, readings) if noise is None else likely_noise(strengths, readings, bounds, noise)
+    shared = _shared(grid, strengths, readings, valid, noise)
     mean = _posterior(grid, shared, strengths, readings, valid, noise)
     return ResponseCurves(grid, shared, mean, noise)
 
@@ -161,139 +158,12 @@ def fit_groups(
         return None
     means = torch.stack([group.mean() for group in groups])
     errors = torch.stack([group.var() / len(group) for group in groups])
-    curve = _monotone(means, 1 / errors.clamp(min=1e-30))
+    curve = monotone(means, 1 / errors.clamp(min=1e-30))
     if abs(float(curve[-1] - curve[0])) < _CLEAR * float((errors[0] + errors[-1]).sqrt()):
         return None
-    shared = _pchip(knots, curve - curve[0], grid)
+    shared = pchip(knots, curve - curve[0], grid)
     columns = strengths[:, None], readings[:, None], valid[:, None]
     return ResponseCurves(grid, shared, _posterior(grid, shared, *columns, noise or 0.0), noise or 0.0)
-
-
-def _shared_curve(strengths: Tensor, readings: Tensor, valid: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-    """Fit knots [K] and a monotone curve [K] to all pictures at once, each with its own level and slope."""
-    knots = _knots(strengths, valid)
-    curve = torch.zeros(len(knots), dtype=torch.float64)
-    if len(knots) < 2:
-        return torch.cat([knots, knots + 1])[:2], torch.zeros(2, dtype=torch.float64)
-    weights, targets = valid.double(), torch.where(valid, readings, 0.0)
-    hats = _hats(knots, strengths) * weights[..., None]  # [B, N, K]
-    scale, slopes = torch.ones(len(strengths), dtype=torch.float64), None
-    for _ in range(_SWEEPS):
-        # Levels are eliminated; the curve solves what is left, robustly (a picture that does not answer counts less).
-        robust = _robust_weights(curve, hats, targets, weights, scale, slopes)
-        curve = _solve_curve(hats, targets, weights, scale, robust)
-        curve = _monotone(curve, hats.sum(dim=(0, 1)))
-        height = float(curve[-1] - curve[0])
-        if abs(height) < 1e-12:
-            break
-        scale, slopes = _slopes(curve, hats, targets, weights, noise)
-    return knots, curve - curve[0]
-
-
-def _knots(strengths: Tensor, valid: Tensor) -> Tensor:
-    """Choose the curve's knots [K] among the strengths that were read, as many as so many readings can tell."""
-    values = strengths[valid]
-    if not len(values):
-        return torch.zeros(1, dtype=torch.float64)
-    unique = values.unique()
-    limit = min(_KNOTS, 2 + (len(values) - len(strengths)) // 4)
-    if len(unique) <= limit:
-        return unique
-    return torch.quantile(values, torch.linspace(0, 1, limit, dtype=torch.float64)).unique()
-
-
-def _hats(knots: Tensor, strengths: Tensor) -> Tensor:
-    """Return the piecewise linear basis [B, N, K] over knots [K] at strengths [B, N] within them."""
-    right = torch.searchsorted(knots, strengths.contiguous()).clamp(1, len(knots) - 1)
-    fraction = ((strengths - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(0, 1)[..., None]
-    hat = torch.nn.functional.one_hot
-    return hat(right - 1, len(knots)) * (1 - fraction) + hat(right, len(knots)) * fraction
-
-
-def _centred(columns: Tensor, weights: Tensor) -> Tensor:
-    """Subtract each picture's weighted mean over its readings: [B, N, ...]."""
-    shape = (*weights.shape, *(1,) * (columns.ndim - 2))
-    w = weights.reshape(shape)
-    return (columns - (columns * w).sum(dim=1, keepdim=True) / w.sum(dim=1, keepdim=True).clamp(min=1)) * w
-
-
-def _solve_curve(hats: Tensor, targets: Tensor, weights: Tensor, scale: Tensor, robust: Tensor) -> Tensor:
-    design = _centred(hats, weights) * scale[:, None, None]  # [B, N, K]
-    centred = _centred(targets, weights)
-    design_w = design * robust[:, None, None]
-    gram = torch.einsum("bnk,bnj->kj", design_w, design)
-    gram = gram + 1e-9 * gram.diagonal().mean().clamp(min=1e-30) * torch.eye(len(gram), dtype=gram.dtype)
-    return torch.linalg.lstsq(gram, torch.einsum("bnk,bn->k", design_w, centred)[:, None]).solution[:, 0]
-
-
-def _slopes(curve: Tensor, hats: Tensor, targets: Tensor, weights: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-    """Return each picture's slope relative to the shared curve, shrunk to 1 by the noise, and the plain one: [B]."""
-    shape = _centred(hats @ curve, weights)  # [B, N]
-    energy = shape.square().sum(dim=1)
-    plain = (shape * _centred(targets, weights)).sum(dim=1) / energy.clamp(min=1e-30)
-    answered = energy > 1e-6 * float((curve[-1] - curve[0]) ** 2)
-    plain = torch.where(answered, plain, torch.ones_like(plain))
-    error = noise**2 / energy.clamp(min=1e-30)
-    spread = _SLOPE_SPREADS[1] ** 2
-    shrunk = torch.where(answered, 1 + (plain - 1) * spread / (spread + error), torch.ones_like(plain))
-    return shrunk.clamp(0, 4), plain
-
-
-def _robust_weights(
-    curve: Tensor, hats: Tensor, targets: Tensor, weights: Tensor, scale: Tensor, slopes: Tensor | None
-) -> Tensor:
-    """Weigh pictures [B] by Tukey's bisquare of their slope: one that does not answer says nothing of the others."""
-    if slopes is None or len(slopes) < 4:
-        return torch.ones_like(scale)
-    deviation = slopes - slopes.median()
-    width = 6 * deviation.abs().median().clamp(min=0.05)
-    return (1 - (deviation / width).square()).clamp(min=0).square().clamp(min=1e-3)
-
-
-def _monotone(curve: Tensor, counts: Tensor) -> Tensor:
-    """Project a curve [K] on the monotone ones, rising or falling, whichever is nearer (pool adjacent violators)."""
-    rising, falling = _pool(curve, counts), -_pool(-curve, counts)
-    errors = [float((counts * (curve - other).square()).sum()) for other in (rising, falling)]
-    return rising if errors[0] <= errors[1] else falling
-
-
-def _pool(curve: Tensor, counts: Tensor) -> Tensor:
-    return torch.from_numpy(isotonic_regression(curve.tolist(), counts.clamp(min=1e-9).tolist()))
-
-
-def _pchip(knots: Tensor, values: Tensor, grid: Tensor) -> Tensor:
-    """Interpolate by monotone cubics (Fritsch and Carlson, 1980); straight lines beyond the ends."""
-    steps = knots.diff()
-    secants = values.diff() / steps
-    slopes = torch.empty_like(values)
-    slopes[0], slopes[-1] = secants[0], secants[-1]
-    if len(values) > 2:
-        a, b = secants[:-1], secants[1:]
-        w1, w2 = 2 * steps[1:] + steps[:-1], steps[1:] + 2 * steps[:-1]
-        harmonic = (w1 + w2) / (w1 / torch.where(a == 0, 1, a) + w2 / torch.where(b == 0, 1, b))
-        slopes[1:-1] = torch.where(a * b > 0, harmonic, torch.zeros_like(a))
-        first = ((2 * steps[0] + steps[1]) * secants[0] - steps[0] * secants[1]) / (steps[0] + steps[1])
-        last = ((2 * steps[-1] + steps[-2]) * secants[-1] - steps[-1] * secants[-2]) / (steps[-1] + steps[-2])
-        slopes[0] = _end_slope(first, secants[0])
-        slopes[-1] = _end_slope(last, secants[-1])
-    k = (torch.searchsorted(knots, grid, right=True) - 1).clamp(0, len(knots) - 2)
-    h, t = steps[k], (grid - knots[k]) / steps[k]
-    inside = (
-        (1 + 2 * t) * (1 - t) ** 2 * values[k]
-        + t * (1 - t) ** 2 * h * slopes[k]
-        + t**2 * (3 - 2 * t) * values[k + 1]
-        + t**2 * (t - 1) * h * slopes[k + 1]
-    )
-    below = values[0] + slopes[0] * (grid - knots[0])
-    above = values[-1] + slopes[-1] * (grid - knots[-1])
-    return torch.where(grid < knots[0], below, torch.where(grid > knots[-1], above, inside))
-
-
-def _end_slope(slope: Tensor, secant: Tensor) -> Tensor:
-    """Keep a monotone cubic's slope at an end between 0 and three times the secant's."""
-    return torch.where(
-        slope * secant <= 0, torch.zeros_like(slope), torch.sign(secant) * torch.minimum(slope.abs(), 3 * secant.abs())
-    )
 
 
 def _posterior(
@@ -306,51 +176,98 @@ def _posterior(
     slope_spread: float | None = None,
 ) -> Tensor:
     """Compute each picture's posterior mean [B, G] given its readings."""
-    span = float(grid[-1] - grid[0])
-    spreads = torch.where(valid, readings, torch.nan)
-    level = spreads.nanmean(dim=1, keepdim=True)  # [B, 1]
-    height = abs(float(shared[-1])) or (1.0 if slope_spread else _deviation(spreads - level, valid)) or 1.0
-    at = _interpolate(grid, shared.expand(len(strengths), -1), strengths)  # [B, N]
-    basis, basis_grid = at / height, shared / height
-    if slope_spread is None:
-        slope_spread = _slope_spread(basis, readings, valid, level, noise, height)
-    noise_variance = (noise / height) ** 2 + _JITTER**2
-    variance = torch.where(valid, noise_variance, 1e9)
-
-    def covariance(s: Tensor, g: Tensor, t: Tensor, h: Tensor) -> Tensor:
-        apart = (s[..., :, None] - t[..., None, :]).abs() / span
-        smooth = torch.exp(-0.5 * (apart / _LENGTH).square())
-        rough = torch.exp(-apart / _ROUGH_LENGTH)
-        return _WIDE + slope_spread**2 * g[..., :, None] * h[..., None, :] + _REST**2 * smooth + _ROUGH**2 * rough
-
-    matrix = covariance(strengths, basis, strengths, basis) + torch.diag_embed(variance)
-    cross = covariance(grid.expand(len(strengths), -1), basis_grid.expand(len(strengths), -1), strengths, basis)
-    rest = torch.where(valid, (readings - level) / height - basis, 0.0)
-    weights = torch.linalg.solve(matrix, rest[..., None])  # [B, N, 1]
-    mean = (basis_grid + (cross @ weights)[..., 0]) * height + level
+    prior = _Prior.of(grid, shared, strengths, readings, valid, noise, slope_spread)
+    everywhere = grid.expand(len(strengths), -1), (shared / prior.height).expand(len(strengths), -1)
+    cross = _covariance(*everywhere, strengths, prior.basis, prior.span, prior.slope_spread)
+    weights = torch.linalg.solve(prior.matrix, prior.rest[..., None])  # [B, N, 1]
+    mean = (shared / prior.height + (cross @ weights)[..., 0]) * prior.height + prior.level
     return torch.where(valid.any(dim=1, keepdim=True), mean, torch.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prior:
+    """What readings are expected to be, in heights of the shared curve.
+
+    Args:
+        level: [B, 1], each picture's mean reading.
+        basis: [B, N], the shared curve where each picture was read.
+        matrix: [B, N, N], covariance of the readings.
+        rest: [B, N], what of a reading neither the level nor the shared curve says.
+    """
+
+    height: float
+    span: float
+    slope_spread: float
+    level: Tensor
+    basis: Tensor
+    matrix: Tensor
+    rest: Tensor
+
+    @classmethod
+    def of(
+        cls, grid: Tensor, shared: Tensor, strengths: Tensor, readings: Tensor, valid: Tensor, noise: float,
+        slope_spread: float | None = None,
+    ) -> _Prior:  # fmt: skip
+        span = float(grid[-1] - grid[0])
+        readable = torch.where(valid, readings, torch.nan)
+        level = readable.nanmean(dim=1, keepdim=True)
+        height = abs(float(shared[-1])) or (1.0 if slope_spread else _deviation(readable - level, valid)) or 1.0
+        basis = _interpolate(grid, shared.expand(len(strengths), -1), strengths) / height
+        if slope_spread is None:
+            slope_spread = slope_spread_of(basis, readings, valid, level, noise, height)
+        own = torch.where(valid, (noise / height) ** 2 + _JITTER**2, 1e9)  # what was not read may be anything
+        matrix = _covariance(strengths, basis, strengths, basis, span, slope_spread) + torch.diag_embed(own)
+        rest = torch.where(valid, (readings - level) / height - basis, 0.0)
+        return cls(height, span, slope_spread, level, basis, matrix, rest)
+
+    def log_likelihood(self, valid: Tensor) -> float:
+        """Return the logarithm of the readings' likelihood, but for a constant."""
+        explained = (self.rest * torch.linalg.solve(self.matrix, self.rest[..., None])[..., 0]).sum()
+        logarithm = torch.linalg.slogdet(self.matrix).logabsdet.sum()
+        return -0.5 * float(explained + logarithm) - float(valid.sum()) * math.log(self.height)
+
+
+def _covariance(s: Tensor, g: Tensor, t: Tensor, h: Tensor, span: float, slope_spread: float) -> Tensor:
+    """Return the prior covariance of readings at strengths s and t, where the shared curve is g and h, in heights."""
+    apart = (s[..., :, None] - t[..., None, :]).abs() / span
+    smooth = torch.exp(-0.5 * (apart / _LENGTH).square())
+    rough = torch.exp(-apart / _ROUGH_LENGTH)
+    return _WIDE + slope_spread**2 * g[..., :, None] * h[..., None, :] + _REST**2 * smooth + _ROUGH**2 * rough
+
+
+def likely_noise(strengths: Tensor, readings: Tensor, bounds: tuple[float, float], most: float) -> float:
+    """Return the noise under which readings are likeliest, at most that which was measured on disturbed pictures.
+
+    An editor that draws one picture at several strengths disturbs it less than shifts, zooms and grain do: a reader
+    whose noise was measured with those is believed too little, and pictures stop short of their state.
+
+    Args:
+        strengths, readings: [B, N].
+        bounds: of the strengths.
+        most: taken where readings do not clearly speak for less.
+    """
+    if not most:
+        return most
+    grid = torch.linspace(bounds[0], bounds[1], GRID, dtype=torch.float64)
+    valid = torch.isfinite(readings)
+    heard = []
+    for share in _NOISE_SHARES:
+        shared = _shared(grid, strengths, readings, valid, most * share)
+        prior = _Prior.of(grid, shared, strengths, readings, valid, most * share)
+        heard.append(prior.log_likelihood(valid))
+    best = max(range(len(heard)), key=heard.__getitem__)
+    return most * _NOISE_SHARES[best] if heard[best] - heard[0] > _CLEARLY else most
+
+
+def _shared(grid: Tensor, strengths: Tensor, readings: Tensor, valid: Tensor, noise: float) -> Tensor:
+    """Fit the shared curve over the grid [G], zero at its first strength."""
+    shared = pchip(*shared_curve(strengths, readings, valid, noise), grid)
+    return shared - shared[0]
 
 
 def _deviation(rest: Tensor, valid: Tensor) -> float:
     """Return the root of the mean square of what is valid."""
     return float(rest[valid].square().mean().sqrt()) if bool(valid.any()) else 0.0
-
-
-def _slope_spread(basis: Tensor, readings: Tensor, valid: Tensor, level: Tensor, noise: float, height: float) -> float:
-    """Estimate the standard deviation of pictures' slopes around the shared one."""
-    weights = valid.double()
-    shape = _centred(basis, weights)
-    energy = shape.square().sum(dim=1)
-    answered = energy > 0.01
-    if int(answered.sum()) < 4:
-        return sum(_SLOPE_SPREADS) / 2
-    plain = (shape * _centred(torch.where(valid, readings - level, 0.0) / height, weights)).sum(dim=1)
-    plain, error = (
-        (plain / energy.clamp(min=1e-30))[answered],
-        ((noise / height) ** 2 / energy.clamp(min=1e-30))[answered],
-    )
-    spread = 1.4826 * (plain - 1).abs().median()
-    return float((spread.square() - error.median()).clamp(min=0).sqrt().clamp(*_SLOPE_SPREADS))
 
 
 def _interpolate(grid: Tensor, curves: Tensor, strengths: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
+from .lessons import Lessons
 from .outside import capped_bounds
 from .plan import (
     check_noise,
@@ -53,8 +54,9 @@ class DrawingRounds:
     """The pictures, what was read of them so far, and the best drawing of each; arguments as in `reach_state`."""
 
     def __init__(
-        self, render, read, target, strengths, rounds, noise, cap, progress, render_some, strength_penalty=0.0
-    ) -> None:
+        self, render, read, target, strengths, rounds, noise, cap, progress, render_some, strength_penalty=0.0,
+        learn=False,
+    ) -> None:  # fmt: skip
         values = torch.as_tensor(target)
         count = values.numel()
         if values.ndim > 1 or count == 0:
@@ -64,6 +66,8 @@ class DrawingRounds:
         curve = torch.as_tensor(strengths).detach().double().cpu().reshape(-1)
         if not bool(torch.isfinite(curve).all()) or len(curve.unique()) < 2:
             raise InputError(f"The shared curve needs two or more different, finite strengths; got {curve.tolist()}.")
+        self.lessons = Lessons(read) if learn and getattr(read, "example", None) is not None else None
+        self.own_noise = noise is None
         if noise is None and getattr(read, "noise", None) is not None:
             noise = float(torch.as_tensor(read.noise).reshape(-1)[0])
         check_noise(noise)
@@ -82,6 +86,7 @@ class DrawingRounds:
         self.drawn = torch.empty(count, 0, dtype=torch.bool)
         self.pictures: list[Tensor] = []
         self.renders = 0
+        self._fitted: ResponseCurves | None = None
         self.everyone = torch.ones(count, dtype=torch.bool)
 
     def begin_with(self, unedited: Tensor) -> None:
@@ -98,6 +103,8 @@ class DrawingRounds:
 
     def draw(self, strengths: Tensor, needed: Tensor) -> None:
         """Draw the pictures at their strengths [B], and read them: all, or those alone who need it."""
+        if self.render_some is not None and self.pictures:
+            needed = needed & (self._distance(strengths) > _EXACT)
         index = needed.nonzero()[:, 0] if self.render_some is not None and self.pictures else None
         if index is not None and not len(index):
             return
@@ -122,21 +129,30 @@ class DrawingRounds:
 
     def _note(self, strengths: Tensor, drawn: Tensor, everyone: Tensor, pictures: Tensor) -> None:
         """Read ``pictures``, those of ``everyone`` [B, 3, H, W] whose flag is set, drawn at ``strengths`` [B]."""
-        rows = readings_of(self.read, pictures)
-        if rows.shape[1] != 1:
-            raise InputError(f"One state needs one number per picture; the reader gave {rows.shape[1]}.")
-        readings = torch.full((len(self.target),), torch.nan, dtype=torch.float64)
-        readings[drawn] = torch.where(torch.isfinite(rows[:, 0]), rows[:, 0], torch.nan)
         strengths = torch.where(drawn, strengths, self.strengths[:, -1] if self.pictures else strengths)
         self.strengths = torch.cat([self.strengths, strengths[:, None]], dim=1)
-        self.readings = torch.cat([self.readings, readings[:, None]], dim=1)
+        if self.lessons is None:
+            self.readings = torch.cat([self.readings, self._readings(pictures, drawn)[:, None]], dim=1)
+        else:
+            self.readings, noise = self.lessons.note(pictures, drawn, self.strengths)
+            self.noise = noise if self.own_noise else self.noise
         self.drawn = torch.cat([self.drawn, drawn[:, None]], dim=1)
         self.pictures.append(everyone)
+        self._fitted = None
         if self.cap is not None:
             count = len(self.target)
             self.changes = torch.cat([self.changes, self.cap.change(everyone)[:, None]], dim=1)
             whole_range = torch.stack([self.curve[0].expand(count), self.curve[-1].expand(count)])
             self.bounds = capped_bounds(self.strengths, self.changes, whole_range, self.cap.limit)
+
+    def _readings(self, pictures: Tensor, drawn: Tensor) -> Tensor:
+        """Read pictures [M, 3, H, W] of those whose flag [B] is set -> [B]; NaN for the others."""
+        rows = readings_of(self.read, pictures)
+        if rows.shape[1] != 1:
+            raise InputError(f"One state needs one number per picture; the reader gave {rows.shape[1]}.")
+        readings = torch.full((len(self.target),), torch.nan, dtype=torch.float64)
+        readings[drawn] = torch.where(torch.isfinite(rows[:, 0]), rows[:, 0], torch.nan)
+        return readings
 
     def curve_strengths(self) -> Iterator[Proposal]:
         """Yield what shows the shared curve, to be drawn one after another; everyone is then read twice."""
@@ -187,8 +203,10 @@ class DrawingRounds:
         return min(1.0, max(_LEAST_RESTRAINT, ratio**0.5))
 
     def curves(self) -> ResponseCurves:
-        """Fit the curves to all that was read so far."""
-        return fit_responses(self.strengths, self.readings, self.range, self.noise)
+        """Fit the curves to all that was read so far, once for each round."""
+        if self._fitted is None:
+            self._fitted = fit_responses(self.strengths, self.readings, self.range, self.noise)
+        return self._fitted
 
     def settled(self) -> bool:
         """Tell whether nothing is missing: by the last readings, less the reader's noise, and nobody is misplaced."""
@@ -228,8 +246,22 @@ class DrawingRounds:
         return solved, self._misplaced(curves, solved, reachable) & ~self._almost(curves)
 
     def _solve(self, curves: ResponseCurves) -> tuple[Tensor, Tensor, Tensor]:
-        """Return strengths, readings expected there, and who reaches the target, as `solve_strengths` does."""
-        return solve_strengths(curves, self.target, self.bounds, self._price(curves))
+        """Return strengths, readings expected there, and who reaches the target, as `solve_strengths` does.
+
+        Who seems not to reach it goes to the end of the range once, at whatever price: a curve that was not read there
+        knows nothing of a picture that answers late, or all at once.
+        """
+        price = self._price(curves)
+        solved, expected, reachable = solve_strengths(curves, self.target, self.bounds, price)
+        if not price:
+            return solved, expected, reachable
+        end, there, _ = solve_strengths(curves, self.target, self.bounds)
+        unknown = ~reachable & (self._distance(end) > _NEAR * (self.range[1] - self.range[0]))
+        return torch.where(unknown, end, solved), torch.where(unknown, there, expected), reachable
+
+    def _distance(self, strengths: Tensor) -> Tensor:
+        """Return how far strengths [B] are from the nearest ones that were drawn, [B]."""
+        return torch.where(self._allowed(), (strengths[:, None] - self.strengths).abs(), torch.inf).amin(dim=1)
 
     def _price(self, curves: ResponseCurves) -> float:
         return strength_price(curves, self.penalty, self.least.expand(len(self.target)))
@@ -242,7 +274,7 @@ class DrawingRounds:
         misses = (curves.at(self.strengths) - self.target[:, None]).abs()
         price = self._price(curves)
         if price:
-            solved, expected, _ = self._solve(curves)
+            solved, expected, _ = solve_strengths(curves, self.target, self.bounds, price)
             best = (expected - self.target).abs() + price * solved.square()
             misses = (misses + price * self.strengths.square() - best[:, None]).clamp(min=0)
         return torch.where(torch.isfinite(self.readings) & torch.isfinite(misses) & self._allowed(), misses, torch.inf)
@@ -268,11 +300,12 @@ class DrawingRounds:
         return own_spread(curves, self.least.expand(len(self.target)))
 
     def _misplaced(self, curves: ResponseCurves, solved: Tensor, reachable: Tensor) -> Tensor:
-        """Tell who cannot reach the target and was not drawn at that end, [B]."""
+        """Tell who cannot reach the target and was not drawn at that end, [B]; or where strength has its price."""
+        apart, near = self._distance(solved), _NEAR * (self.range[1] - self.range[0])
         if self.penalty:
-            return ~reachable & (self._misses(curves).amin(dim=1) > self._good(curves))
-        distance = torch.where(self._allowed(), (solved[:, None] - self.strengths).abs(), torch.inf).amin(dim=1)
-        return ~reachable & (distance > (_EXACT if self.cap is None else _NEAR * (self.range[1] - self.range[0])))
+            dear = self._misses(curves).amin(dim=1) > self._good(curves)
+            return ~reachable & (apart > _EXACT) & (dear | ((solved - self.bounds).abs().amin(dim=0) <= near))
+        return ~reachable & (apart > (_EXACT if self.cap is None else near))
 
     def outcome(self) -> Outcome:
         """Take of each picture the drawing that is nearest to its target; at their end whoever cannot reach it."""

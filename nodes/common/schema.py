@@ -47,7 +47,7 @@ def seed_input(id: str = "seed", tooltip: str = "", randomize: bool = False) -> 
     return io.Int.Input(id, default=0, min=0, max=MAX_SEED, control_after_generate=randomize, tooltip=tooltip)
 
 
-def came_later(widget: Any, value_in_older_files: str | float) -> Any:
+def came_later(widget: Any, value_in_older_files: str | float | bool) -> Any:
     """Mark a widget that came later with the value that workflows saved before it go on with.
 
     New nodes begin with the widget's default, which may be a better one.

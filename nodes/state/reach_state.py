@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -9,9 +10,11 @@ from torch import Tensor
 
 from ...editing.common.part_labels import PartLabels
 from ...editing.common.pictures import to_rgb
+from ...editing.common.progress import Progress, stage
+from ...editing.common.sample import sample
 from ...editing.common.types import EditDirection, EditStrength, GanLatent, check_family
 from ...editing.one_for_all.closed_form import apply_edit
-from ...editing.state import StateReader, reach_state
+from ...editing.state import StateReader, reach_state, taught_reader
 from ...editing.text.apply import apply_text_edit
 from ...editing.text.edit import TextEdit
 from ...host import io
@@ -21,7 +24,7 @@ from ..common.devices import place
 from ..common.images import to_image_batch
 from ..common.latents import check_latent
 from ..common.progress import progress_for
-from ..common.schema import menu_category, search_aliases, with_advanced
+from ..common.schema import came_later, menu_category, search_aliases, with_advanced
 from ..common.sockets import (
     EditDirectionType,
     EditStrengthType,
@@ -32,6 +35,8 @@ from ..common.sockets import (
 )
 from ..common.state_results import state_outputs, state_plot, state_report
 from ..common.state_targets import (
+    EXAMPLE,
+    NUMBER,
     PICTURE,
     aim_inputs,
     one_reading,
@@ -43,12 +48,15 @@ from ..common.state_targets import (
 )
 from ..common.typed_numbers import typed_numbers
 
+_TEACHERS = 24  # sampled pictures, where the batch has fewer
+_AT_ONCE, _SEED = 4, 0  # of those
+
 
 class ReachState(io.ComfyNode):
     """Probe Strengths, Plan Strengths and the rounds between them in one node, for the pack's own editors."""
 
     @classmethod
-    @with_advanced("strength_penalty")
+    @with_advanced("strength_penalty", "learn_from_drawings")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditReachState",
@@ -77,6 +85,16 @@ class ReachState(io.ComfyNode):
                 ),
                 picture_input(),
                 penalty_input(),
+                came_later(
+                    io.Boolean.Input(
+                        "learn_from_drawings",
+                        default=True,
+                        optional=True,
+                        tooltip="A reader from one example knows how one person changed: what the edit does to all "
+                        "others teaches it. For an example that this edit made; off for one from elsewhere.",
+                    ),
+                    False,
+                ),
             ],
             outputs=[
                 io.Image.Output("images", "images", tooltip="Every picture at its own strength."),
@@ -103,6 +121,7 @@ class ReachState(io.ComfyNode):
         parts: PartLabels | None = None,
         example_picture: Tensor | None = None,
         strength_penalty: float = 0.0,
+        learn_from_drawings: bool = False,
     ) -> io.NodeOutput:
         if (direction is None) == (text_edit is None):
             connected = "Neither" if direction is None else "Both"
@@ -114,20 +133,25 @@ class ReachState(io.ComfyNode):
         check_family(family, latents.family, name, "the latents")
         levels, chosen = typed_numbers(strengths, "strengths"), one_reading(reader, reading)
         place(generator)
-        progress = progress_for((2 + rounds) * len(latents), "reaching one state")  # a bar before the first drawing
+        in_range = levels[0] <= 0 <= levels[-1]
+        learns = learn_from_drawings and chosen.example is not None and in_range
+        # What the batch teaches comes after its target: that of a picture is read with what samples taught.
+        asks_samples = learns and parts is None and (len(latents) < _TEACHERS or aim not in (EXAMPLE, NUMBER))
+        drawings, taught = (2 + rounds) * len(latents), 2 * _TEACHERS * asks_samples
+        progress = progress_for(drawings + taught, "reaching one state")  # a bar before the first drawing
+        drawn = _editor(generator, direction, text_edit)
 
         def render_some(alpha: Tensor, index: Tensor) -> Tensor:
-            codes = latents.codes[index.to(latents.codes.device)]
-            if text_edit is not None:
-                own = parts if parts is None or len(parts) == 1 else replace(parts, masks=parts.masks[index])
-                pictures = apply_text_edit(generator, codes, text_edit, own, alpha).images
-            else:
-                pictures = generator.synthesize(apply_edit(codes, direction, alpha))
-            return to_rgb(pictures).clamp(-1, 1)  # as they are saved
+            own = parts if parts is None or len(parts) == 1 else replace(parts, masks=parts.masks[index])
+            return drawn(latents.codes[index.to(latents.codes.device)], alpha, own)
 
         def render(alpha: Tensor) -> Tensor:
             return render_some(alpha, torch.arange(len(latents)))
 
+        example = chosen
+        if asks_samples:
+            watch = stage(progress, 0, drawings + taught)
+            chosen = _taught_by_samples(chosen, generator, drawn, (levels[0], levels[-1]), watch)
         before = render(torch.zeros(len(latents)))
         unedited = chosen.read(before)[:, 0].cpu()
         targets = target_of(aim, target, chosen, example_picture, unedited)
@@ -137,16 +161,55 @@ class ReachState(io.ComfyNode):
             targets,
             levels,
             rounds,
-            progress=progress,
-            unedited=before if levels[0] <= 0 <= levels[-1] else None,
+            progress=stage(progress, taught, drawings + taught),
+            unedited=before if in_range else None,
             render_some=render_some,
             strength_penalty=strength_penalty,
+            learn=learns and aim in (EXAMPLE, NUMBER),
         )
+        if reached.reader is not chosen:
+            unedited = reached.reader.read(before)[:, 0].cpu()
         alphas = reached.strengths.float().cpu()
         edit_strength = EditStrength(alphas, ~reached.reachable.cpu(), "one state by reading pictures", family)
-        report = state_report(reached, unedited, latents.names, len(latents) + reached.renders)
+        report = state_report(reached, unedited, latents.names, taught + len(latents) + reached.renders)
+        if reached.reader is not example:
+            report += "\nthe reader of the example was taught by what the edit does to others"
         plot = state_plot(reached, chosen, unedited)
         return io.NodeOutput(to_image_batch(reached.pictures), edit_strength, alphas.tolist(), plot, report)
+
+
+def _editor(
+    generator: GanGenerator, direction: EditDirection | None, text_edit: TextEdit | None
+) -> Callable[..., Tensor]:
+    """Return what draws codes [M, L, D] at strengths [M]: pictures [M, 3, H, W] as they are saved."""
+
+    def drawn(codes: Tensor, alpha: Tensor, parts: PartLabels | None = None) -> Tensor:
+        if text_edit is not None:
+            pictures = apply_text_edit(generator, codes, text_edit, parts, alpha).images
+        else:
+            pictures = generator.synthesize(apply_edit(codes, direction, alpha))
+        return to_rgb(pictures).clamp(-1, 1)
+
+    return drawn
+
+
+def _taught_by_samples(
+    reader: StateReader,
+    generator: GanGenerator,
+    drawn: Callable[..., Tensor],
+    ends: tuple[float, float],
+    progress: Progress,
+) -> StateReader:
+    """Let sampled pictures, moved to the ends of the range, teach the reader of an example."""
+    codes = sample(generator, _TEACHERS, _SEED).codes
+    alpha = torch.tensor([end for end in ends if end]).repeat(_TEACHERS)[:_TEACHERS]
+    pictures = []
+    for strengths in (torch.zeros_like(alpha), alpha):
+        for few, own in zip(codes.split(_AT_ONCE), strengths.split(_AT_ONCE), strict=True):
+            pictures.append(drawn(few, own))
+            progress(len(pictures) * _AT_ONCE, 0)
+    unedited, edited = torch.cat(pictures).chunk(2)
+    return taught_reader(reader, unedited, edited, alpha)
 
 
 def _named(direction: EditDirection) -> tuple[str, str]:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from semantic_edit.editing.common.pictures import to_rgb
 from semantic_edit.editing.common.types import EditDirection, GanLatent
-from semantic_edit.editing.state import StateReader
+from semantic_edit.editing.state import StateReader, reader_from_example
 from semantic_edit.headless.run.execution import execute
 from semantic_edit.models import InputError
 from semantic_edit.nodes import node_classes
@@ -251,6 +252,46 @@ def test_reach_state_brings_a_batch_to_one_state(run_lists, tiny_generator, late
     again = run_lists("ApplyEdit", latents=[latents], direction=[lightening], strength=alphas)[0]
     drawn = run_lists("GenerateImages", generator=[tiny_generator], latents=again)[0][0]
     torch.testing.assert_close(drawn, edited[0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("count", [6, 30])
+def test_what_the_edit_does_to_others_teaches_the_reader_of_an_example(run_lists, tiny_generator, lightening, count):
+    """Of few pictures by samples, of many by themselves; what came later is off in the files that came before it."""
+    latents = run_lists("SampleLatents", generator=[tiny_generator], count=[count], seed=[3])[0][0]
+    example = replace(latents, codes=latents.codes[:1], names=latents.names[:1])
+    moved = replace(example, codes=example.codes + 0.7 * lightening.direction)
+    pair = [to_rgb(tiny_generator.synthesize(codes.codes)).clamp(-1, 1) for codes in (example, moved)]
+
+    def features(pictures):
+        return torch.nn.functional.avg_pool2d(pictures, 4)
+
+    reader = reader_from_example(features, *pair)
+    inputs = {
+        "generator": [tiny_generator], "latents": [latents], "direction": [lightening], "reader": [reader],
+        "aim": ["example"],
+    }  # fmt: skip
+    results = {learn: run_lists("ReachState", **inputs, learn_from_drawings=[learn]) for learn in (True, False)}
+    assert "was taught by what the edit does to others" in results[True][4][0]
+    assert "taught" not in results[False][4][0]
+    assert not torch.equal(results[True][1][0].alpha, results[False][1][0].alpha)
+    for images, alphas, *_ in results.values():
+        drawn = run_lists("ApplyEdit", latents=[latents], direction=[lightening], strength=alphas)[0][0]
+        torch.testing.assert_close(
+            run_lists("GenerateImages", generator=[tiny_generator], latents=[drawn])[0][0], images[0], atol=1e-4, rtol=0
+        )
+    widget = next(w for w in NODES["SemanticEditReachState"].GET_SCHEMA().inputs if w.id == "learn_from_drawings")
+    assert widget.default is True and widget.as_dict()["value_in_older_files"] is False
+
+
+def test_a_picture_is_read_by_what_samples_taught(run_lists, tiny_generator, latents, lightening):
+    images = run_lists("GenerateImages", generator=[tiny_generator], latents=[latents])[0][0]
+    pair = [picture.movedim(-1, 1) * 2 - 1 for picture in (images[:1], (images[:1] + 0.2).clamp(0, 1))]
+    reader = reader_from_example(lambda pictures: torch.nn.functional.avg_pool2d(pictures, 4), *pair)
+    inputs = {"generator": [tiny_generator], "latents": [latents], "direction": [lightening], "reader": [reader]}
+    edited, *_, report = run_lists(
+        "ReachState", **inputs, aim=["picture"], example_picture=[images[2:3]], learn_from_drawings=[True]
+    )
+    assert edited[0].shape == images.shape and "are at the state" in report[0]
 
 
 def test_reach_state_needs_one_edit(run_lists, tiny_generator, latents, lightening, brightness):

@@ -108,6 +108,29 @@ def test_who_is_there_is_told_apart_from_who_could_be(simulate):
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_a_noise_that_was_measured_too_large_stops_nobody_short(simulate, seed):
+    """A reader's noise is measured on shifted and grainy copies; an editor's drawings differ in none of that."""
+    world = simulate(seed=seed)
+    exact, doubted = reach(world), reach(world, noise=0.4)
+    errors = [errors_of(world, reached, 1.5).square().mean().sqrt() for reached in (exact, doubted)]
+    assert errors[1] < errors[0] + 0.02 < 0.1
+    assert doubted.tolerance < 0.2  # and not 2 * 0.4
+
+
+def test_no_picture_is_drawn_twice_at_one_strength(simulate):
+    world, drawn = simulate(), []
+
+    def render_some(strengths: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        drawn.extend(zip(index.tolist(), strengths.tolist(), strict=True))
+        return world.render(torch.zeros(64).index_put((index,), strengths))[index]
+
+    unedited = world.render(torch.zeros(64))
+    reach(world, target=0.3, unedited=unedited, render_some=render_some)
+    assert len(set(drawn)) == len(drawn)
+    assert not any(strength == 0 for _, strength in drawn)
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_who_cannot_reach_the_state_is_named_and_stands_at_the_end_of_the_range(simulate, seed):
     world = simulate(seed=seed)
     reached = reach(world)

