@@ -26,7 +26,8 @@ SIZE = 128  # px
 CACHE = Path(tempfile.gettempdir()) / "semantic_edit_one_state"
 # Attribute -> states of the pair, rising: photos shown are those below the second.
 PAIRS = {
-    "hair_len": (0.25, 0.75), "yaw": (-0.3, 0.3), "smile": (-0.5, 0.8), "mouth_open": (0.0, 0.8), "eye_open": (0.4, 0.9),
+    "hair_len": (0.25, 0.75), "yaw": (-0.3, 0.3), "smile": (-0.5, 0.8), "mouth_open": (0.0, 0.8),
+    "eye_open": (0.4, 0.9),
 }  # fmt: skip
 SENTENCES = {"hair_len": ("a person with long hair", "a person with short hair")}
 ETAS = (0.4, 0.9, 1.4)

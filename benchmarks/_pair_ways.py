@@ -43,10 +43,13 @@ class Way:
 
     Args:
         settings: of the learning.
-        applied: "odd part" (ours), "plain" (the LoRA at its strength) or "sdedit" (denoise is the strength).
+        applied: "odd part" (ours), "plain" (the LoRA at its strength), "one pass" (likewise, at half of it, as the
+            nodes do) or "sdedit" (denoise is the strength).
         after_only: the LoRA learns the pictures after alone, at +1.
         cfg: of SDEdit.
         fixed: one strength for all photos, instead of one for each.
+        localized: with a strength for each block, found on the pairs.
+        threshold: share of a picture's places that the edit leaves alone.
     """
 
     settings: PairSettings | None
@@ -55,8 +58,11 @@ class Way:
     cfg: float = 4.0
     fixed: float | None = None
     strengths: tuple[float, ...] = (0.0, 2.0, 4.0)
+    localized: bool = False
+    threshold: float = 0.0
 
 
+_THRESHOLD = 0.9
 _PLAIN = (0.0, 1.0, 2.0)  # +1 alone is half of +1 against -1
 _FITTED, _TWO_SIDED, _PAIREDIT = (PairSettings(loss=loss) for loss in ("two-sided", "two-sided", "PairEdit"))
 WAYS = {
@@ -80,6 +86,12 @@ WAYS = {
     "SDEdit, fitted": Way(None, "sdedit", cfg=4.0, strengths=(0.0, 0.5, 0.8)),
     "SDEdit, published": Way(None, "sdedit", cfg=7.5, fixed=0.8),
     "content first, plain": Way(PairSettings(), "plain", strengths=_PLAIN),  # ours without the guidance
+    "content first, threshold": Way(PairSettings(), threshold=_THRESHOLD),
+    "content first, plain, threshold": Way(PairSettings(), "one pass", threshold=_THRESHOLD),
+    "content first, localized": Way(PairSettings(), localized=True),
+    "content first, plain, localized": Way(PairSettings(), "one pass", localized=True),
+    "content first, localized, threshold": Way(PairSettings(), localized=True, threshold=_THRESHOLD),
+    "content first, plain, localized, threshold": Way(PairSettings(), "one pass", localized=True, threshold=_THRESHOLD),
 }
 
 
@@ -113,8 +125,9 @@ def drawing(
 ) -> Draw:
     """Return what draws photos at strengths."""
     model = bundle.model
+    sampling = replace(sampling, one_pass=way.applied == "one pass", edit_threshold=way.threshold)
 
-    def odd_part(photos: Tensor, noise: Tensor, strengths: Tensor) -> Tensor:
+    def ours(photos: Tensor, noise: Tensor, strengths: Tensor) -> Tensor:
         return apply_pair_edit(model, photos, edit, strengths.float(), entry, sampling, inverted=noise)
 
     def plain(photos: Tensor, noise: Tensor, strengths: Tensor) -> Tensor:
@@ -134,4 +147,4 @@ def drawing(
             for photo, strength in zip(photos.split(1), strengths, strict=True)
         ])  # fmt: skip
 
-    return {"odd part": odd_part, "plain": plain, "sdedit": by_sentence}[way.applied]
+    return {"plain": plain, "sdedit": by_sentence}.get(way.applied, ours)

@@ -16,10 +16,10 @@ what the example shows after it.
     kept         similarity of identity between a photo and its edit
 
 Readers: "example, scorer" one pair in the open_clip scorer's features; "example, encoder" the same in the encoder's;
-"example, middle" in the middle of the diffusion model that edits; "example, together" in all of these; "taught" the same reader,
-taught by what the editor draws as it goes; "network" reads attributes as landmarks of a face would (a regressor with
-labels, trained apart from the oracle); "the oracle" stands beside as the ceiling. Strengths have the price that Plan
-Strengths begins with (``--penalty``).
+"example, middle" in the middle of the diffusion model that edits; "example, together" in all of these; "taught" the
+same reader, taught by what the editor draws as it goes; "network" reads attributes as landmarks of a face would (a
+regressor with labels, trained apart from the oracle); "the oracle" stands beside as the ceiling. Strengths have the
+price that Plan Strengths begins with (``--penalty``).
 
 "noise" sweeps a reader's own: the oracle's readings with a wobble of so many standard deviations of the photos.
 "two" edits two attributes at once: both sliders solved for together beside each slider's own strengths put together.

@@ -40,6 +40,7 @@ from semantic_edit.demo.portraits.render import render
 from semantic_edit.editing import PairEdit, PairSettings, reach_state
 from semantic_edit.editing.common.diffusion.ode_inversion import noise_levels
 from semantic_edit.editing.pair.applying import photos_to_noise
+from semantic_edit.editing.pair.localize import localize_pair_edit
 from semantic_edit.editing.pair.settings import LOSSES, PairSampling
 from semantic_edit.editing.state import reader_from_example
 from semantic_edit.models.diffusion.folder import load_diffusion
@@ -186,7 +187,14 @@ class Studio:
 
     def learned(self, name: str, pairs: int, way: Way) -> tuple[PairEdit | None, float]:
         """Return a slider and the seconds that learning it took; ways that differ in the drawing alone share one."""
-        return self._learned(name, pairs, way.settings, way.after_only)
+        edit, seconds = self._learned(name, pairs, way.settings, way.after_only)
+        if not way.localized:
+            return edit, seconds
+        task, started = task_of(name, pairs, 1), time.process_time()
+        pair = self.encode(task.before), self.encode(task.after)
+        localized = localize_pair_edit(self.model, edit, *pair, self.entry)
+        say(f"  {name}, {pairs}: {localized.report()}")
+        return localized.edit, seconds + time.process_time() - started
 
     def grade(self, task: Task, pictures: Tensor, alike: Tensor, start: HeldOut) -> list[str]:
         factors, name, deviation = measure(pictures), task.name, self.deviation[task.name]
@@ -242,13 +250,16 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, int, str, int]]:
     if not options.whole:
         yield from ((name, options.pairs, way, photos) for name in options.edits for way in options.ways)
         return
-    both, losses, peers = (LOSSES[0], list(WAYS)[-1]), list(WAYS)[1:4], list(WAYS)[4:-1]
+    both, losses = (LOSSES[0], f"{LOSSES[0]}, plain"), LOSSES[1:4]
+    peers = [way for way in WAYS if way.endswith(("fitted", "published"))]
+    narrowed = [way for way in WAYS if way.startswith(LOSSES[0]) and way not in both]
     yield from ((name, 1, way, photos) for name in DEFAULT for way in both)
     yield from ((name, 4, way, photos) for name in DEFAULT for way in both)
     yield from ((name, 1, way, photos) for name in EDITS if name not in DEFAULT for way in both)
     yield from ((name, 16, way, photos) for name in DEFAULT for way in both)
     yield from (("glasses", 1, way, photos) for way in (*losses, *peers) if not way.endswith("published"))
     yield from (("glasses", 1, way, photos) for way in peers if way.endswith("published"))
+    yield from ((name, 1, way, photos) for name in DEFAULT for way in narrowed)
     yield from ((name, pairs, way, MANY) for name in DEFAULT for pairs in (1, 4) for way in both)
     yield from ((name, 1, way, photos) for name in DEFAULT[1:] for way in (*losses, *peers))
 

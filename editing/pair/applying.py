@@ -1,7 +1,8 @@
 """Applying a slider to other photos: guidance by its odd part, a strength for each picture of one batch.
 
 D = D0 + s (D+ - D-) / 2, with D0 the model as it is and D+, D- with the slider at +1 and -1: what both signs share, the
-pair's own content, cancels, so that people stay who they are. A slider of an edit model takes the photo as a reference
+pair's own content, cancels, so that people stay who they are. Of that part, with an edit threshold, only what is large
+in its picture is taken: elsewhere it is what came along. A slider of an edit model takes the photo as a reference
 latent and begins with any noise; every other one begins with the photo's own.
 """
 
@@ -16,6 +17,7 @@ from ...models.diffusion.guidance import euler_step
 from ...models.inference import no_inference_mode
 from ..common.diffusion.denoiser import Denoiser
 from ..common.diffusion.ode_inversion import invert_to_noise, noise_levels
+from ..common.importance import above_threshold
 from ..common.progress import Progress, silent
 from .edit import PairEdit
 from .inputs import check_inverted, check_latents, check_strengths, region_of, text_entry
@@ -176,21 +178,34 @@ class _Sampler:
             try:
                 with self.slider.at(signs.to(x)):
                     original, plus, minus = self._denoise(torch.cat([x, x, x]), sigma).chunk(3)
-                return original + weights * (plus - minus) / 2
+                return original + weights * self._acting(plus - minus) / 2
             except MixedRowsError:
                 self.separate = True
         original, plus, minus = (self._at(sign, x, sigma) for sign in (0.0, 1.0, -1.0))
-        return original + weights * (plus - minus) / 2
+        return original + weights * self._acting(plus - minus) / 2
+
+    def _acting(self, change: Tensor) -> Tensor:
+        """Return a change [B, C, (f,) h, w] where it is large in its picture, and little of it elsewhere."""
+        threshold = self.sampling.edit_threshold
+        if not threshold:
+            return change
+        weights = above_threshold(change.flatten(1, -3), threshold)
+        return change * (weights if change.ndim == 4 else weights[:, :, None])
 
     def _in_one_pass(self, x: Tensor, sigma: Tensor, strengths: Tensor, region: Tensor | None) -> Tensor:
-        """Return what the network makes with the slider at strengths [B]; outside of a region, without it."""
+        """Return what the network makes with the slider at strengths [B]; where it does not act, without it."""
         try:
             with self.slider.at(strengths):
                 edited = self._denoise(x, sigma)
         except MixedRowsError:
             parts = zip(strengths.tolist(), x.split(1), strict=True)
             edited = torch.cat([self._at(strength, picture, sigma) for strength, picture in parts])
-        return edited if region is None else torch.lerp(self._denoise(x, sigma), edited, region)
+        if region is None and not self.sampling.edit_threshold:
+            return edited
+        original = self._denoise(x, sigma)
+        if self.sampling.edit_threshold:
+            edited = original + self._acting(edited - original)
+        return edited if region is None else torch.lerp(original, edited, region)
 
     def _at(self, strength: float, x: Tensor, sigma: Tensor) -> Tensor:
         with self.slider.at(torch.tensor([strength])):

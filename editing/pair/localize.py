@@ -1,7 +1,8 @@
 """Localization of a slider: a strength per block that keeps the edit and gives up what changes elsewhere.
 
-CORAL's trade of area against effect (2303.05031) on a diffusion model: of the slider's change where the edit acts, as
-much as possible; of its change elsewhere, the area, as little.
+CORAL's trade of area against effect (2303.05031) on a diffusion model: where the edit acts, the slider's change shall
+stay what it is; elsewhere, the area, as little as possible of it shall be left. Both are measured at one size of the
+edit, as strength is chosen afterwards for each picture: weaker blocks alone would save nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = ["LocalizedEdit", "localize_pair_edit"]
 _LEVELS = (0.1, 0.9)  # shares of the timesteps at which the trade is made
 _DRAWS, _FIXED_DRAWS = 2, 8
 _FAINT = 0.05  # a strength below that is none
+_LEAST_EFFECT = 0.2  # of the whole: a change that is weaker is not taken as strongly as it would have to be
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ def localize_pair_edit(
     before: Tensor,  # [K, C, h, w], the pictures that it was learned from, from the VAE
     after: Tensor | None,  # [K, C, h, w]
     entry: Any,  # the sentence that it was learned under
-    area: float = 0.3,  # what all the change elsewhere costs, against 1 for losing the whole effect
+    area: float = 3.0,  # what all the change elsewhere costs, against 1 for another change where the edit acts
     steps: int = 40,
     rate: float = 0.05,
     fixed: Mapping[str, float] | None = None,  # block -> strength, set by hand
@@ -162,10 +164,15 @@ class _Trade:
         return overwrites
 
     def _costs(self, draws: Draws, strengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the share of the effect that is lost where the edit acts, and the share of the change elsewhere."""
+        """Return how far the change differs where the edit acts, and how much is left elsewhere, as shares.
+
+        The change is taken as strongly as it has to be for the whole effect.
+        """
         with torch.no_grad():
             full, weights = self._odd_part(draws, None)
         odd, _ = self._odd_part(draws, strengths)
+        effect = (odd * full * weights).sum() / (full.square() * weights).sum().clamp(min=1e-12)
+        odd = odd / effect.clamp(min=_LEAST_EFFECT)
         lost = ((odd - full).abs() * weights).sum() / (full.abs() * weights).sum().clamp(min=1e-8)
         spilled = (odd.abs() * (1 - weights)).sum() / (full.abs() * (1 - weights)).sum().clamp(min=1e-8)
         return lost, spilled

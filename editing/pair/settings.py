@@ -76,6 +76,8 @@ class PairSampling:
         seed: decides the noise that edit models begin with; photos that are inverted have their own.
         one_pass: run the network once a step, with the slider at half the strength, instead of three times: what both
             ends share is not left out, which a slider learned by "content first" hardly needs.
+        edit_threshold: share of each picture's places, 0 up to 1, that the edit should leave alone: those where it
+            changes least. 0: none. With `one_pass` the network runs twice a step.
 
     Raises:
         InputError: when a setting is out of range.
@@ -87,6 +89,7 @@ class PairSampling:
     at_once: int = 1
     seed: int = 0
     one_pass: bool = False
+    edit_threshold: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= _LARGEST_SEED:
@@ -96,3 +99,5 @@ class PairSampling:
                 "steps and at_once have to be 1 or more, refinements 0 or more, and unedited from 0 to 1; got "
                 f"{self.steps}, {self.at_once}, {self.refinements} and {self.unedited:g}."
             )
+        if not 0 <= self.edit_threshold < 1:
+            raise InputError(f"The edit threshold has to be 0 or more and below 1; got {self.edit_threshold:g}.")

@@ -87,10 +87,11 @@ class ResponsePrior:
 
 
 def fit_prior(strengths: Tensor, readings: Tensor, noise: float | None = None) -> ResponsePrior:
-    """Fit what is shared to pictures that were all read at the same strengths: [K] and [B, K]."""
+    """Fit what is shared to pictures that were all read at the same strengths: [K] and [B, K]; as `fit_responses`."""
     columns = strengths.double().expand(len(readings), -1)
     valid = torch.isfinite(readings)
-    noise = monotone_noise(columns, readings) if noise is None else noise
+    bounds = float(strengths[0]), float(strengths[-1])
+    noise = monotone_noise(columns, readings) if noise is None else likely_noise(columns, readings, bounds, noise)
     knots, shape = shared_curve(columns, readings, valid, noise)
     height = abs(float(shape[-1])) or 1.0
     at = shape.expand(len(readings), -1) / height

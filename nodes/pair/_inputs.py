@@ -7,7 +7,9 @@ from torch import Tensor
 from ...editing.pair.settings import PairSampling
 from ...host import io
 from ...models.errors import InputError
+from ..common.schema import came_later
 
+EDIT_THRESHOLD = 0.9  # of new nodes
 BLOCKS_TOOLTIP = "Strengths of single blocks, one a line: 'middle_block.1: 0.5'; from Localize Pair Edit or by hand."
 
 
@@ -59,6 +61,21 @@ def one_pass_input() -> io.Boolean.Input:
         tooltip="Three times as fast: the slider at half the strength, nothing left out. Good with sliders learned by "
         "content first; others bring the pair's person along.",
     )
+
+
+def edit_threshold_input() -> io.Float.Input:
+    """Return the share of a picture that the edit leaves alone."""
+    widget = io.Float.Input(
+        "edit_threshold",
+        default=EDIT_THRESHOLD,
+        min=0.0,
+        max=0.99,
+        step=0.01,
+        optional=True,
+        tooltip="Share of the picture that the edit leaves alone, where it changes least: people and backgrounds stay. "
+        "0: it acts everywhere. A change that is everywhere alike is kept at any threshold.",
+    )
+    return came_later(widget, 0.0)
 
 
 def strength_per_block_input(tooltip: str) -> io.String.Input:

@@ -19,6 +19,7 @@ from ..common.sockets import EditStrengthType, PairEditType
 from ._inputs import (
     BLOCKS_TOOLTIP,
     at_once_input,
+    edit_threshold_input,
     one_pass_input,
     steps_input,
     strength_per_block_input,
@@ -30,7 +31,7 @@ class ApplyPairEdit(io.ComfyNode):
     """Cheap to run again: with Invert To Noise in front, a new strength costs the way back alone."""
 
     @classmethod
-    @with_advanced("unedited", "refinements", "at_once", "seed", "strength_per_block", "one_pass")
+    @with_advanced("unedited", "refinements", "at_once", "seed", "strength_per_block", "one_pass", "edit_threshold")
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SemanticEditApplyPairEdit",
@@ -79,6 +80,7 @@ class ApplyPairEdit(io.ComfyNode):
                 ),
                 strength_per_block_input(BLOCKS_TOOLTIP),
                 one_pass_input(),
+                edit_threshold_input(),
             ],
             outputs=[io.Latent.Output("edited", "latent", tooltip="The edited photos, for VAE Decode.")],
         )
@@ -88,9 +90,9 @@ class ApplyPairEdit(io.ComfyNode):
         cls, model, edit: PairEdit, latent: dict, conditioning, strength: float, steps: int,
         strengths: EditStrength | None = None, inverted: dict | None = None, mask: Tensor | None = None,
         unedited: float = 0.0, refinements: int = 2, at_once: int = 1, seed: int = 0, strength_per_block: str = "",
-        one_pass: bool = False,
+        one_pass: bool = False, edit_threshold: float = 0.0,
     ) -> io.NodeOutput:  # fmt: skip
-        sampling = PairSampling(steps, unedited, refinements, at_once, seed, one_pass)
+        sampling = PairSampling(steps, unedited, refinements, at_once, seed, one_pass, edit_threshold)
         photos, entry = latent_of(latent), single_conditioning(conditioning)
         noise = None if inverted is None else latent_of(inverted, "inverted latent")
         blocks = parse_strengths(strength_per_block)

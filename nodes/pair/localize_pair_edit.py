@@ -39,11 +39,12 @@ class LocalizePairEdit(io.ComfyNode):
                 io.Conditioning.Input("conditioning", tooltip="The sentence that the slider was learned under."),
                 io.Float.Input(
                     "area",
-                    default=0.3,
+                    default=3.0,
                     min=0.0,
-                    max=5.0,
+                    max=100.0,
                     step=0.05,
-                    tooltip="What all the change elsewhere costs, against 1 for losing the whole edit.",
+                    tooltip="What all the change elsewhere costs, against 1 for another change where the edit acts. "
+                    "Below 1 hardly any block is given up.",
                 ),
                 io.Int.Input(
                     "steps",

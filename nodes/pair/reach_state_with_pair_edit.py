@@ -40,6 +40,7 @@ from ._inputs import (
     BLOCKS_TOOLTIP,
     at_once_input,
     check_sizes,
+    edit_threshold_input,
     one_pass_input,
     steps_input,
     strength_per_block_input,
@@ -52,7 +53,14 @@ class ReachStateWithPairEdit(io.ComfyNode):
 
     @classmethod
     @with_advanced(
-        "reading", "unedited", "refinements", "at_once", "strength_per_block", "one_pass", "strength_penalty"
+        "reading",
+        "unedited",
+        "refinements",
+        "at_once",
+        "strength_per_block",
+        "one_pass",
+        "strength_penalty",
+        "edit_threshold",
     )
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -111,6 +119,7 @@ class ReachStateWithPairEdit(io.ComfyNode):
                 strength_per_block_input(BLOCKS_TOOLTIP),
                 one_pass_input(),
                 penalty_input(),
+                edit_threshold_input(),
             ],
             outputs=[
                 io.Image.Output("images", "images", tooltip="Every photo at its own strength."),
@@ -128,11 +137,11 @@ class ReachStateWithPairEdit(io.ComfyNode):
         reader: StateReader | None = None, scorer: Any = None, clip_vision: Any = None, inverted: dict | None = None,
         mask: Tensor | None = None, example_picture: Tensor | None = None, unedited: float = 0.0, refinements: int = 2,
         at_once: int = 1, strength_per_block: str = "", one_pass: bool = False,
-        strength_penalty: float = STRENGTH_PENALTY,
+        strength_penalty: float = STRENGTH_PENALTY, edit_threshold: float = 0.0,
     ) -> io.NodeOutput:  # fmt: skip
         if example_picture is not None and aim != PICTURE:
             raise InputError(f"example_picture is connected, but aim is '{aim}'; choose 'picture'.")
-        sampling = PairSampling(steps, unedited, refinements, at_once, one_pass=one_pass)
+        sampling = PairSampling(steps, unedited, refinements, at_once, one_pass=one_pass, edit_threshold=edit_threshold)
         levels, blocks = typed_numbers(strengths, "strengths"), parse_strengths(strength_per_block)
         photos, entry = latent_of(latent), single_conditioning(conditioning)
         noise = None if inverted is None else latent_of(inverted, "inverted latent")

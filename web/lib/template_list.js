@@ -37,7 +37,7 @@ export const GROUPS = {
   "Diffusion": [
     ["pair_edit_demo", "One pair, one slider: put glasses on every photo (diffusion, LoRA slider)"],
     ["pair_edit", "One pair, one slider with your own checkpoint (SD 1.5, SDXL, Flux; GPU)"],
-    ["pair_edit_folder", "A saved slider on a folder of photos (diffusion, batch)"],
+    ["pair_edit_folder", "A saved slider brings a folder of photos to one state (diffusion, batch)"],
     ["imagic_demo", "Imagic demo: bend a photo toward a sentence (diffusion)"],
     ["imagic_eta_sweep", "Imagic: find the best eta by a sweep (how far toward the sentence)"],
     ["imagic_batch", "Imagic for a batch: one sentence, many photos, one state"],

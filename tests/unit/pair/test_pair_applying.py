@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from semantic_edit.editing import PairEdit, PairSettings, apply_pair_edit, learn_pair_edit
 from semantic_edit.editing.common.diffusion.ode_inversion import noise_levels
+from semantic_edit.editing.common.importance import above_threshold
 from semantic_edit.editing.pair.applying import photos_to_noise
 from semantic_edit.editing.pair.settings import PairSampling
 from semantic_edit.models.errors import InputError
@@ -157,3 +160,54 @@ def test_one_pass_is_the_lora_at_half_the_strength(tiny_denoiser, edit, photos, 
     nowhere = apply_pair_edit(tiny_denoiser, photos, edit, 2.0, entry, sampling, torch.zeros(1, 8, 8), noise)
     plain = apply_pair_edit(tiny_denoiser, photos, edit, 0.0, entry, sampling, inverted=noise)
     assert torch.allclose(nowhere, plain, atol=1e-4)
+
+
+@pytest.mark.parametrize("one_pass", [False, True])
+def test_below_its_threshold_an_edit_leaves_a_picture_alone(tiny_denoiser, edit, photos, entry, one_pass):
+    """Against merged weights and a sampler written out: of the change, what is large in its picture."""
+    threshold, strengths = 0.8, torch.tensor([0.0, 1.0, -2.0])
+    sampling = replace(SAMPLING, edit_threshold=threshold, one_pass=one_pass)
+    noise = photos_to_noise(tiny_denoiser, photos, entry, SAMPLING)
+    edited = apply_pair_edit(tiny_denoiser, photos, edit, strengths, entry, sampling, inverted=noise)
+    changes = {f"{name}.weight": lora.delta for name, lora in edit.loras_for(tiny_denoiser).items()}
+    levels, condition = noise_levels(tiny_denoiser, SAMPLING.steps), tiny_denoiser.condition(*entry, (1, 4, 8, 8))
+    for k, strength in enumerate(strengths.tolist()):
+        shares = (0.0, strength / 2) if one_pass else (0.0, 1.0, -1.0)
+        models = [tiny_denoiser.patched(changes, share) for share in shares]
+        x = tiny_denoiser.latent_in(noise[k : k + 1])
+        with torch.no_grad():
+            for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+                original, *others = (model.denoise(x, sigma[None], condition) for model in models)
+                change = others[0] - original if one_pass else strength * (others[0] - others[1]) / 2
+                local = torch.nn.functional.avg_pool2d(
+                    change.abs().mean(dim=1, keepdim=True), 3, 1, 1, count_include_pad=False
+                ).square()
+                weights = local / (local + local.flatten().quantile(threshold)).clamp(min=1e-20)
+                x = x + (x - original - change * weights / weights.max().clamp(min=1e-20)) / sigma * (
+                    sigma_next - sigma
+                )
+        assert torch.allclose(tiny_denoiser.latent_out(x)[0], edited[k], atol=2e-3 * float(edited[k].abs().max()))
+    everywhere = apply_pair_edit(tiny_denoiser, photos, edit, strengths, entry, replace(sampling, edit_threshold=0.0))
+    plain = apply_pair_edit(tiny_denoiser, photos, edit, 0.0, entry, SAMPLING)
+    assert (edited - plain)[1:].abs().mean() < (everywhere - plain)[1:].abs().mean()
+
+
+@given(st.integers(0, 99), st.floats(0.05, 0.95))
+def test_a_threshold_keeps_what_is_large_in_its_picture(seed, threshold):
+    change = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(seed))
+    change[0, :, 8:16, 8:16] *= 20
+    weights = above_threshold(change, threshold)
+    assert weights.shape == (2, 1, 32, 32) and weights.min() >= 0 and weights.amax(dim=(2, 3)).allclose(torch.ones(1))
+    torch.testing.assert_close(above_threshold(-7 * change, threshold), weights)
+    torch.testing.assert_close(above_threshold(change[:1], threshold), weights[:1])
+    assert weights[0, 0, 9:15, 9:15].min() > 0.6
+    higher = above_threshold(change, min(threshold + 0.04, 0.99))
+    assert (higher <= weights + 1e-5).all(), "a higher threshold leaves more alone"
+    assert above_threshold(torch.full((1, 4, 8, 8), 0.3), threshold).allclose(torch.ones(1)), "a change of all is kept"
+    assert not above_threshold(torch.zeros(1, 4, 8, 8), threshold).isnan().any()
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
+def test_a_threshold_is_a_share_below_one(threshold):
+    with pytest.raises(InputError, match="edit threshold has to be 0 or more and below 1"):
+        PairSampling(edit_threshold=threshold)

@@ -102,10 +102,14 @@ def test_the_trade_gives_up_what_changes_elsewhere(tiny_denoiser, edit, pairs, e
     state = {name: tensor.clone() for name, tensor in tiny_denoiser.network.state_dict().items()}
     with torch.inference_mode():
         free, dear = (
-            localize_pair_edit(tiny_denoiser, edit, *pairs, entry, area=area, steps=12, rate=0.1) for area in (0.0, 3.0)
+            localize_pair_edit(tiny_denoiser, edit, *pairs, entry, area=area, steps=12, rate=0.1)
+            for area in (0.0, 100.0)
         )
     assert free.effect > 0.9 and min(free.strengths.values()) > 0.7, "nothing is given up where that costs nothing"
-    assert dear.elsewhere < 0.8 * free.elsewhere and "blocks stay above one half" in dear.report()
+    # At one size of the edit: weaker blocks alone would be made up for by a higher strength.
+    assert dear.elsewhere < 0.99 * free.elsewhere
+    assert dear.elsewhere / dear.effect < free.elsewhere / free.effect - 0.001
+    assert max(dear.strengths.values()) > 0.9 and "blocks stay above one half" in dear.report()
     assert block_strengths(dear.edit, tiny_denoiser) == pytest.approx(dict(dear.strengths), abs=1e-4)
     assert dear.edit.provenance["strength_per_block"] == dict(dear.strengths)
     blocks = list(dear.strengths)
