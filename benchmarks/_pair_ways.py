@@ -62,7 +62,7 @@ class Way:
     threshold: float = 0.0
 
 
-_THRESHOLD = 0.9
+_THRESHOLD, _WIDE = 0.9, (0.0, 3.0, 6.0)  # of what is left where the edit acts least, more is needed
 _PLAIN = (0.0, 1.0, 2.0)  # +1 alone is half of +1 against -1
 _FITTED, _TWO_SIDED, _PAIREDIT = (PairSettings(loss=loss) for loss in ("two-sided", "two-sided", "PairEdit"))
 WAYS = {
@@ -86,12 +86,12 @@ WAYS = {
     "SDEdit, fitted": Way(None, "sdedit", cfg=4.0, strengths=(0.0, 0.5, 0.8)),
     "SDEdit, published": Way(None, "sdedit", cfg=7.5, fixed=0.8),
     "content first, plain": Way(PairSettings(), "plain", strengths=_PLAIN),  # ours without the guidance
-    "content first, threshold": Way(PairSettings(), threshold=_THRESHOLD),
-    "content first, plain, threshold": Way(PairSettings(), "one pass", threshold=_THRESHOLD),
-    "content first, localized": Way(PairSettings(), localized=True),
+    "content first, threshold": Way(PairSettings(), threshold=_THRESHOLD, strengths=_WIDE),
+    "content first, plain, threshold": Way(PairSettings(), "one pass", threshold=_THRESHOLD, strengths=_WIDE),
     "content first, plain, localized": Way(PairSettings(), "one pass", localized=True),
-    "content first, localized, threshold": Way(PairSettings(), localized=True, threshold=_THRESHOLD),
-    "content first, plain, localized, threshold": Way(PairSettings(), "one pass", localized=True, threshold=_THRESHOLD),
+    "content first, plain, localized, threshold": Way(
+        PairSettings(), "one pass", localized=True, threshold=_THRESHOLD, strengths=_WIDE
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from .pair.applying import apply_pair_edit
 from .pair.edit import PairEdit
 from .pair.learning import learn_pair_edit
 from .pair.rendering import pair_renderer
-from .pair.settings import PairSettings
+from .pair.settings import PairSampling, PairSettings
 from .photos.inversion import Inversion, invert
 from .state import ReachedState, StateReader, StrengthPlan, plan_strengths, reach_state
 
@@ -19,6 +19,7 @@ __all__ = [
     "StateReader",
     "StrengthPlan",
     "PairEdit",
+    "PairSampling",
     "PairSettings",
     "apply_edit",
     "apply_pair_edit",

@@ -49,11 +49,11 @@ class ApplyPairEdit(io.ComfyNode):
                 io.Conditioning.Input("conditioning", tooltip="The sentence that the slider was learned under."),
                 io.Float.Input(
                     "strength",
-                    default=2.0,
+                    default=3.0,
                     min=-20.0,
                     max=20.0,
                     step=0.05,
-                    tooltip="For all photos. 0: the photo. 1 to 4: the edit. Below 0: the opposite.",
+                    tooltip="For all photos. 0: the photo. 1 to 6: the edit. Below 0: the opposite.",
                 ),
                 steps_input(),
                 EditStrengthType.Input(

@@ -81,7 +81,7 @@ class ReachStateWithPairEdit(io.ComfyNode):
                 *aim_inputs(),
                 io.String.Input(
                     "strengths",
-                    default="0, 2, 4",
+                    default="0, 3, 6",
                     tooltip="The strengths that are tried first; no photo goes beyond the least and the largest. With "
                     "one below 0, photos that have more than the state come back to it.",
                 ),
