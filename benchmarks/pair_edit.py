@@ -253,14 +253,16 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, int, str, int]]:
     both, losses = (LOSSES[0], f"{LOSSES[0]}, plain"), LOSSES[1:4]
     peers = [way for way in WAYS if way.endswith(("fitted", "published"))]
     narrowed = [way for way in WAYS if way.startswith(LOSSES[0]) and way not in both]
+    threshold = [f"{way}, threshold" for way in both]
     yield from ((name, 1, way, photos) for name in DEFAULT for way in both)
     yield from ((name, 4, way, photos) for name in DEFAULT for way in both)
     yield from ((name, 1, way, photos) for name in EDITS if name not in DEFAULT for way in both)
     yield from ((name, 16, way, photos) for name in DEFAULT for way in both)
     yield from (("glasses", 1, way, photos) for way in (*losses, *peers) if not way.endswith("published"))
     yield from (("glasses", 1, way, photos) for way in peers if way.endswith("published"))
-    yield from ((name, 1, way, photos) for name in DEFAULT for way in narrowed)
-    yield from ((name, pairs, way, MANY) for name in DEFAULT for pairs in (1, 4) for way in both)
+    yield from ((name, 1, way, photos) for name in (*DEFAULT, "bg_hue") for way in narrowed)
+    yield from ((name, 4, way, photos) for name in DEFAULT for way in threshold)
+    yield from ((name, pairs, way, MANY) for name in DEFAULT for pairs in (1, 4) for way in (*both, *threshold))
     yield from ((name, 1, way, photos) for name in DEFAULT[1:] for way in (*losses, *peers))
 
 
