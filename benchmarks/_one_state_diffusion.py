@@ -92,8 +92,8 @@ class DiffusionEditors:
         write_pair_edit(file, edit.lora, edit.model)
         return edit
 
-    def imagic(self, attribute: str, photos: int) -> Editor:
-        """One sentence for all photos, each learned by the preset *quick* and painted from its own noise.
+    def imagic(self, attribute: str, photos: int, preset: str = "quick") -> Editor:
+        """One sentence for all photos, each learned by a preset and painted from its own noise.
 
         The strength is eta. The example is one photo more, at eta 1.
         """
@@ -103,7 +103,7 @@ class DiffusionEditors:
         for k in range(photos + 1):
             task = Task(f"photo {k}", shown[k : k + 1], sentence, source)
             with torch.enable_grad():
-                learned = self.workshop.learn("quick", task)
+                learned = self.workshop.learn(preset, task)
             painters.append((self.workshop.renderer(learned, task), learned.conditioning))
 
         def paint(k: int, eta: float) -> Tensor:

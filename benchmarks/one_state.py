@@ -25,8 +25,8 @@ price that Plan Strengths begins with (``--penalty``).
 "two" edits two attributes at once: both sliders solved for together beside each slider's own strengths put together.
 
     python benchmarks/one_state.py [--only gan noise two pair imagic] [--portraits 64] [--examples 3] [--sliders ...]
-        [--photos 24] [--attributes ...] [--pairs 1] [--one-pass] [--imagic-photos 8] [--readers ...] [--penalty 2]
-        [--write]
+        [--photos 24] [--attributes ...] [--pairs 1] [--one-pass] [--imagic-photos 8] [--imagic-preset quick]
+        [--readers ...] [--penalty 2] [--write]
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--readers", nargs="*", help="these alone; else all")
     parser.add_argument("--penalty", type=float, default=2.0, help="of strengths")
     parser.add_argument("--imagic-photos", type=int, default=8)
+    parser.add_argument("--imagic-preset", default="quick", choices=("quick", "standard", "thorough"))
     parser.add_argument("--write", action="store_true", help="put the tables on the page")
     options = parser.parse_args()
     began, bench, lines = time.process_time(), Bench(options.penalty, options.readers), []
@@ -100,7 +101,8 @@ def main() -> None:
         way = f"{options.pairs} pair{'s' * (options.pairs > 1)}{', in one pass' * options.one_pass}"
         note(f"A slider learned from {way}, {options.photos} portraits.", "", table(rows))
     if "imagic" in options.only:
-        rows = {"hair_len": as_rows(bench.grade(diffusion.imagic("hair_len", options.imagic_photos), DEAR_LEVELS))}
+        editor = diffusion.imagic("hair_len", options.imagic_photos, options.imagic_preset)
+        rows = {"hair_len": as_rows(bench.grade(editor, DEAR_LEVELS))}
         note(f"Imagic, one sentence, {options.imagic_photos} portraits, each learned by itself.", "", table(rows))
     facts = f"{machine_facts()}; {time.process_time() - began:.0f} s of CPU"
     say(facts)
