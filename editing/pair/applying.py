@@ -187,10 +187,7 @@ class _Sampler:
     def _acting(self, change: Tensor) -> Tensor:
         """Return a change [B, C, (f,) h, w] where it is large in its picture, and little of it elsewhere."""
         threshold = self.sampling.edit_threshold
-        if not threshold:
-            return change
-        weights = above_threshold(change.flatten(1, -3), threshold)
-        return change * (weights if change.ndim == 4 else weights[:, :, None])
+        return change * above_threshold(change, threshold) if threshold else change
 
     def _in_one_pass(self, x: Tensor, sigma: Tensor, strengths: Tensor, region: Tensor | None) -> Tensor:
         """Return what the network makes with the slider at strengths [B]; where it does not act, without it."""

@@ -185,10 +185,4 @@ class _Trade:
             loras = {layer: Lora(lora.up * scale[block_of(layer)], lora.down) for layer, lora in loras.items()}
         with scaled_hooks(self.layers, loras) as slider:
             _, plus, minus, change = self.pairs.ends(draws, slider)
-        return (plus - minus) / 2, _weights(change)
-
-
-def _weights(change: Tensor) -> Tensor:
-    """Weigh the places [B, 1, (1,) h, w] of a change [B, C, (f,) h, w]."""
-    weights = importance(change.flatten(1, -3))
-    return weights if change.ndim == 4 else weights[:, :, None]
+        return (plus - minus) / 2, importance(change)

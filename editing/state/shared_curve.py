@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ..common.isotonic import isotonic_regression
 
-__all__ = ["SLOPE_SPREADS", "monotone", "pchip", "shared_curve", "slope_spread_of"]
+__all__ = ["monotone", "pchip", "shared_curve", "slope_spread_of"]
 
-SLOPE_SPREADS = (0.15, 0.6)  # bounds of the standard deviation of pictures' slopes, as a share of the shared slope
+_SLOPE_SPREADS = (0.15, 0.6)  # bounds of the standard deviation of pictures' slopes, as a share of the shared slope
 _KNOTS = 9  # of the curve at most
 _SWEEPS = 4  # of fitting the curve and the pictures' slopes in turn
 
@@ -79,7 +79,7 @@ def _slopes(curve: Tensor, hats: Tensor, targets: Tensor, weights: Tensor, noise
     answered = energy > 1e-6 * float((curve[-1] - curve[0]) ** 2)
     plain = torch.where(answered, plain, torch.ones_like(plain))
     error = noise**2 / energy.clamp(min=1e-30)
-    spread = SLOPE_SPREADS[1] ** 2
+    spread = _SLOPE_SPREADS[1] ** 2
     shrunk = torch.where(answered, 1 + (plain - 1) * spread / (spread + error), torch.ones_like(plain))
     return shrunk.clamp(0, 4), plain
 
@@ -150,11 +150,11 @@ def slope_spread_of(
     energy = shape.square().sum(dim=1)
     answered = energy > 0.01
     if int(answered.sum()) < 4:
-        return sum(SLOPE_SPREADS) / 2
+        return sum(_SLOPE_SPREADS) / 2
     plain = (shape * _centred(torch.where(valid, readings - level, 0.0) / height, weights)).sum(dim=1)
     plain, error = (
         (plain / energy.clamp(min=1e-30))[answered],
         ((noise / height) ** 2 / energy.clamp(min=1e-30))[answered],
     )
     spread = 1.4826 * (plain - 1).abs().median()
-    return float((spread.square() - error.median()).clamp(min=0).sqrt().clamp(*SLOPE_SPREADS))
+    return float((spread.square() - error.median()).clamp(min=0).sqrt().clamp(*_SLOPE_SPREADS))
